@@ -1,0 +1,39 @@
+# make train and make test need nothing but Python and pip: they set up .venv themselves when it is missing.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: train test test-all lint bench clean
+
+train: .venv/.core
+	$(BIN)/python train.py $(ARGS)
+
+test: .venv/.dev lint
+	$(BIN)/python -m pytest $(ARGS)
+
+test-all: .venv/.dev lint
+	$(BIN)/python -m pytest -m "" $(ARGS)
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/.dev
+	$(BIN)/python scripts/benchmark.py $(ARGS)
+
+# Dependency groups need pip 25.1.
+.venv/.pip:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@touch $@
+
+.venv/.core: .venv/.pip pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+.venv/.dev: .venv/.core
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,123 @@
+"""One run from a composed config: check, build, fit, test, report. Importable, and without Hydra's command line."""
+
+import errno
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from metriscope.checks import check
+from metriscope.errors import InputError, RunError
+from metriscope.runs import FAILED, FINISHED, INTERRUPTED, Run, open_run
+from metriscope.tracking.console import log_to_file, print_config, print_results
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+        metrics: flat figures, as in ``summary.json``.
+        folder: the run folder.
+        objects: the trainer, module, data and loggers by name; empty for a run that had finished before.
+    """
+
+    metrics: dict[str, Any]
+    folder: Path
+    objects: dict[str, Any] = field(default_factory=dict)
+
+
+def train(cfg: DictConfig) -> Outcome:
+    """Run what ``cfg`` describes, unless it has finished before; an unfinished run goes on where it stopped.
+
+    Raises:
+        InputError: wrong configuration or data, before anything is trained.
+        RunError: the run had to stop, such as for a loss that is not finite.
+        KeyboardInterrupt: a signal stopped the run; its state is saved.
+    """
+    check(cfg)
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    with open_run(config) as run:
+        if run.finished:
+            metrics = run.summary()
+            _print(run, metrics, f"finished before ({run.record['ended']}); resume=never runs it afresh")
+            return Outcome(metrics, run.folder)
+        print_config(config)
+        with log_to_file(run.folder), _recorded(run):
+            outcome = _execute(cfg, run)
+        if run.is_main:
+            _print(run, outcome.metrics, "results")
+        return outcome
+
+
+@contextmanager
+def _recorded(run: Run) -> Iterator[None]:
+    """Whatever ends the run is written to ``run.json``."""
+    from metriscope.guards import Interrupted
+
+    run.start()
+    if run.resumes:
+        log.info("resuming %s", run.folder)
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt, SystemExit) as error:
+        run.end(INTERRUPTED, str(error))
+        raise KeyboardInterrupt(f"{error or 'interrupted'}: the same command resumes {run.folder}") from error
+    except OSError as error:
+        run.end(FAILED, str(error))
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise RunError(f"cannot write to {run.folder}: {error.strerror}; make room and run again") from error
+        raise
+    except BaseException as error:
+        if not isinstance(error, InputError | RunError):
+            log.debug("the run failed", exc_info=True)
+        run.end(FAILED, f"{type(error).__name__}: {error}")
+        raise
+    run.end(FINISHED)
+
+
+def _execute(cfg: DictConfig, run: Run) -> Outcome:
+    import torch
+
+    from metriscope.build import build_data, build_loggers, build_module, build_trainer
+    from metriscope.reports.run import report
+
+    data = build_data(cfg)
+    module = build_module(cfg, data)
+    resumed_at = None
+    if run.resumes:
+        state = torch.load(run.last_checkpoint, weights_only=True, map_location="cpu", mmap=True)
+        resumed_at = int(state["global_step"])
+    loggers = build_loggers(cfg, run, resumed_at)
+    exit_code = 1
+    try:
+        trainer, stop = build_trainer(cfg, run, data, loggers.all)
+        with stop.listening():
+            checkpoint = run.last_checkpoint if run.resumes else None
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+            best = run.best_checkpoint if run.best_checkpoint.exists() else None
+            trainer.test(module, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
+            metrics = report(cfg, run, trainer, module, data, loggers)
+        exit_code = 0
+    finally:
+        loggers.finish(exit_code)
+    objects = {"trainer": trainer, "module": module, "data": data}
+    return Outcome(metrics, run.folder, objects)
+
+
+def _print(run: Run, metrics: dict[str, Any], title: str) -> None:
+    config = run.config
+    print_results(
+        metrics,
+        run.folder,
+        str(config["dataset"]["protocol"]).replace("_", " "),
+        epochs=config["trainer"]["max_epochs"],
+        seconds=run.record.get("seconds"),
+        title=title,
+    )

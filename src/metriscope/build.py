@@ -1,0 +1,142 @@
+"""From a composed config to the parts of a run."""
+
+import logging
+import warnings
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import Logger
+
+from metriscope import seeds
+from metriscope.data.build import build_data
+from metriscope.data.datamodule import DataModule
+from metriscope.diagnostics.greediness import GreedinessMonitor
+from metriscope.diagnostics.variance import VarianceMetrics
+from metriscope.errors import InputError
+from metriscope.evaluation.monitor import EvaluationMonitor
+from metriscope.evaluation.retrieval import RetrievalMetrics
+from metriscope.guards import BatchGuard, GracefulStop
+from metriscope.models.build import build_embedder
+from metriscope.module import MetricLearner
+from metriscope.objectives.objective import Objective
+from metriscope.optimization import build_optimizer, build_scheduler
+from metriscope.runs import Run
+from metriscope.tracking.console import is_interactive, progress
+from metriscope.tracking.history import HistoryLogger
+from metriscope.tracking.wandb import GuardedWandb, build_wandb
+
+__all__ = ["Loggers", "build_data", "build_loggers", "build_module", "build_objective", "build_trainer"]
+
+
+def _part(section: DictConfig) -> Any:
+    """The object that a section with a ``_target_`` describes; ``name`` is the choice, not an argument."""
+    arguments: dict[str, Any] = OmegaConf.to_container(section, resolve=True)  # type: ignore[assignment]
+    arguments.pop("name", None)
+    return instantiate(arguments)
+
+
+def build_objective(cfg: DictConfig) -> Objective:
+    """Distance, miner and loss of ``cfg``."""
+    return Objective(_part(cfg.distance), _part(cfg.miner), _part(cfg.loss))
+
+
+def build_module(cfg: DictConfig, data: DataModule) -> MetricLearner:
+    """The LightningModule of ``cfg`` for this data; initial values are a function of the seed."""
+    pl.seed_everything(seeds.derive(cfg.seed, "run") % 2**32, verbose=False)
+    monitor = cfg.scheduler.get("monitor") or cfg.evaluation.monitor
+    return MetricLearner(
+        build_embedder(cfg, data.input_shape),
+        build_objective(cfg),
+        partial(build_optimizer, OmegaConf.to_container(cfg.optimizer, resolve=True)),
+        partial(_scheduler, OmegaConf.to_container(cfg.scheduler, resolve=True), monitor),
+        seed=cfg.seed,
+    )
+
+
+def _scheduler(section: Any, monitor: str, optimizer: Any, steps: int, per_epoch: int) -> dict[str, Any] | None:
+    return build_scheduler(section, optimizer, steps, per_epoch, monitor)
+
+
+@dataclass
+class Loggers:
+    """Where a run's figures go: always its own history, and W&B where it can be used."""
+
+    history: HistoryLogger
+    wandb: GuardedWandb | None
+
+    @property
+    def all(self) -> list[Logger]:
+        return [self.history, *([self.wandb] if self.wandb else [])]
+
+    def finish(self, exit_code: int) -> None:
+        self.history.close()
+        if self.wandb:
+            self.wandb.finish(exit_code)
+
+
+def build_loggers(cfg: DictConfig, run: Run, global_step: int | None) -> Loggers:
+    """History and W&B; ``global_step`` is that of the checkpoint a resumed run goes on from."""
+    history = HistoryLogger(run.folder)
+    logged = None if global_step is None else history.resume_from(global_step)
+    config: Any = OmegaConf.to_container(cfg, resolve=True)
+    return Loggers(history, build_wandb(config, run.folder, run.record["wandb_id"], logged))
+
+
+def build_trainer(
+    cfg: DictConfig, run: Run, data: DataModule, loggers: list[Logger]
+) -> tuple[pl.Trainer, GracefulStop]:
+    """The Lightning trainer with everything that watches, and the callback that stops it on a signal.
+
+    Raises:
+        InputError: an accelerator that is not there, or a trainer setting that Lightning refuses.
+    """
+    # Lightning tells what it was told to do, and advertises.
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
+    stop = GracefulStop(run.last_checkpoint)
+    threshold = cfg.diagnostics.pair_weight_threshold if cfg.diagnostics.greediness else None
+    retrieval = partial(RetrievalMetrics, tuple(cfg.evaluation.recall_at), memory_mb=cfg.evaluation.memory_mb)
+    callbacks = [
+        EvaluationMonitor(retrieval, VarianceMetrics if cfg.diagnostics.variance else None),
+        GreedinessMonitor(threshold, cfg.trainer.log_every_n_steps),
+        BatchGuard(cfg.trainer.log_every_n_steps),
+        *(instantiate(section) for key, section in cfg.callbacks.items() if key != "name" and section),
+        *progress(),
+        stop,
+        *_checkpoints(cfg, run, data.splits.validation is not None),
+    ]
+    options: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore[assignment]
+    options.pop("name")
+    try:
+        trainer = pl.Trainer(
+            **options,
+            callbacks=callbacks,
+            logger=loggers,
+            default_root_dir=run.folder,
+            check_val_every_n_epoch=cfg.evaluation.every_n_epochs,
+            num_sanity_val_steps=0,
+            inference_mode=False,
+            use_distributed_sampler=False,
+            enable_model_summary=False,
+            enable_progress_bar=is_interactive(),
+        )
+    except (pl.utilities.exceptions.MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        line = " ".join(str(error).split())
+        raise InputError(f"trainer: {line} (accelerator={cfg.trainer.accelerator})") from error
+    return trainer, stop
+
+
+def _checkpoints(cfg: DictConfig, run: Run, validates: bool) -> list[ModelCheckpoint]:
+    folder = run.last_checkpoint.parent
+    options: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_top_k": 1}
+    last = ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **options)
+    if not validates:
+        return [last]
+    monitored = {"monitor": cfg.evaluation.monitor, "mode": cfg.evaluation.mode}
+    best = ModelCheckpoint(filename="best", save_on_train_epoch_end=False, **monitored, **options)
+    return [best, last]

@@ -1,0 +1,55 @@
+"""The losses and miners that ship, by name: what they are and which fit together. Imports no torch.
+
+A test holds these entries equal to the classes that the configs name.
+"""
+
+from typing import NamedTuple
+
+
+class LossEntry(NamedTuple):
+    accepts: frozenset[str]
+    """Kinds of selection that the loss takes."""
+    source: str
+    summary: str
+
+
+class MinerEntry(NamedTuple):
+    kind: str
+    """Kind of selection that the miner gives."""
+    source: str
+    summary: str
+
+
+CT = "arXiv:2510.02161"
+
+LOSSES = {
+    "contrastive": LossEntry(
+        frozenset({"all", "pairs", "triplets"}), CT, "pulls positives together, pushes negatives past a margin"
+    ),
+    "triplet": LossEntry(
+        frozenset({"all", "band", "pairs", "triplets"}), CT, "hinge on d(a, p) - d(a, n) + margin"
+    ),
+}
+
+MINERS = {
+    "all": MinerEntry("all", CT, "every pair and triplet that the labels allow"),
+    "none": MinerEntry("none", "", "for losses that pick or weigh their terms themselves"),
+    "semihard": MinerEntry("band", "arXiv:1503.03832", "0 < d(a, n) - d(a, p) < margin"),
+    "hard": MinerEntry("band", "arXiv:1503.03832", "d(a, n) < d(a, p)"),
+    "easy": MinerEntry("band", "arXiv:1503.03832", "d(a, n) - d(a, p) > margin"),
+    "violating": MinerEntry("band", "arXiv:1503.03832", "d(a, n) - d(a, p) < margin: semi-hard and hard"),
+    "batch_hard": MinerEntry("triplets", "arXiv:1703.07737", "furthest positive, closest negative"),
+    "batch_easy_positive": MinerEntry(
+        "triplets", "arXiv:1904.04370", "closest positive, closest or semi-hard negative"
+    ),
+    "distance_weighted": MinerEntry(
+        "triplets", "arXiv:1706.07567", "negatives drawn evenly over distances, one per positive pair"
+    ),
+    "random": MinerEntry("triplets", "", "triplets drawn uniformly"),
+    "pair_margin": MinerEntry("pairs", "", "positives beyond one margin, negatives within another"),
+}
+
+
+def fitting_miners(loss: str) -> list[str]:
+    """Names of the miners that a shipped loss takes."""
+    return [name for name, miner in MINERS.items() if miner.kind in LOSSES[loss].accepts]

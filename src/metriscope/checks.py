@@ -1,0 +1,159 @@
+"""Rules that a composed config has to obey, within and across groups. Imports no torch, loads nothing."""
+
+import difflib
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from metriscope.catalog import LOSSES, MINERS, fitting_miners
+from metriscope.errors import InputError
+
+# Key -> (lowest, highest, whole number). Keys that a choice does not have are passed over, null is allowed.
+_RANGES: dict[str, tuple[float, float, bool]] = {
+    "seed": (0, 2**63 - 1, True),
+    "head.size": (1, math.inf, True),
+    "head.width": (1, math.inf, True),
+    "loss.positive_margin": (0, math.inf, False),
+    "miner.cutoff": (0, 2, False),
+    "miner.nonzero_loss_cutoff": (0, 2, False),
+    "miner.positive_margin": (0, math.inf, False),
+    "miner.negative_margin": (0, math.inf, False),
+    "miner.triplets_per_anchor": (1, math.inf, True),
+    "sampler.batch_size": (1, math.inf, True),
+    "sampler.classes_per_batch": (1, math.inf, True),
+    "sampler.samples_per_class": (1, math.inf, True),
+    "augmentation.pad": (0, math.inf, True),
+    "optimizer.lr": (0, math.inf, False),
+    "optimizer.lr_trunk": (0, math.inf, False),
+    "optimizer.lr_head": (0, math.inf, False),
+    "optimizer.lr_loss": (0, math.inf, False),
+    "optimizer.weight_decay": (0, math.inf, False),
+    "optimizer.momentum": (0, 1, False),
+    "scheduler.warmup_epochs": (0, math.inf, False),
+    "scheduler.gamma": (0, math.inf, False),
+    "scheduler.factor": (0, 1, False),
+    "scheduler.patience": (0, math.inf, True),
+    "scheduler.step_size": (1, math.inf, True),
+    "dataset.fold": (0, math.inf, True),
+    "dataset.num_workers": (0, math.inf, True),
+    "dataset.image_size": (1, math.inf, True),
+    "evaluation.batch_size": (1, math.inf, True),
+    "evaluation.every_n_epochs": (1, math.inf, True),
+    "evaluation.memory_mb": (1, math.inf, False),
+    "evaluation.knn_k": (1, math.inf, True),
+    "diagnostics.pair_weight_threshold": (0, 1, False),
+    "trainer.max_epochs": (1, math.inf, True),
+    "trainer.log_every_n_steps": (1, math.inf, True),
+    "trainer.accumulate_grad_batches": (1, math.inf, True),
+    "trainer.gradient_clip_val": (0, math.inf, False),
+}
+# Key -> what it may be.
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "resume": ("auto", "never", "must"),
+    "loss.reduction": ("mean", "sum", "mean_active"),
+    "miner.negative": ("hard", "semihard"),
+    "dataset.protocol": ("closed_set", "class_disjoint"),
+    "evaluation.mode": ("max", "min"),
+    "evaluation.classification": ("auto", True, False),
+    "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
+    "trainer.precision": (
+        "32-true", "16-mixed", "bf16-mixed", "bf16-true", "16-true", "64-true", 16, 32, 64, "16", "32", "64", "bf16",
+    ),
+    "logger.wandb.mode": ("auto", "online", "offline", "disabled"),
+}  # fmt: skip
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` for the closest choice, or an empty string."""
+    match = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f"; did you mean '{match[0]}'?" if match else ""
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse what cannot work before anything loads.
+
+    Raises:
+        InputError: naming the key, its value, and what would do.
+    """
+    try:
+        OmegaConf.resolve(cfg.copy())
+    except OmegaConfBaseException as error:
+        raise InputError(_unresolved(error)) from error
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise InputError(f"{missing[0]} has no value: give it as {missing[0]}=...")
+    _check_values(cfg)
+    _check_miner(cfg)
+    _check_evaluation(cfg)
+
+
+def _unresolved(error: OmegaConfBaseException) -> str:
+    line = str(error).splitlines()[0]
+    key = getattr(error, "full_key", None)
+    return f"{key}: {line}" if key else line
+
+
+def _check_values(cfg: DictConfig) -> None:
+    for key, (low, high, whole) in _RANGES.items():
+        value = OmegaConf.select(cfg, key)
+        if value is None:
+            continue
+        kind = "a whole number" if whole else "a number"
+        wanted = f"{kind} of at least {low:g}" + (f" and at most {high:g}" if high < 2**53 else "")
+        number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+        if not number or not low <= value <= high:
+            raise InputError(f"{key}={value}: it has to be {wanted}")
+    for key, choices in _CHOICES.items():
+        value = OmegaConf.select(cfg, key)
+        if value is not None and value not in choices:
+            names = ", ".join(str(choice).lower() if isinstance(choice, bool) else str(choice) for choice in choices)
+            raise InputError(f"{key}={value}: it has to be one of {names}{nearest(str(value), map(str, choices))}")
+    _check_margin(cfg)
+    validation = OmegaConf.select(cfg, "dataset.validation")
+    if validation is not None and (not isinstance(validation, int | float) or not 0 <= validation < 1):
+        raise InputError(f"dataset.validation={validation}: it has to be a share of at least 0 and below 1")
+
+
+def _check_margin(cfg: DictConfig) -> None:
+    margin = OmegaConf.select(cfg, "loss.margin")
+    if margin is None:
+        return
+    if not isinstance(margin, int | float) or isinstance(margin, bool) or not 0 <= margin < math.inf:
+        raise InputError(f"loss.margin={margin}: it has to be a number of at least 0, in units of the distance")
+    if cfg.loss.name == "contrastive" and margin == 0:
+        raise InputError("loss.margin=0: no negative pair would ever cost anything; set it above 0")
+
+
+def _check_miner(cfg: DictConfig) -> None:
+    loss, miner = cfg.loss.name, cfg.miner.name
+    if loss in LOSSES and miner in MINERS and MINERS[miner].kind not in LOSSES[loss].accepts:
+        raise InputError(
+            f"loss={loss} cannot take miner={miner} (it selects {MINERS[miner].kind}): "
+            f"use one of {', '.join(fitting_miners(loss))}"
+        )
+    if miner == "distance_weighted" and not cfg.head.normalize:
+        raise InputError("miner=distance_weighted needs embeddings on the unit sphere: set head.normalize=true")
+
+
+def _check_evaluation(cfg: DictConfig) -> None:
+    monitor = str(cfg.evaluation.monitor)
+    if monitor.startswith("test/"):
+        raise InputError(
+            f"evaluation.monitor={monitor}: selecting a model on the test set is refused; use val/{monitor[5:]}"
+        )
+    if not monitor.startswith(("val/", "train/")):
+        raise InputError(f"evaluation.monitor={monitor}: it has to be a val/ metric, such as val/map_at_r")
+    if OmegaConf.select(cfg, "dataset.validation") == 0 and monitor.startswith("val/"):
+        # Without a validation set the last state is the one that is tested.
+        return
+    if cfg.evaluation.classification is True and cfg.dataset.protocol == "class_disjoint":
+        raise InputError(
+            "evaluation.classification=true needs the same classes in training and test: "
+            "set dataset.protocol=closed_set or evaluation.classification=auto"
+        )
+    recall_at = cfg.evaluation.recall_at
+    if not recall_at or any(not isinstance(k, int) or k < 1 for k in recall_at):
+        raise InputError(f"evaluation.recall_at={list(recall_at)}: it has to list whole numbers from 1")

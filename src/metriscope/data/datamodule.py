@@ -1,0 +1,228 @@
+"""Dataloaders over the parts of a data set."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from metriscope.data.augment import Augmentation
+from metriscope.data.examples import Examples
+from metriscope.data.samplers import ClassBalancedBatchSampler, SequentialBatchSampler, ShuffleBatchSampler
+from metriscope.data.splits import Splits
+from metriscope.errors import InputError
+from metriscope.seeds import generator
+
+Batch = tuple[Tensor, Tensor, Tensor]
+TrainSampler = ClassBalancedBatchSampler | ShuffleBatchSampler
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How training batches are put together: the ``sampler`` section of the config.
+
+    Attributes:
+        name: ``class_balanced`` or ``shuffle``.
+        batch_size: examples per batch and rank; where both of the following are set, their product counts.
+        classes_per_batch, samples_per_class: P and K of ``class_balanced``, None to derive them.
+    """
+
+    name: str
+    batch_size: int
+    classes_per_batch: int | None = None
+    samples_per_class: int | None = None
+
+    def sampler(self, labels: Tensor, seed: int, rank: int = 0, world_size: int = 1) -> TrainSampler:
+        if self.name == "shuffle":
+            return ShuffleBatchSampler(len(labels), self.batch_size, seed, rank, world_size)
+        if self.name != "class_balanced":
+            raise InputError(f"sampler.name={self.name}: choose class_balanced or shuffle")
+        P, K = self.classes_per_batch, self.samples_per_class
+        return ClassBalancedBatchSampler(labels, self.batch_size, P, K, seed, rank, world_size)
+
+    def adapted(self, labels: Tensor) -> "Batching":
+        """The same rule for other data, which may have fewer or smaller classes than P and K ask for."""
+        counts = torch.bincount(labels)
+        P, K = self.classes_per_batch, self.samples_per_class
+        return Batching(
+            self.name,
+            self.batch_size,
+            None if P is None else min(P, int((counts > 0).sum())),
+            None if K is None else min(K, int(counts.max())),
+        )
+
+
+class BatchDataset(Dataset[Batch]):
+    """Examples by batch: indexed with a list of positions, so that memory is sliced once per batch."""
+
+    def __init__(self, examples: Examples) -> None:
+        self.examples = examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, positions: list[int]) -> Batch:
+        index = torch.as_tensor(positions, dtype=torch.int64)
+        return self.examples.fetch(index), self.examples.labels[index], index
+
+
+class DataModule(LightningDataModule):
+    """Serves ``(inputs, labels, index)`` batches: see the dataloaders.
+
+    Batches leave a dataloader as they are stored. Once on the device, images become float32 and normalised,
+    and crop and flip while the trainer trains, by numbers that depend on seed, epoch, step and rank alone. A
+    run resumed within an epoch goes on at the batch it had come to.
+
+    The samplers share the data out among ranks: the trainer needs ``use_distributed_sampler=False``.
+
+    Args:
+        splits: train, validation and test parts.
+        batching: how training batches are put together.
+        augmentation: applied to every batch on its device.
+        evaluation_batch_size: examples per batch outside training.
+        seed: of the run, for the order of the data and for augmentation.
+        num_workers: processes that decode image files; data in memory needs none.
+
+    Raises:
+        InputError: a sampler or a normalisation that does not fit the data.
+    """
+
+    def __init__(
+        self,
+        splits: Splits,
+        batching: Batching,
+        augmentation: Augmentation,
+        evaluation_batch_size: int,
+        seed: int,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        augmentation.check(splits.train.shape)
+        if evaluation_batch_size < 1:
+            raise InputError(f"evaluation.batch_size={evaluation_batch_size}: set it to at least 1")
+        self.splits = splits
+        self.batching = batching
+        self.augmentation = augmentation
+        self.evaluation_batch_size = evaluation_batch_size
+        self.seed = seed
+        self.num_workers = num_workers
+        self._sampler = batching.sampler(splits.train.labels, seed)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.splits.train.shape
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the train part."""
+        return self.splits.train.num_classes
+
+    @property
+    def protocol(self) -> str:
+        return self.splits.protocol
+
+    @property
+    def train_batch_sampler(self) -> TrainSampler:
+        """The sampler of the train dataloader, for this rank."""
+        rank, world_size = self._place()
+        if (self._sampler.rank, self._sampler.world_size) != (rank, world_size):
+            self._sampler = self.batching.sampler(self.splits.train.labels, self.seed, rank, world_size)
+        return self._sampler
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        return self._loader(self.splits.train, self.train_batch_sampler, self._go_to_where_the_run_stands)
+
+    def train_eval_dataloader(self) -> DataLoader[Batch]:
+        """The train part once, in order; not augmented outside of training."""
+        return self._in_order(self.splits.train)
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
+        return [] if self.splits.validation is None else self._in_order(self.splits.validation)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        return self._in_order(self.splits.test)
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """The train part, to be embedded as reference for k-NN and the linear probe."""
+        return self.train_eval_dataloader()
+
+    def validation_batches(self) -> list[Tensor]:
+        """Positions in the validation part, batched as in training; the same in every epoch, run and rank."""
+        if self.splits.validation is None:
+            return []
+        labels = self.splits.validation.labels
+        return [torch.tensor(batch) for batch in self.batching.adapted(labels).sampler(labels, seed=0)]
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        inputs, labels, index = batch
+        trainer, source = self.trainer, None
+        if trainer is not None and trainer.training:
+            step = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            source = generator(self.seed, "augmentation", trainer.current_epoch, step, trainer.global_rank)
+        inputs = self.augmentation.to(inputs.device)(inputs, source)
+        if trainer is not None:  # Lightning converts to the run's precision before images are floats
+            inputs = trainer.precision_plugin.convert_input(inputs)
+        return inputs, labels, index
+
+    def _place(self) -> tuple[int, int]:
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def _go_to_where_the_run_stands(self) -> None:
+        if self.trainer is not None and self.trainer.training:
+            self._sampler.set_epoch(self.trainer.current_epoch)
+            self._sampler.resume_at(self.trainer.fit_loop.epoch_loop.batch_progress.current.ready)
+
+    def _in_order(self, examples: Examples) -> DataLoader[Batch]:
+        return self._loader(
+            examples, SequentialBatchSampler(len(examples), self.evaluation_batch_size, *self._place())
+        )
+
+    def _loader(
+        self,
+        examples: Examples,
+        batches: TrainSampler | SequentialBatchSampler,
+        before: Callable[[], None] | None = None,
+    ) -> DataLoader[Batch]:
+        workers = 0 if isinstance(examples.inputs, Tensor) else self.num_workers
+        loader = _LateLoader(
+            BatchDataset(examples),
+            batch_size=None,
+            sampler=batches,  # as `sampler`, because Lightning tells that one, not `batch_sampler`, the epoch
+            collate_fn=_as_it_is,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            prefetch_factor=4 if workers else None,
+            pin_memory=torch.cuda.is_available(),
+            generator=generator(self.seed, "workers"),
+        )
+        loader.before = before
+        return loader
+
+
+class _LateLoader(DataLoader[Batch]):
+    """Begins when the first batch is asked for.
+
+    Lightning creates a resumed run's iterator before it knows the epoch and the batch to go on from; workers
+    would by then be reading other batches.
+    """
+
+    before: Callable[[], None] | None = None
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        if self.before is not None:
+            self.before()
+        yield from super().__iter__()
+
+    # Nothing needs saving, but without these two Lightning warns that a run cannot resume within an epoch.
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

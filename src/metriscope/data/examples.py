@@ -1,0 +1,108 @@
+"""Labelled examples: what every data set is turned into."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from metriscope.data.images import ImageFiles
+from metriscope.errors import InputError
+
+__all__ = ["Examples", "ImageFiles", "Source"]
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Inputs with one label each.
+
+    Attributes:
+        inputs: images as uint8 (N, C, H, W), vectors as float32 (N, F), or image files.
+        labels: int64 (N,), positions in ``classes``.
+        classes: the names, one per class id. A class may have no example here, such as a rare class of a
+            closed-set data set in a small validation split; :meth:`compact` drops those.
+    """
+
+    inputs: Tensor | ImageFiles
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.inputs) != len(self.labels):
+            raise InputError(
+                f"{len(self.inputs)} examples but {len(self.labels)} labels: one label per example"
+            )
+        if len(set(self.classes)) != len(self.classes):
+            raise InputError("two classes have the same name: class names must be unique")
+        if self.labels.dtype != torch.int64 or self.labels.dim() != 1:
+            raise InputError(f"labels must be int64 (N,), not {self.labels.dtype} {tuple(self.labels.shape)}")
+        if len(self.labels):
+            low, high = int(self.labels.min()), int(self.labels.max())
+            if low < 0 or high >= len(self.classes):
+                raise InputError(
+                    f"labels {low}..{high} do not fit {len(self.classes)} classes: ids must be "
+                    f"0..{len(self.classes) - 1}, as Examples.from_labels makes them"
+                )
+
+    @classmethod
+    def from_labels(
+        cls,
+        inputs: Tensor | ImageFiles,
+        labels: Sequence[int] | Tensor,
+        names: Mapping[int, str] | None = None,
+    ) -> "Examples":
+        """Examples from labels of any integer values: with gaps, from 1, negative, or above 2**24.
+
+        Class ids follow the order of the values; ``names`` maps a value to its class name (default: the
+        value).
+        """
+        values, ids = torch.unique(torch.as_tensor(labels, dtype=torch.int64), return_inverse=True)
+        names = names or {}
+        return cls(inputs, ids, tuple(names.get(value, str(value)) for value in values.tolist()))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one example: (C, H, W) or (F,)."""
+        if isinstance(self.inputs, ImageFiles):
+            return (3, *self.inputs.size)
+        return tuple(self.inputs.shape[1:])
+
+    @property
+    def counts(self) -> Tensor:
+        """Examples per class, int64 (num_classes,)."""
+        return torch.bincount(self.labels, minlength=self.num_classes)
+
+    def take(self, indices: Tensor) -> "Examples":
+        """The chosen examples, with class ids and names unchanged."""
+        chosen = (
+            self.inputs[indices] if isinstance(self.inputs, Tensor) else self.inputs.take(indices.tolist())
+        )
+        return Examples(chosen, self.labels[indices], self.classes)
+
+    def fetch(self, indices: Tensor) -> Tensor:
+        """The chosen inputs as one tensor: uint8 (B, C, H, W) or float32 (B, F)."""
+        if isinstance(self.inputs, Tensor):
+            return self.inputs.index_select(0, indices)
+        return self.inputs.fetch(indices.tolist())
+
+    def compact(self) -> "Examples":
+        """The same examples without the classes that have none, so that every id in 0..C-1 occurs."""
+        values, ids = torch.unique(self.labels, return_inverse=True)
+        if len(values) == self.num_classes:
+            return self
+        return replace(self, labels=ids, classes=tuple(self.classes[value] for value in values.tolist()))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as it is distributed: its own train and test halves."""
+
+    train: Examples
+    test: Examples

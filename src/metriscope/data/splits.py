@@ -1,0 +1,161 @@
+"""From a data set's own halves to train, validation and test under a protocol."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from metriscope.data.examples import Examples, Source
+from metriscope.data.images import ImageFiles
+from metriscope.errors import InputError
+from metriscope.seeds import generator
+
+PROTOCOLS = ("closed_set", "class_disjoint")
+_DEFAULT_VALIDATION = {"closed_set": 0.1, "class_disjoint": 0.25}
+_ROUNDING = 1e-9  # 1 / 0.1 and 30 * 0.1 must not fall below the integers they stand for
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What a run trains on, selects on, and is tested on once.
+
+    Under ``closed_set`` the three parts share their class ids. Under ``class_disjoint`` no class is in two of
+    them and each part has ids of its own, 0..C-1.
+    """
+
+    train: Examples
+    validation: Examples | None
+    test: Examples
+    protocol: str
+
+
+def split(source: Source, protocol: str, fold: int = 0, validation: float | None = None) -> Splits:
+    """Splits a data set; a fixed function of its arguments, so that all seeds of a study see the same parts.
+
+    Args:
+        source: the data set's own train and test halves.
+        protocol: ``closed_set`` holds out a stratified share of the train half; ``class_disjoint`` pools both
+            halves, trains on the first half of the classes and tests on the last, and holds out a share of
+            the train classes, as [MLRC] arXiv:2003.08505 does. Halves that share no class already are kept as
+            they are.
+        fold: which share is held out; folds are disjoint.
+        validation: the share, 0 for none, None for the protocol's own: 0.1 of the images or 0.25 of the
+            classes.
+
+    Raises:
+        InputError: an unknown protocol, a share or fold out of range, or too few classes.
+    """
+    if protocol not in PROTOCOLS:
+        raise InputError(f"dataset.protocol={protocol}: choose one of {', '.join(PROTOCOLS)}")
+    share = _DEFAULT_VALIDATION[protocol] if validation is None else float(validation)
+    if not 0 <= share < 1:
+        raise InputError(
+            f"dataset.validation={share}: the share held out of training must be at least 0 and below 1"
+        )
+    if fold < 0:
+        raise InputError(f"dataset.fold={fold}: folds count from 0")
+    parts = (_closed_set if protocol == "closed_set" else _class_disjoint)(source, fold, share)
+    return Splits(*parts, protocol)
+
+
+def stratified(labels: Tensor, share: float, fold: int = 0) -> tuple[Tensor, Tensor]:
+    """Two sets of positions, (rest, part): ``part`` has ``share`` of every class.
+
+    The order within a class is shuffled once, by a fixed seed, and fold f is the f-th stretch of it. A class
+    never goes to ``part`` whole. Both results are in ascending order.
+    """
+    shuffled = torch.randperm(len(labels), generator=generator(0, "stratified"))
+    by_class = shuffled[torch.argsort(labels[shuffled], stable=True)]
+    counts = torch.bincount(labels)
+    place = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[labels[by_class]]
+    size = counts.double() * share
+    low = (size * fold + _ROUNDING).floor()
+    high = (size * (fold + 1) + _ROUNDING).floor()
+    high = torch.where((low == 0) & (high >= counts), counts - 1, high)
+    inside = (place >= low[labels[by_class]]) & (place < high[labels[by_class]])
+    return by_class[~inside].sort().values, by_class[inside].sort().values
+
+
+def _closed_set(source: Source, fold: int, share: float) -> tuple[Examples, Examples | None, Examples]:
+    train = source.train.compact()
+    test = source.test.compact()
+    if train.num_classes < 2:
+        raise InputError(f"the train half has {train.num_classes} class: metric learning needs at least 2")
+    if unknown := sorted(set(test.classes) - set(train.classes)):
+        raise InputError(
+            f"dataset.protocol=closed_set, but {len(unknown)} test classes are not in the train half "
+            f"(such as {unknown[0]!r}): use dataset.protocol=class_disjoint"
+        )
+    test = _renamed(test, train.classes)
+    if share == 0:
+        return train, None, test
+    folds = math.floor(1 / share + _ROUNDING)
+    if fold >= folds:
+        raise InputError(f"dataset.fold={fold}: dataset.validation={share:g} gives folds 0..{folds - 1}")
+    rest, part = stratified(train.labels, share, fold)
+    if len(part) == 0:
+        raise InputError(
+            f"dataset.validation={share:g} of {len(train)} images in {train.num_classes} classes is no image "
+            f"in fold {fold}: raise dataset.validation, or set it to 0 to train without"
+        )
+    return train.take(rest), train.take(part), test
+
+
+def _class_disjoint(source: Source, fold: int, share: float) -> tuple[Examples, Examples | None, Examples]:
+    if set(source.train.classes).isdisjoint(source.test.classes):
+        train, test = source.train.compact(), source.test.compact()
+    else:
+        pooled = _pool(source.train, source.test)
+        half = (pooled.num_classes + 1) // 2
+        train, test = _classes(pooled, 0, half), _classes(pooled, half, pooled.num_classes)
+    if min(train.num_classes, test.num_classes) < 2:
+        raise InputError(
+            f"dataset.protocol=class_disjoint leaves {train.num_classes} classes to train and "
+            f"{test.num_classes} to test: both need at least 2, use dataset.protocol=closed_set"
+        )
+    if share == 0:
+        return train, None, test
+    size = max(2.0, train.num_classes * share)  # retrieval within a single class cannot fail
+    folds = math.floor(train.num_classes / size + _ROUNDING)
+    low, high = (math.floor(size * edge + _ROUNDING) for edge in (fold, fold + 1))
+    if train.num_classes - (high - low) < 2:
+        raise InputError(
+            f"dataset.validation={share:g} holds out {high - low} of {train.num_classes} train classes "
+            "and leaves fewer than 2: lower it (2 are held out at least), or set it to 0"
+        )
+    if fold >= folds:
+        raise InputError(
+            f"dataset.fold={fold}: dataset.validation={share:g} of {train.num_classes} train classes gives "
+            f"folds 0..{folds - 1}"
+        )
+    held_out = _classes(train, low, high)
+    rest = train.take(((train.labels < low) | (train.labels >= high)).nonzero().squeeze(1)).compact()
+    return rest, held_out, test
+
+
+def _classes(examples: Examples, low: int, high: int) -> Examples:
+    inside = (examples.labels >= low) & (examples.labels < high)
+    return examples.take(inside.nonzero().squeeze(1)).compact()
+
+
+def _renamed(examples: Examples, classes: tuple[str, ...]) -> Examples:
+    ids = {name: position for position, name in enumerate(classes)}
+    table = torch.tensor([ids[name] for name in examples.classes], dtype=torch.int64)
+    return replace(examples, labels=table[examples.labels], classes=classes)
+
+
+def _pool(train: Examples, test: Examples) -> Examples:
+    if train.shape != test.shape:
+        raise InputError(
+            f"train examples are {train.shape}, test examples {test.shape}: they cannot be pooled"
+        )
+    known = set(train.classes)
+    classes = train.classes + tuple(name for name in test.classes if name not in known)
+    labels = torch.cat([train.labels, _renamed(test, classes).labels])
+    if isinstance(train.inputs, Tensor) and isinstance(test.inputs, Tensor):
+        return Examples(torch.cat([train.inputs, test.inputs]), labels, classes).compact()
+    assert isinstance(train.inputs, ImageFiles)
+    assert isinstance(test.inputs, ImageFiles)
+    files = ImageFiles(train.inputs.paths + test.inputs.paths, train.inputs.size)
+    return Examples(files, labels, classes).compact()

@@ -1,0 +1,37 @@
+"""How hard a loss pulls: the gradient norms of GREEDINESS ([CT], arXiv:2510.02161)."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from metriscope.diagnostics.monitor import Measures
+
+
+def parameter_norm(parameters: Iterable[nn.Parameter], device: torch.device) -> Tensor:
+    """L2 norm of the gradients of all parameters taken together, a scalar on ``device``; 0 without any."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:
+        return torch.zeros((), device=device)
+    return torch.stack(torch._foreach_norm(gradients)).float().norm()
+
+
+def parameter_norms(groups: dict[str, list[nn.Parameter]], device: torch.device) -> Measures:
+    """``grad_norm`` over everything and ``grad_norm_<part>`` for every part with parameters."""
+    norms = {name: parameter_norm(group, device) for name, group in groups.items() if group}
+    total = torch.stack(list(norms.values())).norm()
+    return {"grad_norm": (total, 1.0), **{f"grad_norm_{name}": (n, 1.0) for name, n in norms.items()}}
+
+
+def embedding_norms(gradient: Tensor, active: Tensor) -> Measures:
+    """Mean of ||dL/dz_i|| over all samples and over the active ones.
+
+    Args:
+        gradient: (B, D), dL/dz.
+        active: (B,) bool.
+    """
+    norms = gradient.float().norm(dim=1)
+    return {
+        "grad_norm_embedding": (norms.sum(), float(len(norms))),
+        "grad_norm_embedding_active": ((norms * active).sum(), active.sum()),
+    }

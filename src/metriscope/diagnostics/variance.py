@@ -1,0 +1,227 @@
+"""VARIANCE: how far an embedding spreads inside and between its classes ([CT] arXiv:2510.02161).
+
+Everything derives from the moments of each class, which merge exactly (Chan et al. 1979), so that the whole
+evaluation set is measured in O(C D) memory and W processes give what one gives.
+"""
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+from torchmetrics import Metric
+
+from metriscope.diagnostics.spectrum import second_moment, spectral_decay
+
+
+@dataclass
+class ClassMoments:
+    """Count (C,), mean (C, D) and sum of squared distances to the mean (C,) of each class, in float64."""
+
+    count: Tensor
+    mean: Tensor
+    scatter: Tensor
+
+    @classmethod
+    def of(cls, z: Tensor, labels: Tensor, num_classes: int) -> "ClassMoments":
+        """The moments of one batch: z (B, D) of any float type, labels (B,) in 0..C-1."""
+        z = z.detach().double()
+        count = z.new_zeros(num_classes).index_add_(0, labels, z.new_ones(len(labels)))
+        mean = z.new_zeros(num_classes, z.shape[1]).index_add_(0, labels, z) / count.clamp(min=1)[:, None]
+        scatter = z.new_zeros(num_classes).index_add_(0, labels, (z - mean[labels]).square().sum(1))
+        return cls(count, mean, scatter)
+
+    def update(self, z: Tensor, labels: Tensor) -> None:
+        """Add a batch: z (B, D), labels (B,)."""
+        self.merge(ClassMoments.of(z, labels, len(self.count)))
+
+    def merge(self, other: "ClassMoments") -> None:
+        """Add the samples behind other moments of the same classes."""
+        count = self.count + other.count
+        share = other.count / count.clamp(min=1)
+        step = other.mean - self.mean
+        self.mean = self.mean + share[:, None] * step
+        self.scatter = self.scatter + other.scatter + self.count * share * step.square().sum(1)
+        self.count = count
+
+    def present(self) -> "ClassMoments":
+        """Only the classes that have samples."""
+        found = self.count > 0
+        return ClassMoments(self.count[found], self.mean[found], self.scatter[found])
+
+
+def variance_intra(moments: ClassMoments) -> Tensor:
+    """Mean over classes of the mean squared distance to the class mean [CT]; 0 without samples."""
+    moments = moments.present()
+    return _mean(moments.scatter / moments.count)
+
+
+def variance_inter(moments: ClassMoments) -> Tensor:
+    """Mean squared distance of the class means to the mean of the class means [CT]."""
+    means = moments.present().mean
+    return _mean((means - means.mean(0)).square().sum(1))
+
+
+def variance_inter_pairwise(moments: ClassMoments) -> Tensor:
+    """Mean over pairs of classes of the squared distance of their means; 0 for fewer than two."""
+    return _mean_pairwise(moments.present().mean)
+
+
+def variance_ratio(moments: ClassMoments) -> Tensor:
+    """``variance_intra / variance_inter``: 0 where both are 0, infinite where only the latter is."""
+    return _ratio(variance_intra(moments), variance_inter(moments))
+
+
+def variance_within(moments: ClassMoments) -> Tensor:
+    """Mean over samples of the squared distance to their class mean: classes weigh by their size."""
+    return moments.scatter.sum() / moments.count.sum().clamp(min=1)
+
+
+def variance_between(moments: ClassMoments) -> Tensor:
+    """Mean over samples of the squared distance of their class mean to the mean of all samples."""
+    weight = moments.count / moments.count.sum().clamp(min=1)
+    centre = weight @ moments.mean
+    return weight @ (moments.mean - centre).square().sum(1)
+
+
+def variance_total(moments: ClassMoments) -> Tensor:
+    """Mean squared distance to the mean of all samples = within + between (law of total variance)."""
+    return variance_within(moments) + variance_between(moments)
+
+
+def cosine_intra(unit: ClassMoments) -> Tensor:
+    """Mean over classes of the mean cosine distance over their pairs of samples ([RDML] arXiv:2002.08473).
+
+    For unit vectors 1 - cos is half the squared distance, and its mean over the pairs of a class is
+    scatter / (N_c - 1). Classes of one sample have no pair and are left out.
+
+    Args:
+        unit: moments of L2-normalised embeddings.
+    """
+    paired = unit.count > 1
+    return _mean(unit.scatter[paired] / (unit.count[paired] - 1))
+
+
+def cosine_inter(unit: ClassMoments) -> Tensor:
+    """Mean over pairs of classes of the cosine distance of their means [RDML]; 0 for fewer than two."""
+    return _mean_pairwise(normalize(unit.present().mean, dim=1)) / 2
+
+
+def pi_ratio(unit: ClassMoments) -> Tensor:
+    """``cosine_intra / cosine_inter`` [RDML]: 0 where both are 0, infinite where only the latter is."""
+    return _ratio(cosine_intra(unit), cosine_inter(unit))
+
+
+VARIANCES = (
+    variance_intra,
+    variance_inter,
+    variance_inter_pairwise,
+    variance_ratio,
+    variance_within,
+    variance_between,
+    variance_total,
+)
+COSINES = (cosine_intra, cosine_inter, pi_ratio)
+
+
+class VarianceMetrics(Metric):
+    """Variances of a whole evaluation set, as scalars named after the functions of this module.
+
+    Plain keys are of the L2-normalised embedding, and the variances come again, with the suffix ``_raw``, of
+    the head's output before normalisation. The cosine distances and ``spectral_decay`` are of the normalised
+    embedding only, which is what [RDML] defines them on. Classes without samples are left out.
+
+    Every state is a list of partial moments, one per process once gathered; D is not known before the first
+    batch, so a process that has seen none holds partial moments of width 0.
+
+    Args:
+        num_classes: C; labels lie in 0..C-1.
+    """
+
+    full_state_update = True
+    is_differentiable = False
+
+    def __init__(self, num_classes: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.count: list[Tensor]
+        self.unit_mean: list[Tensor]
+        self.unit_scatter: list[Tensor]
+        self.raw_mean: list[Tensor]
+        self.raw_scatter: list[Tensor]
+        self.moment: list[Tensor]
+        for name in ("count", "unit_mean", "unit_scatter", "raw_mean", "raw_scatter", "moment"):
+            self.add_state(name, default=[], dist_reduce_fx=None)
+        self._begin()
+
+    def _begin(self) -> None:
+        vector = torch.zeros(self.num_classes, dtype=torch.float64, device=self.device)
+        nothing = ClassMoments(vector, vector[:, None][:, :0], vector)
+        self._hold(nothing, nothing, vector[:0, None][:, :0])
+
+    def _hold(self, unit: ClassMoments, raw: ClassMoments, moment: Tensor) -> None:
+        self.count, self.moment = [unit.count], [moment]
+        self.unit_mean, self.unit_scatter = [unit.mean], [unit.scatter]
+        self.raw_mean, self.raw_scatter = [raw.mean], [raw.scatter]
+
+    def _parts(self) -> list[tuple[ClassMoments, ClassMoments, Tensor]]:
+        states = (self.count, self.unit_mean, self.unit_scatter, self.raw_mean, self.raw_scatter, self.moment)
+        return [
+            (ClassMoments(count, mean, scatter), ClassMoments(count, raw_mean, raw_scatter), moment)
+            for count, mean, scatter, raw_mean, raw_scatter, moment in zip(*states, strict=True)
+            if mean.shape[1] > 0
+        ]
+
+    def reset(self) -> None:
+        """Forget all samples."""
+        super().reset()
+        self._begin()
+
+    def update(self, z: Tensor, raw: Tensor, labels: Tensor) -> None:
+        """Add a batch: embeddings z (B, D), the head's unnormalised output raw (B, D), labels (B,)."""
+        labels = labels.to(self.device)
+        z, raw = (x.detach().to(self.device).double() for x in (z, raw))
+        z = normalize(z, dim=1)
+        unit, rest = (ClassMoments.of(x, labels, self.num_classes) for x in (z, raw))
+        self._hold(*_merged([*self._parts(), (unit, rest, second_moment(z))]))
+
+    def compute(self) -> dict[str, Tensor]:
+        """The metrics over the samples of all processes, as float64 scalars; none before the first sample."""
+        parts = self._parts()
+        if not parts:
+            return {}
+        unit, raw, moment = _merged(parts)
+        metrics = {f.__name__: f(unit) for f in VARIANCES + COSINES}
+        metrics |= {f"{f.__name__}_raw": f(raw) for f in VARIANCES}
+        metrics["spectral_decay"] = spectral_decay(moment)
+        return metrics
+
+
+def _merged(
+    parts: list[tuple[ClassMoments, ClassMoments, Tensor]],
+) -> tuple[ClassMoments, ClassMoments, Tensor]:
+    def merge(moments: list[ClassMoments]) -> ClassMoments:
+        first = moments[0]
+        whole = ClassMoments(first.count, first.mean, first.scatter)
+        for other in moments[1:]:
+            whole.merge(other)
+        return whole
+
+    units, raws, moments = zip(*parts, strict=True)
+    return merge(list(units)), merge(list(raws)), reduce(torch.add, moments)
+
+
+def _mean(values: Tensor) -> Tensor:
+    return values.sum() / max(len(values), 1)
+
+
+def _mean_pairwise(points: Tensor) -> Tensor:
+    """Mean squared distance over pairs of distinct rows, from the scatter about their mean."""
+    scatter = (points - points.mean(0)).square().sum()
+    return 2 * scatter / max(len(points) - 1, 1) if len(points) > 1 else scatter.new_zeros(())
+
+
+def _ratio(part: Tensor, whole: Tensor) -> Tensor:
+    return torch.where((part == 0) & (whole == 0), 0.0, part / whole)

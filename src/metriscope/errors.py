@@ -1,0 +1,9 @@
+"""The two ways in which Metriscope stops on purpose; any other exception is a bug and keeps its traceback."""
+
+
+class InputError(Exception):
+    """Wrong input or configuration: one line that says what was wrong, where, and what to do. Exit code 2."""
+
+
+class RunError(Exception):
+    """A run that had to stop, such as a loss that is not finite: one line that says when and why. Exit code 1."""

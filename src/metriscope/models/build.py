@@ -1,0 +1,26 @@
+"""From a composed config to the network of a run."""
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from metriscope import seeds
+from metriscope.models.backbones import build_trunk
+from metriscope.models.embedder import Embedder
+from metriscope.models.heads import build_head
+
+
+def build_embedder(cfg: DictConfig, input_shape: tuple[int, ...]) -> Embedder:
+    """The network that ``cfg.backbone`` and ``cfg.head`` describe, for inputs of ``input_shape`` (no batch).
+
+    Initial values are a function of ``cfg.seed`` and the two configs; the global generator is left as it was.
+
+    Raises:
+        InputError: a choice that does not exist, does not fit the data, or weights that cannot be loaded.
+    """
+    backbone = OmegaConf.to_container(cfg.backbone, resolve=True)
+    assert isinstance(backbone, dict)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeds.derive(cfg.seed, "initialisation"))
+        trunk = build_trunk({str(key): value for key, value in backbone.items()}, input_shape)
+        head, size = build_head(cfg.head.name, trunk.out_features, cfg.head.size, cfg.head.get("hidden"))
+    return Embedder(trunk, head, size, normalize=cfg.head.normalize)

@@ -1,0 +1,59 @@
+"""The network of a run: trunk, head, and L2 normalisation."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from metriscope.models.backbones import Trunk
+
+SMALLEST_NORM = 1e-8
+
+
+class Embedding(NamedTuple):
+    """What the network makes of a batch.
+
+    Attributes:
+        z: (B, D) the embedding that losses and retrieval see, of unit length if normalised; at least float32.
+        raw: (B, D) the head's output before normalisation; at least float32.
+        features: (B, F) the trunk's output, in the dtype that the trunk computed in.
+    """
+
+    z: Tensor
+    raw: Tensor
+    features: Tensor
+
+
+class Embedder(nn.Module):
+    """Inputs (B, *shape) to an :class:`Embedding`.
+
+    Args:
+        trunk: gives features (B, F).
+        head: turns features into (B, D).
+        size: D.
+        normalize: whether ``z`` is ``raw`` scaled to unit length.
+    """
+
+    def __init__(self, trunk: Trunk, head: nn.Module, size: int, *, normalize: bool = True) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = head
+        self.size = size
+        self.normalize = normalize
+
+    def forward(self, inputs: Tensor) -> Embedding:
+        features = self.trunk(inputs)
+        raw = self.head(features)
+        raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
+        return Embedding(unit(raw) if self.normalize else raw, raw, features)
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Rows of (B, D) scaled to length 1.
+
+    A row shorter than 1e-8 has no direction: it becomes zero and gets a zero gradient, where dividing by a
+    clamped norm would multiply the gradient by the inverse of the clamp.
+    """
+    squared = vectors.square().sum(dim=1, keepdim=True)
+    zero = squared <= SMALLEST_NORM**2
+    return vectors * squared.masked_fill(zero, 1.0).rsqrt().masked_fill(zero, 0.0)

@@ -1,0 +1,212 @@
+"""Pretrained weights from torchvision or from a local file, matched by name and shape and accounted for."""
+
+import importlib
+import logging
+import pickle
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from metriscope.errors import InputError
+
+log = logging.getLogger(__name__)
+
+State = dict[str, Tensor]
+
+PREFIXES = ("module.", "model.", "trunk.", "backbone.", "embedder.", "body.", "_orig_mod.")
+CONTAINERS = ("state_dict", "model_state_dict", "model")
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of a file's tensors; batch-norm step counters are loaded and not counted.
+
+    Attributes:
+        source: where the tensors came from.
+        matched: tensors of the trunk that were filled.
+        total: tensors that the trunk has.
+        missing: names of the trunk that the file does not have.
+        misfits: names present in both with different shapes.
+        unused: names in the file that the trunk has no place for, such as a classifier.
+    """
+
+    source: str
+    matched: int
+    total: int
+    missing: tuple[str, ...]
+    misfits: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = [f"{self.matched} of {self.total} tensors of the trunk loaded from {self.source}"]
+        for label, names in (
+            ("not in the file", self.missing),
+            ("of another shape", self.misfits),
+            ("left unused", self.unused),
+        ):
+            if names:
+                parts.append(f"{label}: {_few(names)}")
+        return "; ".join(parts)
+
+
+def load_weights(
+    module: nn.Module, source: str, name: str, adapt: Callable[[State], State] | None = None
+) -> LoadReport:
+    """Fills ``module`` in place from torchvision's weights ``source`` for ``name`` or from a local file.
+
+    Names are compared after removing wrappers such as ``module.`` or ``backbone.``; of a Metriscope
+    checkpoint only the trunk is read. Tensors of another shape are left as they were. The account is logged,
+    as a warning when a part of the trunk was not filled.
+
+    Raises:
+        InputError: no such weights, a file that cannot be read, or nothing in it that fits.
+    """
+    state = _trunk_entries(read_state(_locate(source, name)))
+    target = module.state_dict()
+    found: State = {}
+    unused = []
+    for key, tensor in state.items():
+        place = _place(key, target)
+        if place is None or place in found:
+            unused.append(key)
+        else:
+            found[place] = tensor
+    if adapt is not None:
+        found = adapt(found)
+    fitting = {key: tensor for key, tensor in found.items() if tensor.shape == target[key].shape}
+    counted = [key for key in target if not key.endswith("num_batches_tracked")]
+    report = LoadReport(
+        source=source,
+        matched=sum(key in fitting for key in counted),
+        total=len(counted),
+        missing=tuple(key for key in counted if key not in found),
+        misfits=tuple(key for key in counted if key in found and key not in fitting),
+        unused=tuple(unused),
+    )
+    if not report.matched:
+        raise InputError(
+            f"backbone.weights: nothing in {source} fits {name}: the file has "
+            f"{_few(tuple(state)) or 'no tensors'}, the trunk has "
+            f"{_few(tuple(counted))}; is it for another backbone?"
+        )
+    module.load_state_dict(fitting, strict=False)
+    log.log(
+        logging.INFO if report.matched == report.total else logging.WARNING, "backbone.weights: %s", report
+    )
+    return report
+
+
+def read_state(path: Path) -> State:
+    """The named tensors in a ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors`` file; nothing in it is run.
+
+    Raises:
+        InputError: truncated, not of these formats, or holding objects other than tensors and plain values.
+    """
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    try:
+        with path.open("rb") as file:
+            if file.read(4) == b"PK\x03\x04" and not zipfile.is_zipfile(path):
+                raise InputError(f"backbone.weights: {path} is truncated: copy or download it again")
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "GLOBAL" in str(error) or "Unsupported" in str(error):
+            raise InputError(
+                f"backbone.weights: {path} holds objects that could run code when loaded, which is refused: "
+                "save model.state_dict() alone, or convert it to .safetensors"
+            ) from error
+        raise InputError(f"backbone.weights: {path} is not a PyTorch file, or it is damaged") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"backbone.weights: {path} is truncated or damaged: copy or download it again"
+        ) from error
+    except OSError as error:
+        raise InputError(f"backbone.weights: cannot read {path}: {error.strerror or error}") from error
+    for container in CONTAINERS:
+        if isinstance(content, Mapping) and isinstance(content.get(container), Mapping):
+            content = content[container]
+            break
+    if not isinstance(content, Mapping):
+        raise InputError(f"backbone.weights: {path} holds a {type(content).__name__}, not named tensors")
+    return {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+
+
+def _read_safetensors(path: Path) -> State:
+    try:
+        # By name, so that types check alike with and without this optional package.
+        safetensors = importlib.import_module("safetensors")
+        reader = importlib.import_module("safetensors.torch")
+    except ImportError as error:
+        raise InputError(f"backbone.weights: reading {path} needs `pip install safetensors`") from error
+    try:
+        return dict(reader.load_file(path))
+    except safetensors.SafetensorError as error:
+        raise InputError(f"backbone.weights: {path} is truncated or damaged ({error})") from error
+    except OSError as error:
+        raise InputError(f"backbone.weights: cannot read {path}: {error.strerror or error}") from error
+
+
+def _locate(source: str, name: str) -> Path:
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    offered = _torchvision_weights(name)
+    if source in offered:
+        return _download(source, offered[source])
+    if path.suffix or len(path.parts) > 1:
+        raise InputError(f"backbone.weights: there is no file {source}")
+    choice = f"one of {', '.join(offered)}" if offered else "null (torchvision has no weights for it)"
+    raise InputError(
+        f"backbone.weights: {source!r} is not known for {name}: give {choice}, or the path of a file"
+    )
+
+
+def _torchvision_weights(name: str) -> dict[str, str]:
+    from torchvision.models import get_model_weights, list_models
+
+    if name not in list_models():
+        return {}
+    return {key: member.url for key, member in get_model_weights(name).__members__.items()}
+
+
+def _download(source: str, url: str) -> Path:
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    if path.is_file():
+        return path
+    digest = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Writes beside the target and moves it there once the digest is right.
+        torch.hub.download_url_to_file(url, str(path), digest and digest[1], progress=False)
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"backbone.weights={source}: cannot download {url} ({error}); fetch it on a machine with a "
+            f"network and put it at {path}, or give the path of a local file as backbone.weights"
+        ) from error
+    return path
+
+
+def _trunk_entries(state: State) -> State:
+    marker = "embedder.trunk."
+    own = {key: tensor for key, tensor in state.items() if key.startswith(marker)}
+    return own or state
+
+
+def _place(key: str, target: Mapping[str, Tensor]) -> str | None:
+    while key not in target:
+        prefix = next((prefix for prefix in PREFIXES if key.startswith(prefix)), None)
+        if prefix is None:
+            return None
+        key = key.removeprefix(prefix)
+    return key
+
+
+def _few(names: tuple[str, ...], shown: int = 4) -> str:
+    rest = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,99 @@
+"""The LightningModule: embed, judge, hand over. Everything that watches is a callback."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from metriscope import seeds
+from metriscope.models.embedder import Embedder, Embedding
+from metriscope.objectives.objective import Objective, Step
+
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+class EvaluatedSet(NamedTuple):
+    """The embeddings of a whole evaluation set, on every process the same."""
+
+    embeddings: Tensor
+    """(N, D) float32."""
+    labels: Tensor
+    """(N,) int64."""
+
+
+class MetricLearner(pl.LightningModule):
+    """An embedder trained by an objective.
+
+    Args:
+        embedder: inputs -> :class:`Embedding`.
+        objective: (B, D) embeddings and labels -> :class:`Step`.
+        build_optimizer: parameter groups by name -> optimizer.
+        build_scheduler: (optimizer, total steps, steps per epoch) -> Lightning scheduler dict, or None.
+        seed: the run's seed.
+
+    Attributes:
+        step, embedding: of the training batch in progress, for callbacks; None between batches.
+        evaluated: the last evaluated set; None before the first.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        objective: Objective,
+        build_optimizer: Callable[[dict[str, list[nn.Parameter]]], torch.optim.Optimizer],
+        build_scheduler: Callable[[torch.optim.Optimizer, int, int], dict[str, Any] | None],
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.embedder = embedder
+        self.objective = objective
+        self.build_optimizer = build_optimizer
+        self.build_scheduler = build_scheduler
+        self.seed = seed
+        self.step: Step | None = None
+        self.embedding: Embedding | None = None
+        self.evaluated: EvaluatedSet | None = None
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Trainable parameters by part: trunk, head and loss."""
+        parts = {"trunk": self.embedder.trunk, "head": self.embedder.head, "loss": self.objective}
+        return {name: [p for p in part.parameters() if p.requires_grad] for name, part in parts.items()}
+
+    def forward(self, inputs: Tensor) -> Embedding:
+        embedding: Embedding = self.embedder(inputs)
+        return embedding
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # Layers that draw (dropout) use the global generator: a resumed step must find it as it was.
+        torch.manual_seed(
+            seeds.derive(self.seed, "layers", self.current_epoch, batch_idx, self.global_rank)
+        )
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        inputs, labels, _ = batch
+        generator = seeds.generator(self.seed, "miner", self.current_epoch, batch_idx, self.global_rank)
+        self.embedding = self(inputs)
+        self.step = self.objective(self.embedding.z, labels, generator)
+        return self.step.output.value
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        self.step = self.embedding = None
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Embedding:
+        return self(batch[0])
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Embedding:
+        return self(batch[0])
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
+        inputs, labels, _ = batch
+        return self(inputs).z, labels
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.build_optimizer(self.parameter_groups())
+        steps = int(self.trainer.estimated_stepping_batches)
+        epochs = self.trainer.max_epochs or 1
+        scheduler = self.build_scheduler(optimizer, steps, max(1, steps // epochs))
+        return optimizer if scheduler is None else {"optimizer": optimizer, "lr_scheduler": scheduler}

@@ -1,0 +1,115 @@
+"""Distances between anchors (B, D) and references (R, D): always a (B, R) matrix in which smaller means closer.
+
+Each distance is computed in float32 at least, whatever the precision of training: differences of
+distances are what losses are made of, and bfloat16 keeps two digits of them.
+"""
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def _precise(embeddings: Tensor) -> Tensor:
+    return embeddings if embeddings.dtype == torch.float64 else embeddings.float()
+
+
+class _Euclidean(torch.autograd.Function):
+    """||a - b|| or its square, keeping only the result for the backward pass; the gradient at 0 is 0."""
+
+    @staticmethod
+    def forward(ctx: Any, anchors: Tensor, references: Tensor, squared: bool) -> Tensor:
+        with torch.autocast(anchors.device.type, enabled=False):
+            norms = anchors.square().sum(1, keepdim=True) + references.square().sum(1)
+            distances = torch.addmm(norms, anchors, references.T, alpha=-2).clamp_min_(0)
+        if not squared:
+            distances.sqrt_()
+        ctx.squared = squared
+        ctx.save_for_backward(anchors, references, *([] if squared else [distances]))
+        return distances
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        anchors, references = ctx.saved_tensors[:2]
+        if ctx.squared:
+            weights = 2 * grad
+        else:
+            distances = ctx.saved_tensors[2]
+            weights = (grad / distances).masked_fill_(distances == 0, 0)
+        grad_anchors = grad_references = None
+        with torch.autocast(anchors.device.type, enabled=False):
+            if ctx.needs_input_grad[0]:
+                grad_anchors = weights.sum(1, keepdim=True) * anchors - weights @ references
+            if ctx.needs_input_grad[1]:
+                grad_references = weights.sum(0).unsqueeze(1) * references - weights.T @ anchors
+        return grad_anchors, grad_references, None
+
+
+class Distance:
+    """Base class. ``name`` is the config choice."""
+
+    name: ClassVar[str]
+
+    def __call__(self, anchors: Tensor, references: Tensor) -> Tensor:
+        """(B, D) and (R, D) -> (B, R), float32 or float64."""
+        raise NotImplementedError
+
+    def slope(self, distances: Tensor) -> Tensor:
+        """|d distance / d s| with s the dot product (B, R): turns dL/d(distance) into pair weights dL/ds.
+
+        Puts every loss on the scale of general pair weighting (arXiv:1904.06627), whatever its distance.
+        """
+        raise NotImplementedError
+
+    def to_euclidean(self, distances: Tensor) -> Tensor:
+        """The Euclidean distance of L2-normalised embeddings at these distances (B, R)."""
+        raise NotImplementedError
+
+
+class Euclidean(Distance):
+    """d = ||a - b||_2, the plain distance of most libraries."""
+
+    name = "euclidean"
+
+    def __call__(self, anchors: Tensor, references: Tensor) -> Tensor:
+        result: Tensor = _Euclidean.apply(_precise(anchors), _precise(references), False)
+        return result
+
+    def slope(self, distances: Tensor) -> Tensor:
+        return distances.reciprocal().masked_fill(distances == 0, 0)
+
+    def to_euclidean(self, distances: Tensor) -> Tensor:
+        return distances
+
+
+class SquaredEuclidean(Distance):
+    """d = ||a - b||_2^2, the distance of the triplet hinge in [CT] (arXiv:2510.02161)."""
+
+    name = "squared_euclidean"
+
+    def __call__(self, anchors: Tensor, references: Tensor) -> Tensor:
+        result: Tensor = _Euclidean.apply(_precise(anchors), _precise(references), True)
+        return result
+
+    def slope(self, distances: Tensor) -> Tensor:
+        return torch.full_like(distances, 2)
+
+    def to_euclidean(self, distances: Tensor) -> Tensor:
+        return distances.sqrt()
+
+
+class Cosine(Distance):
+    """d = 1 - cos(a, b), between 0 and 2; embeddings need not be normalised."""
+
+    name = "cosine"
+
+    def __call__(self, anchors: Tensor, references: Tensor) -> Tensor:
+        with torch.autocast(anchors.device.type, enabled=False):
+            return 1 - F.normalize(_precise(anchors), dim=1) @ F.normalize(_precise(references), dim=1).T
+
+    def slope(self, distances: Tensor) -> Tensor:
+        return torch.ones_like(distances)
+
+    def to_euclidean(self, distances: Tensor) -> Tensor:
+        return (2 * distances).clamp_min(0).sqrt()

@@ -1,0 +1,59 @@
+"""What every loss is: a module that turns a comparison and a selection into a value with an account of itself."""
+
+from typing import ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+from metriscope.objectives.selection import Comparison, Selection
+
+REDUCTIONS = ("mean", "sum", "mean_active")
+
+
+class LossOutput(NamedTuple):
+    """A loss and its account.
+
+    Attributes:
+        value: scalar, attached to the graph.
+        active: scalar int64, the terms with a non-zero loss.
+        terms: scalar int64, the valid terms. For a band these are all triplets that the labels allow, those
+            outside the band counting as zeros; a list or a pair mask brings its own terms.
+        parts: named detached scalars, logged as they are.
+    """
+
+    value: Tensor
+    active: Tensor
+    terms: Tensor
+    parts: dict[str, Tensor]
+
+
+class Loss(nn.Module):
+    """Base class. Subclasses name the selections they take and whether their terms can be exactly zero.
+
+    Attributes:
+        accepts: kinds of selection: "all" (every valid term), "band", "pairs", "triplets", or "none" for a
+            loss that needs no miner.
+        hinge: True where inactive terms have exactly zero weight.
+    """
+
+    accepts: ClassVar[frozenset[str]]
+    hinge: ClassVar[bool]
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        raise NotImplementedError
+
+
+def mean_part(total: Tensor, terms: Tensor, reduction: str) -> dict[str, Tensor]:
+    """``loss_mean``, the mean over all valid terms, where the loss itself is reduced in another way.
+
+    A mean over non-zero terms stays flat while training progresses, and a sum grows with the batch: loss decay
+    is measured on this part.
+    """
+    return {} if reduction == "mean" else {"loss_mean": reduce(total.detach(), terms, terms, "mean")}
+
+
+def reduce(total: Tensor, active: Tensor, terms: Tensor, reduction: str) -> Tensor:
+    """``mean`` over all valid terms, ``sum``, or ``mean_active`` over the non-zero terms; 0 where there are none."""
+    if reduction == "sum":
+        return total
+    count = terms if reduction == "mean" else active
+    return total / count.clamp_min(1).to(total.dtype)

@@ -1,0 +1,43 @@
+"""Miners that select a band of triplets by the gap d(a, n) - d(a, p): nothing is listed."""
+
+import math
+
+from metriscope.objectives.miners.base import Miner
+from metriscope.objectives.selection import Comparison, TripletBand
+
+
+class AllMiner(Miner):
+    """Every pair and every triplet that the labels allow."""
+
+    kind = "all"
+
+    def select(self, comparison: Comparison) -> TripletBand:
+        return TripletBand()
+
+
+class NoMiner(Miner):
+    """For losses that weigh or pick their terms themselves."""
+
+    kind = "none"
+
+    def select(self, comparison: Comparison) -> TripletBand:
+        return TripletBand()
+
+
+class BandMiner(Miner):
+    """Triplets with ``low < d(a, n) - d(a, p) < high``, in units of the distance.
+
+    With m the margin: semi-hard (0, m) as in FaceNet (arXiv:1503.03832), hard (-inf, 0), easy (m, inf),
+    violating (-inf, m).
+
+    Args:
+        low, high: the open interval; None for no bound.
+    """
+
+    kind = "band"
+
+    def __init__(self, low: float | None = None, high: float | None = None) -> None:
+        self.band = TripletBand(-math.inf if low is None else low, math.inf if high is None else high)
+
+    def select(self, comparison: Comparison) -> TripletBand:
+        return self.band

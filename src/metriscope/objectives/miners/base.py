@@ -1,0 +1,36 @@
+"""What every miner is: a function of a comparison that says which terms count."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from metriscope.objectives.selection import Comparison, Selection
+
+
+class Miner:
+    """Base class; ``kind`` is what the miner gives: "all", "band", "pairs", "triplets" or "none".
+
+    Miners see detached distances, so no gradient flows through a choice.
+    """
+
+    kind: ClassVar[str]
+
+    @torch.no_grad()
+    def __call__(self, comparison: Comparison) -> Selection:
+        return self.select(comparison)
+
+    def select(self, comparison: Comparison) -> Selection:
+        raise NotImplementedError
+
+
+def draw(weights: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
+    """Column indices (B, count), drawn with replacement in proportion to the weights (B, R) of each row.
+
+    Inverse transform of uniforms from a CPU generator, so that the draw is the same on every device.
+    Rows without weight give an arbitrary index: the caller marks them invalid.
+    """
+    cumulative = weights.double().cumsum(1)
+    uniform = torch.rand(weights.shape[0], count, dtype=torch.float64, generator=generator)
+    targets = uniform.to(weights.device) * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, targets, right=True).clamp_max(weights.shape[1] - 1)

@@ -1,0 +1,155 @@
+"""A run's history as pictures: how it learned, what became of the variance, how greedy the loss was.
+
+Each function takes rows as :func:`metriscope.tracking.records.read_history` returns them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from metriscope.reports.style import BLUE, GREEN, GREY, ORANGE, RED, SKY, panels, save
+from metriscope.tracking.records import Row, points
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+class Curve(NamedTuple):
+    """One line of a panel: what the legend says, the logged key, how it is drawn."""
+
+    label: str
+    key: str
+    color: str
+    style: str = "-"
+
+
+def training_curves(history: Sequence[Row], best_epoch: int | None = None) -> "Figure":
+    """Loss (every step faint, every epoch strong) and validation retrieval over epochs."""
+    figure, (loss, retrieval) = panels(["Loss (mean over all terms)", "Retrieval on validation"])
+    steps, values = points(history, "train/loss_step", x="step")
+    per_epoch = _steps_per_epoch(history)
+    if steps and per_epoch:
+        loss.plot([step / per_epoch for step in steps], values, color=BLUE, alpha=0.25, linewidth=0.8)
+    _draw(loss, history, [Curve("train", "train/loss", BLUE), Curve("validation", "val/loss", RED, "--")])
+    _draw(
+        retrieval,
+        history,
+        [
+            Curve("Recall@1", "val/recall_at_1", BLUE),
+            Curve("R-precision", "val/r_precision", GREEN, "--"),
+            Curve("MAP@R", "val/map_at_r", RED, "-."),
+        ],
+    )
+    return _finish(figure, best_epoch)
+
+
+def variance_over_time(history: Sequence[Row], best_epoch: int | None = None) -> "Figure":
+    """Intra-class and inter-class variance and their ratio over epochs [CT]."""
+    figure, axes = panels(["Intra-class variance", "Inter-class variance", "Ratio intra / inter"])
+    for axis, key in zip(axes, ("variance_intra", "variance_inter", "variance_ratio"), strict=True):
+        _draw(
+            axis,
+            history,
+            [Curve("train", f"train/{key}", BLUE), Curve("validation", f"val/{key}", RED, "--")],
+        )
+    return _finish(figure, best_epoch)
+
+
+def greediness_over_time(history: Sequence[Row], best_epoch: int | None = None) -> "Figure":
+    """How many terms still push, how hard, and how fast the loss falls, over epochs [CT]."""
+    titles = [
+        "Active ratio",
+        "Gradient norm of parameters",
+        "Gradient norm of embeddings",
+        "Drop of the loss",
+    ]
+    figure, (active, norms, samples, decay) = panels(titles, columns=2)
+    _draw(
+        active,
+        history,
+        [
+            Curve("train, terms of the loss", "train/active_ratio", BLUE),
+            Curve("train, pairs by weight", "train/active_ratio_pairs", SKY, ":"),
+            Curve("validation, terms", "val/active_ratio", RED, "--"),
+            Curve("validation, pairs", "val/active_ratio_pairs", ORANGE, "-."),
+        ],
+    )
+    _draw(
+        norms,
+        history,
+        [
+            Curve("all parameters", "train/grad_norm", BLUE),
+            Curve("trunk", "train/grad_norm_trunk", RED, "--"),
+            Curve("head", "train/grad_norm_head", GREEN, "-."),
+        ],
+        log=True,
+    )
+    _draw(
+        samples,
+        history,
+        [
+            Curve("mean over all samples", "train/grad_norm_embedding", BLUE),
+            Curve("mean over active samples", "train/grad_norm_embedding_active", RED, "--"),
+        ],
+        log=True,
+    )
+    drops = [
+        Curve("train", "train/loss_decay_rate", BLUE),
+        Curve("validation", "val/loss_decay_rate", RED, "--"),
+    ]
+    _draw(decay, history, drops)
+    decay.set_ylabel("share of the epoch before", fontsize=9)
+    return _finish(figure, best_epoch)
+
+
+def write_history_figures(folder: Path, history: Sequence[Row], best_epoch: int | None = None) -> list[Path]:
+    """Draw the three figures of a history into ``folder`` and return their paths; none without rows."""
+    if not history:
+        return []
+    drawn: dict[str, Any] = {
+        "training_curves": training_curves,
+        "variance_over_time": variance_over_time,
+        "greediness_over_time": greediness_over_time,
+    }
+    return [save(draw(history, best_epoch), folder / f"{name}.png") for name, draw in drawn.items()]
+
+
+def _draw(axis: "Axes", history: Sequence[Row], curves: Sequence[Curve], log: bool = False) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    drawn = 0
+    for label, key, color, style in curves:
+        epochs, values = points(history, key)
+        if values:
+            few = len(values) <= 12
+            x = [epoch + 1 for epoch in epochs]
+            axis.plot(x, values, style, color=color, label=label, marker="o" if few else None, markersize=3.5)
+            drawn += 1
+    if not drawn:
+        axis.text(0.5, 0.5, "not logged", transform=axis.transAxes, ha="center", color=GREY)
+        axis.set(xticks=[], yticks=[])
+        return
+    positive = all(value > 0 for curve in curves for value in points(history, curve.key)[1])
+    if log and positive:
+        axis.set_yscale("log")
+    axis.set_xlabel("epoch", fontsize=9)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    left, right = axis.get_xlim()
+    axis.set_xlim(min(left, 0.5), max(right, 1.5))
+    axis.legend(fontsize=8, frameon=False)
+
+
+def _finish(figure: "Figure", best_epoch: int | None) -> "Figure":
+    for axis in figure.axes:
+        if best_epoch is not None and axis.lines:
+            axis.axvline(best_epoch + 1, color=GREY, linewidth=0.9, linestyle=":")
+            place = axis.get_xaxis_transform()
+            axis.text(best_epoch + 1, 0.01, " best", transform=place, fontsize=8, color=GREY)
+    return figure
+
+
+def _steps_per_epoch(history: Sequence[Row]) -> float:
+    """Mean number of steps of the epochs that were logged, for a place of each step between two epochs."""
+    ends = {row["epoch"]: row["step"] + 1 for row in history if "train/loss" in row}
+    return max((steps / (epoch + 1) for epoch, steps in ends.items()), default=0.0)

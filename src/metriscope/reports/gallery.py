@@ -1,0 +1,110 @@
+"""Queries beside their nearest neighbours: what the embedding takes for alike."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from metriscope.reports.style import GREY
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Bluish green and vermilion: told apart by most colour-blind readers; tick and cross say the same again.
+HIT, MISS = "#007A5A", "#D9480F"
+PITCH = 1.24
+GROUP_GAP = 0.45
+
+
+class Images(Protocol):
+    """An array (N, C, H, W), or anything that gives the image at a position: uint8 (C, H, W), C = 1 or 3."""
+
+    def __getitem__(self, index: int, /) -> ArrayLike: ...
+
+
+def choose_queries(
+    labels: ArrayLike, neighbors: ArrayLike, worst: int = 3, chance: int = 3, seed: int = 0
+) -> dict[str, list[int]]:
+    """The queries to show: the worst ones, and a random choice that says what is usual.
+
+    Args:
+        labels: (N,), class ids of the evaluated set.
+        neighbors: (N, K), positions of each query's neighbours, nearest first, without itself; -1 for none.
+        worst: how many of the lowest average precision over their K neighbours, ties to the earlier query.
+            Queries whose class has no other member cannot succeed and are not chosen.
+        chance: how many at random, by ``seed`` and the number of queries alone, other than the worst.
+    """
+    from metriscope.seeds import derive
+
+    ids, near = np.asarray(labels), np.asarray(neighbors)
+    hits = (ids[near] == ids[:, None]) & (near >= 0)
+    ranks = np.arange(1, near.shape[1] + 1)
+    precision = (hits * hits.cumsum(axis=1) / ranks).sum(axis=1) / near.shape[1]
+    _, inverse, sizes = np.unique(ids, return_inverse=True, return_counts=True)
+    answerable = np.flatnonzero(sizes[inverse] > 1)
+    bad = answerable[np.argsort(precision[answerable], kind="stable")][:worst].tolist()
+    rest = [int(i) for i in answerable if i not in bad]
+    drawn = sorted(rest, key=lambda i: derive(seed, "gallery", len(ids), i))[:chance]
+    return {"worst": bad, "random": sorted(drawn)}
+
+
+def retrieval_gallery(
+    images: Images,
+    labels: ArrayLike,
+    neighbors: ArrayLike,
+    queries: Mapping[str, Sequence[int]],
+    classes: Sequence[str],
+    columns: int = 8,
+) -> "Figure":
+    """One row per query and its nearest neighbours: hits framed green with a tick, misses red with a cross.
+
+    Args:
+        images: the evaluated set's images by position.
+        labels: (N,), class ids.
+        neighbors: (N, K), positions, nearest first; -1 for none.
+        queries: positions by the name of their group, as :func:`choose_queries` returns them.
+        classes: names by class id.
+        columns: how many neighbours to show, at most K.
+    """
+    from matplotlib.figure import Figure
+
+    ids, near = np.asarray(labels), np.asarray(neighbors)[:, :columns]
+    groups = {name: rows for name, rows in queries.items() if rows}
+    height = PITCH * sum(map(len, groups.values())) + GROUP_GAP * len(groups)
+    width = PITCH * (near.shape[1] + 1) + 0.35
+    figure = Figure(figsize=(0.95 * width, 0.95 * height + 0.15), dpi=110)
+    axis = figure.add_axes((0.01, 0.01, 0.98, 0.98))
+    axis.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
+    axis.axis("off")
+    top = 0.0
+    for name, rows in groups.items():
+        axis.text(0.05, top + 0.22, f"{name} queries", fontsize=10, fontweight="bold", va="center")
+        axis.text(
+            PITCH + 0.35, top + 0.22, "nearest neighbours, closest first", fontsize=9, color=GREY, va="center"
+        )
+        top += GROUP_GAP
+        axis.plot([PITCH + 0.08] * 2, [top, top + PITCH * len(rows) - 0.24], color="#CCCCCC", linewidth=1)
+        for query in rows:
+            _tile(axis, images[query], 0.05, top, classes[ids[query]], None)
+            for place, other in enumerate(near[query].tolist()):
+                if other >= 0:
+                    left = 0.35 + PITCH * (place + 1)
+                    _tile(axis, images[other], left, top, classes[ids[other]], bool(ids[other] == ids[query]))
+            top += PITCH
+    return figure
+
+
+def _tile(axis: "Axes", image: ArrayLike, left: float, top: float, name: str, hit: bool | None) -> None:
+    from matplotlib.patches import Rectangle
+
+    pixels = np.moveaxis(np.asarray(image, dtype=np.uint8), 0, -1)
+    pixels = np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
+    color = {True: HIT, False: MISS, None: "black"}[hit]
+    axis.imshow(pixels, extent=(left, left + 1, top + 1, top), interpolation="nearest", aspect="equal")
+    style = "--" if hit is False else "-"
+    axis.add_patch(Rectangle((left, top), 1, 1, fill=False, edgecolor=color, linewidth=2.5, linestyle=style))
+    mark = {True: "✓ ", False: "✗ ", None: ""}[hit]
+    shown = name if len(name) <= 14 else f"{name[:13]}…"
+    axis.text(left + 0.5, top + 1.12, mark + shown, fontsize=8.5, ha="center", va="center", color=color)

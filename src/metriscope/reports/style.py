@@ -1,0 +1,55 @@
+"""One look for all figures: colours that stay apart for colour-blind readers, quiet axes, no global state."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metriscope.tracking.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito, "Color Universal Design" (2008), without the yellow that vanishes on white.
+BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#D55E00",
+    "#333333",
+)
+PALETTE = (BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK)
+MARKERS = ("o", "^", "s")
+GREY = "#777777"
+
+
+def panels(
+    titles: Sequence[str], columns: int = 3, width: float = 4.6, height: float = 3.4
+) -> "tuple[Figure, list[Axes]]":
+    """Titled, empty panels in rows of up to ``columns``; sizes in inches of one panel."""
+    from matplotlib.figure import Figure
+
+    columns = min(columns, len(titles))
+    rows = -(-len(titles) // columns)
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained", dpi=120)
+    axes = [figure.add_subplot(rows, columns, i + 1) for i in range(len(titles))]
+    for axis, title in zip(axes, titles, strict=True):
+        axis.set_title(title, loc="left", fontsize=10, fontweight="bold")
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=8, color=GREY)
+        axis.grid(axis="y", color="#E5E5E5", linewidth=0.8)
+        axis.set_axisbelow(True)
+    return figure, axes
+
+
+def save(figure: "Figure", path: Path) -> Path:
+    """Write a figure atomically and return its path.
+
+    Raises:
+        OSError: the folder is full or read-only.
+    """
+    with replacing(path) as draft:
+        figure.savefig(draft)
+    return path

@@ -1,0 +1,50 @@
+"""Files that are either the old one or the new one, never half of one."""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` (same suffix) that replaces it when the block ends without an error.
+
+    Raises:
+        OSError: the folder is full or read-only; ``path`` is then as it was before.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield draft
+        os.replace(draft, path)
+    finally:
+        with suppress(OSError):
+            draft.unlink()
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write ``data`` atomically. JSON has no NaN or infinity: they become ``null``; paths become strings.
+
+    Raises:
+        OSError: the folder is full or read-only.
+        TypeError: a value that is neither plain, a path, nor a scalar of NumPy or torch.
+    """
+    text = json.dumps(_plain(data), indent=2, allow_nan=False) + "\n"
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,144 @@
+"""The run's own record of every logged value: ``metrics.csv``, always written, with or without W&B."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.utilities import rank_zero_only
+
+from metriscope.errors import RunError
+from metriscope.tracking.files import replacing
+from metriscope.tracking.records import Row, read_history
+
+
+class HistoryLogger(Logger):
+    """Writes one CSV row per step or epoch logged: ``epoch``, ``step``, then the keys as first seen.
+
+    Consecutive entries of one step share a row as long as their keys differ. Every row is flushed, so a
+    killed run loses at most the line being written. An existing file is continued.
+
+    Args:
+        folder: the run's folder, as given to the trainer's other files.
+
+    Raises:
+        RunError: the file cannot be written, from any method.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+        self.path = folder / "metrics.csv"
+        self._columns: list[str] = []
+        self._file: BinaryIO | None = None
+        self._row: Row = {}
+        self._start = 0
+
+    @property
+    def name(self) -> str:
+        return ""
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        return str(self.folder)
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: ``config.yaml`` has them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        values = {key: float(value) for key, value in metrics.items() if key not in ("epoch", "step")}
+        place: Row = {
+            "epoch": int(metrics.get("epoch", self._row.get("epoch", 0))),
+            "step": int(self._row.get("step", 0) if step is None else step),
+        }
+        if not values:
+            return
+        merge = (
+            all(self._row.get(key) == place[key] for key in place) and not values.keys() & self._row.keys()
+        )
+        with self._reported():
+            file = self._open(values)
+            self._start = self._start if merge else file.seek(0, io.SEEK_END)
+            self._row = self._row | values if merge else place | values
+            file.seek(self._start)
+            # A merged row only fills empty cells, so it is never shorter than the row it overwrites.
+            file.write(_line([self._row.get(column, "") for column in self._columns]))
+            file.flush()
+
+    def resume_from(self, step: int) -> dict[str, int]:
+        """Go back to a checkpoint: cut the rows that the run will log again, so that nothing is there twice.
+
+        Args:
+            step: the checkpoint's ``global_step``, the number of optimiser steps done. Lightning numbers the
+                logged steps from 0, so rows from ``step`` on are cut; 0 empties the file.
+
+        Returns:
+            the last step at which each key had been logged before the cut, for loggers that cannot take back.
+        """
+        self.close()
+        self._row = {}
+        history = read_history(self.path)
+        logged = {key: int(row["step"]) for row in history for key in row if "/" in key}
+        kept = [row for row in history if row["step"] < step]
+        with self._reported():
+            self._rewrite(list(dict.fromkeys(key for row in kept for key in row)), kept)
+        return logged
+
+    def finalize(self, status: str) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_file": None, "_row": {}}
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or error
+            raise RunError(
+                f"{self.path} cannot be written: {reason}; free some space or move the run"
+            ) from None
+
+    def _open(self, values: Row) -> BinaryIO:
+        """The open file, rewritten with wider rows where ``values`` bring new columns."""
+        if self._file is None:
+            history = read_history(self.path)
+            text = self.path.read_bytes() if history else b""
+            self._columns = next(csv.reader([text.split(b"\n", 1)[0].decode()]), []) if history else []
+            if not text.endswith(b"\n"):
+                self._rewrite(self._columns, history)
+        new = [key for key in values if key not in self._columns]
+        if new:
+            self.close()
+            self._rewrite([*(self._columns or ["epoch", "step"]), *new], read_history(self.path))
+        if self._file is None:
+            self._file = self.path.open("r+b")
+        return self._file
+
+    def _rewrite(self, columns: list[str], rows: list[Row]) -> None:
+        self._columns = columns
+        with replacing(self.path) as draft, draft.open("wb") as file:
+            file.write(_line(columns) if columns else b"")
+            for row in rows:
+                self._start = file.tell()
+                file.write(_line([row.get(column, "") for column in columns]))
+
+
+def _line(cells: list[Any]) -> bytes:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(cells)
+    return buffer.getvalue().encode()

@@ -1,0 +1,59 @@
+"""How far a run is: a bar for someone who watches, a line per epoch for a log."""
+
+import logging
+import time
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import TQDMProgressBar
+
+log = logging.getLogger(__name__)
+
+
+class Bar(TQDMProgressBar):
+    """Lightning's bar (steps, time, speed) with the loss and the active ratio of the latest step."""
+
+    def __init__(self) -> None:
+        # Reading a loss waits for the device, so not at every step.
+        super().__init__(refresh_rate=10)
+
+    def get_metrics(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        shown = {"loss": "train/loss", "active": "train/active_ratio", "recall@1": "val/recall_at_1"}
+        known = trainer.callback_metrics
+        values = {name: known.get(f"{key}_step", known.get(key)) for name, key in shown.items()}
+        return {name: f"{float(value):.3g}" for name, value in values.items() if value is not None}
+
+
+class EpochLines(Callback):
+    """Logs one line per epoch: loss, active ratio, validation retrieval, seconds.
+
+    Args:
+        level: of the log record; the terminal shows INFO and above.
+    """
+
+    def __init__(self, level: int) -> None:
+        self.level = level
+        self._start = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            line = epoch_line(trainer.current_epoch, trainer.max_epochs, trainer.callback_metrics)
+            log.log(self.level, "%s  %.1f s", line, time.perf_counter() - self._start)
+
+
+def epoch_line(epoch: int, epochs: int | None, metrics: Any) -> str:
+    """The line of an epoch (from 0) out of ``epochs`` (None or -1: no limit), with the values there are."""
+    shown = {
+        "loss": "train/loss",
+        "active": "train/active_ratio",
+        "val Recall@1": "val/recall_at_1",
+        "val MAP@R": "val/map_at_r",
+    }
+    parts = [f"{name} {float(metrics[key]):.4g}" for name, key in shown.items() if key in metrics]
+    total = f"/{epochs}" if epochs and epochs > 0 else ""
+    return "  ".join([f"epoch {epoch + 1}{total}", *parts])

@@ -1,0 +1,71 @@
+"""What a run wrote down, read back: rows of ``metrics.csv`` and the flat summary drawn from them."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from metriscope.errors import InputError
+
+Row = dict[str, float]
+"""One row of the history: ``epoch`` and ``step`` as ints, then the values that were logged, by key."""
+
+
+def read_history(path: Path) -> list[Row]:
+    """The rows of a ``metrics.csv``, without the cells that were left empty; none when there is no such file.
+
+    A last line without its line end is what a killed process leaves behind: it is dropped.
+
+    Raises:
+        InputError: a line in the middle does not fit the header.
+    """
+    if not path.is_file():
+        return []
+    text = path.read_bytes().decode("utf-8", errors="replace")
+    header, *lines = list(csv.reader(text[: text.rfind("\n") + 1].splitlines())) or [[]]
+    rows = []
+    for number, line in enumerate(lines, start=2):
+        try:
+            cells = zip(header, line, strict=True)
+            rows.append({key: _number(key, cell) for key, cell in cells if cell})
+        except ValueError:
+            if number < len(lines) + 1:
+                raise InputError(
+                    f"{path}, line {number}: does not fit the header; repair or delete the line"
+                ) from None
+    return rows
+
+
+def _number(key: str, cell: str) -> float:
+    return int(cell) if key in ("epoch", "step") else float(cell)
+
+
+def points(history: Sequence[Row], key: str, x: str = "epoch") -> tuple[list[float], list[float]]:
+    """The finite values of one key, after the places where they were logged, in ``epoch`` or ``step``."""
+    pairs = [(row[x], row[key]) for row in history if x in row and math.isfinite(row.get(key, math.nan))]
+    return [place for place, _ in pairs], [value for _, value in pairs]
+
+
+def summary(
+    history: Sequence[Row], best_epoch: int | None = None, final: Mapping[str, float] | None = None
+) -> Row:
+    """The flat end of a run.
+
+    Args:
+        history: its rows, in order.
+        best_epoch: the epoch (from 0) whose checkpoint was selected on validation.
+        final: values that outrank the history, such as those of the test at the end.
+
+    Returns:
+        the last value of every epoch-level key (per-step keys end in ``_step`` and are left out), and, where
+        an epoch was selected, ``best/epoch`` and ``best/val/...``: the validation values of that epoch.
+    """
+    values: Row = {}
+    best: Row = {}
+    for row in history:
+        level = {key: value for key, value in row.items() if "/" in key and not key.endswith("_step")}
+        values |= level
+        if best_epoch is not None and row.get("epoch") == best_epoch:
+            best |= {f"best/{key}": value for key, value in level.items() if key.startswith("val/")}
+    values |= {key: float(value) for key, value in (final or {}).items()}
+    return values if best_epoch is None else values | {"best/epoch": best_epoch} | best

@@ -1,0 +1,242 @@
+"""Weights & Biases as a guest: online or offline, it may fail at any time without the run noticing."""
+
+import logging
+import netrc
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
+
+from metriscope.errors import InputError
+
+log = logging.getLogger(__name__)
+
+STEP = "trainer/global_step"
+MODES = ("auto", "online", "offline", "disabled")
+Mode = Literal["online", "offline"]
+OLD_MODES = {"run": "online", "shared": "online", "dryrun": "offline"}
+PROBE_SECONDS = 3.0
+FINISH_SECONDS = 120
+
+
+class GuardedWandb(WandbLogger):
+    """Lightning's W&B logger, in which nothing raises: the first failure warns once, then it stays silent.
+
+    Args:
+        run: the W&B run that was started.
+        logged: the last step already sent for each key; what a resumed run computes again is not sent again.
+    """
+
+    def __init__(self, run: Any, logged: Mapping[str, int]) -> None:
+        super().__init__(
+            experiment=run, project=run.project, id=run.id, name=run.name, dir=run.settings.root_dir
+        )
+        self._logged = dict(logged)
+        self._lost = False
+
+    def _guard(self, action: str, call: Callable[[], object]) -> None:
+        if self._lost:
+            return
+        try:
+            call()
+        except Exception as error:
+            self._lost = True
+            log.warning("W&B could not %s (%s): the run goes on with files only", action, _first_line(error))
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self._guard("log", lambda: self._send(metrics, step))
+
+    def _send(self, metrics: Mapping[str, Any], step: int | None) -> None:
+        if step is None:
+            self.experiment.log(dict(metrics))
+            return
+        fresh = {key: value for key, value in metrics.items() if step > self._logged.get(key, -1)}
+        if fresh.keys() - {"epoch"}:
+            # W&B drops a row whose own step lies behind, as after a resume: it then counts on by itself.
+            own = {"step": step} if step >= self.experiment.step else {}
+            self.experiment.log(fresh | {STEP: step}, **own)
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the resolved config was given to W&B when the run started."""
+
+    def log_figures(self, paths: Iterable[Path]) -> None:
+        """Show PNG files as images, under ``figures/<file name without its end>``."""
+
+        def show() -> None:
+            import wandb
+
+            images = {f"figures/{path.stem}": wandb.Image(str(path)) for path in paths}
+            if images:
+                self.experiment.log(images)
+
+        self._guard("take the figures", show)
+
+    def log_summary(self, values: Mapping[str, Any]) -> None:
+        """Set the final and best values of the run's summary, as in ``summary.json``."""
+        self._guard("take the summary", lambda: self.experiment.summary.update(dict(values)))
+
+    def finalize(self, status: str) -> None:
+        """Nothing: a test follows the fit in the same W&B run; :meth:`finish` ends it."""
+
+    def finish(self, exit_code: int = 0) -> None:
+        """End the W&B run, so that the next one in the process does not join it; failed unless 0."""
+        self._lost, lost = False, self._lost
+        self._guard("finish", lambda: self.experiment.finish(exit_code=exit_code))
+        self._lost = self._lost or lost
+
+
+def build_wandb(
+    cfg: Mapping[str, Any], folder: Path, run_id: str, logged: Mapping[str, int] | None = None
+) -> GuardedWandb | None:
+    """Start the W&B run of a Metriscope run, or say in one line why there is none.
+
+    Args:
+        cfg: the resolved config as plain containers; ``logger.wandb`` has mode, project, entity, group,
+            job_type, tags, name and init_timeout (seconds), or is None.
+        folder: the run's folder; W&B's files go to ``wandb/`` in it.
+        run_id: kept over resumes, so that a resumed run continues the same W&B run.
+        logged: what :meth:`HistoryLogger.resume_from` returned, on a resume.
+
+    Mode ``auto`` follows ``WANDB_MODE`` where that is set; else it is online when a key is configured and the
+    host answers, and offline otherwise. A run that cannot go online goes offline. Never prompts, and no failure
+    of W&B is raised.
+
+    Returns:
+        None when the mode is ``disabled``, on ranks other than zero, or when W&B cannot be used at all.
+
+    Raises:
+        InputError: the mode, or ``WANDB_MODE``, is none that there is.
+    """
+    options = cfg["logger"].get("wandb")
+    if not options:
+        return None
+    asked = _asked_mode(options["mode"])
+    if asked == "disabled" or getattr(rank_zero_only, "rank", 0) != 0:
+        return None
+    try:
+        import wandb
+
+        if not hasattr(wandb, "init"):
+            raise ImportError("the package is not installed; the folder wandb/ found here is not it")
+        known = wandb.setup(wandb.Settings(silent=True, quiet=True)).settings
+        mode, reason = _choose_mode(asked, known.base_url, known.api_key)
+        folder.mkdir(parents=True, exist_ok=True)
+        sent = (folder / "wandb").is_dir()
+        try:
+            run = _start(cfg, options, folder, run_id, mode)
+        except Exception as error:
+            if mode == "offline":
+                raise
+            mode, reason = "offline", _first_line(error)
+            wandb.teardown()  # W&B holds on to the id of a run that did not start.
+            run = _start(cfg, options, folder, run_id, mode)
+    except Exception as error:
+        log.warning("W&B could not start (%s): the run goes on with files only", _first_line(error))
+        return None
+    if mode == "online":
+        log.info("W&B: %s", run.url)
+    else:
+        level = logging.WARNING if asked == "online" else logging.INFO
+        log.log(
+            level, "W&B is offline%s: wandb sync %s", reason and f" ({reason})", _shown(Path(run.dir).parent)
+        )
+    return GuardedWandb(run, (logged or {}) if sent else {})
+
+
+def _asked_mode(mode: str) -> str:
+    source = "logger.wandb.mode"
+    if mode == "auto" and os.environ.get("WANDB_MODE"):
+        source, mode = "WANDB_MODE", os.environ["WANDB_MODE"]
+    mode = OLD_MODES.get(mode, mode)
+    if mode not in MODES:
+        raise InputError(f"{source}={mode}: choose one of {', '.join(MODES)}")
+    return mode
+
+
+def _choose_mode(mode: str, base_url: str, api_key: str | None) -> tuple[Mode, str]:
+    """``online`` or ``offline``, and why not online where that was possible."""
+    if mode == "offline":
+        return "offline", ""
+    if not _has_key(base_url, api_key):
+        # W&B would ask for the key on a terminal, and wait.
+        return "offline", "no API key"
+    if mode == "auto" and not _answers(base_url):
+        return "offline", f"{urlsplit(base_url).hostname} does not answer"
+    return "online", ""
+
+
+def _has_key(base_url: str, api_key: str | None) -> bool:
+    if api_key or os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    for path in [os.environ.get("NETRC"), "~/.netrc", "~/_netrc"]:
+        try:
+            if path and netrc.netrc(Path(path).expanduser()).authenticators(urlsplit(base_url).netloc):
+                return True
+        except (OSError, netrc.NetrcParseError):
+            continue
+    return False
+
+
+def _answers(base_url: str) -> bool:
+    """Whether the host, or the proxy in front of it, accepts a connection within :data:`PROBE_SECONDS`."""
+    target = urlsplit(base_url)
+    proxy = getproxies().get(target.scheme)
+    if proxy and not proxy_bypass(target.hostname or ""):
+        target = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+    port = target.port or (80 if target.scheme == "http" else 443)
+    try:
+        socket.create_connection((target.hostname or "", port), timeout=PROBE_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def _start(cfg: Mapping[str, Any], options: Mapping[str, Any], folder: Path, run_id: str, mode: Mode) -> Any:
+    import wandb
+
+    settings = {
+        "silent": True,
+        "quiet": True,
+        "console": "off",
+        "disable_code": True,
+        "init_timeout": options["init_timeout"],
+        "finish_timeout": FINISH_SECONDS,
+        "reinit": "finish_previous",
+    }
+    known = set(getattr(wandb.Settings, "model_fields", settings))
+    run = wandb.init(
+        mode=mode,
+        dir=str(folder),
+        id=run_id,
+        resume="allow",
+        config=flatten(cfg),
+        settings=wandb.Settings(**{key: value for key, value in settings.items() if key in known}),
+        **{key: options[key] for key in ("project", "entity", "group", "job_type", "tags", "name")},
+    )
+    run.define_metric(STEP)
+    run.define_metric("*", step_metric=STEP, step_sync=True)
+    return run
+
+
+def flatten(cfg: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys joined by dots, as on the command line: ``{"loss.margin": 0.2}``. Lists stay lists."""
+    flat: dict[str, Any] = {}
+    for key, value in cfg.items():
+        name = f"{prefix}{key}"
+        flat |= flatten(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
+    return flat
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

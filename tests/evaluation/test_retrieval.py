@@ -1,0 +1,231 @@
+import os
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given, settings
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from metriscope.errors import InputError, RunError
+from metriscope.evaluation.retrieval import RetrievalMetrics, retrieval_metrics
+
+RECALL_AT = (1, 2, 4, 8)
+
+
+def brute_force(embeddings: Tensor, labels: Tensor, recall_at: Iterable[int] = RECALL_AT) -> dict[str, float]:
+    points, classes = embeddings.double(), labels.tolist()
+    sums: dict[str, float] = {f"recall_at_{k}": 0.0 for k in recall_at}
+    sums |= {"precision_at_1": 0.0, "r_precision": 0.0, "map_at_r": 0.0}
+    queries = 0
+    for i in range(len(classes)):
+        others = [j for j in range(len(classes)) if j != i]
+        relevant = sum(classes[j] == classes[i] for j in others)
+        if relevant == 0:
+            continue
+        queries += 1
+        others.sort(key=lambda j: (float((points[i] - points[j]).square().sum()), j))
+        hits = [classes[j] == classes[i] for j in others]
+        for k in recall_at:
+            sums[f"recall_at_{k}"] += any(hits[:k])
+        sums["precision_at_1"] += hits[0]
+        sums["r_precision"] += sum(hits[:relevant]) / relevant
+        sums["map_at_r"] += sum(sum(hits[: r + 1]) / (r + 1) for r in range(relevant) if hits[r]) / relevant
+    result = {name: value / max(queries, 1) for name, value in sums.items()}
+    return result | {"queries_skipped": float(len(classes) - queries)}
+
+
+def sample(count: int, classes: int, size: int = 16, seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, classes, (count,), generator=generator)
+    centres = torch.randn(classes, size, generator=generator)
+    return normalize(centres[labels] * 0.5 + torch.randn(count, size, generator=generator), dim=1), labels
+
+
+def test_hand_made_ranking() -> None:
+    # From 0 the order is 1 2 3 with hits at ranks 1 and 3; R = 2, so P(1) alone counts: 1/2.
+    embeddings = torch.tensor([[0.0], [1.0], [2.5], [4.5]])
+    labels = torch.tensor([7, 7, 3, 7])
+    metrics = retrieval_metrics(embeddings, labels, (1,))
+    # Query 3 sees 2 (miss), then 1 (hit at rank 2); query 1 sees 0 (hit), then 2 (miss); query 2 is alone.
+    assert metrics == pytest.approx(
+        {
+            "recall_at_1": 2 / 3,
+            "precision_at_1": 2 / 3,
+            "r_precision": 1 / 2,
+            "map_at_r": (1 / 2 + 1 / 2 + 1 / 4) / 3,
+            "queries_skipped": 1,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "classes"), [(2, 1), (3, 2), (40, 1), (60, 3), (150, 10), (90, 60), (200, 2)]
+)
+def test_equals_brute_force(count: int, classes: int) -> None:
+    embeddings, labels = sample(count, classes)
+    assert retrieval_metrics(embeddings, labels) == pytest.approx(brute_force(embeddings, labels), abs=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    points=st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 4)), min_size=1, max_size=30
+    ),
+    memory_mb=st.sampled_from([0.01, 256]),
+)
+def test_equals_brute_force_on_any_layout_with_ties(
+    points: list[tuple[int, int, int]], memory_mb: float
+) -> None:
+    embeddings = torch.tensor([p[:2] for p in points], dtype=torch.float32)
+    labels = torch.tensor([p[2] for p in points]) * 2**33  # labels need not be small or contiguous
+    found = retrieval_metrics(embeddings, labels, memory_mb=memory_mb)
+    assert found == pytest.approx(brute_force(embeddings, labels), abs=1e-12)
+
+
+def test_one_large_class_among_small_ones() -> None:
+    embeddings, labels = sample(160, 40)
+    labels[:80] = 0
+    assert retrieval_metrics(embeddings, labels) == pytest.approx(brute_force(embeddings, labels), abs=1e-12)
+
+
+def test_all_singletons_are_counted_never_nan() -> None:
+    metrics = retrieval_metrics(torch.eye(5), torch.arange(5))
+    assert metrics.pop("queries_skipped") == 5
+    assert set(metrics.values()) == {0.0}
+    assert retrieval_metrics(torch.ones(1, 3), torch.zeros(1, dtype=torch.int64))["queries_skipped"] == 1
+
+
+def test_without_map_at_r_the_rest_is_the_same() -> None:
+    embeddings, labels = sample(900, 6)
+    full = retrieval_metrics(embeddings, labels)
+    quick = retrieval_metrics(embeddings, labels, map_at_r=False)
+    assert set(full) - set(quick) == {"r_precision", "map_at_r"}
+    assert all(full[name] == value for name, value in quick.items())
+
+
+@pytest.mark.parametrize(("count", "classes"), [(300, 5), (200, 70)])
+def test_equals_pytorch_metric_learning(count: int, classes: int) -> None:
+    from pytorch_metric_learning.distances import LpDistance
+    from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+    from pytorch_metric_learning.utils.inference import CustomKNN
+
+    embeddings, labels = sample(count, classes, size=32)
+    calculator = AccuracyCalculator(
+        include=("precision_at_1", "r_precision", "mean_average_precision_at_r"),
+        knn_func=CustomKNN(LpDistance(normalize_embeddings=False)),
+        device=torch.device("cpu"),
+    )
+    expected = calculator.get_accuracy(embeddings, labels)
+    found = retrieval_metrics(embeddings, labels)
+    assert found["precision_at_1"] == pytest.approx(expected["precision_at_1"], abs=1e-6)
+    assert found["r_precision"] == pytest.approx(expected["r_precision"], abs=1e-6)
+    assert found["map_at_r"] == pytest.approx(expected["mean_average_precision_at_r"], abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_metric_over_batches_in_any_order(dtype: torch.dtype) -> None:
+    embeddings, labels = sample(101, 7)
+    embeddings = embeddings.to(dtype)
+    metric = RetrievalMetrics()
+    for index in torch.randperm(101, generator=torch.Generator().manual_seed(0)).split(13):
+        metric.update(embeddings[index], labels[index], index)
+    metric.update(embeddings[:20], labels[:20], torch.arange(20))  # what a padded sampler repeats
+    assert metric.compute() == retrieval_metrics(embeddings.float(), labels)
+    z, y, index = metric.embeddings()
+    assert torch.equal(z, embeddings.float())
+    assert torch.equal(y, labels)
+    assert torch.equal(index, torch.arange(101))
+
+
+def test_merged_states_equal_one() -> None:
+    embeddings, labels = sample(60, 4)
+    index = torch.arange(60)
+    shards = []
+    for part in (index[1::2], index[::2]):
+        shard = RetrievalMetrics()
+        shard.update(embeddings[part], labels[part], part)
+        shards.append(shard)
+    shards[0].merge_state(shards[1])
+    assert shards[0].compute() == retrieval_metrics(embeddings, labels)
+
+
+def test_reset_forgets() -> None:
+    embeddings, labels = sample(30, 3)
+    metric = RetrievalMetrics()
+    metric.update(embeddings, labels, torch.arange(30))
+    metric.compute()
+    metric.reset()
+    metric.update(embeddings[:10], labels[:10], torch.arange(10))
+    assert metric.compute() == retrieval_metrics(embeddings[:10], labels[:10])
+    assert len(metric.embeddings()[0]) == 10
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_embeddings_that_are_not_finite(value: float) -> None:
+    embeddings, labels = sample(30, 3)
+    embeddings[[3, 8]] = value
+    metric = RetrievalMetrics()
+    metric.update(embeddings, labels, torch.arange(30))
+    with pytest.raises(RunError, match="2 of 30 embeddings"):
+        metric.compute()
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+def test_bad_input() -> None:
+    with pytest.raises(InputError, match="recall_at"):
+        RetrievalMetrics(recall_at=(0, 1))
+    with pytest.raises(ValueError, match="expected embeddings"):
+        RetrievalMetrics().update(torch.zeros(3, 2), torch.zeros(3), torch.zeros(2))
+    with pytest.raises(RunError, match="no embeddings"):
+        RetrievalMetrics().compute()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _evaluate_share(rank: int, shares: list[list[int]], port: int, folder: str) -> None:
+    from metriscope.diagnostics.variance import VarianceMetrics
+
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=len(shares))
+    embeddings, labels = sample(50, 6)
+    found: list[Any] = []
+    for share in (shares[rank], list(range(50)) if rank == 1 else []):  # the second time rank 0 gets nothing
+        index = torch.tensor(share, dtype=torch.int64)
+        retrieval, variance = RetrievalMetrics(), VarianceMetrics(6)
+        for part in index.split(8) if share else ():
+            retrieval.update(embeddings[part], labels[part], part)
+            variance.update(embeddings[part], 3 * embeddings[part], labels[part])
+        found.append((retrieval.compute(), retrieval.embeddings(), variance.compute()))
+    torch.save(found, Path(folder) / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    from metriscope.diagnostics.variance import VarianceMetrics
+
+    shares = [list(range(0, 50, 2)) + [49], list(range(1, 50, 2)) + [0, 2]]  # unequal, with repeats
+    torch.multiprocessing.spawn(_evaluate_share, (shares, _free_port(), str(tmp_path)), nprocs=2)
+    embeddings, labels = sample(50, 6)
+    expected = retrieval_metrics(embeddings, labels)
+    whole = VarianceMetrics(6)
+    whole.update(embeddings, 3 * embeddings, labels)
+    variances = {name: float(value) for name, value in whole.compute().items()}
+    for rank in (0, 1):
+        (metrics, gathered, _), (lone, _, lone_variances) = torch.load(
+            tmp_path / f"{rank}.pt", weights_only=True
+        )
+        assert metrics == lone == expected
+        for tensor, one in zip(gathered, (embeddings, labels, torch.arange(50)), strict=True):
+            assert torch.equal(tensor, one)
+        assert {k: float(v) for k, v in lone_variances.items()} == pytest.approx(variances, rel=1e-9)

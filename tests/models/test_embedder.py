@@ -1,0 +1,109 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from metriscope.errors import InputError
+from metriscope.models.build import build_embedder
+from metriscope.models.embedder import unit
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SHAPE = (1, 8, 8)
+
+
+def compose(backbone: str = "small_cnn", head: str = "linear", seed: int = 0, **changes: Any) -> DictConfig:
+    parts = {
+        "backbone": OmegaConf.load(CONFIGS / "backbone" / f"{backbone}.yaml"),
+        "head": OmegaConf.merge(OmegaConf.load(CONFIGS / "head" / f"{head}.yaml"), changes),
+    }
+    return OmegaConf.create({"seed": seed, **parts})
+
+
+@pytest.mark.parametrize(
+    ("head", "changes", "size"),
+    [("linear", {}, 128), ("linear", {"size": 5}, 5), ("mlp", {"hidden": 7}, 128), ("identity", {}, 128)],
+)
+@pytest.mark.parametrize("normalize", [True, False])
+def test_embedding_shapes(head: str, changes: dict[str, Any], size: int, normalize: bool) -> None:
+    net = build_embedder(compose(head=head, normalize=normalize, **changes), SHAPE)
+    z, raw, features = net(torch.randn(4, *SHAPE))
+    assert z.shape == raw.shape == (4, size) == (4, net.size)
+    assert features.shape == (4, 128)
+    if normalize:
+        torch.testing.assert_close(z.norm(dim=1), torch.ones(4))
+        torch.testing.assert_close(z * raw.norm(dim=1, keepdim=True), raw)
+    else:
+        assert torch.equal(z, raw)
+
+
+def test_embedding_is_float32_under_autocast() -> None:
+    net = build_embedder(compose(), SHAPE)
+    with torch.autocast("cpu", torch.bfloat16):
+        z, raw, features = net(torch.randn(4, *SHAPE))
+    assert (z.dtype, raw.dtype, features.dtype) == (torch.float32, torch.float32, torch.bfloat16)
+    torch.testing.assert_close(z.norm(dim=1), torch.ones(4), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("head", "changes", "message"),
+    [
+        ("identity", {"size": 64}, "does not fit the identity head on a trunk of 128 features"),
+        ("linear", {"size": None}, "must be a positive number"),
+        ("mlp", {"size": 0}, "must be a positive number"),
+        ("mlp", {"hidden": 0}, "head.hidden"),
+        ("linear", {"name": "deep"}, "unknown head 'deep'"),
+    ],
+)
+def test_impossible_heads_are_refused(head: str, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build_embedder(compose(head=head, **changes), SHAPE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_unit_agrees_with_division_by_the_norm(dtype: torch.dtype) -> None:
+    rows = torch.randn(6, 5, dtype=dtype, requires_grad=True)
+    weight = torch.randn(6, 5, dtype=dtype)
+    (gradient,) = torch.autograd.grad((unit(rows) * weight).sum(), rows)
+    for i, row in enumerate(rows.detach()):
+        length = row.dot(row).sqrt()
+        direction = row / length
+        torch.testing.assert_close(unit(rows)[i].detach(), direction)
+        expected = (weight[i] - direction * direction.dot(weight[i])) / length
+        torch.testing.assert_close(gradient[i], expected)
+
+
+def test_rows_without_direction_get_no_gradient() -> None:
+    rows = torch.tensor([[0.0, 0.0], [1e-12, 0.0], [3.0, 4.0], [1e-4, 0.0]], requires_grad=True)
+    out = unit(rows)
+    assert torch.equal(out.detach()[:2], torch.zeros(2, 2))
+    torch.testing.assert_close(out.detach()[2:], torch.tensor([[0.6, 0.8], [1.0, 0.0]]))
+    (gradient,) = torch.autograd.grad(out[:, 1].sum(), rows)
+    assert torch.equal(gradient[:2], torch.zeros(2, 2))
+    torch.testing.assert_close(gradient[3], torch.tensor([0.0, 1e4]))
+
+
+def test_initial_values_depend_on_the_seed_only() -> None:
+    states = []
+    for seed, disturbance in ((3, 0), (3, 1), (4, 0)):
+        torch.manual_seed(disturbance)
+        before = torch.get_rng_state()
+        states.append(build_embedder(compose(seed=seed), SHAPE).state_dict())
+        assert torch.equal(torch.get_rng_state(), before)
+    first, again, other = states
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not torch.equal(first["trunk.body.0.weight"], other["trunk.body.0.weight"])
+    assert not torch.equal(first["head.weight"], other["head.weight"])
+
+
+def test_checkpoint_of_an_embedder_starts_another(tmp_path: Path) -> None:
+    source = build_embedder(compose(seed=1), SHAPE)
+    path = tmp_path / "last.ckpt"
+    torch.save({"state_dict": {f"embedder.{key}": value for key, value in source.state_dict().items()}}, path)
+    cfg = compose(seed=2, size=9)
+    cfg.backbone.weights = str(path)
+    net = build_embedder(cfg, SHAPE)
+    assert all(
+        torch.equal(value, source.trunk.state_dict()[key]) for key, value in net.trunk.state_dict().items()
+    )

@@ -1,0 +1,3 @@
+from metriscope.cli import main
+
+main()
