@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from hydra.utils import instantiate
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import Logger
@@ -33,9 +34,14 @@ from metriscope.tracking.wandb import GuardedWandb, build_wandb
 __all__ = ["Loggers", "build_data", "build_loggers", "build_module", "build_objective", "build_trainer"]
 
 
+def _plain(section: DictConfig) -> dict[str, Any]:
+    container: dict[str, Any] = OmegaConf.to_container(section, resolve=True)  # type: ignore[assignment]
+    return container
+
+
 def _part(section: DictConfig) -> Any:
     """The object that a section with a ``_target_`` describes; ``name`` is the choice, not an argument."""
-    arguments: dict[str, Any] = OmegaConf.to_container(section, resolve=True)  # type: ignore[assignment]
+    arguments = _plain(section)
     arguments.pop("name", None)
     return instantiate(arguments)
 
@@ -52,8 +58,8 @@ def build_module(cfg: DictConfig, data: DataModule) -> MetricLearner:
     return MetricLearner(
         build_embedder(cfg, data.input_shape),
         build_objective(cfg),
-        partial(build_optimizer, OmegaConf.to_container(cfg.optimizer, resolve=True)),
-        partial(_scheduler, OmegaConf.to_container(cfg.scheduler, resolve=True), monitor),
+        partial(build_optimizer, _plain(cfg.optimizer)),
+        partial(_scheduler, _plain(cfg.scheduler), monitor),
         seed=cfg.seed,
     )
 
@@ -83,8 +89,7 @@ def build_loggers(cfg: DictConfig, run: Run, global_step: int | None) -> Loggers
     """History and W&B; ``global_step`` is that of the checkpoint a resumed run goes on from."""
     history = HistoryLogger(run.folder)
     logged = None if global_step is None else history.resume_from(global_step)
-    config: Any = OmegaConf.to_container(cfg, resolve=True)
-    return Loggers(history, build_wandb(config, run.folder, run.record["wandb_id"], logged))
+    return Loggers(history, build_wandb(_plain(cfg), run.folder, run.record["wandb_id"], logged))
 
 
 def build_trainer(
@@ -110,7 +115,7 @@ def build_trainer(
         stop,
         *_checkpoints(cfg, run, data.splits.validation is not None),
     ]
-    options: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore[assignment]
+    options = _plain(cfg.trainer)
     options.pop("name")
     try:
         trainer = pl.Trainer(
@@ -125,7 +130,7 @@ def build_trainer(
             enable_model_summary=False,
             enable_progress_bar=is_interactive(),
         )
-    except (pl.utilities.exceptions.MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         line = " ".join(str(error).split())
         raise InputError(f"trainer: {line} (accelerator={cfg.trainer.accelerator})") from error
     return trainer, stop

@@ -24,11 +24,11 @@ CT = "arXiv:2510.02161"
 
 LOSSES = {
     "contrastive": LossEntry(
-        frozenset({"all", "pairs", "triplets"}), CT, "pulls positives together, pushes negatives past a margin"
+        frozenset({"all", "pairs", "triplets"}),
+        CT,
+        "pulls positives together, pushes negatives past a margin",
     ),
-    "triplet": LossEntry(
-        frozenset({"all", "band", "pairs", "triplets"}), CT, "hinge on d(a, p) - d(a, n) + margin"
-    ),
+    "triplet": LossEntry(frozenset({"all", "band", "pairs", "triplets"}), CT, "hinge on d(a, p) - d(a, n) + margin"),
 }
 
 MINERS = {

@@ -62,7 +62,8 @@ def _run(cfg: DictConfig) -> float | None:
         fail(str(error) or "interrupted", INTERRUPTED)
     except Exception as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            return _next_job(error)
+            _next_job(error)
+            return None
         if not isinstance(error, InputError | RunError):
             raise
         fail(str(error), WRONG_INPUT if isinstance(error, InputError) else RUN_FAILED)

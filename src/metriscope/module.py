@@ -67,9 +67,7 @@ class MetricLearner(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Layers that draw (dropout) use the global generator: a resumed step must find it as it was.
-        torch.manual_seed(
-            seeds.derive(self.seed, "layers", self.current_epoch, batch_idx, self.global_rank)
-        )
+        torch.manual_seed(seeds.derive(self.seed, "layers", self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         inputs, labels, _ = batch
@@ -81,10 +79,10 @@ class MetricLearner(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         self.step = self.embedding = None
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> Embedding:
+    def validation_step(self, batch: Batch, batch_idx: int) -> Any:
         return self(batch[0])
 
-    def test_step(self, batch: Batch, batch_idx: int) -> Embedding:
+    def test_step(self, batch: Batch, batch_idx: int) -> Any:
         return self(batch[0])
 
     def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:

@@ -59,13 +59,14 @@ def identity(config: Mapping[str, Any]) -> str:
 
 def folder_of(config: Mapping[str, Any]) -> Path:
     """``<output_dir>/<study>/<dataset>-<backbone>/<loss>-<miner>/seed<k>-<hash>``."""
-    return (
+    folder: Path = (
         Path(config["paths"]["output_dir"])
         / config["study"]
         / f"{config['dataset']['name']}-{config['backbone']['name']}"
         / f"{config['loss']['name']}-{config['miner']['name']}"
         / f"seed{config['seed']}-{identity(config)[:8]}"
     )
+    return folder
 
 
 class Run:

@@ -71,7 +71,7 @@ def test_digits_batches():
         (data.train_eval_dataloader(), data.splits.train),
         (data.val_dataloader(), data.splits.validation),
         (data.test_dataloader(), data.splits.test),
-        (data.predict_dataloader(), data.splits.test),
+        (data.predict_dataloader(), data.splits.train),
     ]:
         assert torch.cat([batch[2] for batch in loader]).tolist() == list(range(len(part)))
     inputs, labels, index = data.on_after_batch_transfer(batches[0], 0)

@@ -90,9 +90,7 @@ def test_equals_loops(layout: list[int], dtype: torch.dtype) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    rows=st.lists(
-        st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3), st.integers(0, 4)), min_size=1, max_size=25
-    ),
+    rows=st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3), st.integers(0, 4)), min_size=1, max_size=25),
     cut=st.integers(0, 25),
 )
 def test_law_of_total_variance_however_it_streams(rows: list[tuple[float, float, int]], cut: int) -> None:

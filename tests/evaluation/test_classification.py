@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
@@ -59,8 +62,8 @@ def test_one_training_class() -> None:
     assert knn_accuracy(z, torch.zeros_like(labels), z, labels, 3) == pytest.approx(1 / 3)
 
 
-@pytest.mark.parametrize("accuracy", [lambda *a: knn_accuracy(*a, 3), linear_probe_accuracy])
-def test_disjoint_classes_are_refused(accuracy) -> None:
+@pytest.mark.parametrize("accuracy", [partial(knn_accuracy, k=3), linear_probe_accuracy])
+def test_disjoint_classes_are_refused(accuracy: Callable[..., float]) -> None:
     z, labels = blobs(30, 0)
     with pytest.raises(InputError, match="closed-set"):
         accuracy(z, labels, z, labels + 3)
@@ -70,4 +73,4 @@ def test_disjoint_classes_are_refused(accuracy) -> None:
 
 def test_no_voters() -> None:
     with pytest.raises(InputError, match="knn_k"):
-        knn_accuracy(*blobs(6, 0), *blobs(6, 1), 0)
+        knn_accuracy(*blobs(6, 0), *blobs(6, 1), k=0)

@@ -11,9 +11,9 @@ from metriscope.evaluation.neighbors import GROUP, PAD, nearest, plan_blocks, vi
 def brute_force(queries: Tensor, gallery: Tensor, k: int, exclude_self: bool = False) -> list[list[int]]:
     found = []
     for i, q in enumerate(queries.double()):
+        squared = (gallery.double() - q).square().sum(1).tolist()
         others = [j for j in range(len(gallery)) if not (exclude_self and i == j)]
-        ranked = sorted(others, key=lambda j: (float((q - gallery[j].double()).square().sum()), j))
-        found.append(ranked[:k])
+        found.append([j for _, j in sorted((squared[j], j) for j in others)[:k]])
     return found
 
 
@@ -101,14 +101,14 @@ def test_blocks_fit_the_memory(gallery: int, k: int, memory_mb: float) -> None:
 
 def test_less_memory_means_fewer_rows_at_a_time() -> None:
     points = grid_points(2000)
-    widest = {}
-    for memory_mb in (1, 64):
-        sizes: list[int] = []
-        visit_nearest(
-            points, points, 5, lambda rows, _, sizes=sizes: sizes.append(len(rows)), memory_mb=memory_mb
-        )
-        assert sum(sizes) == 2000
-        widest[memory_mb] = max(sizes)
+    widest: dict[int, int] = {1: 0, 64: 0}
+    for memory_mb in widest:
+
+        def visit(rows: Tensor, indices: Tensor, memory_mb: int = memory_mb) -> None:
+            assert len(rows) == len(indices)
+            widest[memory_mb] = max(widest[memory_mb], len(rows))
+
+        visit_nearest(points, points, 5, visit, memory_mb=memory_mb)
     assert widest[1] <= 16 < widest[64] <= 128
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 from torch.nn.functional import normalize
 
 from metriscope.errors import InputError, RunError
@@ -63,9 +64,7 @@ def test_hand_made_ranking() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("count", "classes"), [(2, 1), (3, 2), (40, 1), (60, 3), (150, 10), (90, 60), (200, 2)]
-)
+@pytest.mark.parametrize(("count", "classes"), [(2, 1), (3, 2), (40, 1), (60, 3), (150, 10), (90, 60), (200, 2)])
 def test_equals_brute_force(count: int, classes: int) -> None:
     embeddings, labels = sample(count, classes)
     assert retrieval_metrics(embeddings, labels) == pytest.approx(brute_force(embeddings, labels), abs=1e-12)
@@ -73,14 +72,10 @@ def test_equals_brute_force(count: int, classes: int) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    points=st.lists(
-        st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 4)), min_size=1, max_size=30
-    ),
+    points=st.lists(st.tuples(*map(st.integers, (0, 0, 0), (2, 2, 4))), min_size=1, max_size=30),
     memory_mb=st.sampled_from([0.01, 256]),
 )
-def test_equals_brute_force_on_any_layout_with_ties(
-    points: list[tuple[int, int, int]], memory_mb: float
-) -> None:
+def test_equals_brute_force_on_any_layout_with_ties(points: list[tuple[int, int, int]], memory_mb: float) -> None:
     embeddings = torch.tensor([p[:2] for p in points], dtype=torch.float32)
     labels = torch.tensor([p[2] for p in points]) * 2**33  # labels need not be small or contiguous
     found = retrieval_metrics(embeddings, labels, memory_mb=memory_mb)
@@ -132,7 +127,7 @@ def test_metric_over_batches_in_any_order(dtype: torch.dtype) -> None:
     embeddings, labels = sample(101, 7)
     embeddings = embeddings.to(dtype)
     metric = RetrievalMetrics()
-    for index in torch.randperm(101, generator=torch.Generator().manual_seed(0)).split(13):
+    for index in torch.randperm(101, generator=torch.Generator().manual_seed(0)).chunk(8):
         metric.update(embeddings[index], labels[index], index)
     metric.update(embeddings[:20], labels[:20], torch.arange(20))  # what a padded sampler repeats
     assert metric.compute() == retrieval_metrics(embeddings.float(), labels)
@@ -202,7 +197,7 @@ def _evaluate_share(rank: int, shares: list[list[int]], port: int, folder: str) 
     for share in (shares[rank], list(range(50)) if rank == 1 else []):  # the second time rank 0 gets nothing
         index = torch.tensor(share, dtype=torch.int64)
         retrieval, variance = RetrievalMetrics(), VarianceMetrics(6)
-        for part in index.split(8) if share else ():
+        for part in index.chunk(4) if share else ():
             retrieval.update(embeddings[part], labels[part], part)
             variance.update(embeddings[part], 3 * embeddings[part], labels[part])
         found.append((retrieval.compute(), retrieval.embeddings(), variance.compute()))
@@ -214,17 +209,16 @@ def _evaluate_share(rank: int, shares: list[list[int]], port: int, folder: str) 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     from metriscope.diagnostics.variance import VarianceMetrics
 
-    shares = [list(range(0, 50, 2)) + [49], list(range(1, 50, 2)) + [0, 2]]  # unequal, with repeats
-    torch.multiprocessing.spawn(_evaluate_share, (shares, _free_port(), str(tmp_path)), nprocs=2)
+    shares = [[*range(0, 50, 2), 49], [*range(1, 50, 2), 0, 2]]  # unequal, with repeats
+    spawn(_evaluate_share, (shares, _free_port(), str(tmp_path)), nprocs=2)  # type: ignore[no-untyped-call]
     embeddings, labels = sample(50, 6)
     expected = retrieval_metrics(embeddings, labels)
     whole = VarianceMetrics(6)
     whole.update(embeddings, 3 * embeddings, labels)
     variances = {name: float(value) for name, value in whole.compute().items()}
     for rank in (0, 1):
-        (metrics, gathered, _), (lone, _, lone_variances) = torch.load(
-            tmp_path / f"{rank}.pt", weights_only=True
-        )
+        first, second = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        (metrics, gathered, _), (lone, _, lone_variances) = first, second
         assert metrics == lone == expected
         for tensor, one in zip(gathered, (embeddings, labels, torch.arange(50)), strict=True):
             assert torch.equal(tensor, one)

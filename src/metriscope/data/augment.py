@@ -41,9 +41,7 @@ class Augmentation(nn.Module):
         if min(std) <= 0:
             raise InputError(f"dataset.std={std}: every value must be above 0")
         if len(mean) != len(std) and 1 not in (len(mean), len(std)):
-            raise InputError(
-                f"dataset.mean has {len(mean)} values and dataset.std {len(std)}: give one per channel"
-            )
+            raise InputError(f"dataset.mean has {len(mean)} values and dataset.std {len(std)}: give one per channel")
         self.pad = pad
         self.flip = flip
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)

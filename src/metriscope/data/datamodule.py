@@ -176,9 +176,7 @@ class DataModule(LightningDataModule):
             self._sampler.resume_at(self.trainer.fit_loop.epoch_loop.batch_progress.current.ready)
 
     def _in_order(self, examples: Examples) -> DataLoader[Batch]:
-        return self._loader(
-            examples, SequentialBatchSampler(len(examples), self.evaluation_batch_size, *self._place())
-        )
+        return self._loader(examples, SequentialBatchSampler(len(examples), self.evaluation_batch_size, *self._place()))
 
     def _loader(
         self,

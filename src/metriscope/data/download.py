@@ -20,9 +20,7 @@ def download(name: str, fetch: Callable[[], object], data_dir: Path) -> None:
             fetch()
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(
-            f"cannot download {name} to {data_dir}: {reason}; put its files there by hand"
-        ) from error
+        raise InputError(f"cannot download {name} to {data_dir}: {reason}; put its files there by hand") from error
 
 
 def missing(name: str, files: list[str], folder: Path) -> InputError:

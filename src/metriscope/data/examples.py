@@ -29,9 +29,7 @@ class Examples:
 
     def __post_init__(self) -> None:
         if len(self.inputs) != len(self.labels):
-            raise InputError(
-                f"{len(self.inputs)} examples but {len(self.labels)} labels: one label per example"
-            )
+            raise InputError(f"{len(self.inputs)} examples but {len(self.labels)} labels: one label per example")
         if len(set(self.classes)) != len(self.classes):
             raise InputError("two classes have the same name: class names must be unique")
         if self.labels.dtype != torch.int64 or self.labels.dim() != 1:
@@ -81,9 +79,7 @@ class Examples:
 
     def take(self, indices: Tensor) -> "Examples":
         """The chosen examples, with class ids and names unchanged."""
-        chosen = (
-            self.inputs[indices] if isinstance(self.inputs, Tensor) else self.inputs.take(indices.tolist())
-        )
+        chosen = self.inputs[indices] if isinstance(self.inputs, Tensor) else self.inputs.take(indices.tolist())
         return Examples(chosen, self.labels[indices], self.classes)
 
     def fetch(self, indices: Tensor) -> Tensor:

@@ -70,9 +70,7 @@ def decode_all(paths: Sequence[str], size: Size | None = None) -> Tensor:
         for row in range(start, min(start + _CHUNK, len(paths))):
             image = decode(paths[row], size)
             if image.shape != first.shape:
-                raise _sizes_differ(
-                    paths[0], (first.shape[1], first.shape[2]), paths[row], tuple(image.shape[1:])
-                )
+                raise _sizes_differ(paths[0], (first.shape[1], first.shape[2]), paths[row], tuple(image.shape[1:]))
             images[row] = image
 
     _in_threads(fill, range(0, len(paths), _CHUNK))

@@ -154,9 +154,7 @@ class SequentialBatchSampler(Sampler[list[int]]):
     def __init__(self, size: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
         _check_sizes(size, batch_size)
         if size < world_size:
-            raise InputError(
-                f"{size} examples cannot be evaluated on {world_size} processes: use fewer devices"
-            )
+            raise InputError(f"{size} examples cannot be evaluated on {world_size} processes: use fewer devices")
         # no rank's batch is empty, even if a batch of the fullest rank then holds one more than asked for
         self._batches = min(math.ceil(math.ceil(size / world_size) / batch_size), size // world_size)
         edges = [size * part // world_size for part in (rank, rank + 1)]

@@ -50,9 +50,7 @@ def split(source: Source, protocol: str, fold: int = 0, validation: float | None
         raise InputError(f"dataset.protocol={protocol}: choose one of {', '.join(PROTOCOLS)}")
     share = _DEFAULT_VALIDATION[protocol] if validation is None else float(validation)
     if not 0 <= share < 1:
-        raise InputError(
-            f"dataset.validation={share}: the share held out of training must be at least 0 and below 1"
-        )
+        raise InputError(f"dataset.validation={share}: the share held out of training must be at least 0 and below 1")
     if fold < 0:
         raise InputError(f"dataset.fold={fold}: folds count from 0")
     parts = (_closed_set if protocol == "closed_set" else _class_disjoint)(source, fold, share)
@@ -147,9 +145,7 @@ def _renamed(examples: Examples, classes: tuple[str, ...]) -> Examples:
 
 def _pool(train: Examples, test: Examples) -> Examples:
     if train.shape != test.shape:
-        raise InputError(
-            f"train examples are {train.shape}, test examples {test.shape}: they cannot be pooled"
-        )
+        raise InputError(f"train examples are {train.shape}, test examples {test.shape}: they cannot be pooled")
     known = set(train.classes)
     classes = train.classes + tuple(name for name in test.classes if name not in known)
     labels = torch.cat([train.labels, _renamed(test, classes).labels])

@@ -13,7 +13,8 @@ def parameter_norm(parameters: Iterable[nn.Parameter], device: torch.device) -> 
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients:
         return torch.zeros((), device=device)
-    return torch.stack(torch._foreach_norm(gradients)).float().norm()
+    norm: Tensor = torch.stack(torch._foreach_norm(gradients)).float().norm()
+    return norm
 
 
 def parameter_norms(groups: dict[str, list[nn.Parameter]], device: torch.device) -> Measures:

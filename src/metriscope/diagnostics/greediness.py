@@ -125,8 +125,8 @@ class GreedinessMonitor(pl.Callback):
                 step = objective(z, labels[rows].to(pl_module.device), generator)
                 averages.add(loss_measures(step))
                 if self.threshold is not None:
-                    gradients = torch.autograd.grad(step.output.value, (step.comparison.distances, z))
-                    averages.add(pull_measures(step, *gradients, objective.loss.hinge, self.threshold))
+                    by_distance, by_z = torch.autograd.grad(step.output.value, (step.comparison.distances, z))
+                    averages.add(pull_measures(step, by_distance, by_z, objective.loss.hinge, self.threshold))
         self._report("val", averages.compute(distributed=False), pl_module)
 
     def _report(self, stage: str, values: dict[str, float], pl_module: pl.LightningModule) -> None:

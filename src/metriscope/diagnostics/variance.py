@@ -140,7 +140,7 @@ class VarianceMetrics(Metric):
         num_classes: C; labels lie in 0..C-1.
     """
 
-    full_state_update = True
+    full_state_update = False
     is_differentiable = False
 
     def __init__(self, num_classes: int, **kwargs: Any) -> None:

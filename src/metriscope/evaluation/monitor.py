@@ -44,7 +44,7 @@ class EvaluationMonitor(pl.Callback):
     def _finish(self, pl_module: pl.LightningModule, stage: str) -> None:
         assert isinstance(pl_module, MetricLearner)
         assert self.retrieval is not None
-        values = dict(self.retrieval.compute())
+        values: dict[str, Any] = dict(self.retrieval.compute())
         if self.variance is not None:
             values.update(self.variance.compute())
         embeddings, labels, _ = self.retrieval.embeddings()

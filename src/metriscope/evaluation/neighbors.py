@@ -110,9 +110,7 @@ def visit_nearest(
             work(0)
 
 
-def nearest(
-    queries: Tensor, gallery: Tensor, k: int, *, exclude_self: bool = False, memory_mb: float = 256
-) -> Tensor:
+def nearest(queries: Tensor, gallery: Tensor, k: int, *, exclude_self: bool = False, memory_mb: float = 256) -> Tensor:
     """The gallery positions (Q, min(k, available)) of each query's neighbours, nearest first.
 
     Arguments and errors as in :func:`visit_nearest`.

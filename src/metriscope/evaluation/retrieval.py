@@ -93,9 +93,7 @@ def retrieval_metrics(
     bad = int((~embeddings.isfinite()).any(1).sum())
     if bad:
         raise RunError(f"{bad} of {len(embeddings)} embeddings hold NaN or Inf, so they cannot be ranked")
-    scores = query_scores(
-        embeddings, labels, depth=max(recall_at, default=1), to_r=map_at_r, memory_mb=memory_mb
-    )
+    scores = query_scores(embeddings, labels, depth=max(recall_at, default=1), to_r=map_at_r, memory_mb=memory_mb)
     counted = scores.relevant > 0
     queries = max(int(counted.sum()), 1)
 

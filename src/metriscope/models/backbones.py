@@ -207,9 +207,7 @@ def build_trunk(cfg: Mapping[str, Any], input_shape: Shape) -> Trunk:
         raise InputError(f"backbone.name: unknown trunk {name!r}; there are {', '.join(BODIES)}")
     known = [key for key in inspect.signature(BODIES[name]).parameters if key != "shape"]
     if stray := [key for key in own if key not in known]:
-        raise InputError(
-            f"backbone {name} has no key {stray[0]!r}; its own keys: {', '.join(known) or 'none'}"
-        )
+        raise InputError(f"backbone {name} has no key {stray[0]!r}; its own keys: {', '.join(known) or 'none'}")
     body = BODIES[name](tuple(input_shape), **own)
     report = None if weights is None else load_weights(body.module, str(weights), name, body.adapt)
     trunk = Trunk(body, **habits)
@@ -234,9 +232,7 @@ def _imagenet_resnet(name: str, shape: Shape) -> Body:
 
 def _image(name: str, shape: Shape) -> int:
     if len(shape) != 3:
-        raise InputError(
-            f"{name} reads images (channels, height, width) and the data gives {tuple(shape)}: use mlp"
-        )
+        raise InputError(f"{name} reads images (channels, height, width) and the data gives {tuple(shape)}: use mlp")
     return shape[0]
 
 

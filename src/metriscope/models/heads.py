@@ -7,9 +7,7 @@ from metriscope.errors import InputError
 HEADS = ("linear", "mlp", "identity")
 
 
-def build_head(
-    name: str, features: int, size: int | None, hidden: int | None = None
-) -> tuple[nn.Module, int]:
+def build_head(name: str, features: int, size: int | None, hidden: int | None = None) -> tuple[nn.Module, int]:
     """The head called ``name`` and its embedding size D.
 
     Args:

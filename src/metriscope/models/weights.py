@@ -96,9 +96,7 @@ def load_weights(
             f"{_few(tuple(counted))}; is it for another backbone?"
         )
     module.load_state_dict(fitting, strict=False)
-    log.log(
-        logging.INFO if report.matched == report.total else logging.WARNING, "backbone.weights: %s", report
-    )
+    log.log(logging.INFO if report.matched == report.total else logging.WARNING, "backbone.weights: %s", report)
     return report
 
 
@@ -123,9 +121,7 @@ def read_state(path: Path) -> State:
             ) from error
         raise InputError(f"backbone.weights: {path} is not a PyTorch file, or it is damaged") from error
     except (RuntimeError, EOFError, ValueError, KeyError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"backbone.weights: {path} is truncated or damaged: copy or download it again"
-        ) from error
+        raise InputError(f"backbone.weights: {path} is truncated or damaged: copy or download it again") from error
     except OSError as error:
         raise InputError(f"backbone.weights: cannot read {path}: {error.strerror or error}") from error
     for container in CONTAINERS:
@@ -162,9 +158,7 @@ def _locate(source: str, name: str) -> Path:
     if path.suffix or len(path.parts) > 1:
         raise InputError(f"backbone.weights: there is no file {source}")
     choice = f"one of {', '.join(offered)}" if offered else "null (torchvision has no weights for it)"
-    raise InputError(
-        f"backbone.weights: {source!r} is not known for {name}: give {choice}, or the path of a file"
-    )
+    raise InputError(f"backbone.weights: {source!r} is not known for {name}: give {choice}, or the path of a file")
 
 
 def _torchvision_weights(name: str) -> dict[str, str]:

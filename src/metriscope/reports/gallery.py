@@ -81,9 +81,7 @@ def retrieval_gallery(
     top = 0.0
     for name, rows in groups.items():
         axis.text(0.05, top + 0.22, f"{name} queries", fontsize=10, fontweight="bold", va="center")
-        axis.text(
-            PITCH + 0.35, top + 0.22, "nearest neighbours, closest first", fontsize=9, color=GREY, va="center"
-        )
+        axis.text(PITCH + 0.35, top + 0.22, "nearest neighbours, closest first", fontsize=9, color=GREY, va="center")
         top += GROUP_GAP
         axis.plot([PITCH + 0.08] * 2, [top, top + PITCH * len(rows) - 0.24], color="#CCCCCC", linewidth=1)
         for query in rows:

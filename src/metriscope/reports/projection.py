@@ -32,9 +32,7 @@ def principal_plane(embeddings: ArrayLike) -> tuple[NDArray[np.float64], NDArray
     return np.pad(points @ axes, ((0, 0), (0, missing))), np.pad(share, (0, missing))
 
 
-def projection(
-    embeddings: ArrayLike, labels: ArrayLike, classes: Sequence[str], split: str = "test"
-) -> "Figure":
+def projection(embeddings: ArrayLike, labels: ArrayLike, classes: Sequence[str], split: str = "test") -> "Figure":
     """The embedding on its two principal axes, coloured by class.
 
     Args:

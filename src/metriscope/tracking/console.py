@@ -49,9 +49,7 @@ FIGURES: dict[str, list[tuple[str, str]]] = {
 
 def is_interactive() -> bool:
     """Whether someone watches: standard output is a terminal that can redraw, and no test is running."""
-    return (
-        sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and "PYTEST_CURRENT_TEST" not in os.environ
-    )
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and "PYTEST_CURRENT_TEST" not in os.environ
 
 
 def print_config(cfg: Mapping[str, Any], verbose: bool = False) -> None:
@@ -96,9 +94,7 @@ def results_rows(metrics: Mapping[str, float | None]) -> list[tuple[str, str, li
     Validation stands as it was at the selected epoch (``best/val/...``) where there is one,
     since the test saw that checkpoint.
     """
-    selected = {
-        key.removeprefix("best/"): value for key, value in metrics.items() if key.startswith("best/val/")
-    }
+    selected = {key.removeprefix("best/"): value for key, value in metrics.items() if key.startswith("best/val/")}
     metrics = {**metrics, **selected}
     rows = []
     for section, figures in FIGURES.items():
@@ -109,9 +105,7 @@ def results_rows(metrics: Mapping[str, float | None]) -> list[tuple[str, str, li
     return rows
 
 
-def _spread(
-    figures: Sequence[tuple[str, str]], metrics: Mapping[str, float | None]
-) -> Iterator[tuple[str, str]]:
+def _spread(figures: Sequence[tuple[str, str]], metrics: Mapping[str, float | None]) -> Iterator[tuple[str, str]]:
     """The listed figures, with a family such as ``recall_at_`` replaced by its members in the order of K."""
     for label, key in figures:
         if not key.endswith("_"):
@@ -122,7 +116,7 @@ def _spread(
 
 
 def _number(value: float) -> str:
-    return f"{value:.4f}" if 0.001 <= abs(value) < 100 or value == 0 else f"{value:.4g}"
+    return f"{value:.4f}" if 0.01 <= abs(value) < 100 or value == 0 else f"{value:.4g}"
 
 
 def print_results(

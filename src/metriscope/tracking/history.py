@@ -61,9 +61,7 @@ class HistoryLogger(Logger):
         }
         if not values:
             return
-        merge = (
-            all(self._row.get(key) == place[key] for key in place) and not values.keys() & self._row.keys()
-        )
+        merge = all(self._row.get(key) == place[key] for key in place) and not values.keys() & self._row.keys()
         with self._reported():
             file = self._open(values)
             self._start = self._start if merge else file.seek(0, io.SEEK_END)
@@ -83,6 +81,8 @@ class HistoryLogger(Logger):
         Returns:
             the last step at which each key had been logged before the cut, for loggers that cannot take back.
         """
+        if getattr(rank_zero_only, "rank", 0) != 0:
+            return {}
         self.close()
         self._row = {}
         history = read_history(self.path)
@@ -109,9 +109,7 @@ class HistoryLogger(Logger):
             yield
         except OSError as error:
             reason = error.strerror or error
-            raise RunError(
-                f"{self.path} cannot be written: {reason}; free some space or move the run"
-            ) from None
+            raise RunError(f"{self.path} cannot be written: {reason}; free some space or move the run") from None
 
     def _open(self, values: Row) -> BinaryIO:
         """The open file, rewritten with wider rows where ``values`` bring new columns."""

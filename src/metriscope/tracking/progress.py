@@ -20,10 +20,9 @@ class Bar(TQDMProgressBar):
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        shown = {"loss": "train/loss", "active": "train/active_ratio", "recall@1": "val/recall_at_1"}
-        known = trainer.callback_metrics
-        values = {name: known.get(f"{key}_step", known.get(key)) for name, key in shown.items()}
-        return {name: f"{float(value):.3g}" for name, value in values.items() if value is not None}
+        known: dict[str, Any] = {**trainer.callback_metrics, **trainer.progress_bar_metrics}
+        shown = {"loss": "loss", "active": "active_ratio", "val recall@1": "val/recall_at_1"}
+        return {name: f"{float(known[key]):.3g}" for name, key in shown.items() if key in known}
 
 
 class EpochLines(Callback):

@@ -30,9 +30,7 @@ def read_history(path: Path) -> list[Row]:
             rows.append({key: _number(key, cell) for key, cell in cells if cell})
         except ValueError:
             if number < len(lines) + 1:
-                raise InputError(
-                    f"{path}, line {number}: does not fit the header; repair or delete the line"
-                ) from None
+                raise InputError(f"{path}, line {number}: does not fit the header; repair or delete the line") from None
     return rows
 
 
@@ -46,9 +44,7 @@ def points(history: Sequence[Row], key: str, x: str = "epoch") -> tuple[list[flo
     return [place for place, _ in pairs], [value for _, value in pairs]
 
 
-def summary(
-    history: Sequence[Row], best_epoch: int | None = None, final: Mapping[str, float] | None = None
-) -> Row:
+def summary(history: Sequence[Row], best_epoch: int | None = None, final: Mapping[str, float] | None = None) -> Row:
     """The flat end of a run.
 
     Args:

@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from metriscope.errors import InputError
+from metriscope.runs import flatten
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +35,14 @@ class GuardedWandb(WandbLogger):
     """
 
     def __init__(self, run: Any, logged: Mapping[str, int]) -> None:
-        super().__init__(
-            experiment=run, project=run.project, id=run.id, name=run.name, dir=run.settings.root_dir
-        )
+        super().__init__(experiment=run, project=run.project, id=run.id, name=run.name, dir=run.settings.root_dir)
         self._logged = dict(logged)
         self._lost = False
+        self._counts_steps = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        # In a spawned process W&B is a guest of this one's run, where it cannot place rows by step.
+        return super().__getstate__() | {"_counts_steps": False}
 
     def _guard(self, action: str, call: Callable[[], object]) -> None:
         if self._lost:
@@ -53,14 +57,15 @@ class GuardedWandb(WandbLogger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         self._guard("log", lambda: self._send(metrics, step))
 
-    def _send(self, metrics: Mapping[str, Any], step: int | None) -> None:
+    def _send(self, metrics: Mapping[str, float], step: int | None) -> None:
+        values = {key: float(value) for key, value in metrics.items()}
         if step is None:
-            self.experiment.log(dict(metrics))
+            self.experiment.log(values)
             return
-        fresh = {key: value for key, value in metrics.items() if step > self._logged.get(key, -1)}
+        fresh = {key: value for key, value in values.items() if step > self._logged.get(key, -1)}
         if fresh.keys() - {"epoch"}:
             # W&B drops a row whose own step lies behind, as after a resume: it then counts on by itself.
-            own = {"step": step} if step >= self.experiment.step else {}
+            own = {"step": step} if self._counts_steps and step >= self.experiment.step else {}
             self.experiment.log(fresh | {STEP: step}, **own)
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
@@ -105,8 +110,8 @@ def build_wandb(
         logged: what :meth:`HistoryLogger.resume_from` returned, on a resume.
 
     Mode ``auto`` follows ``WANDB_MODE`` where that is set; else it is online when a key is configured and the
-    host answers, and offline otherwise. A run that cannot go online goes offline. Never prompts, and no failure
-    of W&B is raised.
+    host answers, and offline otherwise. A run that cannot go online goes offline. Never prompts, and raises no
+    failure of W&B.
 
     Returns:
         None when the mode is ``disabled``, on ranks other than zero, or when W&B cannot be used at all.
@@ -144,9 +149,7 @@ def build_wandb(
         log.info("W&B: %s", run.url)
     else:
         level = logging.WARNING if asked == "online" else logging.INFO
-        log.log(
-            level, "W&B is offline%s: wandb sync %s", reason and f" ({reason})", _shown(Path(run.dir).parent)
-        )
+        log.log(level, "W&B is offline%s: wandb sync %s", reason and f" ({reason})", _shown(Path(run.dir).parent))
     return GuardedWandb(run, (logged or {}) if sent else {})
 
 
@@ -223,15 +226,6 @@ def _start(cfg: Mapping[str, Any], options: Mapping[str, Any], folder: Path, run
     run.define_metric(STEP)
     run.define_metric("*", step_metric=STEP, step_sync=True)
     return run
-
-
-def flatten(cfg: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys joined by dots, as on the command line: ``{"loss.margin": 0.2}``. Lists stay lists."""
-    flat: dict[str, Any] = {}
-    for key, value in cfg.items():
-        name = f"{prefix}{key}"
-        flat |= flatten(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
-    return flat
 
 
 def _shown(path: Path) -> Path:

@@ -35,13 +35,9 @@ def load(path: str | None, image_size: int | None = None, memory_limit_mb: int =
         InputError: no such folder, no images, files that cannot be read, or images of several sizes.
     """
     if path is None:
-        raise InputError(
-            "dataset=folder needs a folder with one directory per class: set dataset.path=<folder>"
-        )
+        raise InputError("dataset=folder needs a folder with one directory per class: set dataset.path=<folder>")
     if image_size is not None and image_size < 1:
-        raise InputError(
-            f"dataset.image_size={image_size}: give a number of pixels, or null for the images' own size"
-        )
+        raise InputError(f"dataset.image_size={image_size}: give a number of pixels, or null for the images' own size")
     root = Path(path)
     if not root.is_dir():
         raise InputError(f"dataset.path={path} is no folder: it must hold one directory per class")
@@ -69,9 +65,7 @@ def _read(listings: list[dict[str, list[str]]], size: Size | None, memory_limit_
         counts = torch.tensor([len(files) for files in listing.values()])
         labels = torch.arange(len(counts)).repeat_interleave(counts)
         rows = slice(start, start := start + len(labels))
-        inputs = (
-            images[rows] if isinstance(images, torch.Tensor) else images.take(range(rows.start, rows.stop))
-        )
+        inputs = images[rows] if isinstance(images, torch.Tensor) else images.take(range(rows.start, rows.stop))
         parts.append(Examples(inputs, labels, tuple(listing)))
     return parts
 

@@ -57,9 +57,7 @@ def read_idx(path: Path) -> Tensor:
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"cannot read {path}: {error}; delete it and fetch it anew") from error
     if len(content) < 4 or content[:3] != b"\0\0\x08" or not 1 <= content[3] <= 4:
-        raise InputError(
-            f"{path} is no idx file of bytes: it begins with {content[:4].hex(' ') or 'nothing'}"
-        )
+        raise InputError(f"{path} is no idx file of bytes: it begins with {content[:4].hex(' ') or 'nothing'}")
     start = 4 + 4 * content[3]
     shape = [int.from_bytes(content[place : place + 4], "big") for place in range(4, start, 4)]
     expected = start + math.prod(shape)

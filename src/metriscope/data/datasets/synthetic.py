@@ -37,12 +37,8 @@ def load(
             "least 2 classes, 1 vector per class and 2 dimensions"
         )
     if intra < 0 or inter <= 0:
-        raise InputError(
-            f"dataset.intra={intra}, inter={inter}: variances must not be negative, inter must be above 0"
-        )
-    centres = torch.randn(
-        classes, dimension, generator=generator(data_seed, "synthetic-centres"), dtype=torch.float64
-    )
+        raise InputError(f"dataset.intra={intra}, inter={inter}: variances must not be negative, inter must be above 0")
+    centres = torch.randn(classes, dimension, generator=generator(data_seed, "synthetic-centres"), dtype=torch.float64)
     centres = centres / centres.norm(dim=1, keepdim=True)
     spread = (centres - centres.mean(0)).square().sum(1).mean()
     centres = centres * (inter / spread).sqrt()

@@ -45,7 +45,8 @@ class ContrastiveLoss(Loss):
         )
         totals, actives, terms = zip(*(self._hinges(excess, mask) for excess, mask in kinds), strict=True)
         if self.reduction == "mean_active":
-            value = sum(reduce(t, a, a, "mean_active") for t, a in zip(totals, actives, strict=True))
+            value = reduce(totals[0], actives[0], actives[0], "mean_active")
+            value = value + reduce(totals[1], actives[1], actives[1], "mean_active")
         else:
             value = reduce(totals[0] + totals[1], actives[0], terms[0] + terms[1], self.reduction)
         parts = {

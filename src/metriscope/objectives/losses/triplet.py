@@ -38,9 +38,7 @@ class TripletLoss(Loss):
         )
         terms = (pairs.positive.sum(1) * pairs.negative.sum(1)).sum()
         scale = reduce(sums.total.new_ones(()), sums.active, terms, self.reduction)
-        value: Tensor = LinearInDistances.apply(
-            comparison.distances, sums.weights.mul_(scale), sums.total * scale
-        )
+        value: Tensor = LinearInDistances.apply(comparison.distances, sums.weights.mul_(scale), sums.total * scale)
         return LossOutput(value, sums.active, terms, mean_part(sums.total, terms, self.reduction))
 
     def _list(self, distances: Tensor, selection: Triplets) -> LossOutput:

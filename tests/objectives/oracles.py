@@ -1,0 +1,138 @@
+"""Slow, obvious definitions: Python loops over pairs and triples, against which the objectives are held."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metriscope.objectives.distances import Cosine, Distance, Euclidean, SquaredEuclidean
+from metriscope.objectives.objective import Objective
+from metriscope.objectives.selection import Comparison
+
+INF = float("inf")
+DISTANCES: dict[str, type[Distance]] = {d.name: d for d in (Euclidean, SquaredEuclidean, Cosine)}
+
+# Labels of a batch, by what is special about it.
+LAYOUTS: dict[str, list[int]] = {
+    "few classes": [0, 1, 0, 0, 1, 1, 0, 1, 0, 1, 0],
+    "many classes": [0, 1, 2, 3, 4, 5, 5, 4, 3, 2, 1, 0],
+    "uneven, with a singleton": [3, 3, 3, 3, 3, 3, 1, 1, 7],
+    "one class": [4] * 5,
+    "all singletons": [0, 1, 2, 3, 4],
+    "two of a class": [2, 2],
+    "two classes": [0, 1],
+    "one sample": [0],
+}
+
+
+class Account(NamedTuple):
+    """What a loss has to say of itself, as an oracle finds it."""
+
+    value: Tensor
+    active: int
+    terms: int
+
+
+def embeddings(labels: list[int], dtype: torch.dtype = torch.float64, size: int = 4, seed: int = 0) -> Tensor:
+    """A leaf (B, D) that depends on the number of samples and the seed alone, of lengths around 1."""
+    source = torch.Generator().manual_seed(seed)
+    z = torch.randn(len(labels), size, generator=source, dtype=torch.float64) * 0.5
+    return z.to(dtype).requires_grad_()
+
+
+def compare(z: Tensor, labels: list[int], name: str = "euclidean", seed: int = 0) -> Comparison:
+    """The comparison of a batch with itself, as a run makes it."""
+    nothing: object = None
+    objective = Objective(DISTANCES[name](), nothing, nothing)  # type: ignore[arg-type]
+    return objective.compare(z, torch.tensor(labels), torch.Generator().manual_seed(seed))
+
+
+def distance(name: str, a: Tensor, b: Tensor) -> Tensor:
+    """Distance of two vectors; at zero its gradient is zero."""
+    if name == "cosine":
+        return 1 - (a @ b) / (a @ a).sqrt() / (b @ b).sqrt()
+    squared = ((a - b) ** 2).sum()
+    if name == "squared_euclidean":
+        return squared
+    return squared.sqrt() if squared > 0 else squared * 0
+
+
+def distance_table(name: str, z: Tensor, dtype: torch.dtype = torch.float64) -> list[list[Tensor]]:
+    z = z.to(dtype)
+    return [[distance(name, a, b) for b in z] for a in z]
+
+
+def pairs(labels: list[int]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Positive and negative pairs (i, j), both orders."""
+    B = range(len(labels))
+    positive = [(i, j) for i in B for j in B if i != j and labels[i] == labels[j]]
+    negative = [(i, j) for i in B for j in B if labels[i] != labels[j]]
+    return positive, negative
+
+
+def triplets_of(
+    positive: list[tuple[int, int]], negative: list[tuple[int, int]]
+) -> list[tuple[int, int, int]]:
+    return [(a, p, n) for a, p in positive for b, n in negative if a == b]
+
+
+def masks(pairs: list[tuple[int, int]], rows: int, columns: int | None = None) -> Tensor:
+    mask = torch.zeros(rows, columns or rows, dtype=torch.bool)
+    for i, j in pairs:
+        mask[i, j] = True
+    return mask
+
+
+def listed(mask: Tensor) -> list[tuple[int, int]]:
+    return [(i, j) for i, j in mask.nonzero().tolist()]
+
+
+def total(terms: list[Tensor]) -> Tensor:
+    return torch.stack(terms).sum() if terms else torch.zeros((), dtype=torch.float64)
+
+
+def triplet_account(
+    d: list[list[Tensor]],
+    triplets: list[tuple[int, int, int]],
+    margin: float,
+    reduction: str,
+    low: float = -INF,
+    high: float = INF,
+) -> Account:
+    """Hinges of the triplets whose gap lies in the band; all triplets given are the terms."""
+    hinges = []
+    for a, p, n in triplets:
+        gap = d[a][n] - d[a][p]
+        if low < gap < high and margin - gap > 0:
+            hinges.append(margin - gap)
+    divisor = {"sum": 1, "mean": len(triplets), "mean_active": len(hinges)}[reduction]
+    return Account(total(hinges) / max(1, divisor), len(hinges), len(triplets))
+
+
+def contrastive_account(
+    d: list[list[Tensor]],
+    positive: list[tuple[int, int]],
+    negative: list[tuple[int, int]],
+    margin: float,
+    positive_margin: float,
+    squared: bool,
+    reduction: str,
+) -> Account:
+    power = 2 if squared else 1
+    pulled = [d[i][j] - positive_margin for i, j in positive if d[i][j] > positive_margin]
+    pushed = [margin - d[i][j] for i, j in negative if d[i][j] < margin]
+    active, terms = len(pulled) + len(pushed), len(positive) + len(negative)
+    if reduction == "mean_active":
+        value = total([h**power for h in pulled]) / max(1, len(pulled))
+        value = value + total([h**power for h in pushed]) / max(1, len(pushed))
+    else:
+        value = total([h**power for h in pulled + pushed]) / (max(1, terms) if reduction == "mean" else 1)
+    return Account(value, active, terms)
+
+
+def gradient(value: Tensor, leaf: Tensor) -> Tensor:
+    """dvalue/dleaf in float64; zeros where there is no way from one to the other."""
+    if not value.requires_grad:
+        return torch.zeros_like(leaf, dtype=torch.float64)
+    found = torch.autograd.grad(value, leaf, allow_unused=True)[0]
+    return torch.zeros_like(leaf, dtype=torch.float64) if found is None else found.double()

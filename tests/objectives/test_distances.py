@@ -1,0 +1,108 @@
+"""Distances against loops, in value and gradient; their slopes against autograd on the similarities."""
+
+import pytest
+import torch
+from oracles import DISTANCES, distance, embeddings, gradient
+
+
+NAMES = sorted(DISTANCES)
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 1e-5}
+
+
+def loop(name, anchors, references):
+    return torch.stack([torch.stack([distance(name, a, b) for b in references]) for a in anchors])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_value_and_gradient_of_anchors_and_references(name, dtype):
+    anchors, references = embeddings([0] * 5, dtype), embeddings([0] * 7, dtype, seed=1)
+    found = DISTANCES[name]()(anchors, references)
+    a, r = (x.detach().double().requires_grad_() for x in (anchors, references))
+    wanted = loop(name, a, r)
+    assert found.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    torch.testing.assert_close(found.double(), wanted, rtol=0, atol=TOLERANCE[dtype])
+    weights = torch.randn(5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    tolerance = 0.02 if dtype == torch.bfloat16 else TOLERANCE[dtype]  # leaves take gradients in their own dtype
+    for leaf, oracle in ((anchors, a), (references, r)):
+        found_gradient = torch.autograd.grad((found.double() * weights).sum(), leaf, retain_graph=True)[0]
+        wanted_gradient = torch.autograd.grad((wanted * weights).sum(), oracle, retain_graph=True)[0]
+        torch.testing.assert_close(
+            found_gradient.double(), wanted_gradient, rtol=tolerance, atol=tolerance
+        )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_batch_with_itself_gets_both_gradients(name):
+    z = embeddings([0] * 6)
+    weights = torch.randn(6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    found = gradient((DISTANCES[name]()(z, z) * weights).sum(), z)
+    wanted = gradient((loop(name, z, z) * weights).sum(), z)
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10)
+
+
+def test_gradcheck():
+    a, b = embeddings([0] * 3), embeddings([0] * 4, seed=1)
+    for name in NAMES:
+        assert torch.autograd.gradcheck(DISTANCES[name](), (a, b))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_duplicates_are_at_zero_with_a_finite_gradient(name, dtype):
+    z = embeddings([0] * 6, dtype, size=64).detach()
+    z[3:] = z[:3]
+    z.requires_grad_()
+    d = DISTANCES[name]()(z, z)
+    eps = torch.finfo(dtype).eps
+    # |a|^2 + |b|^2 - 2ab leaves a rounding error of the squared length behind.
+    bound = (100 * eps) ** 0.5 if name == "euclidean" else 100 * eps
+    assert float(d.diagonal(3).abs().max()) <= bound
+    assert float(d.min()) >= (-10 * eps if name == "cosine" else 0)
+    slope = DISTANCES[name]().slope(d.detach())
+    assert slope.isfinite().all()
+    assert gradient(d.sum(), z).isfinite().all()
+    assert gradient(d.diagonal().sum(), z).abs().max() < 1e-2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_zero_vectors_give_finite_gradients(name):
+    z = torch.zeros(3, 4, requires_grad=True)
+    d = DISTANCES[name]()(z, z)
+    assert d.isfinite().all()
+    assert gradient(d.sum(), z).isfinite().all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_slope_is_the_derivative_by_the_similarity(name):
+    """On the unit sphere every distance is a function of s = a.b; autograd on s is the oracle."""
+    z = torch.nn.functional.normalize(embeddings([0] * 6).detach(), dim=1)
+    s = (z @ z.T).requires_grad_()
+    squared = 2 - 2 * s
+    off_diagonal = ~torch.eye(6, dtype=torch.bool)
+    by_hand = {
+        "squared_euclidean": squared,
+        "euclidean": squared.masked_fill(~off_diagonal, 1).sqrt(),
+        "cosine": 1 - s,
+    }[name]
+    (wanted,) = torch.autograd.grad(by_hand[off_diagonal].sum(), s)
+    built = DISTANCES[name]()
+    found = built.slope(built(z, z))
+    torch.testing.assert_close(found[off_diagonal], wanted.abs()[off_diagonal], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_to_euclidean_on_the_sphere(name):
+    z = torch.nn.functional.normalize(embeddings([0] * 6).detach(), dim=1)
+    built = DISTANCES[name]()
+    torch.testing.assert_close(built.to_euclidean(built(z, z)), loop("euclidean", z, z), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_autocast_does_not_take_digits_away(name):
+    z = embeddings([0] * 8, torch.float32, size=32)
+    plain = DISTANCES[name]()(z, z)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under = DISTANCES[name]()(z, z)
+    torch.testing.assert_close(under, plain, rtol=0, atol=0)
+    torch.testing.assert_close(gradient(under.sum(), z), gradient(plain.sum(), z), rtol=0, atol=0)

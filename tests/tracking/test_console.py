@@ -1,0 +1,107 @@
+import logging
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from metriscope.tracking import console
+from metriscope.tracking.progress import EpochLines, epoch_line
+
+METRICS = {
+    "train/loss": 0.25,
+    "train/grad_norm": 1234.5,
+    "val/recall_at_1": 0.9,
+    "best/val/recall_at_1": 0.95,
+    "best/epoch": 2,
+    "test/recall_at_1": 0.94,
+    "test/recall_at_2": 0.97,
+    "test/recall_at_16": None,
+    "test/r_precision": 1e-5,
+}
+
+
+def test_importing_the_console_leaves_torch_alone() -> None:
+    code = "import sys, metriscope.tracking.console; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_table_shows_the_figures_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_results(METRICS, Path("outputs/run"), "closed set", epochs=3, seconds=4.2)
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert lines[0] == "results: closed set, 3 epochs, best epoch 3, 4.2 s"
+    assert lines[1].split() == ["train", "val", "(best)", "test"]
+    assert [line.split() for line in lines[2:7]] == [
+        ["Recall@1", "-", "0.9500", "0.9400"],
+        ["Recall@2", "-", "-", "0.9700"],
+        ["R-precision", "-", "-", "1e-05"],
+        ["grad", "norm", "1234", "-", "-"],
+        ["loss", "0.2500", "-", "-"],
+    ]
+    assert lines[-1] == "run folder: outputs/run"
+
+
+def test_a_terminal_gets_the_same_figures_in_a_box(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "is_interactive", lambda: True)
+    console.print_results(METRICS, Path("outputs/run"), "closed set")
+    shown = capsys.readouterr().out
+    assert all(text in shown for text in ("Retrieval", "Recall@1", "0.9500", "val (best)", "outputs/run"))
+
+
+def test_nothing_to_report_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_results({}, Path("x"), "closed set")
+    assert "run folder: x" in capsys.readouterr().out
+
+
+def test_the_config_tree_is_for_those_who_watch(capsys: pytest.CaptureFixture[str]) -> None:
+    cfg = {"seed": 1, "loss": {"name": "triplet", "margin": 0.2}, "tags": ["[bold]"], "callbacks": {}}
+    console.print_config(cfg)
+    assert capsys.readouterr().out == ""
+    console.print_config(cfg, verbose=True)
+    shown = capsys.readouterr().out
+    assert all(text in shown for text in ("loss triplet", "margin: 0.2", "[bold]", "seed: 1"))
+
+
+def test_the_log_file_gets_every_message_and_then_lets_go(tmp_path: Path) -> None:
+    own = logging.getLogger("metriscope.anything")
+    with console.log_to_file(tmp_path):
+        own.debug("inside")
+        logging.getLogger("pytorch_lightning.x").warning("from Lightning")
+    own.warning("outside")
+    text = (tmp_path / "train.log").read_text()
+    assert "inside" in text
+    assert "from Lightning" in text
+    assert "outside" not in text
+    assert not logging.getLogger("metriscope").handlers
+
+
+def test_without_another_set_up_messages_and_warnings_reach_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    with warnings.catch_warnings(), console.log_to_file(tmp_path):
+        warnings.simplefilter("always")
+        logging.getLogger("metriscope.x").info("hello")
+        logging.getLogger("metriscope.x").debug("only in the file")
+        warnings.warn("one class\nonly", stacklevel=1)
+    assert capsys.readouterr().err == "hello\none class\n"
+    assert "only in the file" in (tmp_path / "train.log").read_text()
+
+
+def test_an_epoch_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = {"train/loss": 0.5, "train/active_ratio": 0.25, "val/recall_at_1": 0.9, "val/map_at_r": 0.75}
+    assert epoch_line(0, -1, {}) == "epoch 1"
+    trainer = SimpleNamespace(is_global_zero=True, current_epoch=1, max_epochs=3, callback_metrics=metrics)
+    caplog.set_level(logging.INFO)
+    EpochLines(logging.INFO).on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
+    (line,) = caplog.messages
+    assert line.startswith("epoch 2/3  loss 0.5  active 0.25  val Recall@1 0.9  val MAP@R 0.75  ")
+
+
+def test_under_pytest_nobody_watches() -> None:
+    assert not console.is_interactive()
+    assert [type(callback) for callback in console.progress()] == [EpochLines]

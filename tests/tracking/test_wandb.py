@@ -1,0 +1,177 @@
+import json
+import logging
+import socket
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from metriscope.errors import InputError
+from metriscope.reports.style import panels, save
+from metriscope.tracking import wandb as tracking
+
+
+@pytest.fixture(autouse=True)
+def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def config(mode: str = "auto") -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "mode": mode,
+        "project": "metriscope",
+        "entity": None,
+        "group": "digits/mlp",
+        "init_timeout": 5,
+    }
+    options |= {"job_type": "default", "tags": ["tiny"], "name": "triplet-all-seed0"}
+    return {"seed": 0, "loss": {"name": "triplet", "margin": 0.2}, "logger": {"wandb": options}}
+
+
+def records(folder: Path) -> Iterator[Any]:
+    """Records of the newest offline file: after 7 bytes, LevelDB log framing in blocks of 32 KiB."""
+    protocol: Any = import_module("wandb.proto.wandb_internal_pb2")
+    (path,) = max(folder.glob("wandb/offline-run-*")).glob("*.wandb")
+    data, at, message = path.read_bytes(), 7, b""
+    while at + 7 <= len(data):
+        if 32768 - at % 32768 < 7:
+            at += 32768 - at % 32768
+        length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+        message += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            yield protocol.Record.FromString(message)
+            message = b""
+
+
+def values(items: Any) -> dict[str, Any]:
+    return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items}
+
+
+def test_an_offline_run_holds_everything(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    logger = tracking.build_wandb(config(), tmp_path, "abc123")
+    assert logger is not None
+    said = [record.message for record in caplog.records if "wandb sync" in record.message]
+    assert len(said) == 1
+    assert "no API key" in said[0]
+    assert logger.version == "abc123"
+    logger.log_metrics({"epoch": 0, "train/loss_step": 0.5}, 0)
+    logger.log_metrics({"epoch": 0, "val/recall_at_1": 0.75}, 0)
+    figure, _ = panels(["empty"])
+    logger.log_figures([save(figure, tmp_path / "figures" / "curves.png")])
+    logger.log_summary({"best/val/recall_at_1": 0.75, "test/map_at_r": 0.5})
+    logger.finish(3)
+    kept = list(records(tmp_path))
+    run = next(record.run for record in kept if record.HasField("run"))
+    assert (run.run_id, run.project, run.run_group) == ("abc123", "metriscope", "digits/mlp")
+    assert (run.job_type, run.display_name, list(run.tags)) == ("default", "triplet-all-seed0", ["tiny"])
+    assert values(run.config.update)["loss.margin"] == 0.2
+    rows = [values(record.history.item) for record in kept if record.HasField("history")]
+    assert rows[0]["train/loss_step"] == 0.5
+    assert rows[0]["val/recall_at_1"] == 0.75
+    assert rows[0][tracking.STEP] == 0
+    assert any("figures/curves" in key for row in rows for key in row)
+    ends: dict[str, Any] = {}
+    for record in kept:
+        ends |= values(record.summary.update)
+    assert ends["best/val/recall_at_1"] == 0.75
+    assert ends["test/map_at_r"] == 0.5
+    assert next(record.exit.exit_code for record in kept if record.HasField("exit")) == 3
+    assert any("/" in record.metric.step_metric for record in kept if record.HasField("metric"))
+
+    resumed = tracking.build_wandb(config("offline"), tmp_path, "abc123", logged={"train/loss_step": 4})
+    assert resumed is not None
+    assert resumed.experiment is not logger.experiment
+    for step in range(3, 7):
+        resumed.log_metrics({"epoch": 1, "train/loss_step": float(step)}, step)
+    resumed.finish()
+    rows = [values(record.history.item) for record in records(tmp_path) if record.HasField("history")]
+    assert [row["train/loss_step"] for row in rows] == [5.0, 6.0]
+    assert [row["_step"] for row in rows] == [5, 6]
+
+
+@pytest.mark.parametrize(("mode", "variable"), [("disabled", ""), ("auto", "disabled")])
+def test_disabled_means_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, variable: str) -> None:
+    monkeypatch.setenv("WANDB_MODE", variable)
+    assert tracking.build_wandb(config(mode), tmp_path, "a") is None
+    assert tracking.build_wandb({"logger": {"wandb": None}}, tmp_path, "a") is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_mode_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "ofline")
+    with pytest.raises(InputError, match="WANDB_MODE=ofline: choose one of auto, online"):
+        tracking.build_wandb(config(), tmp_path, "a")
+
+
+def test_online_only_with_a_key_and_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        assert tracking._choose_mode("auto", url, None) == ("offline", "no API key")
+        assert tracking._choose_mode("online", url, None) == ("offline", "no API key")
+        assert tracking._choose_mode("auto", url, "key") == ("online", "")
+        (tmp_path / "netrc").write_text(f"machine 127.0.0.1:{port} login user password secret\n")
+        assert tracking._choose_mode("auto", url, None) == ("online", "")
+        monkeypatch.setenv("http_proxy", url)
+        assert tracking._choose_mode("auto", "http://wandb.invalid", "key") == ("online", "")
+    assert tracking._choose_mode("auto", url, "key") == ("offline", "127.0.0.1 does not answer")
+
+
+def test_a_run_that_cannot_go_online_goes_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    modes = []
+
+    def start(cfg: Any, options: Any, folder: Path, run_id: str, mode: str) -> Any:
+        modes.append(mode)
+        if mode == "online":
+            raise TimeoutError("no answer\nafter a while")
+        return SimpleNamespace(project="p", id="i", name="n", dir="d/files", settings=SimpleNamespace(root_dir="d"))
+
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setattr(tracking, "_start", start)
+    assert tracking.build_wandb(config("online"), tmp_path, "a") is not None
+    assert modes == ["online", "offline"]
+    said = [record.message for record in caplog.records if record.name == tracking.__name__]
+    assert said == ["W&B is offline (no answer): wandb sync d"]
+
+
+def test_a_folder_named_wandb_is_not_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import sys
+    from types import ModuleType
+
+    monkeypatch.setitem(sys.modules, "wandb", ModuleType("wandb"))
+    assert tracking.build_wandb(config(), tmp_path, "a") is None
+    assert len(caplog.messages) == 1
+    assert "not installed" in caplog.messages[0]
+
+
+def test_no_failure_reaches_the_run_and_one_warning_is_enough(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(SimpleNamespace):
+        step = 0
+
+        def log(self, *args: Any, **kwargs: Any) -> None:
+            raise ConnectionError("gone")
+
+        def finish(self, exit_code: int) -> None:
+            raise ConnectionError("still gone")
+
+    run = Broken(project="p", id="i", name="n", settings=SimpleNamespace(root_dir="."))
+    logger = tracking.GuardedWandb(run, {})
+    for step in range(3):
+        logger.log_metrics({"a": 1.0}, step)
+    logger.log_figures([Path("missing.png")])
+    logger.log_summary({"a": 1})
+    assert caplog.messages == ["W&B could not log (gone): the run goes on with files only"]
+    logger.finish(1)
+    assert len(caplog.messages) == 2
