@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
-from hydra.utils import instantiate
+import torch
+from hydra.utils import get_class, instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -24,6 +25,7 @@ from metriscope.evaluation.retrieval import RetrievalMetrics
 from metriscope.guards import BatchGuard, GracefulStop
 from metriscope.models.build import build_embedder
 from metriscope.module import MetricLearner
+from metriscope.objectives.memory import CrossBatchMemory
 from metriscope.objectives.objective import Objective
 from metriscope.optimization import build_optimizer, build_scheduler
 from metriscope.runs import Run
@@ -39,25 +41,32 @@ def _plain(section: DictConfig) -> dict[str, Any]:
     return container
 
 
-def _part(section: DictConfig) -> Any:
+def _part(section: DictConfig, **further: Any) -> Any:
     """The object that a section with a ``_target_`` describes; ``name`` is the choice, not an argument."""
     arguments = _plain(section)
     arguments.pop("name", None)
-    return instantiate(arguments)
+    return instantiate(arguments, **further)
 
 
-def build_objective(cfg: DictConfig) -> Objective:
-    """Distance, miner and loss of ``cfg``."""
-    return Objective(_part(cfg.distance), _part(cfg.miner), _part(cfg.loss))
+def build_objective(cfg: DictConfig, num_classes: int, embedding_size: int) -> Objective:
+    """Distance, miner, loss and memory of ``cfg``, for C training classes and embeddings of size D."""
+    sizes = {"num_classes": num_classes, "embedding_size": embedding_size}
+    loss_class: Any = get_class(cfg.loss._target_)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeds.derive(cfg.seed, "loss parameters"))
+        loss = _part(cfg.loss, **(sizes if loss_class.takes_sizes else {}))
+    memory = CrossBatchMemory(cfg.memory.size, embedding_size, cfg.memory.warmup_steps) if cfg.memory.size else None
+    return Objective(_part(cfg.distance), _part(cfg.miner), loss, memory)
 
 
 def build_module(cfg: DictConfig, data: DataModule) -> MetricLearner:
     """The LightningModule of ``cfg`` for this data; initial values are a function of the seed."""
     pl.seed_everything(seeds.derive(cfg.seed, "run") % 2**32, verbose=False)
     monitor = cfg.scheduler.get("monitor") or cfg.evaluation.monitor
+    embedder = build_embedder(cfg, data.input_shape)
     return MetricLearner(
-        build_embedder(cfg, data.input_shape),
-        build_objective(cfg),
+        embedder,
+        build_objective(cfg, data.num_classes, embedder.size),
         partial(build_optimizer, _plain(cfg.optimizer)),
         partial(_scheduler, _plain(cfg.scheduler), monitor),
         seed=cfg.seed,

@@ -22,6 +22,8 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "miner.positive_margin": (0, math.inf, False),
     "miner.negative_margin": (0, math.inf, False),
     "miner.triplets_per_anchor": (1, math.inf, True),
+    "memory.size": (0, math.inf, True),
+    "memory.warmup_steps": (0, math.inf, True),
     "sampler.batch_size": (1, math.inf, True),
     "sampler.classes_per_batch": (1, math.inf, True),
     "sampler.samples_per_class": (1, math.inf, True),
@@ -109,7 +111,8 @@ def _check_values(cfg: DictConfig) -> None:
     for key, choices in _CHOICES.items():
         value = OmegaConf.select(cfg, key)
         if value is not None and value not in choices:
-            names = ", ".join(str(choice).lower() if isinstance(choice, bool) else str(choice) for choice in choices)
+            words = (str(choice).lower() if isinstance(choice, bool) else str(choice) for choice in choices)
+            names = ", ".join(dict.fromkeys(words))
             raise InputError(f"{key}={value}: it has to be one of {names}{nearest(str(value), map(str, choices))}")
     _check_margin(cfg)
     validation = OmegaConf.select(cfg, "dataset.validation")

@@ -92,6 +92,10 @@ def check_command(words: Sequence[str], multirun: bool = False, config_dir: str 
         overrides = OverridesParser.create().parse_overrides(list(words))
     except HydraException as error:
         raise InputError(f"cannot read the command line: {_first_lines(error)}") from error
+    if not multirun:
+        for word, override in zip(words, overrides, strict=True):
+            if override.is_sweep_override():
+                raise InputError(f"{word} gives several values: add -m to run them all, or quote it as one value")
     jobs = [list(words)]
     if multirun and not any(o.key_or_group in ("hydra/sweeper", "sweep") for o in overrides):
         jobs = _expand(overrides)

@@ -71,9 +71,10 @@ class MetricLearner(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         inputs, labels, _ = batch
-        generator = seeds.generator(self.seed, "miner", self.current_epoch, batch_idx, self.global_rank)
+        # The same on every rank: all of them judge the same gathered batch.
+        generator = seeds.generator(self.seed, "miner", self.current_epoch, batch_idx)
         self.embedding = self(inputs)
-        self.step = self.objective(self.embedding.z, labels, generator)
+        self.step = self.objective(self.embedding.z, labels, generator, self.current_epoch)
         return self.step.output.value
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:

@@ -40,14 +40,30 @@ def pair_activity(comparison: Comparison, distance_gradient: Tensor, threshold: 
     return PairActivity(weights, weights > threshold * weights.max(), valid)
 
 
-def active_samples(activity: PairActivity, hinge: bool) -> Tensor:
+@torch.no_grad()
+def proxy_activity(similarity_gradient: Tensor, threshold: float) -> PairActivity:
+    """The same over pairs of a sample and a proxy or class weight.
+
+    Args:
+        similarity_gradient: (B, C), dL/ds.
+        threshold: share of the largest weight, between 0 and 1.
+    """
+    weights = similarity_gradient.abs()
+    valid = torch.tensor(weights.numel(), device=weights.device)
+    return PairActivity(weights, weights > threshold * weights.max(), valid)
+
+
+def active_samples(activity: PairActivity, hinge: bool, proxies: bool = False) -> Tensor:
     """(B,) bool: samples with a part in an active term.
 
     In a hinge loss every pair with a non-zero weight is in a non-zero term; in a smooth loss, where all
-    terms are non-zero, the active pairs are those above the threshold.
+    terms are non-zero, the active pairs are those above the threshold. ``proxies`` says that columns are
+    proxies rather than references.
     """
     pairs = activity.weights > 0 if hinge else activity.active
     samples = pairs.any(1)
-    if pairs.shape[0] == pairs.shape[1]:
-        samples = samples | pairs.any(0)
+    batch = pairs.shape[0]
+    if not proxies:
+        # The first references are the batch itself: a sample is also in the terms of other anchors.
+        samples = samples | pairs[:, :batch].any(0)
     return samples

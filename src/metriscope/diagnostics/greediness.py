@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from metriscope import seeds
-from metriscope.diagnostics.activity import active_samples, pair_activity
+from metriscope.diagnostics.activity import active_samples, pair_activity, proxy_activity
 from metriscope.diagnostics.decay import decay_rate
 from metriscope.diagnostics.gradients import embedding_norms, parameter_norms
 from metriscope.diagnostics.monitor import Averages, Measures, ratio
@@ -22,22 +22,31 @@ def loss_measures(step: Step) -> Measures:
     return {"loss": (output.value.detach(), 1.0), "active_ratio": (output.active, output.terms), **parts}
 
 
+def judged_matrix(step: Step) -> Tensor:
+    """The matrix whose gradient tells pair weights: distances (B, R), or similarities to proxies (B, C)."""
+    return step.comparison.distances if step.output.similarities is None else step.output.similarities
+
+
 def pull_measures(
-    step: Step, distance_gradient: Tensor, embedding_gradient: Tensor, hinge: bool, threshold: float
+    step: Step, matrix_gradient: Tensor, embedding_gradient: Tensor, hinge: bool, threshold: float
 ) -> Measures:
     """What the backward pass tells: pairs that count by weight, and how hard embeddings are pulled.
 
     Args:
         step: the evaluated batch.
-        distance_gradient: (B, R), dL/d(distance).
+        matrix_gradient: gradient of :func:`judged_matrix`.
         embedding_gradient: (B, D), dL/dz.
         hinge: whether inactive terms of the loss weigh exactly nothing.
         threshold: see :func:`metriscope.diagnostics.activity.pair_activity`.
     """
-    activity = pair_activity(step.comparison, distance_gradient, threshold)
+    proxies = step.output.similarities is not None
+    if proxies:
+        activity = proxy_activity(matrix_gradient, threshold)
+    else:
+        activity = pair_activity(step.comparison, matrix_gradient, threshold)
     return {
         "active_ratio_pairs": (activity.active.sum(), activity.valid),
-        **embedding_norms(embedding_gradient, active_samples(activity, hinge)),
+        **embedding_norms(embedding_gradient, active_samples(activity, hinge, proxies)),
     }
 
 
@@ -66,11 +75,10 @@ class GreedinessMonitor(pl.Callback):
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         assert isinstance(pl_module, MetricLearner)
         assert pl_module.step is not None
-        assert pl_module.embedding is not None
         self.pending.update(loss_measures(pl_module.step))
         if self.threshold is not None:
-            pl_module.step.comparison.distances.retain_grad()
-            pl_module.embedding.z.retain_grad()
+            judged_matrix(pl_module.step).retain_grad()
+            pl_module.step.comparison.embeddings.retain_grad()
 
     @torch.no_grad()
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -78,14 +86,13 @@ class GreedinessMonitor(pl.Callback):
             return
         assert isinstance(pl_module, MetricLearner)
         assert pl_module.step is not None
-        assert pl_module.embedding is not None
-        distance_gradient = pl_module.step.comparison.distances.grad
-        embedding_gradient = pl_module.embedding.z.grad
-        if distance_gradient is None or embedding_gradient is None:
+        matrix_gradient = judged_matrix(pl_module.step).grad
+        embedding_gradient = pl_module.step.comparison.embeddings.grad
+        if matrix_gradient is None or embedding_gradient is None:
             return
         hinge = pl_module.objective.loss.hinge
         unscaled = embedding_gradient * (trainer.accumulate_grad_batches / _loss_scale(trainer))
-        self.pending.update(pull_measures(pl_module.step, distance_gradient, unscaled, hinge, self.threshold))
+        self.pending.update(pull_measures(pl_module.step, matrix_gradient, unscaled, hinge, self.threshold))
 
     @torch.no_grad()
     def on_before_optimizer_step(
@@ -125,8 +132,8 @@ class GreedinessMonitor(pl.Callback):
                 step = objective(z, labels[rows].to(pl_module.device), generator)
                 averages.add(loss_measures(step))
                 if self.threshold is not None:
-                    by_distance, by_z = torch.autograd.grad(step.output.value, (step.comparison.distances, z))
-                    averages.add(pull_measures(step, by_distance, by_z, objective.loss.hinge, self.threshold))
+                    by_pair, by_z = torch.autograd.grad(step.output.value, (judged_matrix(step), z))
+                    averages.add(pull_measures(step, by_pair, by_z, objective.loss.hinge, self.threshold))
         self._report("val", averages.compute(distributed=False), pl_module)
 
     def _report(self, stage: str, values: dict[str, float], pl_module: pl.LightningModule) -> None:

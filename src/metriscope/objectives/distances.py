@@ -66,6 +66,13 @@ class Distance:
         """The Euclidean distance of L2-normalised embeddings at these distances (B, R)."""
         raise NotImplementedError
 
+    def similarity(self, distances: Tensor) -> Tensor:
+        """The cosine similarity of L2-normalised embeddings at these distances (B, R), differentiable.
+
+        For embeddings that are not normalised, 1 - d^2 / 2 with d the Euclidean distance.
+        """
+        raise NotImplementedError
+
 
 class Euclidean(Distance):
     """d = ||a - b||_2, the plain distance of most libraries."""
@@ -81,6 +88,9 @@ class Euclidean(Distance):
 
     def to_euclidean(self, distances: Tensor) -> Tensor:
         return distances
+
+    def similarity(self, distances: Tensor) -> Tensor:
+        return 1 - distances.square() / 2
 
 
 class SquaredEuclidean(Distance):
@@ -98,6 +108,9 @@ class SquaredEuclidean(Distance):
     def to_euclidean(self, distances: Tensor) -> Tensor:
         return distances.sqrt()
 
+    def similarity(self, distances: Tensor) -> Tensor:
+        return 1 - distances / 2
+
 
 class Cosine(Distance):
     """d = 1 - cos(a, b), between 0 and 2; embeddings need not be normalised."""
@@ -113,3 +126,6 @@ class Cosine(Distance):
 
     def to_euclidean(self, distances: Tensor) -> Tensor:
         return (2 * distances).clamp_min(0).sqrt()
+
+    def similarity(self, distances: Tensor) -> Tensor:
+        return 1 - distances

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from metriscope.objectives.distances import Distance
+from metriscope.objectives.distributed import gather_batch, is_distributed
 from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.memory import CrossBatchMemory
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.selection import Comparison
 
@@ -21,34 +23,57 @@ class Step(NamedTuple):
 class Objective(nn.Module):
     """Compares a batch with its references, lets the miner select and the loss judge.
 
+    References are the batch itself, in training the batches of all processes, and the content of a memory.
+
     Args:
         distance, miner, loss: the parts; whether they fit is the business of :mod:`metriscope.checks`.
+        memory: embeddings of past batches, or None.
     """
 
-    def __init__(self, distance: Distance, miner: Miner, loss: Loss) -> None:
+    def __init__(self, distance: Distance, miner: Miner, loss: Loss, memory: CrossBatchMemory | None = None) -> None:
         super().__init__()
         self.distance = distance
         self.miner = miner
         self.loss = loss
+        self.memory = memory
 
-    def compare(self, embeddings: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Comparison:
-        """(B, D) embeddings and (B,) labels -> the comparison of the batch with itself."""
-        same = labels.unsqueeze(1) == labels
-        itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    def compare(
+        self, embeddings: Tensor, labels: Tensor, generator: torch.Generator | None = None, epoch: int = 0
+    ) -> Comparison:
+        """(B, D) embeddings and (B,) labels -> their comparison with the batch and, in training, the memory."""
+        references, reference_labels = embeddings, labels
+        if not self.loss.pairwise:
+            nothing = embeddings.new_zeros(0)
+            matrices = {"distances": nothing, "positive": nothing.bool(), "negative": nothing.bool()}
+        else:
+            if self.memory is not None and self.training:
+                past, past_labels = self.memory.recall()
+                references = torch.cat([embeddings, past.to(embeddings.dtype)])
+                reference_labels = torch.cat([labels, past_labels])
+            same = labels.unsqueeze(1) == reference_labels
+            negative = ~same if self.memory is None else ~same & (reference_labels >= 0)
+            itself = torch.eye(len(labels), len(reference_labels), dtype=torch.bool, device=labels.device)
+            distances = self.distance(embeddings, references)
+            matrices = {"distances": distances, "positive": same & ~itself, "negative": negative}
         return Comparison(
             embeddings=embeddings,
             labels=labels,
-            references=embeddings,
-            reference_labels=labels,
-            distances=self.distance(embeddings, embeddings),
-            positive=same & ~itself,
-            negative=~same,
+            references=references,
+            reference_labels=reference_labels,
+            **matrices,
             distance=self.distance,
             generator=generator,
+            epoch=epoch,
         )
 
-    def forward(self, embeddings: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Step:
-        """(B, D) embeddings and (B,) labels -> :class:`Step`."""
-        comparison = self.compare(embeddings, labels, generator)
+    def forward(
+        self, embeddings: Tensor, labels: Tensor, generator: torch.Generator | None = None, epoch: int = 0
+    ) -> Step:
+        """(B, D) embeddings and (B,) labels -> :class:`Step`; in training with those of all processes."""
+        if self.training and is_distributed():
+            embeddings, labels = gather_batch(embeddings, labels)
+        comparison = self.compare(embeddings, labels, generator, epoch)
         output: LossOutput = self.loss(comparison, self.miner(comparison))
+        if self.memory is not None and self.training:
+            self.memory.store(embeddings.detach(), labels)
         return Step(output, comparison)

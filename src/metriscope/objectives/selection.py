@@ -31,6 +31,9 @@ class Comparison:
         negative: (B, R) bool, another class.
         distance: what computed ``distances``.
         generator: CPU generator of this step, for miners that draw.
+        epoch: from 0, for miners that follow a schedule.
+
+    A loss that is not ``pairwise`` gets a comparison whose matrices are empty.
     """
 
     embeddings: Tensor
@@ -42,6 +45,12 @@ class Comparison:
     negative: Tensor
     distance: Distance
     generator: torch.Generator | None = None
+    epoch: int = 0
+
+    @property
+    def similarities(self) -> Tensor:
+        """(B, R) cosine similarities, differentiable; see :meth:`Distance.similarity`."""
+        return self.distance.similarity(self.distances)
 
 
 @dataclass(frozen=True)

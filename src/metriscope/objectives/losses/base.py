@@ -18,12 +18,15 @@ class LossOutput(NamedTuple):
         terms: scalar int64, the valid terms. For a band these are all triplets that the labels allow, those
             outside the band counting as zeros; a list or a pair mask brings its own terms.
         parts: named detached scalars, logged as they are.
+        similarities: (B, C) similarities to the loss's own parameters, attached to the graph, for a loss that
+            is not pairwise: its gradient tells which of its pairs (sample, proxy) weigh how much.
     """
 
     value: Tensor
     active: Tensor
     terms: Tensor
     parts: dict[str, Tensor]
+    similarities: Tensor | None = None
 
 
 class Loss(nn.Module):
@@ -33,10 +36,15 @@ class Loss(nn.Module):
         accepts: kinds of selection: "all" (every valid term), "band", "pairs", "triplets", or "none" for a
             loss that needs no miner.
         hinge: True where inactive terms have exactly zero weight.
+        pairwise: False for a loss that judges embeddings by its own parameters (proxies, class weights), to which
+            no distances are then given.
+        takes_sizes: whether the constructor takes ``num_classes`` and ``embedding_size``, known once data is read.
     """
 
     accepts: ClassVar[frozenset[str]]
     hinge: ClassVar[bool]
+    pairwise: ClassVar[bool] = True
+    takes_sizes: ClassVar[bool] = False
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         raise NotImplementedError

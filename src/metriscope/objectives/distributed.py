@@ -1,0 +1,52 @@
+"""Embeddings of all processes as one batch, so that a loss means the same on one device and on many.
+
+Every process computes the loss of the whole batch; each sends gradients into its own embeddings only,
+multiplied by the number of processes because DistributedDataParallel then averages over them. Loss value and
+parameter gradients are those of one process on the whole batch, for every loss, with unequal shares too.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def is_distributed() -> bool:
+    """Whether embeddings have to be gathered."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def _gather(local: Tensor) -> list[Tensor]:
+    """The tensors of all ranks in the order of ranks; first dimensions may differ."""
+    sizes = [torch.zeros((), dtype=torch.int64, device=local.device) for _ in range(dist.get_world_size())]
+    dist.all_gather(sizes, torch.tensor(len(local), device=local.device))
+    lengths = [int(size) for size in sizes]
+    padded = local.new_zeros(max(lengths), *local.shape[1:])
+    padded[: len(local)] = local
+    shares = [torch.empty_like(padded) for _ in lengths]
+    dist.all_gather(shares, padded)
+    return [share[:length] for share, length in zip(shares, lengths, strict=True)]
+
+
+class _GatherEmbeddings(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, local: Tensor) -> Tensor:
+        shares = _gather(local.contiguous())
+        rank = dist.get_rank()
+        ctx.start = sum(len(share) for share in shares[:rank])
+        ctx.length = len(local)
+        return torch.cat(shares)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad[ctx.start : ctx.start + ctx.length] * dist.get_world_size()
+
+
+def gather_batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, D) and (B,) of this process -> those of all processes, in the order of ranks.
+
+    One wait for the sizes: batches may differ in length.
+    """
+    whole: Tensor = _GatherEmbeddings.apply(embeddings)
+    return whole, torch.cat(_gather(labels))
