@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
@@ -15,6 +16,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 
 from metriscope import seeds
+from metriscope.configs import section
 from metriscope.data.build import build_data
 from metriscope.data.datamodule import DataModule
 from metriscope.diagnostics.greediness import GreedinessMonitor
@@ -25,6 +27,8 @@ from metriscope.evaluation.retrieval import RetrievalMetrics
 from metriscope.guards import BatchGuard, GracefulStop
 from metriscope.models.build import build_embedder
 from metriscope.module import MetricLearner
+from metriscope.objectives.losses.base import Loss
+from metriscope.objectives.losses.weighted_sum import SumLoss
 from metriscope.objectives.memory import CrossBatchMemory
 from metriscope.objectives.objective import Objective
 from metriscope.optimization import build_optimizer, build_scheduler
@@ -45,16 +49,32 @@ def _part(section: DictConfig, **further: Any) -> Any:
     """The object that a section with a ``_target_`` describes; ``name`` is the choice, not an argument."""
     arguments = _plain(section)
     arguments.pop("name", None)
-    return instantiate(arguments, **further)
+    try:
+        return instantiate(arguments, **further)
+    except InstantiationException as error:
+        # Hydra wraps what a constructor raises, however plainly it was said.
+        if isinstance(error.__cause__, InputError):
+            raise error.__cause__ from error
+        raise
+
+
+def _loss(node: Any, num_classes: int, embedding_size: int) -> Loss:
+    loss_class: Any = get_class(node._target_)
+    sizes = {"num_classes": num_classes, "embedding_size": embedding_size} if loss_class.takes_sizes else {}
+    loss: Loss = _part(node, **sizes)
+    return loss
 
 
 def build_objective(cfg: DictConfig, num_classes: int, embedding_size: int) -> Objective:
     """Distance, miner, loss and memory of ``cfg``, for C training classes and embeddings of size D."""
-    sizes = {"num_classes": num_classes, "embedding_size": embedding_size}
-    loss_class: Any = get_class(cfg.loss._target_)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive(cfg.seed, "loss parameters"))
-        loss = _part(cfg.loss, **(sizes if loss_class.takes_sizes else {}))
+        if cfg.loss.name == "sum":
+            parts: list[Any] = [OmegaConf.merge(section("loss", part.name), part) for part in cfg.loss.losses]
+            weights = [float(part.pop("weight", 1.0)) for part in parts]
+            loss: Loss = SumLoss([_loss(part, num_classes, embedding_size) for part in parts], weights)
+        else:
+            loss = _loss(cfg.loss, num_classes, embedding_size)
     memory = CrossBatchMemory(cfg.memory.size, embedding_size, cfg.memory.warmup_steps) if cfg.memory.size else None
     return Objective(_part(cfg.distance), _part(cfg.miner), loss, memory)
 

@@ -50,6 +50,6 @@ MINERS = {
 }
 
 
-def fitting_miners(loss: str) -> list[str]:
-    """Names of the miners that a shipped loss takes."""
-    return [name for name, miner in MINERS.items() if miner.kind in LOSSES[loss].accepts]
+def fitting_miners(accepts: frozenset[str]) -> list[str]:
+    """Names of the miners whose selections are among those accepted."""
+    return [name for name, miner in MINERS.items() if miner.kind in accepts]

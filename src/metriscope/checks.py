@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from metriscope.catalog import LOSSES, MINERS, fitting_miners
+from metriscope.configs import section
 from metriscope.errors import InputError
 
 # Key -> (lowest, highest, whole number). Keys that a choice does not have are passed over, null is allowed.
@@ -132,13 +133,33 @@ def _check_margin(cfg: DictConfig) -> None:
 
 def _check_miner(cfg: DictConfig) -> None:
     loss, miner = cfg.loss.name, cfg.miner.name
-    if loss in LOSSES and miner in MINERS and MINERS[miner].kind not in LOSSES[loss].accepts:
+    accepts = _accepted_by_sum(cfg) if loss == "sum" else LOSSES[loss].accepts if loss in LOSSES else None
+    if accepts is not None and miner in MINERS and MINERS[miner].kind not in accepts:
         raise InputError(
             f"loss={loss} cannot take miner={miner} (it selects {MINERS[miner].kind}): "
-            f"use one of {', '.join(fitting_miners(loss))}"
+            f"use one of {', '.join(fitting_miners(accepts))}"
         )
     if miner == "distance_weighted" and not cfg.head.normalize:
         raise InputError("miner=distance_weighted needs embeddings on the unit sphere: set head.normalize=true")
+
+
+def _accepted_by_sum(cfg: DictConfig) -> frozenset[str]:
+    """What all parts of ``loss=sum`` take, after their names and keys are found in order."""
+    kinds = []
+    if not cfg.loss.losses:
+        raise InputError("loss.losses is empty: list the losses to add, each with a name and a weight")
+    for part in cfg.loss.losses:
+        name = part.get("name") if isinstance(part, DictConfig) else None
+        if name not in LOSSES:
+            raise InputError(f"loss.losses: no loss {name}{nearest(str(name), LOSSES)}")
+        known = {*section("loss", name), "weight"}
+        for key in part:
+            if key not in known:
+                raise InputError(f"loss.losses: {name} has no {key}{nearest(str(key), map(str, known))}")
+        kinds.append(LOSSES[name].accepts)
+    # A loss that takes no miner does not mind one.
+    choosy = [accepts for accepts in kinds if "none" not in accepts]
+    return frozenset.intersection(*choosy) if choosy else frozenset({"none", "all"})
 
 
 def _check_evaluation(cfg: DictConfig) -> None:

@@ -17,10 +17,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from metriscope.checks import check, nearest
+from metriscope.configs import CONFIG_DIR, choices
 from metriscope.errors import InputError, RunError
 from metriscope.runs import flatten
 
-CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
 FINISHED, RUN_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 # Far more jobs than these take longer to check ahead than they are worth: each is checked when it starts.
 _JOBS_CHECKED_AHEAD = 32
@@ -134,11 +134,8 @@ def _explain(error: HydraException, words: Sequence[str]) -> str:
     for override in overrides:
         key, value = str(override.key_or_group), override.value()
         if key in groups and isinstance(value, str) and not (CONFIG_DIR / key / f"{value}.yaml").exists():
-            choices = sorted(
-                path.relative_to(CONFIG_DIR / key).with_suffix("").as_posix()
-                for path in (CONFIG_DIR / key).rglob("*.yaml")
-            )
-            return f"{key}={value}: no such choice{nearest(value, choices)} There are: {', '.join(choices)}"
+            there = choices(key)
+            return f"{key}={value}: no such choice{nearest(value, there)} There are: {', '.join(there)}"
     if isinstance(error, MissingConfigException):
         return _first_lines(error)
     chosen = [w for w, o in zip(words, overrides, strict=True) if str(o.key_or_group) in groups]

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.distances import Cosine, Distance, Euclidean, SquaredEuclidean
+from metriscope.objectives.losses.triplet import TripletLoss
+from metriscope.objectives.miners.bands import AllMiner
 from metriscope.objectives.objective import Objective
 from metriscope.objectives.selection import Comparison
 
@@ -42,8 +44,7 @@ def embeddings(labels: list[int], dtype: torch.dtype = torch.float64, size: int 
 
 def compare(z: Tensor, labels: list[int], name: str = "euclidean", seed: int = 0) -> Comparison:
     """The comparison of a batch with itself, as a run makes it."""
-    nothing: object = None
-    objective = Objective(DISTANCES[name](), nothing, nothing)  # type: ignore[arg-type]
+    objective = Objective(DISTANCES[name](), AllMiner(), TripletLoss())
     return objective.compare(z, torch.tensor(labels), torch.Generator().manual_seed(seed))
 
 

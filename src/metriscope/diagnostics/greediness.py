@@ -19,7 +19,8 @@ def loss_measures(step: Step) -> Measures:
     """The loss's own account: value, active ratio of its terms, and its parts."""
     output = step.output
     parts = {name: (part, 1.0) for name, part in output.parts.items()}
-    return {"loss": (output.value.detach(), 1.0), "active_ratio": (output.active, output.terms), **parts}
+    active = {} if output.active is None else {"active_ratio": (output.active, output.terms)}
+    return {"loss": (output.value.detach(), 1.0), **active, **parts}
 
 
 def judged_matrix(step: Step) -> Tensor:
@@ -28,17 +29,21 @@ def judged_matrix(step: Step) -> Tensor:
 
 
 def pull_measures(
-    step: Step, matrix_gradient: Tensor, embedding_gradient: Tensor, hinge: bool, threshold: float
+    step: Step, matrix_gradient: Tensor | None, embedding_gradient: Tensor, hinge: bool, threshold: float
 ) -> Measures:
     """What the backward pass tells: pairs that count by weight, and how hard embeddings are pulled.
 
     Args:
         step: the evaluated batch.
-        matrix_gradient: gradient of :func:`judged_matrix`.
+        matrix_gradient: gradient of :func:`judged_matrix`; None where a loss does not use it, and nothing
+            is then known of pairs.
         embedding_gradient: (B, D), dL/dz.
         hinge: whether inactive terms of the loss weigh exactly nothing.
         threshold: see :func:`metriscope.diagnostics.activity.pair_activity`.
     """
+    if matrix_gradient is None:
+        nobody = torch.zeros(len(embedding_gradient), dtype=torch.bool, device=embedding_gradient.device)
+        return {"grad_norm_embedding": embedding_norms(embedding_gradient, nobody)["grad_norm_embedding"]}
     proxies = step.output.similarities is not None
     if proxies:
         activity = proxy_activity(matrix_gradient, threshold)
@@ -69,8 +74,8 @@ class GreedinessMonitor(pl.Callback):
         self.previous: dict[str, float] = {}
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.fit_loop.epoch_loop.batch_progress.current.ready == 0:
-            self.averages = Averages()
+        # Not called where an epoch is resumed half-way: its sums then come from the checkpoint.
+        self.averages = Averages()
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         assert isinstance(pl_module, MetricLearner)
@@ -88,7 +93,7 @@ class GreedinessMonitor(pl.Callback):
         assert pl_module.step is not None
         matrix_gradient = judged_matrix(pl_module.step).grad
         embedding_gradient = pl_module.step.comparison.embeddings.grad
-        if matrix_gradient is None or embedding_gradient is None:
+        if embedding_gradient is None:
             return
         hinge = pl_module.objective.loss.hinge
         unscaled = embedding_gradient * (trainer.accumulate_grad_batches / _loss_scale(trainer))
@@ -109,7 +114,7 @@ class GreedinessMonitor(pl.Callback):
         self.averages.add(measures)
         if trainer.global_step % self.log_every_n_steps == 0:
             values = {name: ratio(*measure) for name, measure in measures.items()}
-            for name in ("loss", "active_ratio"):
+            for name in {"loss", "active_ratio"} & values.keys():
                 pl_module.log(name, values[name], prog_bar=True, logger=False)
             row = {f"train/{name}_step": value for name, value in values.items()}
             for logger in trainer.loggers:
@@ -121,18 +126,21 @@ class GreedinessMonitor(pl.Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, MetricLearner)
-        if pl_module.evaluated is None:
-            return
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
         objective, averages = pl_module.objective, Averages()
+        foreign = data.protocol == "class_disjoint" and objective.loss.bound_to_classes
+        if pl_module.evaluated is None or foreign:
+            return
         embeddings, labels = pl_module.evaluated.embeddings, pl_module.evaluated.labels
-        for number, rows in enumerate(trainer.datamodule.validation_batches()):  # type: ignore[attr-defined]
+        for number, rows in enumerate(data.validation_batches()):
             z = embeddings[rows].to(pl_module.device).requires_grad_()
             with torch.enable_grad():
                 generator = seeds.generator(pl_module.seed, "validation miner", number)
                 step = objective(z, labels[rows].to(pl_module.device), generator)
                 averages.add(loss_measures(step))
                 if self.threshold is not None:
-                    by_pair, by_z = torch.autograd.grad(step.output.value, (judged_matrix(step), z))
+                    wanted = (judged_matrix(step), z)
+                    by_pair, by_z = torch.autograd.grad(step.output.value, wanted, allow_unused=True)
                     averages.add(pull_measures(step, by_pair, by_z, objective.loss.hinge, self.threshold))
         self._report("val", averages.compute(distributed=False), pl_module)
 

@@ -51,7 +51,7 @@ def report(
         _save_embeddings(run.folder / "embeddings.npz", tested, data)
     if cfg.logger.figures:
         paths = write_history_figures(run.folder / "figures", history, best_epoch)
-        paths += _embedding_figures(run.folder / "figures", tested, data)
+        paths += _embedding_figures(run.folder / "figures", tested, data, cfg.seed)
         if loggers.wandb:
             loggers.wandb.log_figures(paths)
     if loggers.wandb:
@@ -110,14 +110,14 @@ class _TestImages:
         return self.examples.fetch(torch.tensor([index]))[0]
 
 
-def _embedding_figures(folder: Path, tested: EvaluatedSet, data: DataModule) -> list[Path]:
+def _embedding_figures(folder: Path, tested: EvaluatedSet, data: DataModule, seed: int) -> list[Path]:
     embeddings, labels = tested.embeddings.cpu(), tested.labels.cpu().numpy()
     classes = data.splits.test.classes
     paths = [save(projection(embeddings.numpy(), labels, classes), folder / "projection.png")]
     shows_images = len(data.input_shape) == 3 and data.input_shape[0] in (1, 3)
     if shows_images and len(labels) > 1:
         found = nearest(embeddings, embeddings, _NEIGHBOURS_SHOWN, exclude_self=True).numpy()
-        queries = choose_queries(labels, found)
+        queries = choose_queries(labels, found, seed=seed)
         figure = retrieval_gallery(_TestImages(data), labels, found, queries, classes)
         paths.append(save(figure, folder / "retrieval_gallery.png"))
     return paths

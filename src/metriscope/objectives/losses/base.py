@@ -14,7 +14,7 @@ class LossOutput(NamedTuple):
 
     Attributes:
         value: scalar, attached to the graph.
-        active: scalar int64, the terms with a non-zero loss.
+        active: scalar int64, the terms with a non-zero loss; None where a loss cannot tell.
         terms: scalar int64, the valid terms. For a band these are all triplets that the labels allow, those
             outside the band counting as zeros; a list or a pair mask brings its own terms.
         parts: named detached scalars, logged as they are.
@@ -23,7 +23,7 @@ class LossOutput(NamedTuple):
     """
 
     value: Tensor
-    active: Tensor
+    active: Tensor | None
     terms: Tensor
     parts: dict[str, Tensor]
     similarities: Tensor | None = None
@@ -45,6 +45,11 @@ class Loss(nn.Module):
     hinge: ClassVar[bool]
     pairwise: ClassVar[bool] = True
     takes_sizes: ClassVar[bool] = False
+
+    @property
+    def bound_to_classes(self) -> bool:
+        """Whether the loss has parameters for each training class, and so no meaning for other classes."""
+        return self.takes_sizes
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         raise NotImplementedError

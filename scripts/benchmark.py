@@ -1,0 +1,58 @@
+"""Measure Metriscope against pytorch-metric-learning and torchvision, side by side on this machine.
+
+Times are taken in one process, the sides in turns (A B A B); peaks of memory in a process of its own per
+case. Value and gradient are asserted equal before anything is timed.
+"""
+
+import argparse
+import importlib
+import sys
+import time
+from pathlib import Path
+
+SUBJECTS = {
+    "triplets": "band triplet loss, forward and backward, against TripletMarginLoss and TripletMarginMiner",
+    "evaluation": "Recall@K, MAP@R and R-precision of a whole set against AccuracyCalculator",
+    "diagnostics": "an epoch with all diagnostics against one without",
+    "input": "batches of small images against torchvision's per-image transforms in a DataLoader",
+    "losses": "every loss that both have, in time and memory, and the growth of band triplets with the batch",
+    "mnist": "an epoch of MNIST and its evaluation against the same job of the peer; needs --data-dir",
+}
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    chosen = arguments.subjects or [name for name in SUBJECTS if name != "mnist" or arguments.data_dir]
+
+    from benchmarks.measuring import header
+
+    print(header())
+    for name in chosen:
+        started = time.perf_counter()
+        print(f"\n== {name}: {SUBJECTS[name]}", flush=True)
+        importlib.import_module(f"benchmarks.{name}").run(arguments.quick, arguments.data_dir)
+        print(f"[{name} took {time.perf_counter() - started:.0f} s]", flush=True)
+    return 0
+
+
+def _subject(word: str) -> str:
+    if word not in SUBJECTS:
+        raise argparse.ArgumentTypeError(f"no subject {word!r}; there are {', '.join(SUBJECTS)}")
+    return word
+
+
+def _parser() -> argparse.ArgumentParser:
+    listed = "\n".join(f"  {name:<12} {text}" for name, text in SUBJECTS.items())
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=f"subjects (default: all that the data at hand allow):\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("subjects", nargs="*", metavar="subject", type=_subject, help="what to measure: see below")
+    parser.add_argument("--data-dir", type=Path, help="folder that holds MNIST/raw, as paths.data_dir")
+    parser.add_argument("--quick", action="store_true", help="small sizes, few repeats: to see that it works")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Training jobs through the real trainer, timed from inside."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+
+# The job of a user who wants the loss and retrieval alone: no validation split, no classifiers, no figures.
+OVERRIDES = (
+    "loss=triplet",
+    "miner=semihard",
+    "dataset=mnist",
+    "dataset.validation=0",
+    "trainer.max_epochs=1",
+    "trainer.accelerator=cpu",
+    "evaluation.classification=false",
+    "logger=none",
+    "resume=never",
+    "+callbacks.stopwatch._target_=benchmarks.stopwatch.Stopwatch",
+)
+
+
+class Spans(NamedTuple):
+    """Seconds of the training epoch, of the evaluation of the test set, and of the whole of ``train(cfg)``."""
+
+    training: float
+    evaluation: float
+    job: float
+
+
+class Stopwatch(pl.Callback):
+    """Takes the time of the training epoch and of the test, with everything that other callbacks do in them."""
+
+    def __init__(self) -> None:
+        self.started = 0.0
+        self.training = self.evaluation = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.training = time.perf_counter() - self.started
+
+    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.started = time.perf_counter()
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.evaluation = time.perf_counter() - self.started
+
+
+def timed_job(overrides: list[str]) -> tuple[Spans, dict[str, Any]]:
+    """One run of the command line ``OVERRIDES overrides``: its times and its metrics."""
+    import metriscope.build
+    import metriscope.reports.run  # noqa: F401  (imports are not part of the time)
+    from metriscope.app import train
+    from metriscope.cli import compose_config
+
+    before = time.perf_counter()
+    with _silence():
+        outcome = train(compose_config([*OVERRIDES, *overrides]))
+    job = time.perf_counter() - before
+    watch = next(c for c in outcome.objects["trainer"].callbacks if isinstance(c, Stopwatch))
+    return Spans(watch.training, watch.evaluation, job), outcome.metrics
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        yield

@@ -1,0 +1,43 @@
+"""Sub-center ArcFace: several vectors for each class, of which the closest counts."""
+
+from metriscope.objectives.losses.arcface import add_angle
+from metriscope.objectives.losses.base import LossOutput
+from metriscope.objectives.losses.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
+from metriscope.objectives.selection import Comparison, Selection
+
+
+class SubCenterArcFaceLoss(ProxyLoss):
+    """ArcFace with cos(theta_j) = max_k cos(x, w_jk): the angle to the closest of K vectors of class j.
+
+    Noisy or unusual samples gather around vectors of their own, away from those of the clean ones.
+    Deng et al., "Sub-center ArcFace: Boosting Face Recognition by Large-scale Noisy Web Faces", ECCV 2020,
+    equation 4. ``active`` and ``terms`` both count samples.
+
+    pytorch-metric-learning has the same with its margin in degrees. ``similarities`` are those to all C K vectors;
+    only one of each class has a weight for a sample.
+
+    Args:
+        num_classes, embedding_size: see :class:`ProxyLoss`.
+        margin: m in radians, between 0 and pi.
+        scale: s, above 0.
+        sub_centers: K, vectors for each class, at least 1.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_size: int,
+        margin: float = 0.5,
+        scale: float = 64.0,
+        sub_centers: int = 3,
+    ) -> None:
+        super().__init__(num_classes, embedding_size, sub_centers)
+        self.margin = margin
+        self.scale = scale
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        own = own_classes(comparison.labels, self.num_classes)
+        similarities = self.similarities(comparison)
+        closest = self.by_class(similarities).max(2).values
+        target = add_angle(own_scores(closest, own), self.margin)
+        return softmax_loss(closest, own, self.scale, target, similarities)

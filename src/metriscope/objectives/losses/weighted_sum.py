@@ -1,0 +1,53 @@
+"""Several losses at once."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.selection import Comparison, Selection
+
+
+class SumLoss(Loss):
+    """sum_k weight_k * loss_k over the same batch, comparison and selection.
+
+    ``active`` and ``terms`` are the sums over the losses. Each loss reports itself as ``loss_<k>`` and
+    ``active_ratio_<k>`` (k from 0, in the order given).
+
+    Args:
+        losses: the parts; those that take no miner ignore the selection.
+        weights: one factor for each.
+    """
+
+    # What the parts have in common, known only with them: see ``metriscope.checks``.
+    accepts = frozenset({"all", "band", "pairs", "triplets", "none"})
+
+    def __init__(self, losses: Sequence[Loss], weights: Sequence[float]) -> None:
+        super().__init__()
+        self.losses = nn.ModuleList(losses)
+        self.weights = tuple(weights)
+        self.hinge = all(loss.hinge for loss in losses)  # type: ignore[misc]
+        self.pairwise = any(loss.pairwise for loss in losses)  # type: ignore[misc]
+
+    @property
+    def bound_to_classes(self) -> bool:
+        return any(loss.bound_to_classes for loss in self.losses)
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        outputs: list[LossOutput] = [loss(comparison, selection) for loss in self.losses]
+        value = torch.stack([w * o.value for w, o in zip(self.weights, outputs, strict=True)]).sum()
+        parts = {}
+        for k, output in enumerate(outputs):
+            parts[f"loss_{k}"] = output.value.detach()
+            if output.active is not None:
+                parts[f"active_ratio_{k}"] = output.active / output.terms.clamp_min(1)
+        actives = [output.active for output in outputs if output.active is not None]
+        return LossOutput(
+            value,
+            torch.stack(actives).sum() if len(actives) == len(outputs) else None,
+            torch.stack([output.terms for output in outputs]).sum(),
+            parts,
+            # Pair weights are read from the distances where any part uses them.
+            None if self.pairwise else outputs[0].similarities,
+        )

@@ -1,0 +1,188 @@
+"""Every miner against a loop over its definition."""
+
+import math
+
+import pytest
+import torch
+from oracles import DISTANCES, INF, LAYOUTS, compare, distance_table, embeddings, listed, pairs
+
+from metriscope.objectives.miners.bands import AllMiner, BandMiner, NoMiner
+from metriscope.objectives.miners.base import draw
+from metriscope.objectives.miners.batch_hard import BatchEasyPositiveMiner, BatchHardMiner
+from metriscope.objectives.miners.pair_margin import PairMarginMiner
+from metriscope.objectives.miners.sampled import DistanceWeightedMiner, RandomMiner
+from metriscope.objectives.selection import TripletBand
+
+layouts = pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
+distances = pytest.mark.parametrize("name", sorted(DISTANCES))
+
+
+def chosen(triplets):
+    """The valid entries as tuples."""
+    columns = (triplets.anchor, triplets.positive, triplets.negative)
+    rows = torch.stack(columns, 1)[triplets.valid].tolist()
+    return [tuple(row) for row in rows]
+
+
+def by_anchor(labels):
+    positive, negative = pairs(labels)
+    for a in range(len(labels)):
+        yield a, [p for b, p in positive if a == b], [n for b, n in negative if a == b]
+
+
+def test_bands():
+    comparison = compare(embeddings([0, 0, 1]), [0, 0, 1])
+    for miner in (AllMiner(), NoMiner(), BandMiner()):
+        assert miner(comparison) == TripletBand(-INF, INF)
+    assert BandMiner(0.0, 0.2)(comparison) == TripletBand(0.0, 0.2)
+    assert BandMiner(None, 0.0)(comparison) == TripletBand(-INF, 0.0)
+    assert BandMiner(0.2, None)(comparison) == TripletBand(0.2, INF)
+
+
+@distances
+@layouts
+def test_batch_hard(labels, name):
+    z = embeddings(labels)
+    d = distance_table(name, z)
+    wanted = [
+        (a, max(ps, key=lambda p: d[a][p]), min(ns, key=lambda n: d[a][n]))
+        for a, ps, ns in by_anchor(labels)
+        if ps and ns
+    ]
+    assert chosen(BatchHardMiner()(compare(z, labels, name))) == wanted
+
+
+@distances
+@layouts
+@pytest.mark.parametrize("kind", ["hard", "semihard"])
+def test_batch_easy_positive(labels, name, kind):
+    z = embeddings(labels)
+    d, wanted = distance_table(name, z), []
+    for a, ps, ns in by_anchor(labels):
+        if ps:
+            p = min(ps, key=lambda p: d[a][p])
+            ns = [n for n in ns if kind == "hard" or d[a][n] > d[a][p]]
+            wanted += [(a, p, min(ns, key=lambda n: d[a][n]))] if ns else []
+    assert chosen(BatchEasyPositiveMiner(kind)(compare(z, labels, name))) == wanted
+
+
+@distances
+@layouts
+def test_pair_margin(labels, name):
+    z = embeddings(labels)
+    d, (positive, negative) = distance_table(name, z), pairs(labels)
+    found = PairMarginMiner(0.5, 0.7)(compare(z, labels, name))
+    assert listed(found.positive) == [(i, j) for i, j in positive if d[i][j] > 0.5]
+    assert listed(found.negative) == [(i, j) for i, j in negative if d[i][j] < 0.7]
+
+
+@layouts
+def test_random_draws_valid_triplets_only(labels):
+    found = chosen(RandomMiner(3)(compare(embeddings(labels), labels)))
+    full = [a for a, ps, ns in by_anchor(labels) if ps and ns]
+    assert [a for a, _, _ in found] == [a for a in full for _ in range(3)]
+    assert all(labels[a] == labels[p] != labels[n] and a != p for a, p, n in found)
+
+
+def test_random_is_uniform():
+    labels = [0, 0, 0, 1, 1, 2]
+    count = 4000
+    found = chosen(RandomMiner(count)(compare(embeddings(labels), labels)))
+    for a, ps, ns in by_anchor(labels):
+        mine = [(p, n) for b, p, n in found if b == a]
+        for p in ps:
+            for n in ns:
+                share = 1 / (len(ps) * len(ns))
+                spread = (share * (1 - share) / count) ** 0.5
+                assert mine.count((p, n)) / count == pytest.approx(share, abs=5 * spread)
+
+
+def unit(labels, size, **options):
+    return torch.nn.functional.normalize(embeddings(labels, size=size, **options).detach(), dim=1)
+
+
+def density_weights(d, dimension, cutoff, limit):
+    """1 / q(d) with q the density of the distance on the unit sphere, Wu et al. eq. 6."""
+    weights = []
+    for x in d:
+        x = max(x, cutoff)
+        q = x ** (dimension - 2) * (1 - x * x / 4) ** ((dimension - 3) / 2)
+        weights.append(1 / q if x < limit else 0.0)
+    return weights
+
+
+@layouts
+def test_distance_weighted_gives_each_positive_pair_a_negative(labels):
+    z = unit(labels, 4)
+    found = DistanceWeightedMiner(0.5, 1.4)(compare(z, labels))
+    d, wanted = distance_table("euclidean", z), []
+    for a, ps, ns in by_anchor(labels):
+        near = [n for n in ns if d[a][n] < 1.4]
+        wanted += [(a, p) for p in ps if near]
+        assert all(n in near for b, _, n in chosen(found) if b == a)
+    assert [(a, p) for a, p, _ in chosen(found)] == wanted
+    assert len(found.anchor) == len(pairs(labels)[0])
+
+
+@distances
+@pytest.mark.parametrize("size", [3, 16, 128])
+def test_distance_weighted_follows_the_formula(size, name):
+    copies = 1500
+    labels = [0] * 2 + list(range(1, 9))
+    z = unit(labels, size, seed=1)
+    d = distance_table("euclidean", z)
+    weights = density_weights([float(d[0][n]) for n in range(2, 10)], size, 0.5, 1.41)
+    wanted = torch.tensor(weights, dtype=torch.float64) / sum(weights)
+    counts = torch.zeros(8, dtype=torch.float64)
+    miner = DistanceWeightedMiner(0.5, 1.41)
+    comparison = compare(z, labels, name)
+    for _ in range(copies):
+        found = miner(comparison)
+        counts[found.negative[found.anchor == 0] - 2] += 1
+    spread = (wanted * (1 - wanted) / copies).sqrt()
+    assert counts.sum() == copies
+    assert ((counts / copies - wanted).abs() <= 5 * spread + 1e-12).all()
+
+
+def test_distance_weighted_survives_many_dimensions_and_touching_embeddings():
+    """In 2048 dimensions the weights span hundreds of orders of magnitude."""
+    labels = [0, 0, 1, 1, 2, 2]
+    for name in DISTANCES:
+        z = unit(labels, 2048)
+        z[2], z[4] = z[0], -z[0]
+        found = DistanceWeightedMiner(0.5, 2.0)(compare(z.float(), labels, name))
+        assert all(labels[a] == labels[p] != labels[n] for a, p, n in chosen(found))
+        assert found.valid.sum() == 6
+
+
+@layouts
+@pytest.mark.parametrize("miner", [RandomMiner(4), DistanceWeightedMiner(0.5, 1.99)], ids=["random", "weighted"])
+def test_same_generator_same_draw(labels, miner):
+    z = unit(labels, 4)
+    first, again, other = (miner(compare(z, labels, seed=seed)) for seed in (1, 1, 2))
+    assert chosen(first) == chosen(again)
+    if len(set(labels)) > 1 and len(labels) > 8:
+        assert chosen(first) != chosen(other)
+
+
+def test_the_draw_does_not_touch_the_global_generator():
+    z, labels = unit([0, 0, 1, 1], 4), [0, 0, 1, 1]
+    before = torch.get_rng_state()
+    for miner in (RandomMiner(), DistanceWeightedMiner()):
+        miner(compare(z, labels))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_draw_leaves_out_columns_without_weight():
+    weights = torch.tensor([[0.0, 1.0, 0.0, 3.0, 0.0], [2.0, 0.0, 0.0, 0.0, 0.0]])
+    found = draw(weights, 8000, torch.Generator().manual_seed(0))
+    assert set(found[0].tolist()) == {1, 3}
+    assert set(found[1].tolist()) == {0}
+    assert (found[0] == 3).double().mean().item() == pytest.approx(0.75, abs=5 * math.sqrt(0.75 * 0.25 / 8000))
+
+
+def test_choices_carry_no_gradient():
+    z, labels = embeddings(LAYOUTS["few classes"]), LAYOUTS["few classes"]
+    for miner in (PairMarginMiner(), BatchHardMiner(), BatchEasyPositiveMiner(), DistanceWeightedMiner()):
+        selection = miner(compare(z, labels))
+        assert not any(getattr(value, "requires_grad", False) for value in vars(selection).values())

@@ -1,0 +1,83 @@
+"""Conversions between kinds of selection."""
+
+import pytest
+import torch
+from oracles import INF, LAYOUTS, compare, embeddings, listed, masks, pairs, triplets_of
+
+from metriscope.errors import InputError
+from metriscope.objectives.selection import Pairs, TripletBand, Triplets, as_band, as_pairs
+
+LABELS = LAYOUTS["uneven, with a singleton"]
+
+
+@pytest.fixture
+def comparison():
+    return compare(embeddings(LABELS), LABELS)
+
+
+@pytest.fixture
+def some():
+    positive, negative = pairs(LABELS)
+    return Pairs(masks(positive[::2], len(LABELS)), masks(negative[::3], len(LABELS)))
+
+
+def test_everything_as_pairs(comparison):
+    found = as_pairs(TripletBand(), comparison)
+    assert (listed(found.positive), listed(found.negative)) == pairs(LABELS)
+
+
+def test_pairs_are_pairs(comparison, some):
+    assert as_pairs(some, comparison) is some
+    assert as_pairs(TripletBand(pairs=some), comparison) is some
+
+
+@pytest.mark.parametrize("band", [(0.0, INF), (-INF, 0.0), (0.0, 0.2), (0.2, 0.0)])
+def test_bounded_bands_are_no_pairs(comparison, some, band):
+    for selection in (TripletBand(*band), TripletBand(*band, pairs=some)):
+        with pytest.raises(InputError, match="cannot be turned into pairs"):
+            as_pairs(selection, comparison)
+
+
+def test_a_list_as_pairs(comparison):
+    chosen = triplets_of(*pairs(LABELS))[::7]
+    entries = [(*t, True) for t in [*chosen, *chosen]] + [(2, 2, 8, False), (8, 8, 8, False)]
+    a, p, n, valid = (torch.tensor(column) for column in zip(*entries, strict=True))
+    found = as_pairs(Triplets(a, p, n, valid), comparison)
+    assert listed(found.positive) == sorted({(a, p) for a, p, _ in chosen})
+    assert listed(found.negative) == sorted({(a, n) for a, _, n in chosen})
+    assert found.positive.dtype == found.negative.dtype == torch.bool
+
+
+def test_an_empty_list_as_pairs(comparison):
+    nothing = torch.zeros(0, dtype=torch.int64)
+    found = as_pairs(Triplets(nothing, nothing, nothing, nothing.bool()), comparison)
+    assert not found.positive.any()
+    assert not found.negative.any()
+    assert found.positive.shape == comparison.distances.shape
+
+
+def test_as_band(comparison, some):
+    band, chosen = as_band(some, comparison)
+    assert band.unbounded
+    assert chosen is some
+    band, chosen = as_band(TripletBand(0.0, 0.2), comparison)
+    assert (band.low, band.high) == (0.0, 0.2)
+    assert (listed(chosen.positive), listed(chosen.negative)) == pairs(LABELS)
+    band, chosen = as_band(TripletBand(0.0, 0.2, some), comparison)
+    assert (band.low, band.high) == (0.0, 0.2)
+    assert chosen is some
+
+
+def test_unbounded():
+    assert TripletBand().unbounded
+    assert not TripletBand(high=0.0).unbounded
+    assert not TripletBand(low=0.0).unbounded
+
+
+@pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
+def test_a_batch_compared_with_itself(labels):
+    z = embeddings(labels)
+    comparison = compare(z, labels)
+    assert (listed(comparison.positive), listed(comparison.negative)) == pairs(labels)
+    assert comparison.distances.shape == (len(labels), len(labels))
+    assert comparison.distances.requires_grad
