@@ -62,6 +62,8 @@ def _peer(loss: str, miner: str | None = None, power: int = 1, **options: Any) -
     return build
 
 
+# A margin that some negatives of the batch are within and others are not.
+_CONTRASTIVE = ("loss=contrastive", "loss.margin=1.4", "loss.reduction=mean_active", "miner=all")
 _TRIPLET = ("loss=triplet", "loss.margin=0.2", "loss.reduction=mean_active")
 
 CONTESTS = {
@@ -76,13 +78,13 @@ CONTESTS = {
         (*_TRIPLET, "miner=batch_hard"), _peer("TripletMarginLoss", "BatchHardMiner", margin=0.2), lists=False
     ),
     "contrastive, plain": Contest(
-        ("loss=contrastive", "loss.squared=false", "loss.reduction=mean_active", "miner=all"),
-        _peer("ContrastiveLoss"),
+        (*_CONTRASTIVE, "loss.squared=false"),
+        _peer("ContrastiveLoss", neg_margin=1.4),
         lists=False,
     ),
     "contrastive, squared": Contest(
-        ("loss=contrastive", "loss.squared=true", "loss.reduction=mean_active", "miner=all"),
-        _peer("ContrastiveLoss", power=2),
+        (*_CONTRASTIVE, "loss.squared=true"),
+        _peer("ContrastiveLoss", power=2, neg_margin=1.4),
         differs="the peer squares the distance inside the hinge, max(0, m - d^2); [CT] the hinge, max(0, m - d)^2",
         lists=False,
     ),

@@ -35,13 +35,14 @@ def run(quick: bool, data_dir: Path | None) -> None:
     metrics, times = isolated(compare, size, 1 if quick else 3)
     print("  ".join(f"{name} {value:.4f}" for name, value in metrics["ours"].items()))
     own = isolated(memory, "ours", size)
-    table = Table([("side", 24), ("largest difference", 18), ("s", 16), ("slower", 15), ("MiB", 6), ("more", 6)])
+    columns = [("side", 25), ("largest difference", 18), ("s", 16), ("slower", 15)]
+    table = Table([*columns, ("MiB", 6), ("more", 6), ("our share", 9)])
     table.row(["ours, with Recall@1,2,4,8", "", seconds(times["ours"]), "", mebibytes(own)])
     for peer in PEERS:
         extra = isolated(memory, peer, size)
         cells = [peer, f"{difference(metrics['ours'], metrics[peer]):.1e}", seconds(times[peer])]
-        share = f"{extra / own:.3g}x; ours has {own / extra:.1%} of it"
-        table.row([*cells, ratio(times[peer], times["ours"]), mebibytes(extra), share])
+        shares = f"{extra / own:.3g}x", f"{own / extra:.1%}"
+        table.row([*cells, ratio(times[peer], times["ours"]), mebibytes(extra), *shares])
 
 
 def sides() -> dict[str, Metrics]:
@@ -88,7 +89,7 @@ def compare(size: int, repeats: int) -> tuple[dict[str, dict[str, float]], dict[
     for peer in PEERS:
         difference(metrics["ours"], metrics[peer])
     work = [partial(side, embeddings, labels) for side in sides().values()]
-    times = side_by_side(work, seconds=0, at_least=repeats, warm_up=False)
+    times = side_by_side(work, seconds=30 * (repeats - 1), at_least=repeats, warm_up=False)
     return metrics, dict(zip(sides(), times, strict=True))
 
 

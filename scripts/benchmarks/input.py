@@ -57,7 +57,7 @@ def run(quick: bool, data_dir: Path | None) -> None:
     """Print images per second of an epoch, and ratios."""
     size = 1000 if quick else 20_000
     print(f"an epoch of {size} random images in batches of {BATCH}; images/s: best (median)")
-    table = Table([("images", 30), ("side", 24), ("images/s", 22), ("ours is faster", 16)])
+    table = Table([("images", 30), ("side", 24), ("images/s", 22), ("ours is faster", 16)], names=2)
     for kind in KINDS:
         names, times = isolated(compare, kind, size, 1 if quick else 5)
         for name, taken in zip(names, times, strict=True):
@@ -74,7 +74,7 @@ def compare(kind: str, size: int, repeats: int) -> tuple[list[str], list[Times]]
         "DataLoader, 2 workers": lambda: peer_batches(kind, *data, workers=2),
     }
     work = [lambda source=source: _exhaust(source(), size) for source in sources.values()]  # type: ignore[misc]
-    return list(sources), side_by_side(work, seconds=0, at_least=repeats)
+    return list(sources), side_by_side(work, seconds=0, at_least=repeats, at_most=repeats)
 
 
 def images(kind: str, size: int) -> tuple[Tensor, Tensor]:

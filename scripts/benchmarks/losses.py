@@ -12,7 +12,7 @@ def run(quick: bool, data_dir: Path | None) -> None:
     print("float32, 128 dimensions; ms: minimum (median) of a step from embeddings to their gradient; MiB: peak extra")
     columns = [("loss", 20), ("classes", 11), ("batch", 5), ("agrees", 6), ("ours ms", 13), ("peer ms", 13)]
     columns += [("faster", 15), ("ours MiB", 8), ("peer MiB", 8)]
-    table = Table(columns)
+    table = Table(columns, names=2)
     for name in CONTESTS:
         for layout in LAYOUTS:
             for size in (32, 64) if quick else (128, 512, 2048):
@@ -43,7 +43,7 @@ def _agrees(name: str, result: Comparison) -> str:
 
 def _growth(quick: bool) -> None:
     print("\ngrowth of band triplets, ours alone")
-    table = Table([("loss", 20), ("classes", 11), ("batch", 5), ("triplets", 15), ("ms", 13), ("MiB", 6)])
+    table = Table([("loss", 20), ("classes", 11), ("batch", 5), ("triplets", 15), ("ms", 13), ("MiB", 6)], names=2)
     for name in ("triplet, all", "triplet, semi-hard"):
         for layout in LAYOUTS:
             for size in (64, 128) if quick else (512, 1024, 2048, 4096, 8192):

@@ -21,43 +21,59 @@ _PROC = Path("/proc/self")
 _PRELOADED = ["metriscope.build", "metriscope.reports.run", "metriscope.cli", "pytorch_metric_learning.losses"]
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "pytorch-metric-learning", "faiss-cpu", "numpy")
 MIB = 2**20
+DISTURBED = 0.05
+"""Share of a turn in which processes waited for a CPU, above which it is not counted."""
 
 
 class Times(NamedTuple):
-    """Seconds over several repeats."""
+    """Seconds over several repeats; ``quiet`` where no other process took the CPU meanwhile."""
 
     minimum: float
     median: float
-
-    def per(self, count: int) -> "Times":
-        return Times(self.minimum / count, self.median / count)
+    quiet: bool = True
 
 
 def side_by_side(
-    sides: Sequence[Callable[[], object]],
-    *,
-    seconds: float,
-    at_least: int = 3,
-    at_most: int = 50,
-    warm_up: bool = True,
+    sides: Sequence[Callable[[], object]], *, seconds: float, at_least: int = 3, at_most: int = 50, warm_up: bool = True
 ) -> list[Times]:
     """The times of each side, run in turns so that a busy moment of the machine hits all of them.
 
+    Turns during which processes waited for a CPU are left out where enough others are found in time.
+
     Args:
-        sides: what to time.
-        seconds: to spend on turns in all, beyond ``at_least`` of them.
+        sides: what to time, with no more threads than there are cores.
+        seconds: to spend on turns, beyond ``at_least`` quiet ones; on a busy machine up to four times as long.
         warm_up: run each side once untimed first.
     """
     for side in sides if warm_up else ():
         side()
-    taken: list[list[float]] = [[] for _ in sides]
+    turns: list[tuple[float, ...]] = []
+    quiet: list[tuple[float, ...]] = []
     started = time.perf_counter()
-    while len(taken[0]) < at_most and (len(taken[0]) < at_least or time.perf_counter() - started < seconds):
-        for side, times in zip(sides, taken, strict=True):
-            before = time.perf_counter()
-            side()
-            times.append(time.perf_counter() - before)
-    return [Times(min(times), statistics.median(times)) for times in taken]
+    while len(turns) < at_least or len(quiet) < at_most:
+        spent = time.perf_counter() - started
+        if len(turns) >= at_least and spent > (seconds if len(quiet) >= at_least else 4 * seconds):
+            break
+        waited, before = stalled(), time.perf_counter()
+        turn = tuple(_timed(side) for side in sides)
+        turns.append(turn)
+        if stalled() - waited <= DISTURBED * (time.perf_counter() - before):
+            quiet.append(turn)
+    return [Times(min(taken), statistics.median(taken), bool(quiet)) for taken in zip(*(quiet or turns), strict=True)]
+
+
+def _timed(side: Callable[[], object]) -> float:
+    before = time.perf_counter()
+    side()
+    return time.perf_counter() - before
+
+
+def stalled() -> float:
+    """Seconds so far in which any process of the machine waited for a CPU; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/pressure/cpu").read_text().split("total=")[1].split()[0]) / 1e6
+    except OSError:
+        return 0.0
 
 
 def isolated(function: Callable[..., Result], *arguments: Any) -> Result:
@@ -68,8 +84,15 @@ def isolated(function: Callable[..., Result], *arguments: Any) -> Result:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
-    with ProcessPoolExecutor(1, mp_context=context, initializer=use_threads, initargs=(threads(),)) as pool:
+    setting = threads(), multiprocessing.get_start_method()
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_settle, initargs=setting) as pool:
         return pool.submit(function, *arguments).result()
+
+
+def _settle(thread_count: int, start_method: str) -> None:
+    use_threads(thread_count)
+    # DataLoader workers start as they would for a user, not from the fork server.
+    multiprocessing.set_start_method(start_method, force=True)
 
 
 def threads() -> int:
@@ -140,6 +163,7 @@ def header() -> str:
     return "\n".join(
         [
             f"CPU {_cpu()}, {os.cpu_count()} cores; {threads()} threads on every side; load average {load}",
+            "~ behind a ratio: other processes were busy all along, so the ratio is not to be trusted",
             f"Python {platform.python_version()}, {', '.join(versions)}",
         ]
     )

@@ -4,10 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import faiss_installed
+from benchmarks.measuring import faiss_installed, stalled
 from benchmarks.table import Table, mebibytes
 
 FILES = tuple(f"MNIST/raw/{half}-{kind}-ubyte" for half in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
@@ -31,6 +32,7 @@ def run(quick: bool, data_dir: Path | None) -> None:
     search = "faiss" if faiss_installed() else "CustomKNN, as faiss is not installed"
     print(f"the peer: 2-worker DataLoader, contiguous memory format, AccuracyCalculator at its default k, {search}")
     print("seconds without imports; MiB: peak of the main process as a whole, its workers not counted")
+    print("contended: share of the time in which processes waited for a CPU (a peer's workers do so by themselves)")
     turns = 1 if quick else 2
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in JOBS}
     for _ in range(turns):
@@ -38,7 +40,15 @@ def run(quick: bool, data_dir: Path | None) -> None:
             results[name].append(job(side, data_dir, overrides))
     best = {name: min(runs, key=lambda run: float(run["job"])) for name, runs in results.items()}
     columns = [("best of " + str(turns), 34), ("training s", 10), ("evaluation s", 12), ("both s", 6), ("job s", 6)]
-    columns += [("MiB", 6), ("Recall@1", 8), ("MAP@R", 7), ("faster", 6), ("job faster", 10), ("memory share", 12)]
+    columns += [
+        ("MiB", 6),
+        ("Recall@1", 8),
+        ("MAP@R", 7),
+        ("contended", 9),
+        ("faster", 6),
+        ("job faster", 10),
+        ("memory share", 12),
+    ]
     table = Table(columns)
     for name, values in best.items():
         table.row(_cells(name, values, best[PEER]))
@@ -50,7 +60,8 @@ def _cells(name: str, values: dict[str, Any], peer: dict[str, Any]) -> list[str]
     quality = [f"{values['recall_at_1']:.4f}", f"{values['map_at_r']:.4f}"]
     share = f"{values['peak'] / peer['peak']:.1%}"
     ratios = [f"{theirs / both:.2f}x", f"{peer['job'] / values['job']:.2f}x", share]
-    return [name, *times, mebibytes(values["peak"]), *quality, *([] if name == PEER else ratios)]
+    cells = [name, *times, mebibytes(values["peak"]), *quality, f"{values['waiting']:.0%}"]
+    return cells if name == PEER else [*cells, *ratios]
 
 
 def job(side: str, data_dir: Path, overrides: list[str]) -> dict[str, Any]:
@@ -60,13 +71,15 @@ def job(side: str, data_dir: Path, overrides: list[str]) -> dict[str, Any]:
         RuntimeError: it failed; the message is what it said.
     """
     folder = str(Path(__file__).resolve().parents[1])
+    waited, before = stalled(), time.perf_counter()
     command = [sys.executable, "-m", "benchmarks.mnist_jobs", side, str(data_dir.resolve()), *overrides]
     environment = {**os.environ, "PYTHONPATH": folder}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    waiting = (stalled() - waited) / (time.perf_counter() - before)
+    return {**result, "waiting": waiting}
 
 
 def _missing(data_dir: Path | None) -> str:

@@ -28,7 +28,7 @@ def run(quick: bool, data_dir: Path | None) -> None:
     print("float32, 128 dimensions; ms: minimum (median) of a step from embeddings to their gradient; MiB: peak extra")
     columns = [("loss", 18), ("classes", 11), ("batch", 5), ("triplets", 10), ("value", 8), ("gradient", 8)]
     columns += [("ours ms", 13), ("peer ms", 13), ("faster", 15), ("ours MiB", 8), ("peer MiB", 8), ("less", 6)]
-    table = Table(columns)
+    table = Table(columns, names=2)
     for name in NAMES:
         for layout in LAYOUTS:
             for size in sizes:

@@ -53,3 +53,13 @@ MINERS = {
 def fitting_miners(accepts: frozenset[str]) -> list[str]:
     """Names of the miners whose selections are among those accepted."""
     return [name for name, miner in MINERS.items() if miner.kind in accepts]
+
+
+def describe() -> str:
+    """Losses and miners with their one-line meaning, for the terminal."""
+    width = max(map(len, [*LOSSES, *MINERS])) + 2
+    entries = {"Losses": LOSSES, "Miners": MINERS}
+    lines = []
+    for title, group in entries.items():
+        lines += [f"{title}:", *(f"  {name:{width}}{entry.summary}" for name, entry in group.items()), ""]
+    return "\n".join(lines)

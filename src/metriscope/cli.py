@@ -16,6 +16,7 @@ from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from metriscope.catalog import describe
 from metriscope.checks import check, nearest
 from metriscope.configs import CONFIG_DIR, choices
 from metriscope.errors import InputError, RunError
@@ -35,6 +36,8 @@ def main() -> None:
         except InputError as error:
             fail(str(error), WRONG_INPUT)
     _run()
+    if args.help:
+        print(describe())
     if _Sweep.failed:
         fail(f"{len(_Sweep.failed)} of the jobs failed: {', '.join(_Sweep.failed)}", RUN_FAILED)
 

@@ -100,7 +100,7 @@ HARD_AND_EASY = {
 }
 
 
-@pytest.mark.parametrize("own, peer, options", HARD_AND_EASY.values(), ids=HARD_AND_EASY)
+@pytest.mark.parametrize(("own", "peer", "options"), HARD_AND_EASY.values(), ids=HARD_AND_EASY)
 def test_extremes(batch, own, peer, options):
     z, labels = batch
     wanted = getattr(peer_miners, peer)(distance=PEER["euclidean"](), **options)(z, labels)

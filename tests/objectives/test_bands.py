@@ -69,9 +69,7 @@ def test_every_band(path, band, margin):
 def test_chunks_of_rows_add_up(path, monkeypatch, chunk):
     d, positive, negative = case(9, 14, seed=4)
     monkeypatch.setattr(bands, "_CHUNK_ELEMENTS_CPU", chunk)
-    hold(
-        band_sums(d, positive, negative, 0.3, -0.1, 0.2), brute(d, positive, negative, 0.3, -0.1, 0.2)
-    )
+    hold(band_sums(d, positive, negative, 0.3, -0.1, 0.2), brute(d, positive, negative, 0.3, -0.1, 0.2))
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
@@ -144,9 +142,7 @@ def test_weights_are_the_derivative():
     sums = band_sums(d.detach(), positive, negative, 0.2, -INF, 0.2)
     value = LinearInDistances.apply(d, sums.weights, sums.total)
     (found,) = torch.autograd.grad(3 * value, d)
-    total = sum(
-        (0.2 - d[a, n] + d[a, p]).clamp_min(0) for a, p, n in triplets_of(listed(positive), listed(negative))
-    )
+    total = sum((0.2 - d[a, n] + d[a, p]).clamp_min(0) for a, p, n in triplets_of(listed(positive), listed(negative)))
     (wanted,) = torch.autograd.grad(3 * total, d)
     torch.testing.assert_close(found, wanted)
     assert math.isclose(float(value.detach()), float(total.detach()))

@@ -22,17 +22,13 @@ from metriscope.objectives.selection import Pairs, TripletBand, Triplets
 layouts = pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
 distances = pytest.mark.parametrize("name", sorted(DISTANCES))
 reductions = pytest.mark.parametrize("reduction", REDUCTIONS)
-forms = pytest.mark.parametrize(
-    ("squared", "positive_margin"), [(True, 0.0), (False, 0.0), (True, 0.4), (False, 0.4)]
-)
+forms = pytest.mark.parametrize(("squared", "positive_margin"), [(True, 0.0), (False, 0.0), (True, 0.4), (False, 0.4)])
 
 
 def hold(z, comparison, selection, positive, negative, name, squared, positive_margin, reduction):
     loss = ContrastiveLoss(0.8, positive_margin, squared, reduction)
     output = loss(comparison, selection)
-    account = contrastive_account(
-        distance_table(name, z), positive, negative, 0.8, positive_margin, squared, reduction
-    )
+    account = contrastive_account(distance_table(name, z), positive, negative, 0.8, positive_margin, squared, reduction)
     assert (int(output.active), int(output.terms)) == (account.active, account.terms)
     torch.testing.assert_close(output.value.double(), account.value, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(gradient(output.value, z), gradient(account.value, z), rtol=1e-6, atol=1e-6)
@@ -97,9 +93,7 @@ def test_narrow_floats_are_computed_in_float32(name, dtype):
     assert (int(output.active), int(output.terms)) == (account.active, account.terms)
     assert output.value.item() == pytest.approx(account.value.item(), rel=1e-5)
     tolerance = 1e-5 if dtype == torch.float32 else 0.02
-    torch.testing.assert_close(
-        gradient(output.value, z), gradient(account.value, wide), rtol=tolerance, atol=tolerance
-    )
+    torch.testing.assert_close(gradient(output.value, z), gradient(account.value, wide), rtol=tolerance, atol=tolerance)
 
 
 @distances

@@ -4,7 +4,6 @@ import pytest
 import torch
 from oracles import DISTANCES, distance, embeddings, gradient
 
-
 NAMES = sorted(DISTANCES)
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 1e-5}
 
@@ -27,9 +26,7 @@ def test_value_and_gradient_of_anchors_and_references(name, dtype):
     for leaf, oracle in ((anchors, a), (references, r)):
         found_gradient = torch.autograd.grad((found.double() * weights).sum(), leaf, retain_graph=True)[0]
         wanted_gradient = torch.autograd.grad((wanted * weights).sum(), oracle, retain_graph=True)[0]
-        torch.testing.assert_close(
-            found_gradient.double(), wanted_gradient, rtol=tolerance, atol=tolerance
-        )
+        torch.testing.assert_close(found_gradient.double(), wanted_gradient, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -75,9 +75,7 @@ def test_narrow_floats_are_computed_in_float32(name, dtype):
     assert (int(output.active), int(output.terms)) == (account.active, account.terms)
     assert output.value.item() == pytest.approx(account.value.item(), rel=1e-5)
     tolerance = 1e-5 if dtype == torch.float32 else 0.01
-    torch.testing.assert_close(
-        gradient(output.value, z), gradient(account.value, wide), rtol=tolerance, atol=tolerance
-    )
+    torch.testing.assert_close(gradient(output.value, z), gradient(account.value, wide), rtol=tolerance, atol=tolerance)
 
 
 @reductions
@@ -88,9 +86,7 @@ def test_both_ways_to_count_and_chunks(monkeypatch, reduction, few, chunk):
     monkeypatch.setattr(bands, "_CHUNK_ELEMENTS_CPU", chunk)
     labels = LAYOUTS["uneven, with a singleton"]
     z = embeddings(labels)
-    account = triplet_account(
-        distance_table("euclidean", z), triplets_of(*pairs(labels)), MARGIN, reduction, -0.1, 0.2
-    )
+    account = triplet_account(distance_table("euclidean", z), triplets_of(*pairs(labels)), MARGIN, reduction, -0.1, 0.2)
     hold(z, compare(z, labels), TripletBand(-0.1, 0.2), account, reduction)
 
 

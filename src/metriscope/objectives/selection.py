@@ -80,12 +80,18 @@ class Triplets:
 
     ``valid`` (T,) bool marks the entries that stand for a triplet, so that miners keep fixed shapes
     (no host-device synchronisation) where an anchor has none to offer.
+
+    ``interpolation`` (T,), where given, moves each negative to l p + (1 - l) n, normalised again where
+    ``spherical``; 0 leaves it where it is. :func:`metriscope.objectives.interpolation.negative_distances` knows
+    the distances; positives are then rows of the batch.
     """
 
     anchor: Tensor
     positive: Tensor
     negative: Tensor
     valid: Tensor
+    interpolation: Tensor | None = None
+    spherical: bool = False
 
 
 Selection = Pairs | TripletBand | Triplets
@@ -95,7 +101,8 @@ def as_pairs(selection: Selection, comparison: Comparison) -> Pairs:
     """The pairs that a selection names.
 
     Raises:
-        InputError: for a bounded band, which is a statement about triplets and names no pairs.
+        InputError: for a bounded band, which is a statement about triplets and names no pairs, and for
+            interpolated negatives, which are no samples of the batch.
     """
     if isinstance(selection, Pairs):
         return selection
@@ -103,6 +110,8 @@ def as_pairs(selection: Selection, comparison: Comparison) -> Pairs:
         if not selection.unbounded:
             raise InputError("a band of triplets cannot be turned into pairs: use miner=all or a pair miner")
         return selection.pairs or Pairs(comparison.positive, comparison.negative)
+    if selection.interpolation is not None:
+        raise InputError("interpolated negatives are no pairs: use loss=triplet or set miner.interpolation=null")
     masks = []
     for column in (selection.positive, selection.negative):
         counts = torch.zeros(comparison.distances.shape, dtype=torch.int32, device=column.device)

@@ -35,7 +35,7 @@ class ProxyAnchorLoss(ProxyLoss):
         own = own_classes(comparison.labels, self.num_classes)
         similarities = self.similarities(comparison)
         members = own.known.new_zeros(self.num_classes, dtype=torch.int64).index_add(0, own.column, own.known.long())
-        has_positive, has_negative = members > 0, members < own.count
+        has_positive, has_negative = members > 0, members < own.terms
 
         pulls = (self.alpha * (self.margin - own_scores(similarities, own))).masked_fill(~own.known, -math.inf)
         pushes = (self.alpha * (similarities + self.margin)).masked_fill(~own.known.unsqueeze(1), -math.inf)
@@ -49,7 +49,7 @@ class ProxyAnchorLoss(ProxyLoss):
 def _log_one_plus(exponents: Tensor) -> Tensor:
     """log(1 + sum_i e^{x_ij}) for each column j; exponents of -inf are no terms, and get a gradient of 0."""
     # The 1 is e^0, so the largest exponent is 0 at least.
-    highest = torch.cat([exponents.detach(), exponents.new_zeros(1, exponents.shape[1])]).amax(0)
+    highest = exponents.detach().amax(0).clamp_min(0)
     return ((exponents - highest).exp().sum(0) + (-highest).exp()).log() + highest
 
 

@@ -10,9 +10,9 @@ from metriscope.objectives.selection import Comparison, Selection
 class ProxyNCALoss(ProxyLoss):
     """-log e^{-d(x, p_y) / T} / sum_{z in Z} e^{-d(x, p_z) / T}, d = ||x - p||^2 between unit vectors.
 
-    Proxy-NCA: Movshovitz-Attias et al., arXiv:1703.07464, equation 4: Z are the classes other than y, so that the
+    Proxy-NCA: Movshovitz-Attias et al., arXiv:1703.07464: Z are the classes other than y, so that the
     value may fall below 0, and T = 1. ``include_positive=true`` sums over all classes; with
-    ``temperature=0.1111`` (1/9) that is the loss of ProxyNCA++ (Teh et al., arXiv:2004.01113, equation 6).
+    ``temperature=0.1111`` (1/9) that is the loss of ProxyNCA++ (Teh et al., arXiv:2004.01113).
     ``active`` and ``terms`` both count samples; one class alone has none in the original form.
 
     pytorch-metric-learning calls ProxyNCA what has the own class in the sum: ``include_positive=true`` equals it,
@@ -41,7 +41,7 @@ class ProxyNCALoss(ProxyLoss):
         others = (similarities * scale).scatter(1, own.column.unsqueeze(1), -math.inf)
         if self.num_classes == 1:
             # Nothing to be compared with.
-            others, own = others.zero_(), own._replace(known=own.known & False, count=own.count * 0)
+            others, own = others.zero_(), own._replace(known=own.known & False, terms=own.terms * 0)
         terms = others.logsumexp(1) - scale * own_scores(similarities, own)
-        value = (terms * own.known).sum() / own.count.clamp_min(1)
-        return LossOutput(value, own.count, own.count, {}, similarities)
+        value = (terms * own.known).sum() / own.terms.clamp_min(1)
+        return LossOutput(value, own.terms, own.terms, {}, similarities)

@@ -10,10 +10,10 @@ class SubCenterArcFaceLoss(ProxyLoss):
     """ArcFace with cos(theta_j) = max_k cos(x, w_jk): the angle to the closest of K vectors of class j.
 
     Noisy or unusual samples gather around vectors of their own, away from those of the clean ones.
-    Deng et al., "Sub-center ArcFace: Boosting Face Recognition by Large-scale Noisy Web Faces", ECCV 2020,
-    equation 4. ``active`` and ``terms`` both count samples.
+    Deng et al., "Sub-center ArcFace: Boosting Face Recognition by Large-scale Noisy Web Faces", ECCV 2020.
+    ``active`` and ``terms`` both count samples.
 
-    pytorch-metric-learning has the same with its margin in degrees. ``similarities`` are those to all C K vectors;
+    pytorch-metric-learning has the same with its margin in degrees. ``similarities`` are those to all K C vectors;
     only one of each class has a weight for a sample.
 
     Args:
@@ -38,6 +38,6 @@ class SubCenterArcFaceLoss(ProxyLoss):
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         own = own_classes(comparison.labels, self.num_classes)
         similarities = self.similarities(comparison)
-        closest = self.by_class(similarities).max(2).values
+        closest = self.by_class(similarities).amax(1)
         target = add_angle(own_scores(closest, own), self.margin)
         return softmax_loss(closest, own, self.scale, target, similarities)

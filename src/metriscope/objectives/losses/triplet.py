@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from metriscope.objectives.bands import LinearInDistances, band_sums
+from metriscope.objectives.interpolation import negative_distances
 from metriscope.objectives.losses.base import Loss, LossOutput, mean_part, reduce
 from metriscope.objectives.selection import Comparison, Selection, Triplets, as_band
 
@@ -31,7 +32,7 @@ class TripletLoss(Loss):
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         if isinstance(selection, Triplets):
-            return self._list(comparison.distances, selection)
+            return self._list(comparison, selection)
         band, pairs = as_band(selection, comparison)
         sums = band_sums(
             comparison.distances.detach(), pairs.positive, pairs.negative, self.margin, band.low, band.high
@@ -41,8 +42,9 @@ class TripletLoss(Loss):
         value: Tensor = LinearInDistances.apply(comparison.distances, sums.weights.mul_(scale), sums.total * scale)
         return LossOutput(value, sums.active, terms, mean_part(sums.total, terms, self.reduction))
 
-    def _list(self, distances: Tensor, selection: Triplets) -> LossOutput:
-        gap = distances[selection.anchor, selection.negative] - distances[selection.anchor, selection.positive]
+    def _list(self, comparison: Comparison, selection: Triplets) -> LossOutput:
+        positive_distances = comparison.distances[selection.anchor, selection.positive]
+        gap = negative_distances(selection, comparison) - positive_distances
         hinges = (self.margin - gap).clamp_min(0) * selection.valid
         total, active, terms = hinges.sum(), (hinges.detach() > 0).sum(), selection.valid.sum()
         value = reduce(total, active, terms, self.reduction)

@@ -14,6 +14,13 @@ from metriscope.objectives.selection import Comparison
 INF = float("inf")
 DISTANCES: dict[str, type[Distance]] = {d.name: d for d in (Euclidean, SquaredEuclidean, Cosine)}
 
+# |dd/ds| on the unit sphere, from the distance d alone.
+FROM_DISTANCE = {
+    "euclidean": lambda d: 1 / d if d > 0 else 0.0,
+    "squared_euclidean": lambda d: 2.0,
+    "cosine": lambda d: 1.0,
+}
+
 # Labels of a batch, by what is special about it.
 LAYOUTS: dict[str, list[int]] = {
     "few classes": [0, 1, 0, 0, 1, 1, 0, 1, 0, 1, 0],
@@ -71,9 +78,7 @@ def pairs(labels: list[int]) -> tuple[list[tuple[int, int]], list[tuple[int, int
     return positive, negative
 
 
-def triplets_of(
-    positive: list[tuple[int, int]], negative: list[tuple[int, int]]
-) -> list[tuple[int, int, int]]:
+def triplets_of(positive: list[tuple[int, int]], negative: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
     return [(a, p, n) for a, p in positive for b, n in negative if a == b]
 
 

@@ -1,0 +1,134 @@
+"""Losses that are a mean over anchors, each a function of its own row of a (B, R) matrix.
+
+A rule gives the losses of a few rows and their derivative at once, so that rows are worked on while they
+are in the cache, nothing but the derivative (B, R) is kept for the backward pass, and no loss needs a
+temporary of the size of the batch squared.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from metriscope.objectives.losses.base import LossOutput
+
+# On a CPU a chunk is small enough for its cache, elsewhere large enough to hide launches.
+_CHUNK_ELEMENTS_CPU = 1 << 17
+_CHUNK_ELEMENTS = 1 << 24
+# Temporaries of a chunk that are alive together.
+_BUFFERS = 3
+
+Rule = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(rows (r, R), positive, negative (r, R) bool, share (r, 1)) -> losses (r, 1), share * d loss / d rows (r, R).
+
+Rows without a positive or a negative have share 0 and may give any finite numbers.
+"""
+
+
+class KnownGradient(torch.autograd.Function):
+    """A value with its derivative by ``matrix``, both known in advance: backward hands the derivative out."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, weights: Tensor, value: Tensor) -> Tensor:
+        ctx.save_for_backward(weights)
+        return value.to(matrix.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        (weights,) = ctx.saved_tensors
+        return grad * weights, None, None
+
+
+def chunk_elements(matrix: Tensor, memory_mb: float | None = None) -> int:
+    """Elements of one temporary: what suits the device, within ``memory_mb`` (2**20 bytes) for all of them."""
+    suited = _CHUNK_ELEMENTS_CPU if matrix.device.type == "cpu" else _CHUNK_ELEMENTS
+    if memory_mb is None:
+        return suited
+    return min(suited, int(memory_mb * 2**20 / (matrix.element_size() * _BUFFERS)))
+
+
+def most_positives(positive: Tensor) -> int:
+    """The most positives of any anchor, at least 1: a number the host waits for.
+
+    A compiled graph cannot wait, and takes all columns instead.
+    """
+    if torch.compiler.is_compiling() or not positive.numel():
+        return max(1, positive.shape[1])
+    return max(1, int(positive.sum(1).max()))
+
+
+def mean_over_anchors(
+    matrix: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    rule: Rule,
+    *,
+    per_pair: bool = False,
+    elements: int = 1,
+    memory_mb: float | None = None,
+) -> LossOutput:
+    """The mean of a rule over the anchors that have a positive and a negative.
+
+    Args:
+        matrix: (B, R), attached to the graph.
+        positive, negative: (B, R) bool, disjoint.
+        rule: see :data:`Rule`.
+        per_pair: whether a row's loss is a sum over its positives and the mean is one over positive pairs.
+        elements: temporary elements that the rule needs per element of a row.
+        memory_mb: see :func:`chunk_elements`.
+
+    Returns:
+        A loss with ``active = terms``, the anchors or positive pairs of the mean.
+    """
+    with torch.no_grad(), torch.autocast(matrix.device.type, enabled=False):
+        counts = positive.sum(1, keepdim=True)
+        valid = (counts > 0) & negative.any(1, keepdim=True)
+        terms = ((counts if per_pair else 1) * valid).sum()
+        share = valid.to(matrix.dtype) / terms.clamp_min(1)
+        weights = torch.empty_like(matrix)
+        losses = torch.zeros_like(share)
+        step = max(1, chunk_elements(matrix, memory_mb) // max(1, elements * matrix.shape[1]))
+        for start in range(0, matrix.shape[0], step):
+            rows = slice(start, start + step)
+            losses[rows], weights[rows] = rule(matrix.detach()[rows], positive[rows], negative[rows], share[rows])
+        value = (losses * share).masked_fill_(~valid, 0).sum(dtype=torch.float64)
+    attached: Tensor = KnownGradient.apply(matrix, weights, value)
+    return LossOutput(attached, terms, terms, {})
+
+
+def exponentials(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """exp(logits - highest) of the masked entries of each row (0 elsewhere), their sum, and log-sum-exp.
+
+    Rows without an entry give finite numbers without a meaning.
+    """
+    # Not -inf: a row without an entry would subtract it from itself.
+    shifted = logits.masked_fill(~mask, torch.finfo(logits.dtype).min)
+    highest = shifted.amax(1, keepdim=True)
+    powers = shifted.sub_(highest).exp_()
+    total = powers.sum(1, keepdim=True)
+    return powers, total, total.log().add_(highest)
+
+
+def soft_bins(positions: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+    """Lower node (int64) and the share of the upper one, for positions on a line with nodes 0, 1, ..., bins."""
+    inside = positions.clamp(0, bins)
+    lower = inside.floor().clamp_(max=bins - 1)
+    return lower.long(), inside.sub_(lower)
+
+
+def histogram(lower: Tensor, upper_share: Tensor, kind: Tensor, bins: int, kinds: int) -> Tensor:
+    """Soft histograms (r, kinds, bins + 1) of each row: an entry goes to its two nodes in proportion.
+
+    Args:
+        lower, upper_share: (r, R), from :func:`soft_bins`.
+        kind: (r, R) int64 below ``kinds``, the histogram that an entry belongs to.
+    """
+    nodes = bins + 1
+    place = lower + kind * nodes
+    result = upper_share.new_zeros(len(lower), kinds * nodes)
+    result.scatter_add_(1, place, 1 - upper_share)
+    result.scatter_add_(1, place.add_(1), upper_share)
+    return result.view(len(lower), kinds, nodes)

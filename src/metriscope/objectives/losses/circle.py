@@ -1,0 +1,53 @@
+"""Circle loss over pairs."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from metriscope.objectives.losses.anchorwise import exponentials, mean_over_anchors
+from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.selection import Comparison, Selection, as_pairs
+
+# Beyond it log(1 + exp(x)) is x to all digits, and below it exp(x) fits into float32.
+_LINEAR_FROM = 80
+
+
+class CircleLoss(Loss):
+    """Mean over anchors of log(1 + sum_n e^(gamma w_n (s_an - m)) sum_p e^(-gamma w_p (s_ap - 1 + m))).
+
+    Sun et al., arXiv:2002.10857, eq. 6, with the optima and margins of eq. 8: w_n = max(0, s_an + m) and
+    w_p = max(0, 1 + m - s_ap) make the pull of each pair grow with its distance from its optimum. As in the
+    paper's gradient (eq. 10) they are constants: nothing is derived through them. s is the cosine similarity.
+
+    Equal to pytorch-metric-learning's ``CircleLoss`` as long as no anchor's loss underflows to exactly zero; that one
+    averages over non-zero anchors.
+
+    Args:
+        margin: m, between 0 and 1; 0.4 for image retrieval in the paper, 0.25 for faces.
+        gamma: scale, above 0; 80 for image retrieval in the paper, 256 for faces.
+
+    ``terms`` are the anchors that have a positive and a negative, all of them active.
+    """
+
+    accepts = frozenset({"all", "pairs", "triplets"})
+    hinge = False
+
+    def __init__(self, margin: float = 0.4, gamma: float = 80.0) -> None:
+        super().__init__()
+        self.margin = margin
+        self.gamma = gamma
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        pairs = as_pairs(selection, comparison)
+        return mean_over_anchors(comparison.similarities, pairs.positive, pairs.negative, self._rule)
+
+    def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        pull = (1 + self.margin - rows).clamp_min_(0).mul_(self.gamma)
+        push = (rows + self.margin).clamp_min_(0).mul_(self.gamma)
+        pulls, pull_total, log_pull = exponentials((1 - self.margin - rows).mul_(pull), positive)
+        pushes, push_total, log_push = exponentials((rows - self.margin).mul_(push), negative)
+        logit = log_pull + log_push
+        slope = torch.sigmoid(logit) * share
+        by_pull = pulls.mul_(pull).mul_(slope / pull_total)
+        by_push = pushes.mul_(push).mul_(slope / push_total)
+        return F.softplus(logit, threshold=_LINEAR_FROM), by_push.sub_(by_pull)

@@ -1,0 +1,73 @@
+"""Histogram loss."""
+
+import torch
+from torch import Tensor
+
+from metriscope.objectives.losses.anchorwise import KnownGradient, chunk_elements, histogram, soft_bins
+from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.selection import Comparison, Selection, as_pairs
+
+_NEGATIVE, _POSITIVE, _NEITHER = 0, 1, 2
+
+
+class HistogramLoss(Loss):
+    """sum_r h-_r sum_{q <= r} h+_q: the chance that a random negative pair is more similar than a random positive one.
+
+    Ustinova and Lempitsky, arXiv:1611.00822, eqs. 2-5: h+ and h- are the histograms of the cosine similarities of
+    positive and of negative pairs over num_bins + 1 nodes from -1 to 1, each similarity going to its two
+    nearest nodes in proportion, each histogram summing to 1.
+
+    pytorch-metric-learning's ``HistogramLoss`` is the same to float32, in which it places nodes; it leaves out the
+    negatives of anchors without a positive, and raises for a similarity of exactly 1 (index out of range).
+
+    Args:
+        num_bins: intervals between the nodes, at least 1; 100 as in pytorch-metric-learning. The paper finds little
+            difference between 50 and 400.
+
+    ``terms`` are the positive and negative pairs, all of them active; none unless there are both.
+    """
+
+    accepts = frozenset({"all", "pairs", "triplets"})
+    hinge = False
+
+    def __init__(self, num_bins: int = 100) -> None:
+        super().__init__()
+        self.num_bins = num_bins
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        pairs = as_pairs(selection, comparison)
+        similarities = comparison.similarities
+        value, weights, terms = self._account(similarities.detach(), pairs.positive, pairs.negative)
+        attached: Tensor = KnownGradient.apply(similarities, weights, value)
+        return LossOutput(attached, terms, terms, {})
+
+    @torch.no_grad()
+    def _account(self, similarities: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        bins = self.num_bins
+        counts = torch.zeros(3, bins + 1, dtype=torch.float64, device=similarities.device)
+        step = max(1, chunk_elements(similarities) // max(1, similarities.shape[1]))
+        chunks = [slice(start, start + step) for start in range(0, len(similarities), step)]
+        for rows in chunks:
+            kind, lower, upper_share = self._place(similarities[rows], positive[rows], negative[rows])
+            counts += histogram(lower, upper_share, kind, bins, 3).sum(0, dtype=torch.float64)
+
+        pairs = torch.stack([negative.sum(), positive.sum()])
+        valid = (pairs > 0).all()
+        densities = counts[:2] / pairs.clamp_min(1).unsqueeze(1)
+        positive_until = densities[_POSITIVE].cumsum(0)
+        value = torch.where(valid, (densities[_NEGATIVE] * positive_until).sum(), 0)
+        negative_from = densities[_NEGATIVE].flip(0).cumsum(0).flip(0)
+        by_node = torch.stack([positive_until, negative_from]) * valid / pairs.clamp_min(1).unsqueeze(1)
+        slopes = torch.zeros(3, bins, dtype=similarities.dtype, device=similarities.device)
+        slopes[:2] = by_node.diff(dim=1) * (bins / 2)
+
+        weights = torch.empty_like(similarities)
+        for rows in chunks:
+            kind, lower, _ = self._place(similarities[rows], positive[rows], negative[rows])
+            weights[rows] = slopes.flatten()[kind.mul_(bins).add_(lower)]
+        return value, weights, pairs.sum() * valid
+
+    def _place(self, rows: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        lower, upper_share = soft_bins((rows + 1).mul_(self.num_bins / 2), self.num_bins)
+        kind = torch.full_like(lower, _NEITHER).masked_fill_(positive, _POSITIVE).masked_fill_(negative, _NEGATIVE)
+        return kind, lower, upper_share

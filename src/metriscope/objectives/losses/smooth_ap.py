@@ -1,0 +1,87 @@
+"""Smooth-AP: average precision with sigmoids for steps."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from metriscope.objectives.losses.anchorwise import chunk_elements, mean_over_anchors, most_positives
+from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.selection import Comparison, Selection
+
+
+class SmoothAPLoss(Loss):
+    """1 - mean over anchors of AP = 1/|P| sum_{p in P} (1 + sum_{j in P} G_pj) / (1 + sum_{j in P, N} G_pj).
+
+    Brown, Xie, Kalogeiton, Zisserman, arXiv:2007.12163, eqs. 6-8: G_pj = sigmoid((s_j - s_p) / t), j != p, the smooth
+    form of "j ranks before p", with s_j the cosine similarity of the anchor and j. Anchors without a
+    positive or without a negative are left out.
+
+    The authors' code counts the anchor among its own positives, first in its own ranking, which adds a
+    constant to AP: ``include_anchor=true``. With it, pytorch-metric-learning's ``SmoothAPLoss`` is equal
+    where the batch is sorted into as many classes as there are samples of each; for other batches it mistakes
+    the number of classes for the size of a class and compares samples of different classes as positives.
+
+    O(B P R) time with P the most positives of an anchor, and memory O(B R) beside what ``memory_mb`` allows:
+    positives of anchors are worked on in chunks. The host waits once for P; a compiled
+    graph takes P = R instead, which costs more than it saves where classes are small.
+
+    Args:
+        temperature: t, in units of similarity, above 0; 0.01 in the paper.
+        include_anchor: whether the anchor is one of its own positives.
+        memory_mb: bound on the temporaries of a chunk, in MiB; one positive with its R comparisons always fits.
+
+    ``terms`` are the anchors of the mean, all of them active.
+    """
+
+    accepts = frozenset({"none"})
+    hinge = False
+
+    def __init__(self, temperature: float = 0.01, include_anchor: bool = False, memory_mb: float = 256) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.include_anchor = include_anchor
+        self.memory_mb = memory_mb
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        similarities = comparison.similarities
+        positive = comparison.positive
+        if self.include_anchor:
+            itself = torch.eye(*positive.shape, dtype=torch.bool, device=positive.device)
+            positive = positive | (itself & positive.any(1, keepdim=True))
+        width = most_positives(positive)
+        step = max(1, chunk_elements(similarities, self.memory_mb) // max(1, positive.shape[1]))
+
+        def rule(rows: Tensor, own: Tensor, other: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+            return self._rule(rows, own, other, share, width, step)
+
+        return mean_over_anchors(
+            similarities, positive, comparison.negative, rule, elements=width, memory_mb=self.memory_mb
+        )
+
+    def _rule(
+        self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor, width: int, step: int
+    ) -> tuple[Tensor, Tensor]:
+        ranked = rows.masked_fill(~(positive | negative), -math.inf).div_(self.temperature)
+        own, order = rows.masked_fill(~positive, math.inf).topk(width, dim=1, largest=False)
+        own.div_(self.temperature)
+        is_positive = positive.to(rows.dtype)
+        sides = torch.stack([torch.ones_like(is_positive), is_positive], 2)
+        weights = torch.zeros_like(rows)
+        precision = torch.zeros_like(share)
+        for start in range(0, width, step):
+            block = slice(start, start + step)
+            real = own[:, block] < math.inf
+            before = (ranked.unsqueeze(1) - own[:, block].unsqueeze(2)).sigmoid_()
+            # Each positive is one half before itself: 1 - 1/2 is left of the ones of the formula.
+            rank, own_rank = before.matmul(sides).add_(0.5).unbind(2)
+            precision += torch.where(real, own_rank / rank, 0).sum(1, keepdim=True)
+            by_every = torch.where(real, own_rank / rank.square(), 0)
+            by_own = torch.where(real, rank.reciprocal(), 0)
+            slope = before.addcmul_(before, before, value=-1)
+            every, own_part = torch.stack([by_every, by_own], 1).matmul(slope).unbind(1)
+            weights += every.addcmul_(own_part, is_positive, value=-1)
+            slopes, own_slopes = slope.matmul(sides).unbind(2)
+            weights.scatter_add_(1, order[:, block], by_own * own_slopes - by_every * slopes)
+        count = is_positive.sum(1, keepdim=True).clamp_min_(1)
+        return 1 - precision / count, weights.mul_(share / (count * self.temperature))

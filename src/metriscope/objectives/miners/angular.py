@@ -1,0 +1,94 @@
+"""Triplets whose negative sees the positive pair under a wide angle."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from metriscope.objectives.miners.base import Miner
+from metriscope.objectives.selection import Comparison, Triplets
+
+# (positive pair, reference) cells worked on at once: on a CPU small enough for its cache.
+_CHUNK_CELLS_CPU = 1 << 18
+_CHUNK_CELLS = 1 << 24
+
+
+class AngularMiner(Miner):
+    """Triplets with an angle above ``angle`` at the negative.
+
+    The angle is that of the angular loss (arXiv:1708.01682), atan(||a - p|| / (2 ||n - c||)) with
+    c = (a + p) / 2 the centre of the positive pair, as in pytorch-metric-learning's AngularMiner. Since
+    ||n - c||^2 = (d_an^2 + d_pn^2) / 2 - d_ap^2 / 4, it exceeds alpha exactly where
+
+        2 sin(alpha)^2 (d_an^2 + d_pn^2) < d_ap^2,
+
+    three entries of the matrix of distances, Euclidean or (for cosine) those of normalised embeddings. Rows of
+    that matrix are tested a chunk of positive pairs at a time, so no list of all triplets is ever made.
+
+    Unavoidable: triplets chosen by three distances are neither a band nor a product of pairs, so those chosen are
+    listed (25 bytes each), the host waits for their number, and early in training they can be nearly all
+    triplets. Above ``max_triplets`` an even sample of them is listed, each with the same chance: one random
+    start, then equal steps. The mean over the list stays unbiased; pytorch-metric-learning has no such bound.
+
+    Time O(sum over positive pairs of R), twice where a sample is drawn; memory O(B R) and the list.
+
+    Args:
+        angle: in degrees, at least 0 and below 90; 0 takes every triplet with a positive apart from its anchor.
+        max_triplets: the longest list; None for no bound.
+    """
+
+    kind = "triplets"
+
+    def __init__(self, angle: float = 20.0, max_triplets: int | None = 1_000_000) -> None:
+        self.factor = 2 * math.sin(math.radians(angle)) ** 2
+        self.max_triplets = max_triplets
+
+    def select(self, comparison: Comparison) -> Triplets:
+        ranks = self._sample(comparison)
+        parts, seen = [torch.zeros(0, 3, dtype=torch.int64, device=comparison.labels.device)], 0
+        for anchor, positive, wide in self._chunks(comparison):
+            row, negative = wide.nonzero(as_tuple=True)
+            count = len(row)
+            if ranks is not None:
+                first, last = torch.searchsorted(
+                    ranks, torch.tensor([seen, seen + count], device=ranks.device)
+                ).tolist()
+                kept = ranks[first:last] - seen
+                row, negative = row[kept], negative[kept]
+            seen += count
+            parts.append(torch.stack([anchor[row], positive[row], negative], 1))
+        anchor, positive, negative = torch.cat(parts).unbind(1)
+        return Triplets(anchor, positive, negative, torch.ones_like(anchor, dtype=torch.bool))
+
+    def _chunks(self, comparison: Comparison) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Positive pairs (m,), (m,) with the references (m, R) bool that are negatives at a wide angle."""
+        rows, columns = comparison.distances.shape
+        squared = comparison.distance.to_euclidean(comparison.distances).square()
+        weighed = (squared * self.factor).masked_fill_(~comparison.negative, math.inf)
+        positives, anchors = comparison.positive.T.nonzero(as_tuple=True)
+        cells = _CHUNK_CELLS_CPU if squared.device.type == "cpu" else _CHUNK_CELLS
+        step = max(1, cells // max(1, columns))
+        for anchor, positive in zip(torch.split(anchors, step), torch.split(positives, step), strict=True):
+            if rows == columns:
+                opposite = weighed.index_select(0, positive)
+            else:
+                # Positives from a memory are no anchors: their distances are not in the matrix.
+                present, place = torch.unique_consecutive(positive, return_inverse=True)
+                apart = comparison.distance(comparison.references[present], comparison.references)
+                opposite = (comparison.distance.to_euclidean(apart).square_() * self.factor).index_select(0, place)
+            opposite += weighed.index_select(0, anchor)
+            yield anchor, positive, opposite < squared[anchor, positive].unsqueeze(1)
+
+    def _sample(self, comparison: Comparison) -> Tensor | None:
+        """Which of the chosen triplets to list, ascending, or None for all."""
+        most = (comparison.positive.sum(1) * comparison.negative.sum(1)).sum()
+        if self.max_triplets is None or int(most) <= self.max_triplets:
+            return None
+        count = sum(int(wide.sum()) for _, _, wide in self._chunks(comparison))
+        if count <= self.max_triplets:
+            return None
+        start = torch.rand((), dtype=torch.float64, generator=comparison.generator)
+        steps = torch.arange(self.max_triplets, dtype=torch.float64) + start
+        ranks = (steps * (count / self.max_triplets)).long().clamp_max_(count - 1)
+        return ranks.to(comparison.distances.device)

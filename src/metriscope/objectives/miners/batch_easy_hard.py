@@ -1,0 +1,98 @@
+"""One positive and one negative of each anchor, or all, each by a strategy of its own."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from metriscope.errors import InputError
+from metriscope.objectives.miners.base import Miner
+from metriscope.objectives.selection import Comparison, Pairs
+
+STRATEGIES = ("all", "easy", "semihard", "hard")
+
+
+def _pick(distances: Tensor, eligible: Tensor, furthest: bool) -> tuple[Tensor, Tensor]:
+    """The extreme eligible pair of each row, as a mask (B, R) and its distance (B, 1); none where none is eligible."""
+    filled = distances.masked_fill(~eligible, -math.inf if furthest else math.inf)
+    value, column = filled.max(1, keepdim=True) if furthest else filled.min(1, keepdim=True)
+    return torch.zeros_like(eligible).scatter_(1, column, True).logical_and_(eligible), value
+
+
+def _within(distances: Tensor, mask: Tensor, bounds: Sequence[float] | None) -> Tensor:
+    return mask if bounds is None else mask & (distances >= bounds[0]) & (distances <= bounds[1])
+
+
+class BatchEasyHardMiner(Miner):
+    """Positives and negatives of each anchor by strategy, as in Xuan et al. (arXiv:1904.04370).
+
+    ==========  ================================  ================================
+    strategy    positives                         negatives
+    ==========  ================================  ================================
+    all         every one                         every one
+    easy        the closest                       the furthest
+    semihard    the furthest that is closer than  the closest that is further than
+                the chosen negative               the chosen positive
+    hard        the furthest                      the closest
+    ==========  ================================  ================================
+
+    The selection is a pair of masks, which a triplet loss takes as every triplet that they form: exact for all
+    strategies, and O(B R) where one side is ``all``. Where both sides pick one, an anchor without either of
+    them gives no pair. The same pairs as pytorch-metric-learning's BatchEasyHardMiner, except that a range also
+    narrows ``all``, where that library ignores it.
+
+    Args:
+        positive_strategy, negative_strategy: of the table. ``semihard`` is relative to the one chosen on the other
+            side, which must therefore be ``easy`` or ``hard``.
+        positive_range, negative_range: (lowest, highest) distance of pairs considered, ends included; None for all.
+
+    Raises:
+        InputError: an unknown strategy, ``semihard`` beside ``semihard`` or ``all``, or a range that holds nothing.
+    """
+
+    kind = "pairs"
+
+    def __init__(
+        self,
+        positive_strategy: str = "easy",
+        negative_strategy: str = "semihard",
+        positive_range: Sequence[float] | None = None,
+        negative_range: Sequence[float] | None = None,
+    ) -> None:
+        sides = {"positive": positive_strategy, "negative": negative_strategy}
+        for side, strategy in sides.items():
+            if strategy not in STRATEGIES:
+                raise InputError(f"miner.{side}_strategy={strategy}: it has to be one of {', '.join(STRATEGIES)}")
+        for side, other in (("positive", negative_strategy), ("negative", positive_strategy)):
+            if sides[side] == "semihard" and other in ("semihard", "all"):
+                raise InputError(
+                    f"miner.{side}_strategy=semihard is relative to one chosen pair of the other side, which is "
+                    f"'{other}': set that to easy or hard, or use miner=semihard for all semi-hard triplets"
+                )
+        for side, bounds in (("positive", positive_range), ("negative", negative_range)):
+            if bounds is not None and (len(bounds) != 2 or not bounds[0] <= bounds[1]):
+                raise InputError(f"miner.{side}_range={list(bounds)}: it has to be [lowest, highest] distance")
+        self.positive_strategy = positive_strategy
+        self.negative_strategy = negative_strategy
+        self.positive_range = positive_range
+        self.negative_range = negative_range
+
+    def select(self, comparison: Comparison) -> Pairs:
+        distances = comparison.distances
+        positive = _within(distances, comparison.positive, self.positive_range)
+        negative = _within(distances, comparison.negative, self.negative_range)
+        if self.positive_strategy == "semihard":
+            negative, chosen = _pick(distances, negative, self.negative_strategy == "easy")
+            positive, _ = _pick(distances, positive & (distances < chosen), furthest=True)
+        else:
+            if self.positive_strategy != "all":
+                positive, chosen = _pick(distances, positive, self.positive_strategy == "hard")
+            if self.negative_strategy == "semihard":
+                negative = negative & (distances > chosen)
+            if self.negative_strategy != "all":
+                negative, _ = _pick(distances, negative, self.negative_strategy == "easy")
+        if "all" not in (self.positive_strategy, self.negative_strategy):
+            both = positive.any(1, keepdim=True) & negative.any(1, keepdim=True)
+            return Pairs(positive & both, negative & both)
+        return Pairs(positive, negative)

@@ -1,0 +1,83 @@
+"""Semi-hard triplets first, hard ones later."""
+
+import math
+
+import torch
+
+from metriscope.errors import InputError
+from metriscope.objectives.interpolation import interpolated
+from metriscope.objectives.miners.base import Miner
+from metriscope.objectives.selection import Comparison, TripletBand, Triplets
+
+
+class CurriculumMiner(Miner):
+    """Two stages of training, as in arXiv:2310.13451: semi-hard triplets, then hard ones.
+
+    - Epochs before ``semihard_share * epochs``: the semi-hard band, 0 < d(a, n) - d(a, p) < margin.
+    - Later, without ``interpolation``: the hard band, d(a, n) < d(a, p).
+    - Later, with it: batch-hard triplets in the augmented space. Hard negatives become scarce as training
+      succeeds, so the negatives of an anchor are joined by their interpolations l p + (1 - l) n with its
+      furthest positive p, and the closest of all of them is taken: one triplet per anchor, its distance computed
+      from d_ap, d_an and d_pn (see :mod:`metriscope.objectives.interpolation`), gradients reaching all three.
+
+    The paper gives interpolation and hard mining no closed form that names one triplet; furthest positive and
+    closest augmented negative is the reading taken here. d_pn is in the matrix of distances for positives of the
+    batch only, so positives from a memory are left out of interpolated triplets. Bands list nothing; nothing waits
+    for the host. pytorch-metric-learning has no counterpart.
+
+    Args:
+        margin: of the semi-hard band, in units of the distance.
+        epochs: of the whole training.
+        semihard_share: share of them in the first stage, from 0 to 1.
+        interpolation: l, above 0 (the negative) and below 1 (the positive), or None.
+        spherical: whether embeddings are L2-normalised, and interpolations with them.
+
+    Raises:
+        InputError: ``interpolation`` outside (0, 1); in :meth:`select`, a distance that cannot be interpolated.
+    """
+
+    kind = "band"
+
+    def __init__(
+        self,
+        margin: float = 0.2,
+        epochs: int = 10,
+        semihard_share: float = 0.5,
+        interpolation: float | None = None,
+        spherical: bool = True,
+    ) -> None:
+        if interpolation is not None and not 0 < interpolation < 1:
+            raise InputError(f"miner.interpolation={interpolation}: it has to be above 0 and below 1, or null for none")
+        self.semihard = TripletBand(0.0, margin)
+        self.hard = TripletBand(-math.inf, 0.0)
+        self.hard_from = math.ceil(semihard_share * epochs)
+        self.interpolation = interpolation
+        self.spherical = spherical
+
+    def select(self, comparison: Comparison) -> TripletBand | Triplets:
+        if comparison.epoch < self.hard_from:
+            return self.semihard
+        return self.hard if self.interpolation is None else self._augmented(comparison, self.interpolation)
+
+    def _augmented(self, comparison: Comparison, share: float) -> Triplets:
+        distances, batch = comparison.distances, len(comparison.embeddings)
+        own = comparison.positive[:, :batch]
+        furthest, positive = distances[:, :batch].masked_fill(~own, -math.inf).max(1, keepdim=True)
+        between = interpolated(
+            comparison.distance,
+            furthest.clamp_min(0),
+            distances,
+            distances.index_select(0, positive.squeeze(1)),
+            distances.new_tensor(share),
+            self.spherical,
+        )
+        plain, synthetic = (d.masked_fill(~comparison.negative, math.inf).min(1) for d in (distances, between))
+        closer = synthetic.values < plain.values
+        return Triplets(
+            torch.arange(batch, device=distances.device),
+            positive.squeeze(1),
+            torch.where(closer, synthetic.indices, plain.indices),
+            own.any(1) & comparison.negative.any(1),
+            interpolation=closer * distances.new_tensor(share),
+            spherical=self.spherical,
+        )

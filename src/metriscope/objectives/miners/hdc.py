@@ -1,0 +1,53 @@
+"""The hardest share of a batch's pairs."""
+
+import math
+
+from torch import Tensor
+
+from metriscope.objectives.miners.base import Miner
+from metriscope.objectives.selection import Comparison, Pairs
+
+
+def _edge(hardness: Tensor, mask: Tensor, share: float) -> Tensor:
+    """The hardness of the last of the hardest ``share`` of the pairs in ``mask``."""
+    if hardness.device.type == "cpu":
+        pairs = hardness[mask]
+        count = math.ceil(share * len(pairs))
+        return pairs.topk(count, sorted=False).values.amin() if count else pairs.new_tensor(math.inf)
+    return _edge_by_sorting(hardness, mask, share)
+
+
+def _edge_by_sorting(hardness: Tensor, mask: Tensor, share: float) -> Tensor:
+    """The same without telling the host how many pairs there are."""
+    count = (mask.sum().double() * share).ceil().long()
+    ranked = hardness.masked_fill(~mask, -math.inf).flatten().sort(descending=True).values
+    return ranked.gather(0, (count - 1).clamp_min(0).view(1))
+
+
+class HardAwareCascadeMiner(Miner):
+    """The hardest share of all positive pairs of the batch and the hardest share of all negative pairs.
+
+    The rule of one level of the hard-aware cascade (HDC, arXiv:1611.05720): positives are ranked by
+    distance from the furthest, negatives from the closest, and ceil(share x pairs) of each go on. The paper's
+    levels are models of growing depth, each ranking by itself what the level before passed on; with one embedding
+    a cascade of shares h_1, h_2, ... selects, up to rounding, what the share h_1 h_2 ... selects: one number says it.
+    The same pairs as pytorch-metric-learning's HDCMiner, except that pairs tied at the edge are all in, whereas it
+    takes an arbitrary one (the two directions of a pair are such a tie).
+
+    Args:
+        share: of the pairs, above 0 and at most 1.
+    """
+
+    kind = "pairs"
+
+    def __init__(self, share: float = 0.5) -> None:
+        self.share = share
+
+    def select(self, comparison: Comparison) -> Pairs:
+        distances = comparison.distances
+        furthest = _edge(distances, comparison.positive, self.share)
+        closest = -_edge(-distances, comparison.negative, self.share)
+        return Pairs(
+            comparison.positive & (distances >= furthest),
+            comparison.negative & (distances <= closest),
+        )

@@ -1,0 +1,33 @@
+"""Pairs that are hard in comparison with the other pairs of their anchor."""
+
+import math
+
+from metriscope.objectives.miners.base import Miner
+from metriscope.objectives.selection import Comparison, Pairs
+
+
+class MultiSimilarityMiner(Miner):
+    """Pairs within ``epsilon`` of their anchor's hardest pair of the other kind (mining of arXiv:1904.06627).
+
+    With S the cosine similarity (see :meth:`Distance.similarity` for other distances), a negative counts where
+    ``S_an > min_p S_ap - epsilon`` and a positive where ``S_ap < max_n S_an + epsilon``.
+    Anchors without a positive, or without a negative, have nothing to compare with and give no pairs.
+    The same pairs as pytorch-metric-learning's MultiSimilarityMiner.
+
+    Args:
+        epsilon: in units of similarity; larger lets easier pairs in.
+    """
+
+    kind = "pairs"
+
+    def __init__(self, epsilon: float = 0.1) -> None:
+        self.epsilon = epsilon
+
+    def select(self, comparison: Comparison) -> Pairs:
+        similarities = comparison.similarities
+        hardest_positive = similarities.masked_fill(~comparison.positive, math.inf).amin(1, keepdim=True)
+        hardest_negative = similarities.masked_fill(~comparison.negative, -math.inf).amax(1, keepdim=True)
+        return Pairs(
+            comparison.positive & (similarities < hardest_negative + self.epsilon),
+            comparison.negative & (similarities > hardest_positive - self.epsilon),
+        )

@@ -1,0 +1,131 @@
+"""Pair weights and active samples against loops, and against autograd on the similarities themselves."""
+
+import pytest
+import torch
+from oracles import (
+    INF,
+    LAYOUTS,
+    compare,
+    contrastive_account,
+    embeddings,
+    gradient,
+    pairs,
+    triplet_account,
+    triplets_of,
+)
+
+from metriscope.diagnostics.activity import active_samples, pair_activity
+from metriscope.objectives.losses.contrastive import ContrastiveLoss
+from metriscope.objectives.losses.triplet import TripletLoss
+from metriscope.objectives.selection import TripletBand
+
+FROM_SIMILARITY = {
+    "euclidean": lambda s: (2 - 2 * s).sqrt(),
+    "squared_euclidean": lambda s: 2 - 2 * s,
+    "cosine": lambda s: 1 - s,
+}
+LABELS = [0, 0, 0, 1, 1, 2, 2, 2, 3]
+LOSSES = {
+    "triplet": (
+        TripletLoss(0.1),
+        TripletBand(-INF, 0.1),
+        lambda d: triplet_account(d, triplets_of(*pairs(LABELS)), 0.1, "mean", -INF, 0.1),
+    ),
+    "contrastive": (
+        ContrastiveLoss(0.9),
+        TripletBand(),
+        lambda d: contrastive_account(d, *pairs(LABELS), 0.9, 0.0, True, "mean"),
+    ),
+}
+
+
+def distance_gradient(comparison, loss, selection):
+    return torch.autograd.grad(loss(comparison, selection).value, comparison.distances)[0]
+
+
+@pytest.mark.parametrize("name", FROM_SIMILARITY)
+@pytest.mark.parametrize(("loss", "selection", "account"), LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("threshold", [1e-3, 0.5])
+def test_weights_are_the_gradient_by_the_similarities(loss, selection, account, name, threshold):
+    z = torch.nn.functional.normalize(embeddings(LABELS).detach(), dim=1).requires_grad_()
+    similarities = (z.detach() @ z.detach().T).requires_grad_()
+    d = [
+        [FROM_SIMILARITY[name](similarities[i, j]) if i != j else None for j in range(len(LABELS))]
+        for i in range(len(LABELS))
+    ]
+    weights = gradient(account(d).value, similarities).abs()
+    comparison = compare(z, LABELS, name)
+    activity = pair_activity(comparison, distance_gradient(comparison, loss, selection), threshold)
+    torch.testing.assert_close(activity.weights, weights, rtol=1e-5, atol=1e-9)
+    largest = max(weights.flatten().tolist())
+    for i in range(len(LABELS)):
+        for j in range(len(LABELS)):
+            assert bool(activity.active[i, j]) == (float(weights[i, j]) > threshold * largest)
+    positive, negative = pairs(LABELS)
+    assert int(activity.valid) == len(positive) + len(negative)
+
+
+def test_a_constant_factor_cancels():
+    z = embeddings(LABELS)
+    comparison = compare(z, LABELS)
+    weights = distance_gradient(comparison, TripletLoss(0.3), TripletBand())
+    one, other = (pair_activity(comparison, weights * factor, 0.1).active for factor in (1, 1e-6))
+    assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
+def test_no_weight_is_no_activity(labels):
+    comparison = compare(embeddings(labels), labels)
+    activity = pair_activity(comparison, torch.zeros_like(comparison.distances), 1e-3)
+    assert not activity.active.any()
+    assert not active_samples(activity, hinge=True).any()
+    assert int(activity.valid) == len(labels) * (len(labels) - 1)
+
+
+def test_the_comparison_stays_as_it_was():
+    z = embeddings(LABELS)
+    for name in FROM_SIMILARITY:
+        comparison = compare(z, LABELS, name)
+        before, weights = comparison.distances.detach().clone(), torch.ones_like(comparison.distances)
+        pair_activity(comparison, weights, 1e-3)
+        assert torch.equal(comparison.distances.detach(), before)
+        assert torch.equal(weights, torch.ones_like(weights))
+
+
+def test_touching_pairs_do_not_outweigh_all_others():
+    """The slope of the plain distance has a pole at 0; rounding must not make it the largest weight."""
+    labels = [0, 0, 1, 1, 2, 2, 3, 3]
+    z = torch.nn.functional.normalize(embeddings(labels, torch.float32, size=32).detach(), dim=1)
+    apart = compare(z.clone().requires_grad_(), labels)
+    z[1] = z[0]
+    touching = compare(z.requires_grad_(), labels)
+    shares = []
+    for comparison in (apart, touching):
+        activity = pair_activity(comparison, distance_gradient(comparison, TripletLoss(1.0), TripletBand()), 1e-3)
+        shares.append(int(activity.active.sum()) / int(activity.valid))
+    assert shares[1] == pytest.approx(shares[0], abs=0.1)
+
+
+@pytest.mark.parametrize("hinge", [True, False])
+def test_active_samples(hinge):
+    z = embeddings(LABELS)
+    comparison = compare(z, LABELS)
+    activity = pair_activity(comparison, distance_gradient(comparison, TripletLoss(0.1), TripletBand()), 0.5)
+    found = active_samples(activity, hinge)
+    for i in range(len(LABELS)):
+        touched = [(i, j) for j in range(len(LABELS))] + [(j, i) for j in range(len(LABELS))]
+        wanted = any(activity.weights[p] > 0 if hinge else activity.active[p] for p in touched)
+        assert bool(found[i]) == wanted
+
+
+def test_active_samples_are_those_in_a_violated_triplet():
+    z = embeddings(LABELS)
+    comparison = compare(z, LABELS)
+    d = comparison.distances.detach()
+    violated = [t for t in triplets_of(*pairs(LABELS)) if d[t[0], t[2]] - d[t[0], t[1]] < 0.1]
+    activity = pair_activity(comparison, distance_gradient(comparison, TripletLoss(0.1), TripletBand()), 1e-3)
+    involved = {i for t in violated for i in t}
+    found = set(active_samples(activity, hinge=True).nonzero().flatten().tolist())
+    assert found <= involved
+    # A sample whose pulls cancel to exactly nothing has no part in the update.
+    assert found >= {i for i in involved if activity.weights[i].any() or activity.weights[:, i].any()}

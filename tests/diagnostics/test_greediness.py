@@ -1,0 +1,212 @@
+"""The greediness callback end to end: what it logs against what the steps were, recomputed by hand."""
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from oracles import FROM_DISTANCE, distance_table, pairs, triplet_account, triplets_of
+
+from metriscope.build import build_data, build_module
+from metriscope.diagnostics.greediness import GreedinessMonitor
+from metriscope.evaluation.monitor import EvaluationMonitor
+from metriscope.evaluation.retrieval import RetrievalMetrics
+from metriscope.tracking.history import HistoryLogger
+from metriscope.tracking.records import read_history
+
+MARGIN = 0.3
+THRESHOLD = 0.05
+
+
+class Witness(pl.Callback):
+    """Keeps what is needed to judge every step again."""
+
+    def __init__(self):
+        self.steps, self.parameters = [], []
+        self.evaluated = None
+
+    def on_before_backward(self, trainer, pl_module, loss):
+        labels = pl_module.step.comparison.labels.tolist()
+        self.steps.append((trainer.current_epoch, pl_module.embedding.z.detach().double(), labels))
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        parts = {"trunk": pl_module.embedder.trunk, "head": pl_module.embedder.head}
+        norms = {
+            name: sum(float(p.grad.double().square().sum()) for p in part.parameters())
+            for name, part in parts.items()
+        }
+        self.parameters.append({name: value**0.5 for name, value in norms.items()})
+
+    def on_validation_epoch_end(self, trainer, pl_module):
+        self.evaluated = pl_module.evaluated
+
+
+def by_hand(z, labels, name="euclidean", reduction="mean"):
+    """Every measure of one step as (numerator, denominator), from loops and autograd."""
+    z = z.clone().requires_grad_()
+    d = distance_table(name, z)
+    account = triplet_account(d, triplets_of(*pairs(labels)), MARGIN, reduction)
+    positive, negative = pairs(labels)
+    chosen = [d[i][j] for i, j in positive + negative]
+    by_z, *by_d = torch.autograd.grad(account.value, [z, *chosen], materialize_grads=True)
+    norms = by_z.norm(dim=1).tolist()
+    weights = {
+        pair: abs(float(slope)) * FROM_DISTANCE[name](float(distance.detach()))
+        for pair, slope, distance in zip(positive + negative, by_d, chosen, strict=True)
+    }
+    largest = max(weights.values())
+    pulled = {i for pair, weight in weights.items() if weight > 0 for i in pair}
+    return {
+        "loss": (float(account.value), 1),
+        "active_ratio": (account.active, account.terms),
+        "active_ratio_pairs": (sum(w > THRESHOLD * largest for w in weights.values()), len(weights)),
+        "grad_norm_embedding": (sum(norms), len(norms)),
+        "grad_norm_embedding_active": (sum(norms[i] for i in pulled), len(pulled)),
+    }
+
+
+def together(measures):
+    return {
+        name: sum(m[name][0] for m in measures) / max(1, sum(m[name][1] for m in measures))
+        for name in measures[0]
+    }
+
+
+@pytest.fixture
+def watched(tiny, tmp_path):
+    def go(*overrides, threshold=THRESHOLD, **options):
+        cfg = tiny("loss=triplet", f"loss.margin={MARGIN}", *overrides)
+        data = build_data(cfg)
+        module = build_module(cfg, data)
+        witness, history = Witness(), HistoryLogger(tmp_path)
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            max_epochs=2,
+            logger=history,
+            callbacks=[
+                EvaluationMonitor(lambda: RetrievalMetrics((1,)), None),
+                GreedinessMonitor(threshold, 1),
+                witness,
+            ],
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            inference_mode=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            **options,
+        )
+        trainer.fit(module, datamodule=data)
+        history.close()
+        return witness, read_history(history.path), data
+
+    return go
+
+
+def epoch_values(rows, stage):
+    """Epoch-level values of a stage, one dict per epoch."""
+    found: dict[int, dict[str, float]] = {}
+    for row in rows:
+        values = {k.removeprefix(f"{stage}/"): v for k, v in row.items() if k.startswith(f"{stage}/")}
+        values = {k: v for k, v in values.items() if not k.endswith("_step")}
+        found.setdefault(row["epoch"], {}).update(values)
+    return [found[epoch] for epoch in sorted(found)]
+
+
+def hold(found, wanted, rel=1e-4):
+    assert {name: found[name] for name in wanted} == pytest.approx(wanted, rel=rel, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["euclidean", "squared_euclidean", "cosine"])
+def test_train_values_are_those_of_the_steps(watched, name):
+    witness, rows, _ = watched(f"distance={name}")
+    measures = [by_hand(z, labels, name) for _, z, labels in witness.steps]
+    steps = [row for row in rows if "train/loss_step" in row]
+    assert [row["step"] for row in steps] == list(range(len(measures)))
+    for row, measure, norms in zip(steps, measures, witness.parameters, strict=True):
+        found = {k.removeprefix("train/").removesuffix("_step"): v for k, v in row.items() if k.endswith("_step")}
+        hold(found, together([measure]))
+        hold(found, {f"grad_norm_{part}": norm for part, norm in norms.items()})
+        hold(found, {"grad_norm": sum(norm**2 for norm in norms.values()) ** 0.5})
+    per_epoch = len(measures) // 2
+    previous = None
+    for epoch, values in enumerate(epoch_values(rows, "train")):
+        mine = slice(epoch * per_epoch, (epoch + 1) * per_epoch)
+        wanted = together(measures[mine])
+        hold(values, wanted)
+        norms = witness.parameters[mine]
+        hold(values, {"grad_norm_trunk": sum(n["trunk"] for n in norms) / per_epoch})
+        if previous is None:
+            assert "loss_decay_rate" not in values
+        else:
+            hold(values, {"loss_decay_rate": (previous - wanted["loss"]) / previous}, rel=1e-3)
+        previous = wanted["loss"]
+
+
+def test_validation_values_are_those_of_its_batches(watched):
+    witness, rows, data = watched()
+    batches = data.validation_batches()
+    assert torch.cat(batches).unique().tolist() == list(range(len(data.splits.validation)))
+    embeddings, labels = witness.evaluated.embeddings.double(), witness.evaluated.labels
+    wanted = together([by_hand(embeddings[rows_], labels[rows_].tolist()) for rows_ in batches])
+    hold(epoch_values(rows, "val")[-1], wanted)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean_active"])
+def test_decay_is_measured_on_the_mean_over_all_terms(watched, reduction):
+    witness, rows, _ = watched(f"loss.reduction={reduction}")
+    half = len(witness.steps) // 2
+    means = [by_hand(z, labels)["loss"][0] for _, z, labels in witness.steps]
+    first, second = sum(means[:half]) / half, sum(means[half:]) / half
+    values = epoch_values(rows, "train")[1]
+    hold(values, {"loss_mean": second, "loss_decay_rate": (first - second) / first}, rel=1e-3)
+    reduced = [by_hand(z, labels, reduction=reduction)["loss"][0] for _, z, labels in witness.steps[half:]]
+    hold(values, {"loss": sum(reduced) / half})
+
+
+def test_norms_are_those_before_clipping(watched):
+    """A tiny clip value would otherwise be all that is left of them."""
+    witness, rows, _ = watched(gradient_clip_val=1e-6)
+    measures = [by_hand(z, labels) for _, z, labels in witness.steps]
+    for row, norms, measure in zip(
+        [row for row in rows if "train/grad_norm_step" in row], witness.parameters, measures, strict=True
+    ):
+        total = sum(norm**2 for norm in norms.values()) ** 0.5
+        assert total > 1e-3
+        assert row["train/grad_norm_step"] == pytest.approx(total, rel=1e-4)
+        hold({"grad_norm_embedding": row["train/grad_norm_embedding_step"]}, {
+            "grad_norm_embedding": together([measure])["grad_norm_embedding"]
+        })
+
+
+def test_accumulated_gradients(watched):
+    """Embedding norms are of each batch's own loss; parameter norms of what the optimizer is given."""
+    witness, rows, _ = watched(accumulate_grad_batches=2)
+    measures = [by_hand(z, labels) for _, z, labels in witness.steps]
+    half = len(measures) // 2
+    for epoch, values in enumerate(epoch_values(rows, "train")):
+        wanted = together(measures[epoch * half : (epoch + 1) * half])
+        hold(values, wanted)
+    updates = [row for row in rows if "train/grad_norm_step" in row]
+    assert len(updates) == len(witness.parameters) == 6  # 5 batches an epoch: two pairs and a rest
+    for row, norms in zip(updates, witness.parameters, strict=True):
+        assert row["train/grad_norm_trunk_step"] == pytest.approx(norms["trunk"], rel=1e-4)
+
+
+def test_steps_are_counted_from_zero_and_logged_once_when_gradients_accumulate(watched):
+    _, rows, _ = watched(accumulate_grad_batches=2)
+    steps = [row["step"] for row in rows if "train/loss_step" in row]
+    assert min(steps) >= 0
+    assert len(steps) == len(set(steps))
+
+
+def test_without_threshold_only_the_loss_is_watched(watched):
+    _, rows, _ = watched(threshold=None)
+    keys = {key for row in rows for key in row}
+    assert {"train/loss", "train/active_ratio", "val/loss", "val/active_ratio"} <= keys
+    assert not any("grad_norm" in key or "active_ratio_pairs" in key for key in keys)
+
+
+def test_watching_changes_nothing(watched):
+    watcher, _, _ = watched()
+    blind, _, _ = watched(threshold=None)
+    for one, other in zip(watcher.steps, blind.steps, strict=True):
+        assert torch.equal(one[1], other[1])

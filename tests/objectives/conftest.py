@@ -1,1 +1,0 @@
-"""Puts this folder on the path, so that its tests can import the oracles."""

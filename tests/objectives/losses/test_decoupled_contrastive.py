@@ -1,0 +1,33 @@
+"""Decoupled contrastive loss against a loop over positive pairs."""
+
+import pytest
+import torch
+from loop_oracles import CASES, DTYPES, hold, hold_form, hold_selected_pairs, mean_of
+
+from metriscope.objectives.losses.decoupled_contrastive import DecoupledContrastiveLoss
+
+TEMPERATURE = 0.2
+
+
+@mean_of
+def oracle(s, positives, negatives):
+    pushed = torch.stack([s[n] / TEMPERATURE for n in negatives]).exp().sum().log() if negatives else 0
+    return [pushed - s[p] / TEMPERATURE for p in positives]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_against_the_loop(name, dtype):
+    hold(DecoupledContrastiveLoss(TEMPERATURE), oracle, name, dtype)
+
+
+def test_selected_pairs():
+    hold_selected_pairs(DecoupledContrastiveLoss(TEMPERATURE), oracle)
+
+
+def test_form():
+    hold_form(DecoupledContrastiveLoss())
+
+
+def test_small_temperatures_stay_finite():
+    hold_form(DecoupledContrastiveLoss(temperature=1e-3))

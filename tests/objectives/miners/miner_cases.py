@@ -1,0 +1,78 @@
+"""Comparisons that miners are tried on, and their selections as plain sets."""
+
+import torch
+from oracles import DISTANCES, LAYOUTS, embeddings
+from torch import Tensor
+
+from metriscope.objectives.selection import Comparison, Pairs, Triplets
+
+# Labels of further references, as from a memory: -1 marks places not yet filled.
+FURTHER = {"batch": [], "memory": [0, 1, 2, -1, 3, 0, -1, 7]}
+CASES = [(layout, further) for layout in LAYOUTS for further in FURTHER]
+
+
+def case(
+    layout: str | list[int],
+    further: str = "batch",
+    name: str = "euclidean",
+    epoch: int = 0,
+    seed: int = 0,
+    apart: float = 0.0,
+) -> Comparison:
+    """A comparison of L2-normalised embeddings of a layout with themselves and with further references.
+
+    ``apart`` moves classes away from each other.
+    """
+    own = LAYOUTS[layout] if isinstance(layout, str) else layout
+    labels, reference_labels = torch.tensor(own), torch.tensor(own + FURTHER[further])
+    z = embeddings(own + FURTHER[further], seed=seed) + apart * embeddings(list(range(9)), seed=9)[reference_labels]
+    z = torch.nn.functional.normalize(z, dim=1)
+    anchors = z[: len(own)].detach().requires_grad_()
+    references = torch.cat([anchors, z[len(own) :].detach()])
+    same = labels.unsqueeze(1) == reference_labels
+    built = DISTANCES[name]()
+    return Comparison(
+        embeddings=anchors,
+        labels=labels,
+        references=references,
+        reference_labels=reference_labels,
+        distances=built(anchors, references),
+        positive=same & ~torch.eye(*same.shape, dtype=torch.bool),
+        negative=~same & (reference_labels >= 0),
+        distance=built,
+        generator=torch.Generator().manual_seed(seed),
+        epoch=epoch,
+    )
+
+
+def rows(comparison: Comparison) -> list[tuple[int, list[float], list[int], list[int]]]:
+    """Per anchor: its number, its distances, its positives, its negatives."""
+    return [
+        (a, d, [j for j, yes in enumerate(p) if yes], [j for j, yes in enumerate(n) if yes])
+        for a, (d, p, n) in enumerate(
+            zip(comparison.distances.tolist(), comparison.positive.tolist(), comparison.negative.tolist(), strict=True)
+        )
+    ]
+
+
+def cells(mask: Tensor) -> set[tuple[int, int]]:
+    return {(i, j) for i, j in mask.nonzero().tolist()}
+
+
+def pair_sets(pairs: Pairs) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+    return cells(pairs.positive), cells(pairs.negative)
+
+
+def triplet_set(triplets: Triplets) -> set[tuple[int, int, int]]:
+    columns = zip(
+        *(x.tolist() for x in (triplets.anchor, triplets.positive, triplets.negative, triplets.valid)), strict=True
+    )
+    found = [(a, p, n) for a, p, n, valid in columns if valid]
+    assert len(found) == len(set(found))
+    return set(found)
+
+
+def peer_pairs(miner: object, comparison: Comparison) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+    """What a miner of pytorch-metric-learning says of a batch compared with itself."""
+    a1, p, a2, n = (x.tolist() for x in miner(comparison.embeddings.detach(), comparison.labels))  # type: ignore[operator]
+    return set(zip(a1, p, strict=True)), set(zip(a2, n, strict=True))

@@ -1,0 +1,115 @@
+"""Both sides of every benchmark agree. Times are never asserted."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from benchmarks import contests, diagnostics, evaluation, input, measuring, mnist, table  # noqa: E402
+
+pytest.importorskip("pytorch_metric_learning")
+
+
+@pytest.mark.parametrize("layout", contests.LAYOUTS)
+@pytest.mark.parametrize("name", contests.CONTESTS)
+def test_values_and_gradients_agree_where_definitions_do(name: str, layout: str) -> None:
+    found = contests.agreement(name, 48, layout, torch.float64)
+    if contests.CONTESTS[name].differs:
+        assert max(found) > 1e-3, "the stated difference is not there: drop it"
+
+
+def test_a_disagreement_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = contests.CONTESTS["contrastive, squared"]
+    monkeypatch.setitem(contests.CONTESTS, "wrong", contests.Contest(changed.overrides, changed.peer))
+    with pytest.raises(AssertionError, match="wrong"):
+        contests.agreement("wrong", 24, "10 classes")
+
+
+def test_triplets_are_counted_by_class() -> None:
+    labels = torch.tensor([0, 0, 0, 1, 1, 2])
+    listed = [
+        (a, p, n)
+        for a in range(6)
+        for p in range(6)
+        for n in range(6)
+        if a != p and labels[a] == labels[p] and labels[a] != labels[n]
+    ]
+    assert contests.triplets(labels) == len(listed)
+
+
+def test_a_peer_that_lists_too_much_is_skipped() -> None:
+    assert contests.peer_fits("triplet, all", 512, "10 classes")
+    assert not contests.peer_fits("triplet, all", 2048, "10 classes")
+    assert contests.peer_fits("contrastive, plain", 2048, "10 classes")
+
+
+def test_retrieval_metrics_agree() -> None:
+    metrics, times = evaluation.compare(200, 1)
+    assert times.keys() == metrics.keys() == {"ours", *evaluation.PEERS}
+    assert 0 < metrics["ours"]["map_at_r"] < 1
+    with pytest.raises(AssertionError, match="differ"):
+        evaluation.difference(metrics["ours"], {**metrics["ours"], "map_at_r": 0.0})
+
+
+@pytest.mark.parametrize("kind", input.KINDS)
+def test_both_pipelines_serve_the_same_images(kind: str) -> None:
+    pixels, labels = input.images(kind, 500)
+    pixels[:] = labels.view(-1, 1, 1, 1)  # an image is known by its brightness; what lies outside of it is black
+    batches = {
+        "ours": input.our_batches(kind, pixels, labels),
+        "peer": input.peer_batches(kind, pixels, labels, workers=0),
+    }
+    peaks = {}
+    for side, served in batches.items():
+        images, classes = map(torch.cat, zip(*served, strict=True))
+        assert images.shape == pixels.shape
+        assert images.dtype == torch.float32
+        order = classes.argsort(stable=True)
+        peaks[side] = images[order].amax((2, 3))
+    torch.testing.assert_close(peaks["ours"], peaks["peer"])
+
+
+def test_diagnostics_are_the_only_difference_of_a_pair() -> None:
+    (pair,) = diagnostics.compare("32-true", 500, 100, 1)
+    assert min(*pair.without, *pair.complete) > 0
+
+
+def test_sides_take_turns() -> None:
+    order: list[str] = []
+    times = measuring.side_by_side([lambda: order.append("a"), lambda: order.append("b")], seconds=0, at_least=4)
+    assert "".join(order).startswith("abababab")
+    assert all(taken.minimum <= taken.median for taken in times)
+
+
+def test_the_peak_of_temporary_memory_is_seen() -> None:
+    size = 64 * measuring.MIB
+    extra = measuring.peak_extra(lambda: torch.ones(size, dtype=torch.uint8), lambda: None)
+    assert 0.9 * size < extra < 1.5 * size
+
+
+def test_numbers_stay_in_their_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = table.Table([("name", 6), ("ratio", 16)])
+    shown.row(["a", table.ratio(measuring.Times(1, 3), measuring.Times(0.5, 1, quiet=False))])
+    assert capsys.readouterr().out.splitlines() == ["name" + " " * 15 + "ratio", "-" * 24, "a" + " " * 15 + "2x (3x)~"]
+
+
+def test_mnist_says_which_file_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mnist.run(quick=True, data_dir=None)
+    mnist.run(quick=True, data_dir=tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert "--data-dir" in lines[0]
+    assert "train-images-idx3-ubyte is missing" in lines[1]
+
+
+def test_help_names_the_subjects_and_an_unknown_one_is_refused() -> None:
+    command = [sys.executable, str(SCRIPTS / "benchmark.py")]
+    shown = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)
+    assert "evaluation" in shown.stdout
+    refused = subprocess.run([*command, "speed"], capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "no subject 'speed'" in refused.stderr

@@ -1,0 +1,208 @@
+"""Every shipped config: says what it is, composes, passes the checks, and builds."""
+
+import re
+from functools import cache
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from hydra.utils import get_class, instantiate
+from omegaconf import OmegaConf
+
+from metriscope.build import build_data, build_objective, build_trainer
+from metriscope.catalog import LOSSES, MINERS, fitting_miners
+from metriscope.checks import check
+from metriscope.cli import compose_config
+from metriscope.configs import CONFIG_DIR, choices, section
+from metriscope.errors import InputError
+from metriscope.models.build import build_embedder
+from metriscope.optimization import build_optimizer, build_scheduler
+from metriscope.runs import flatten, identity, open_run
+
+FILES = sorted(path.relative_to(CONFIG_DIR).as_posix() for path in CONFIG_DIR.rglob("*.yaml"))
+GROUPS = sorted({path.split("/")[0] for path in FILES if "/" in path} - {"hydra", "experiment"})
+CHOICES = [(group, choice) for group in [*GROUPS, "experiment"] for choice in choices(group)]
+# A composition of losses, and the door to another library: what they take depends on their arguments.
+OPEN_LOSSES, OPEN_MINERS = {"sum", "pml"}, {"pml"}
+
+
+@cache
+def composed(*words):
+    return compose_config(words)
+
+
+def sound(group, choice):
+    """A config with this choice in it, and with what it needs beside it."""
+    words = [f"{group}={choice}"]
+    if group == "miner":
+        fitting = [loss for loss, entry in LOSSES.items() if MINERS[choice].kind in entry.accepts] or ["triplet"]
+        words = [f"loss={'triplet' if 'triplet' in fitting else fitting[0]}", *words]
+    return composed(*words)
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_files_begin_with_a_comment_of_one_line(path):
+    lines = (CONFIG_DIR / path).read_text(encoding="utf-8").splitlines()
+    if lines[0].startswith("# @package"):
+        lines = lines[1:]
+    assert re.fullmatch(r"# \S.{10,}", lines[0]), lines[0]
+    assert not lines[1].startswith("#"), "one line"
+
+
+@pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] != "experiment"])
+def test_names_are_those_of_the_files(group, choice):
+    if choice != "pml":  # there, the name is that of the other library's class
+        assert section(group, choice).name == choice
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_choices_compose_and_pass_the_checks(group, choice):
+    if group == "miner" and choice in OPEN_MINERS:
+        pytest.skip("takes any loss")
+    cfg = sound(group, choice)
+    check(cfg)
+    if group != "experiment" and choice != "pml":
+        assert cfg[group].name == choice
+    container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    assert "hydra" not in container
+    assert len(identity(container)) == 64
+
+
+def test_the_catalog_has_every_loss_and_every_miner():
+    assert set(LOSSES) == set(choices("loss")) - OPEN_LOSSES
+    assert set(MINERS) == set(choices("miner")) - OPEN_MINERS
+
+
+@pytest.mark.parametrize("name", sorted(set(choices("loss")) - OPEN_LOSSES))
+def test_the_catalog_says_of_losses_what_their_classes_say(name):
+    entry = LOSSES[name]
+    assert entry.accepts == get_class(section("loss", name)._target_).accepts
+    assert entry.summary
+    assert re.fullmatch(r"|arXiv:\d{4}\.\d{4,5}|.{3,}", entry.source)
+    assert fitting_miners(entry.accepts), "a loss that no miner fits could never run"
+
+
+@pytest.mark.parametrize("name", sorted(set(choices("miner")) - OPEN_MINERS))
+def test_the_catalog_says_of_miners_what_their_classes_say(name):
+    entry = MINERS[name]
+    assert entry.kind == get_class(section("miner", name)._target_).kind
+    assert entry.summary
+    assert any(entry.kind in loss.accepts for loss in LOSSES.values()), "a miner that fits no loss"
+
+
+@pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] in ("distance", "miner", "loss", "memory")])
+def test_objectives_build(group, choice):
+    cfg = composed(f"{group}={choice}") if choice == "pml" else sound(group, choice)
+    objective = build_objective(cfg, num_classes=3, embedding_size=8)
+    target = section(group, choice).get("_target_")
+    if target:
+        assert type(getattr(objective, group)) is get_class(target)
+
+
+@pytest.mark.parametrize("choice", choices("backbone"))
+def test_networks_build(choice):
+    shape = (64,) if choice == "mlp" else (3, 224, 224) if choice == "vit_b_32" else (3, 32, 32)
+    embedder = build_embedder(composed(f"backbone={choice}"), shape)
+    assert embedder.size == 128
+
+
+@pytest.mark.parametrize("choice", choices("head"))
+def test_heads_build(choice):
+    embedder = build_embedder(composed(f"head={choice}", "dataset=synthetic"), (64,))
+    assert embedder(torch.randn(4, 64)).z.shape == (4, embedder.size)
+
+
+@pytest.mark.parametrize("optimizer", choices("optimizer"))
+@pytest.mark.parametrize("scheduler", choices("scheduler"))
+def test_optimizers_and_schedules_build(optimizer, scheduler):
+    cfg = composed(f"optimizer={optimizer}", f"scheduler={scheduler}")
+    weights = {"trunk": [torch.nn.Parameter(torch.ones(2))], "head": [torch.nn.Parameter(torch.ones(2))], "loss": []}
+    built = build_optimizer(cfg.optimizer, weights)
+    schedule = build_scheduler(cfg.scheduler, built, 100, 10, cfg.evaluation.monitor)
+    assert (schedule is None) == (scheduler == "constant")
+
+
+@pytest.mark.parametrize("choice", choices("sampler"))
+@pytest.mark.parametrize("dataset", ["digits", "synthetic"])
+def test_data_build(dataset, choice):
+    data = build_data(composed(f"dataset={dataset}", f"sampler={choice}"))
+    inputs, labels, index = next(iter(data.train_dataloader()))
+    assert len(inputs) == len(labels) == len(index) == composed(f"dataset={dataset}").sampler.batch_size
+
+
+@pytest.mark.parametrize("choice", choices("augmentation"))
+def test_augmentations_build(choice):
+    assert build_data(composed(f"augmentation={choice}")).augmentation.flip == (choice == "crop_flip")
+
+
+@pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] in ("trainer", "callbacks", "diagnostics")])
+def test_trainers_build(group, choice, tmp_path):
+    cfg = composed(f"{group}={choice}").copy()
+    cfg.paths.output_dir = str(tmp_path)
+    data = build_data(cfg)
+    with open_run(OmegaConf.to_container(cfg, resolve=True)) as run:
+        if cfg.trainer.accelerator == "gpu" and not torch.cuda.is_available():
+            with pytest.raises(InputError, match=r"trainer: .*gpu"):
+                build_trainer(cfg, run, data, [])
+            return
+        trainer, _ = build_trainer(cfg, run, data, [])
+    assert trainer.max_epochs == cfg.trainer.max_epochs
+    for key, node in cfg.callbacks.items():
+        if key != "name":
+            assert any(type(callback) is type(instantiate(node)) for callback in trainer.callbacks)
+    assert isinstance(trainer, pl.Trainer)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "backbone", "augmentation"),
+    [
+        ("digits", "small_cnn", "none"),
+        ("synthetic", "mlp", "none"),
+        ("mnist", "small_cnn", "none"),
+        ("cifar10", "resnet18_cifar", "crop_flip"),
+        ("folder", "resnet18", "crop_flip"),
+    ],
+)
+def test_a_data_set_brings_its_companions_and_the_command_line_wins(dataset, backbone, augmentation):
+    cfg = composed(f"dataset={dataset}")
+    assert (cfg.backbone.name, cfg.augmentation.name) == (backbone, augmentation)
+    assert cfg.sampler.batch_size == section_of_package(dataset).sampler.batch_size
+    for words in (["backbone=resnet50", f"dataset={dataset}"], [f"dataset={dataset}", "backbone=resnet50"]):
+        cfg = composed(*words, "augmentation=crop", "sampler.batch_size=7")
+        assert (cfg.backbone.name, cfg.augmentation.name, cfg.sampler.batch_size) == ("resnet50", "crop", 7)
+
+
+def section_of_package(dataset):
+    return OmegaConf.load(CONFIG_DIR / "dataset" / f"{dataset}.yaml")
+
+
+def test_the_losses_of_the_paper():
+    contrastive, triplet = (composed(f"experiment=paper/{name}") for name in ("contrastive", "triplet"))
+    found = (contrastive.loss.name, contrastive.loss.squared, contrastive.loss.reduction, contrastive.distance.name)
+    assert found == ("contrastive", True, "sum", "euclidean")
+    assert (triplet.loss.name, triplet.loss.reduction, triplet.distance.name) == ("triplet", "sum", "squared_euclidean")
+    assert contrastive.miner.name == triplet.miner.name == "all"
+    assert composed("experiment=paper/triplet", "loss.reduction=mean").loss.reduction == "mean"
+
+
+def test_a_config_is_closed_against_typing_errors():
+    cfg = composed().copy()
+    with pytest.raises(Exception, match="margn"):
+        cfg.loss.margn = 1
+    assert OmegaConf.is_struct(cfg)
+
+
+def test_no_config_names_a_machine():
+    for path in FILES:
+        text = (CONFIG_DIR / path).read_text(encoding="utf-8")
+        assert not re.search(r"/(home|root|work|tmp|mnt)\b", text), path
+
+
+def test_keys_that_others_rely_on():
+    keys = set(flatten(OmegaConf.to_container(composed("dataset=mnist"), resolve=True)))
+    wanted = {"seed", "study", "paths.data_dir", "paths.output_dir", "dataset.protocol", "dataset.fold"}
+    wanted |= {"dataset.download", "backbone.name", "backbone.weights", "backbone.freeze", "head.size"}
+    wanted |= {"loss.margin", "sampler.classes_per_batch", "sampler.samples_per_class", "optimizer.lr"}
+    assert wanted | {"trainer.max_epochs", "trainer.precision"} <= keys
+    assert composed().study == "default"
+    assert (composed().paths.data_dir, composed().paths.output_dir) == ("data", "outputs")
