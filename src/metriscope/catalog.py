@@ -47,6 +47,16 @@ MINERS = {
     ),
     "random": MinerEntry("triplets", "", "triplets drawn uniformly"),
     "pair_margin": MinerEntry("pairs", "", "positives beyond one margin, negatives within another"),
+    "multi_similarity": MinerEntry(
+        "pairs", "arXiv:1904.06627", "pairs near or past the anchor's hardest pair of the other kind"
+    ),
+    "batch_easy_hard": MinerEntry(
+        "pairs", "arXiv:1904.04370", "all, easy, semi-hard or hard positives and negatives of each anchor"
+    ),
+    "angular": MinerEntry("triplets", "arXiv:1708.01682", "negatives that see the positive pair under a wide angle"),
+    "hdc": MinerEntry("pairs", "arXiv:1611.05720", "the hardest share of all pairs"),
+    "uniform_histogram": MinerEntry("pairs", "", "pairs drawn evenly over the histogram of distances"),
+    "curriculum": MinerEntry("band", "arXiv:2310.13451", "semi-hard triplets first, hard or interpolated ones later"),
 }
 
 

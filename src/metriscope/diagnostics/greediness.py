@@ -136,7 +136,7 @@ class GreedinessMonitor(pl.Callback):
             z = embeddings[rows].to(pl_module.device).requires_grad_()
             with torch.enable_grad():
                 generator = seeds.generator(pl_module.seed, "validation miner", number)
-                step = objective(z, labels[rows].to(pl_module.device), generator)
+                step = objective(z, labels[rows].to(pl_module.device), generator, trainer.current_epoch)
                 averages.add(loss_measures(step))
                 if self.threshold is not None:
                     wanted = (judged_matrix(step), z)

@@ -99,7 +99,7 @@ def band_sums(
         w = (-count_negative).to(d.dtype).scatter_add_(1, order, count_positive.to(d.dtype))
         weights[start : start + step] = w
         active = count_negative.sum(dtype=torch.int64)
-        totals.append((w.double() * d).sum() + margin * active)
+        totals.append((w.double() * d).sum() + margin * active.double())
         actives.append(active)
     if not totals:
         return BandSums(weights, weights.sum(dtype=torch.float64), weights.sum(dtype=torch.int64))

@@ -152,7 +152,7 @@ def equal_to_peer(loss: Any, peer: Any, name: str, tolerance: float = 1e-9) -> N
         value = judge(torch.nn.functional.normalize(leaf, dim=1))
         results.append((value, gradients(value, [leaf])[0]))
     (value, gradient), (wanted, wanted_gradient) = results
-    assert float(wanted) > 0
+    assert wanted > 0
     torch.testing.assert_close(value, wanted, rtol=tolerance, atol=0)
     torch.testing.assert_close(
         gradient, wanted_gradient, rtol=0, atol=tolerance * max(1.0, float(gradient.abs().max()))

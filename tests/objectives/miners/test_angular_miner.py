@@ -25,8 +25,7 @@ def loop(comparison, degrees):
     return found
 
 
-@pytest.mark.parametrize("chunk", [1, 40, 1 << 18])
-@pytest.mark.parametrize("name", ["euclidean", "cosine", "squared_euclidean"])
+@pytest.mark.parametrize(("name", "chunk"), [("euclidean", 1), ("cosine", 40), ("squared_euclidean", 1 << 18)])
 @pytest.mark.parametrize(("layout", "further"), CASES)
 def test_every_triplet(monkeypatch, layout, further, name, chunk):
     monkeypatch.setattr(angular, "_CHUNK_CELLS_CPU", chunk)

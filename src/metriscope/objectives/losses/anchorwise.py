@@ -18,7 +18,7 @@ from metriscope.objectives.losses.base import LossOutput
 _CHUNK_ELEMENTS_CPU = 1 << 17
 _CHUNK_ELEMENTS = 1 << 24
 # Temporaries of a chunk that are alive together.
-_BUFFERS = 3
+_BUFFERS = 5
 
 Rule = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(rows (r, R), positive, negative (r, R) bool, share (r, 1)) -> losses (r, 1), share * d loss / d rows (r, R).
@@ -85,7 +85,7 @@ def mean_over_anchors(
     """
     with torch.no_grad(), torch.autocast(matrix.device.type, enabled=False):
         counts = positive.sum(1, keepdim=True)
-        valid = (counts > 0) & negative.any(1, keepdim=True)
+        valid = (counts > 0) & (negative.sum(1, keepdim=True) > 0)
         terms = ((counts if per_pair else 1) * valid).sum()
         share = valid.to(matrix.dtype) / terms.clamp_min(1)
         weights = torch.empty_like(matrix)
@@ -99,17 +99,34 @@ def mean_over_anchors(
     return LossOutput(attached, terms, terms, {})
 
 
-def exponentials(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """exp(logits - highest) of the masked entries of each row (0 elsewhere), their sum, and log-sum-exp.
+def numbers(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 and 1 for a bool mask; by way of int8, from which the CPU converts several times as fast."""
+    return mask.view(torch.int8).to(dtype)
+
+
+def masked_softmax(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The softmax over the masked entries of each row (0 elsewhere), and their log-sum-exp (r, 1).
 
     Rows without an entry give finite numbers without a meaning.
     """
-    # Not -inf: a row without an entry would subtract it from itself.
-    shifted = logits.masked_fill(~mask, torch.finfo(logits.dtype).min)
-    highest = shifted.amax(1, keepdim=True)
-    powers = shifted.sub_(highest).exp_()
-    total = powers.sum(1, keepdim=True)
-    return powers, total, total.log().add_(highest)
+    # Not -inf, which a row without an entry would subtract from itself.
+    masked = logits.masked_fill(~mask, torch.finfo(logits.dtype).min)
+    chances = masked.softmax(1)
+    # The highest entry has exp(0) for its share of the sum.
+    return chances, masked.amax(1, keepdim=True) - chances.amax(1, keepdim=True).log_()
+
+
+def softplus(x: Tensor) -> tuple[Tensor, Tensor]:
+    """log(1 + exp(x)) to all digits and its derivative, 0 at -inf.
+
+    Several times as fast as by a log1p, which the CPU does not vectorise.
+    """
+    slope = x.sigmoid()
+    lesser = torch.minimum(slope, 1 - slope)
+    greater = 1 - lesser
+    # What the subtraction has rounded away, to first order.
+    lost = (1 - greater).sub_(lesser).div_(greater)
+    return x.clamp_min(0).sub_(lost).sub_(greater.log_()), slope
 
 
 def soft_bins(positions: Tensor, bins: int) -> tuple[Tensor, Tensor]:
@@ -119,16 +136,25 @@ def soft_bins(positions: Tensor, bins: int) -> tuple[Tensor, Tensor]:
     return lower.long(), inside.sub_(lower)
 
 
-def histogram(lower: Tensor, upper_share: Tensor, kind: Tensor, bins: int, kinds: int) -> Tensor:
-    """Soft histograms (r, kinds, bins + 1) of each row: an entry goes to its two nodes in proportion.
+NEGATIVE, POSITIVE, NEITHER = range(3)
+"""Kinds of entries."""
+
+
+def kinds(positive: Tensor, negative: Tensor) -> Tensor:
+    """The kind of each entry (r, R), int64."""
+    return (NEITHER - positive.view(torch.int8) - 2 * negative.view(torch.int8)).long()
+
+
+def histograms(kind: Tensor, lower: Tensor, upper_share: Tensor, bins: int) -> Tensor:
+    """Soft histograms (r, 3, bins + 1) of each kind in each row: an entry goes to its two nodes in proportion.
 
     Args:
+        kind: (r, R) int64.
         lower, upper_share: (r, R), from :func:`soft_bins`.
-        kind: (r, R) int64 below ``kinds``, the histogram that an entry belongs to.
     """
     nodes = bins + 1
     place = lower + kind * nodes
-    result = upper_share.new_zeros(len(lower), kinds * nodes)
+    result = upper_share.new_zeros(len(lower), 3 * nodes)
     result.scatter_add_(1, place, 1 - upper_share)
     result.scatter_add_(1, place.add_(1), upper_share)
-    return result.view(len(lower), kinds, nodes)
+    return result.view(len(lower), 3, nodes)

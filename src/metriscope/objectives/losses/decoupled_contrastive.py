@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from metriscope.objectives.losses.anchorwise import exponentials, mean_over_anchors
+from metriscope.objectives.losses.anchorwise import masked_softmax, mean_over_anchors, numbers
 from metriscope.objectives.losses.base import Loss, LossOutput
 from metriscope.objectives.selection import Comparison, Selection, as_pairs
 
@@ -35,9 +35,9 @@ class DecoupledContrastiveLoss(Loss):
 
     def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         logits = rows / self.temperature
-        powers, total, log_total = exponentials(logits, negative)
-        pulled = positive.to(rows.dtype)
+        chances, log_total = masked_softmax(logits, negative)
+        pulled = numbers(positive, rows.dtype)
         count = pulled.sum(1, keepdim=True)
         losses = count * log_total - logits.mul_(pulled).sum(1, keepdim=True)
         scale = share / self.temperature
-        return losses, powers.mul_(count * scale / total).sub_(pulled.mul_(scale))
+        return losses, chances.mul_(count * scale).sub_(pulled.mul_(scale))

@@ -3,11 +3,9 @@
 import torch
 from torch import Tensor
 
-from metriscope.objectives.losses.anchorwise import histogram, mean_over_anchors, soft_bins
+from metriscope.objectives.losses.anchorwise import NEGATIVE, POSITIVE, histograms, kinds, mean_over_anchors, soft_bins
 from metriscope.objectives.losses.base import Loss, LossOutput
 from metriscope.objectives.selection import Comparison, Selection
-
-_NEGATIVE, _POSITIVE, _NEITHER = 0, 1, 2
 
 
 def _backwards(x: Tensor) -> Tensor:
@@ -47,9 +45,9 @@ class FastAPLoss(Loss):
         # (2 - 2 s) over 4 / num_bins.
         nodes_per_similarity = self.num_bins / 2
         lower, upper_share = soft_bins((1 - rows).mul_(nodes_per_similarity), self.num_bins)
-        kind = torch.full_like(lower, _NEITHER).masked_fill_(positive, _POSITIVE).masked_fill_(negative, _NEGATIVE)
-        counts = histogram(lower, upper_share, kind, self.num_bins, 3)
-        own, every = counts[:, _POSITIVE], counts[:, _POSITIVE] + counts[:, _NEGATIVE]
+        kind = kinds(positive, negative)
+        counts = histograms(kind, lower, upper_share, self.num_bins)
+        own, every = counts[:, POSITIVE], counts[:, POSITIVE] + counts[:, NEGATIVE]
         own_until, every_until = own.cumsum(1), every.cumsum(1)
         inverse = torch.where(every_until > 0, every_until.reciprocal(), 0)
         precise = own * inverse

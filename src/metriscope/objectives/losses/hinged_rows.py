@@ -53,7 +53,8 @@ def hinged_rows(
     step = max(1, chunk_elements(matrix) // max(1, matrix.shape[1]))
     for start in range(0, len(matrix), step):
         rows = slice(start, start + step)
-        found, slopes, count = rule(matrix[rows], positive[rows], negative[rows])
+        with torch.autocast(matrix.device.type, enabled=False):
+            found, slopes, count = rule(matrix[rows], positive[rows], negative[rows])
         if complete:
             keep = anchors[rows]
             found, slopes, count = found * keep, slopes.mul_(keep), count * keep

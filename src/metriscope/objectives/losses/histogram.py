@@ -3,11 +3,17 @@
 import torch
 from torch import Tensor
 
-from metriscope.objectives.losses.anchorwise import KnownGradient, chunk_elements, histogram, soft_bins
+from metriscope.objectives.losses.anchorwise import (
+    NEGATIVE,
+    POSITIVE,
+    KnownGradient,
+    chunk_elements,
+    histograms,
+    kinds,
+    soft_bins,
+)
 from metriscope.objectives.losses.base import Loss, LossOutput
 from metriscope.objectives.selection import Comparison, Selection, as_pairs
-
-_NEGATIVE, _POSITIVE, _NEITHER = 0, 1, 2
 
 
 class HistogramLoss(Loss):
@@ -49,14 +55,14 @@ class HistogramLoss(Loss):
         chunks = [slice(start, start + step) for start in range(0, len(similarities), step)]
         for rows in chunks:
             kind, lower, upper_share = self._place(similarities[rows], positive[rows], negative[rows])
-            counts += histogram(lower, upper_share, kind, bins, 3).sum(0, dtype=torch.float64)
+            counts += histograms(kind, lower, upper_share, bins).sum(0, dtype=torch.float64)
 
         pairs = torch.stack([negative.sum(), positive.sum()])
         valid = (pairs > 0).all()
         densities = counts[:2] / pairs.clamp_min(1).unsqueeze(1)
-        positive_until = densities[_POSITIVE].cumsum(0)
-        value = torch.where(valid, (densities[_NEGATIVE] * positive_until).sum(), 0)
-        negative_from = densities[_NEGATIVE].flip(0).cumsum(0).flip(0)
+        positive_until = densities[POSITIVE].cumsum(0)
+        value = torch.where(valid, (densities[NEGATIVE] * positive_until).sum(), 0)
+        negative_from = densities[NEGATIVE].flip(0).cumsum(0).flip(0)
         by_node = torch.stack([positive_until, negative_from]) * valid / pairs.clamp_min(1).unsqueeze(1)
         slopes = torch.zeros(3, bins, dtype=similarities.dtype, device=similarities.device)
         slopes[:2] = by_node.diff(dim=1) * (bins / 2)
@@ -64,10 +70,9 @@ class HistogramLoss(Loss):
         weights = torch.empty_like(similarities)
         for rows in chunks:
             kind, lower, _ = self._place(similarities[rows], positive[rows], negative[rows])
-            weights[rows] = slopes.flatten()[kind.mul_(bins).add_(lower)]
+            weights[rows] = slopes.view(1, -1).expand(len(kind), -1).gather(1, kind.mul_(bins).add_(lower))
         return value, weights, pairs.sum() * valid
 
     def _place(self, rows: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         lower, upper_share = soft_bins((rows + 1).mul_(self.num_bins / 2), self.num_bins)
-        kind = torch.full_like(lower, _NEITHER).masked_fill_(positive, _POSITIVE).masked_fill_(negative, _NEGATIVE)
-        return kind, lower, upper_share
+        return kinds(positive, negative), lower, upper_share

@@ -1,14 +1,10 @@
 """InfoNCE with labels."""
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from metriscope.objectives.losses.anchorwise import exponentials, mean_over_anchors
+from metriscope.objectives.losses.anchorwise import masked_softmax, mean_over_anchors, numbers, softplus
 from metriscope.objectives.losses.base import Loss, LossOutput
 from metriscope.objectives.selection import Comparison, Selection, as_pairs
-
-# Beyond it log(1 + exp(x)) is x to all digits, and below it exp(x) fits into float32.
-_LINEAR_FROM = 80
 
 
 class InfoNCELoss(Loss):
@@ -41,10 +37,11 @@ class InfoNCELoss(Loss):
 
     def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         logits = rows / self.temperature
-        powers, total, log_total = exponentials(logits, negative)
+        chances, log_total = masked_softmax(logits, negative)
         behind = logits.neg_().add_(log_total)
-        losses = F.softplus(behind, threshold=_LINEAR_FROM).mul_(positive).sum(1, keepdim=True)
-        pull = behind.sigmoid_().mul_(positive)
+        losses, pull = softplus(behind)
+        counted = numbers(positive, rows.dtype)
+        pull.mul_(counted)
         scale = share / self.temperature
-        push = pull.sum(1, keepdim=True) * scale / total
-        return losses, powers.mul_(push).sub_(pull.mul_(scale))
+        weights = chances.mul_(pull.sum(1, keepdim=True)).sub_(pull).mul_(scale)
+        return losses.mul_(counted).sum(1, keepdim=True), weights

@@ -99,7 +99,9 @@ class MarginLoss(Loss):
         per_pull, per_push = torch.split(times.to(rows.dtype), 1, 1)
         weights = (pulled * per_pull).sub_(pushed * per_push)
         active, terms = active * times, terms * times
-        losses = torch.linalg.vecdot(weights, rows).unsqueeze(1) + self.margin * active.sum(1, keepdim=True)
+        losses = (
+            torch.linalg.vecdot(weights, rows).unsqueeze(1) + active.sum(1, keepdim=True).to(rows.dtype) * self.margin
+        )
         return losses, weights, torch.cat([active, terms], 1)
 
     def _list(self, excess: Tensor, comparison: Comparison, selection: Selection) -> tuple[Tensor, Tensor, Tensor]:

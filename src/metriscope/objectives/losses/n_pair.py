@@ -15,7 +15,7 @@ def _places(labels: Tensor) -> tuple[Tensor, Tensor]:
     first = torch.searchsorted(ordered, labels)
     size = torch.searchsorted(ordered, labels, right=True) - first
     position = torch.empty_like(order).scatter_(0, order, torch.arange(len(labels), device=labels.device))
-    return position - first, size
+    return (position - first).int(), size.int()
 
 
 class NPairLoss(Loss):
@@ -52,8 +52,9 @@ class NPairLoss(Loss):
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         place, size = _places(comparison.reference_labels)
         own_place = place[: len(comparison.labels)].unsqueeze(1)
-        partner = ((own_place + 1) % size == place) & (size > 1)
         if self.anchors == "first":
-            partner &= own_place == 0
+            partner = (own_place == 0) & (place == 1)
+        else:
+            partner = (own_place + 1) % size == place
         positive, negative = partner & comparison.positive, partner & comparison.negative
         return mean_over_anchors(comparison.similarities, positive, negative, mean_log_likelihood(self.temperature))

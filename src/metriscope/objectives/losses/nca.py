@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from metriscope.objectives.losses.anchorwise import exponentials, mean_over_anchors
+from metriscope.objectives.losses.anchorwise import masked_softmax, mean_over_anchors, numbers
 from metriscope.objectives.losses.base import Loss, LossOutput
 from metriscope.objectives.selection import Comparison, Selection, as_pairs
 
@@ -43,15 +43,13 @@ class NCALoss(Loss):
 
     def _log(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         logits = rows * -self.scale
-        every, total, log_total = exponentials(logits, positive | negative)
-        own, own_total, log_own = exponentials(logits, positive)
-        scale = share * self.scale
-        return log_total - log_own, own.mul_(scale / own_total).sub_(every.mul_(scale / total))
+        every, log_every = masked_softmax(logits, positive | negative)
+        own, log_own = masked_softmax(logits, positive)
+        return log_every - log_own, own.sub_(every).mul_(share * self.scale)
 
     def _expected(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-        every, total, _ = exponentials(rows * -self.scale, positive | negative)
-        chances = every.div_(total)
-        own = chances * positive
+        chances, _ = masked_softmax(rows * -self.scale, positive | negative)
+        own = chances * numbers(positive, rows.dtype)
         chance = own.sum(1, keepdim=True)
         scale = share * self.scale
         return 1 - chance, own.mul_(scale).sub_(chances.mul_(chance * scale))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from metriscope.objectives.bands import BandSums
 from metriscope.objectives.interpolation import negative_distances
-from metriscope.objectives.losses.anchorwise import KnownGradient, chunk_elements, most_positives
+from metriscope.objectives.losses.anchorwise import KnownGradient, chunk_elements, most_positives, softplus
 from metriscope.objectives.losses.base import Loss, LossOutput, mean_part, reduce
 from metriscope.objectives.selection import Comparison, Selection, TripletBand, Triplets, as_band
 
@@ -49,8 +49,8 @@ def soft_band_sums(
                 excess.masked_fill_(~inside, -math.inf)
             if margin:
                 excess += margin
-            total += F.softplus(excess, threshold=_LINEAR_FROM).sum(2).sum(dtype=torch.float64)
-            slope = excess.sigmoid_()
+            value, slope = softplus(excess)
+            total += value.sum(2).sum(dtype=torch.float64)
             w -= slope.sum(1)
             w.scatter_add_(1, order[:, some], slope.sum(2))
     return BandSums(weights, total, active)

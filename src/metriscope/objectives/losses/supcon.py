@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from metriscope.objectives.losses.anchorwise import Rule, exponentials, mean_over_anchors
+from metriscope.objectives.losses.anchorwise import Rule, masked_softmax, mean_over_anchors, numbers
 from metriscope.objectives.losses.base import Loss, LossOutput
 from metriscope.objectives.selection import Comparison, Selection, as_pairs
 
@@ -12,12 +12,12 @@ def mean_log_likelihood(temperature: float) -> Rule:
 
     def rule(rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         logits = rows / temperature
-        powers, total, log_total = exponentials(logits, positive | negative)
-        pulled = positive.to(rows.dtype)
+        chances, log_total = masked_softmax(logits, positive | negative)
+        pulled = numbers(positive, rows.dtype)
         count = pulled.sum(1, keepdim=True).clamp_min_(1)
         losses = log_total - (logits * pulled).sum(1, keepdim=True) / count
         scale = share / temperature
-        return losses, powers.mul_(scale / total).sub_(pulled.mul_(scale / count))
+        return losses, chances.mul_(scale).sub_(pulled.mul_(scale / count))
 
     return rule
 

@@ -20,8 +20,8 @@ class CurriculumMiner(Miner):
       furthest positive p, and the closest of all of them is taken: one triplet per anchor, its distance computed
       from d_ap, d_an and d_pn (see :mod:`metriscope.objectives.interpolation`), gradients reaching all three.
 
-    The paper gives interpolation and hard mining no closed form that names one triplet; furthest positive and
-    closest augmented negative is the reading taken here. d_pn is in the matrix of distances for positives of the
+    One triplet per anchor, furthest positive and closest augmented negative, is this library's reading of the
+    second stage. d_pn is in the matrix of distances for positives of the
     batch only, so positives from a memory are left out of interpolated triplets. Bands list nothing; nothing waits
     for the host. pytorch-metric-learning has no counterpart.
 

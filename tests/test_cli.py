@@ -1,0 +1,258 @@
+"""The command line: what mistakes are answered with, which exit code follows, and what is not imported for it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import metriscope.app
+from metriscope import cli
+from metriscope.app import Outcome
+from metriscope.cli import check_command, compose_config, main
+from metriscope.errors import InputError, RunError
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("torch", "torchvision", "pytorch_lightning", "torchmetrics", "wandb", "sklearn", "matplotlib", "pandas")
+
+
+def refusal(*words, **options):
+    with pytest.raises(InputError) as caught:
+        check_command(list(words), **options)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+@pytest.mark.parametrize(
+    ("word", "wanted", "nearest"),
+    [
+        ("loss=tripplet", "loss=tripplet: no such choice", "'triplet'"),
+        ("dataset=mnisst", "dataset=mnisst: no such choice", "'mnist'"),
+        ("miner=semi_hard", "miner=semi_hard: no such choice", "'semihard'"),
+        ("backbone=resnet_50", "backbone=resnet_50: no such choice", "'resnet50'"),
+        ("experiment=paper/triplett", "experiment=paper/triplett: no such choice", "'paper/triplet'"),
+        ("loss.margn=0.1", "loss.margn: no such key", "'loss.margin'"),
+        ("los=triplet", "los: no such key", "'loss'"),
+        ("trainer.max_epoch=3", "trainer.max_epoch: no such key", "'trainer.max_epochs'"),
+        ("sampler.class_per_batch=3", "sampler.class_per_batch: no such key", "'sampler.classes_per_batch'"),
+        ("sed=1", "sed: no such key", "'seed'"),
+        ("evaluation.monitr=val/loss", "evaluation.monitr: no such key", "'evaluation.monitor'"),
+    ],
+)
+def test_the_nearest_name_is_offered(word, wanted, nearest):
+    line = refusal(word)
+    assert line.startswith(wanted)
+    assert f"did you mean {nearest}?" in line
+
+
+def test_all_choices_are_named_where_none_is_near():
+    line = refusal("loss=zzzz")
+    assert "did you mean" not in line
+    assert line.startswith("loss=zzzz: no such choice")
+    assert "contrastive" in line
+    assert "triplet" in line
+
+
+def test_a_misspelt_key_of_a_chosen_part_is_found_in_that_part():
+    line = refusal("loss=contrastive", "loss.positive_margins=0.1")
+    assert "'loss.positive_margin'" in line
+
+
+@pytest.mark.parametrize("word", ["loss.margin", "loss=triplet=3", "loss.losses=[", "a b"])
+def test_words_that_cannot_be_read(word):
+    assert word.split("=")[0] in refusal(word)
+
+
+@pytest.mark.parametrize("word", ["loss=null", "dataset=null", "logger=null", "loss=3", "=3"])
+def test_choices_that_are_none(word):
+    assert word.split("=")[0] in refusal(word)
+
+
+@pytest.mark.parametrize("word", ["+loss.margn=0.1", "+trainer.foo=1", "+miner.foo=1", "+dataset.foo=1"])
+def test_a_key_that_no_part_takes_is_refused_when_added_too(word, tiny):
+    words = [word, *(["dataset=synthetic"] if "dataset" in word else [])]
+    with pytest.raises(InputError, match=word.split("=")[0].split(".")[1]):
+        metriscope.app.train(tiny(*words))
+
+
+def test_several_values_need_multirun():
+    assert "add -m" in refusal("seed=1,2")
+    assert "add -m" in refusal("seed=range(3)")
+    check_command(["seed=1,2"], multirun=True)
+
+
+def test_jobs_of_a_multirun_are_checked_ahead():
+    assert refusal("loss=triplet,contrastiv", multirun=True).startswith("loss=contrastiv: no such choice")
+    assert "loss=contrastive cannot take" in refusal("loss=triplet,contrastive", "miner=semihard", multirun=True)
+    assert refusal("seed=0,1,-1", multirun=True).startswith("seed=-1")
+
+
+def test_composing_twice_is_composing_once():
+    assert compose_config(["seed=1"]) == compose_config(["seed=1"])
+    assert compose_config(["seed=1"]) != compose_config(["seed=2"])
+
+
+def test_configs_of_ones_own(tmp_path):
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "mine.yaml").write_text("# Mine.\ndefaults: [triplet]\nname: mine\nmargin: 0.7\n")
+    cfg = compose_config(["loss=mine"], str(tmp_path))
+    assert (cfg.loss.name, cfg.loss.margin) == ("mine", 0.7)
+    assert "'mine'" in refusal("loss=mime", config_dir=str(tmp_path))
+
+
+def python(*words, cwd=ROOT):
+    """A Python process with these arguments."""
+    command = [sys.executable, *words]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["loss=tripplet"],
+        ["loss.margn=1"],
+        ["loss.margin=-1"],
+        ["loss=contrastive", "miner=semihard"],
+        ["loss.margin"],
+        ["-m", "seed=0,-1"],
+        ["evaluation.monitor=test/map_at_r"],
+    ],
+    ids=" ".join,
+)
+def test_a_mistake_is_one_line_and_exit_code_2(words):
+    result = python("train.py", *words)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("metriscope: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_mistakes_and_help_import_nothing_heavy(tmp_path):
+    """Said of modules, not of seconds."""
+    calls = [
+        ["--help"],
+        ["--cfg", "job"],
+        ["--cfg", "job", "--resolve", "loss=contrastive"],
+        ["--version"],
+        ["loss=tripplet"],
+        ["loss.margn=1"],
+        ["loss.margin=-1"],
+        ["loss=contrastive", "miner=semihard"],
+        ["-m", "loss=triplet,contrastiv"],
+        ["loss.margin"],
+    ]
+    script = f"""
+import contextlib, io, sys
+from metriscope.cli import main
+for words in {calls!r}:
+    sys.argv = ["train.py", *words]
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), contextlib.suppress(SystemExit):
+        main()
+    heavy = [name for name in {HEAVY!r} if name in sys.modules]
+    assert not heavy, (words, heavy)
+    assert out.getvalue().strip(), words
+"""
+    result = python("-c", script, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_and_config_say_what_there_is():
+    shown = python("train.py", "--help").stdout
+    for word in ("loss: ", "dataset: ", "triplet", "digits", "Exit codes", "seed"):
+        assert word in shown
+    config = python("train.py", "--cfg", "job", "loss=contrastive").stdout
+    assert "name: contrastive" in config
+    assert "squared: true" in config
+
+
+@pytest.fixture
+def call(monkeypatch, tmp_path, capsys):
+    """Runs ``main()`` here; ``train`` does what it is told instead of training."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli._Sweep, "failed", [])
+
+    def go(behaviour, *words):
+        monkeypatch.setattr(metriscope.app, "train", behaviour)
+        monkeypatch.setattr(sys, "argv", ["train.py", *words, "logger=none"])
+        code = 0
+        try:
+            main()
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        return code, capsys.readouterr()
+
+    return go
+
+
+def raising(error):
+    def train(cfg):
+        raise error
+
+    return train
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InputError("the data is not there"), 2),
+        (RunError("loss not finite at step 7"), 1),
+        (KeyboardInterrupt("stopped by SIGINT"), 130),
+    ],
+    ids=["input", "run", "interrupt"],
+)
+def test_how_a_run_ends_is_the_exit_code(call, error, code):
+    found, streams = call(raising(error))
+    assert found == code
+    assert streams.err == f"metriscope: {error}\n"
+
+
+def test_a_bug_keeps_its_traceback(call):
+    code, streams = call(raising(ZeroDivisionError("a bug")))
+    assert code == 1
+    assert "ZeroDivisionError" in streams.err
+
+
+def test_a_finished_run_is_zero_and_its_config_the_composed_one(call, tmp_path):
+    seen = []
+    code, _ = call(lambda cfg: seen.append(cfg) or Outcome({"val/map_at_r": 0.5}, Path()), "seed=4", "loss.margin=0.3")
+    assert code == 0
+    assert seen == [compose_config(["seed=4", "loss.margin=0.3", "logger=none"])]
+    assert list(tmp_path.iterdir()) == [], "Hydra leaves nothing behind"
+
+
+def test_a_failed_job_of_a_multirun_leaves_the_others_alone(call):
+    seen = []
+
+    def train(cfg):
+        seen.append(cfg.seed)
+        if cfg.seed == 1:
+            raise RunError("loss not finite at step 7")
+        return Outcome({"val/map_at_r": 0.5}, Path())
+
+    code, streams = call(train, "-m", "seed=0,1,2")
+    assert seen == [0, 1, 2]
+    assert code == 1
+    assert "loss not finite at step 7" in streams.err
+    assert "1 of the jobs failed" in streams.err
+    assert "seed=1" in streams.err
+
+
+def test_an_interrupted_multirun_stops(call):
+    seen = []
+
+    def train(cfg):
+        seen.append(cfg.seed)
+        raise KeyboardInterrupt("stopped by SIGINT")
+
+    code, _ = call(train, "-m", "seed=0,1,2")
+    assert (code, seen) == (130, [0])
+
+
+def test_the_command_works_from_any_folder(tmp_path):
+    script = "import sys; sys.argv = ['train.py', '--cfg', 'job']; from metriscope.cli import main; main()"
+    result = python("-c", script, cwd=tmp_path)
+    assert result.returncode == 0
+    assert "name: digits" in result.stdout

@@ -1,0 +1,104 @@
+"""The callbacks that stop a run, by themselves; tests/test_app.py has them in runs."""
+
+import os
+import signal
+import warnings
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from metriscope.build import build_data, build_module
+from metriscope.errors import RunError
+from metriscope.guards import BatchGuard, GracefulStop, Interrupted
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.fixture
+def module(tiny):
+    cfg = tiny()
+    return build_module(cfg, build_data(cfg))
+
+
+def step(module, loss=1.0, entry=0.5, terms=3):
+    """Leaves the module as it is between the forward and the backward pass."""
+    module.embedding = SimpleNamespace(
+        z=torch.full((2, 3), 0.5).index_put((torch.tensor(0), torch.tensor(0)), torch.tensor(entry))
+    )
+    module.step = SimpleNamespace(output=SimpleNamespace(terms=torch.tensor(terms)))
+    return torch.tensor(loss)
+
+
+def trainer(global_step, epoch=4):
+    return SimpleNamespace(global_step=global_step, current_epoch=epoch)
+
+
+def feed(guard, module, *steps):
+    for number, options in enumerate(steps):
+        guard.on_before_backward(trainer(number), module, step(module, **options))
+
+
+@pytest.mark.parametrize(
+    ("bad", "what"),
+    [
+        ({"loss": NAN}, "loss"),
+        ({"loss": INF}, "loss"),
+        ({"loss": NAN, "entry": NAN}, "embeddings"),
+        ({"entry": NAN}, "embeddings"),
+        ({"entry": -INF}, "embeddings"),
+    ],
+)
+def test_the_step_is_named_at_once_on_a_cpu(module, bad, what):
+    guard = BatchGuard(10)
+    with pytest.raises(RunError, match=rf"^{what} not finite at step 2 \(epoch 4\): .*optimizer\.lr"):
+        feed(guard, module, {}, {}, bad, {})
+
+
+def test_a_good_step_is_no_matter(module):
+    guard = BatchGuard(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        feed(guard, module, {}, {"loss": 0.0}, {"loss": 1e30})
+        guard.on_validation_start(trainer(3), module)
+        guard.on_train_epoch_end(trainer(3), module)
+
+
+def test_a_batch_without_terms_warns_once(module):
+    guard = BatchGuard(1)
+    with pytest.warns(UserWarning, match="the batch of step 1 has no valid term") as caught:
+        feed(guard, module, {}, {"terms": 0}, {"terms": 0}, {}, {"terms": 0})
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize("hook", ["on_validation_start", "on_train_epoch_end"])
+def test_nothing_is_saved_after_a_bad_step_that_was_not_yet_looked_at(module, hook):
+    """As on a GPU, where flags are read only now and then: the first bad step is named all the same."""
+    guard = BatchGuard(100)
+    good, bad = (torch.tensor(flags) for flags in ([True, True, True], [False, True, True]))
+    guard.flags = [(7, good), (8, bad), (9, bad)]
+    with pytest.raises(RunError, match="loss not finite at step 8 "):
+        getattr(guard, hook)(trainer(10), module)
+
+
+def test_listening_puts_the_old_handlers_back(tmp_path):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(ZeroDivisionError), GracefulStop(tmp_path / "last.ckpt").listening():
+        raise ZeroDivisionError(signal.getsignal(signal.SIGINT) in before)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_waits_for_the_step_and_the_second_does_not(tmp_path, module, number):
+    stop = GracefulStop(tmp_path / "last.ckpt")
+    saved = []
+    between = SimpleNamespace(is_last_batch=False, save_checkpoint=saved.append)
+    with stop.listening():
+        stop.on_train_batch_end(between, module, None, None, 0)
+        os.kill(os.getpid(), number)
+        assert not saved
+        with pytest.raises(Interrupted, match=number.name):
+            stop.on_train_batch_end(between, module, None, None, 1)
+        assert saved == [tmp_path / "last.ckpt"]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
