@@ -6,6 +6,7 @@ case. Value and gradient are asserted equal before anything is timed.
 
 import argparse
 import importlib
+import os
 import sys
 import time
 from pathlib import Path
@@ -24,6 +25,8 @@ def main() -> int:
     arguments = _parser().parse_args()
     chosen = arguments.subjects or [name for name in SUBJECTS if name != "mnist" or arguments.data_dir]
 
+    # Idle threads that spin make every side many times slower once anything else runs on the machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from benchmarks.measuring import header
 
     print(header())

@@ -1,6 +1,9 @@
 """Runs as small as they come. This file also puts ``tests/`` on the path, where the oracles are."""
 
+from functools import cache
+
 import pytest
+import torch
 
 from metriscope.app import Outcome, train
 from metriscope.cli import compose_config
@@ -14,7 +17,6 @@ TINY = (
     "backbone.widths=[12]",
     "head.size=6",
     "sampler.batch_size=20",
-    "sampler.classes_per_batch=5",
     "evaluation.recall_at=[1,2]",
     "evaluation.classification=false",
     "trainer=cpu",
@@ -24,14 +26,27 @@ TINY = (
 )
 
 
+@cache
+def _composed(*words):
+    return compose_config(words)
+
+
 @pytest.fixture
 def tiny(tmp_path):
-    """Composes a config of a tiny run whose output goes below ``tmp_path``; overrides come on top."""
+    """Composes a config of a tiny run whose output goes below ``tmp_path``; overrides come on top.
+
+    One thread: for matrices as small as these, a second one only waits for the first.
+    """
 
     def compose(*overrides: str):
-        return compose_config([*TINY, f"paths.output_dir={tmp_path / 'outputs'}", *overrides])
+        cfg = _composed(*TINY, *overrides).copy()
+        cfg.paths.output_dir = str(tmp_path / "outputs")
+        return cfg
 
-    return compose
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield compose
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ _PEER_BYTES_PER_TRIPLET = 50
 _LARGEST_NONZERO = 2**31
 
 # Relative differences. In float32, triplets at the edge of a band fall to either side of it.
-TOLERANCE = {torch.float64: (1e-6, 1e-9), torch.float32: (1e-5, 1e-3)}
+TOLERANCE = {torch.float64: (1e-9, 1e-9), torch.float32: (1e-5, 1e-3)}
 
 LossOfBatch = Callable[[Tensor, Tensor], Tensor]
 """(B, D) before normalisation and labels (B,) -> the loss."""

@@ -162,7 +162,8 @@ def header() -> str:
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return "\n".join(
         [
-            f"CPU {_cpu()}, {os.cpu_count()} cores; {threads()} threads on every side; load average {load}",
+            f"CPU {_cpu()}, {os.cpu_count()} cores; {threads()} threads on every side"
+            f" (OMP_WAIT_POLICY={os.environ.get('OMP_WAIT_POLICY', 'unset')}); load average {load}",
             "~ behind a ratio: other processes were busy all along, so the ratio is not to be trusted",
             f"Python {platform.python_version()}, {', '.join(versions)}",
         ]

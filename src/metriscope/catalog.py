@@ -11,6 +11,8 @@ class LossEntry(NamedTuple):
     """Kinds of selection that the loss takes."""
     source: str
     summary: str
+    pairwise: bool = True
+    """Whether it compares embeddings with each other, not with parameters of its own."""
 
 
 class MinerEntry(NamedTuple):
@@ -20,6 +22,7 @@ class MinerEntry(NamedTuple):
     summary: str
 
 
+_OWN = frozenset({"none"})
 CT = "arXiv:2510.02161"
 
 LOSSES = {
@@ -29,6 +32,23 @@ LOSSES = {
         "pulls positives together, pushes negatives past a margin",
     ),
     "triplet": LossEntry(frozenset({"all", "band", "pairs", "triplets"}), CT, "hinge on d(a, p) - d(a, n) + margin"),
+    "arcface": LossEntry(_OWN, "arXiv:1801.07698", "softmax over class vectors, margin on the angle", False),
+    "cosface": LossEntry(_OWN, "arXiv:1801.09414", "softmax over class vectors, margin on the cosine", False),
+    "sub_center_arcface": LossEntry(
+        _OWN, "ECCV 2020 (Deng et al.)", "ArcFace with several vectors per class, the closest counts", False
+    ),
+    "normalized_softmax": LossEntry(_OWN, "arXiv:1811.12649", "softmax over cosines to class vectors", False),
+    "proxy_nca": LossEntry(_OWN, "arXiv:1703.07464", "own proxy against the other proxies; ++ by keys", False),
+    "proxy_anchor": LossEntry(
+        _OWN, "arXiv:2003.13911", "each proxy pulls its samples, pushes the others, the hardest most", False
+    ),
+    "soft_triple": LossEntry(
+        _OWN, "arXiv:1909.05235", "softmax over classes of several centres, with regulariser", False
+    ),
+    "center_contrastive": LossEntry(
+        _OWN, "arXiv:2308.00458", "softmax over moving class centres plus pull to the own one", False
+    ),
+    "cross_entropy": LossEntry(_OWN, "arXiv:2003.08505", "linear classifier on the embedding, the baseline", False),
 }
 
 MINERS = {

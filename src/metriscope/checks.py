@@ -12,12 +12,22 @@ from metriscope.catalog import LOSSES, MINERS, fitting_miners
 from metriscope.configs import section
 from metriscope.errors import InputError
 
+_ABOVE_0 = 1e-6
 # Key -> (lowest, highest, whole number). Keys that a choice does not have are passed over, null is allowed.
 _RANGES: dict[str, tuple[float, float, bool]] = {
     "seed": (0, 2**63 - 1, True),
     "head.size": (1, math.inf, True),
     "head.width": (1, math.inf, True),
     "loss.positive_margin": (0, math.inf, False),
+    "loss.scale": (_ABOVE_0, math.inf, False),
+    "loss.temperature": (_ABOVE_0, math.inf, False),
+    "loss.alpha": (_ABOVE_0, math.inf, False),
+    "loss.gamma": (_ABOVE_0, math.inf, False),
+    "loss.sub_centers": (1, math.inf, True),
+    "loss.centers_per_class": (1, math.inf, True),
+    "loss.center_weight": (0, math.inf, False),
+    "loss.regularizer_weight": (0, math.inf, False),
+    "loss.momentum": (0, 1, False),
     "miner.cutoff": (0, 2, False),
     "miner.nonzero_loss_cutoff": (0, 2, False),
     "miner.positive_margin": (0, math.inf, False),
@@ -139,7 +149,9 @@ def _check_margin(cfg: DictConfig) -> None:
     if margin is None:
         return
     if not isinstance(margin, int | float) or isinstance(margin, bool) or not 0 <= margin < math.inf:
-        raise InputError(f"loss.margin={margin}: it has to be a number of at least 0, in units of the distance")
+        raise InputError(f"loss.margin={margin}: it has to be a number of at least 0")
+    if cfg.loss.name.endswith("arcface") and margin > math.pi:
+        raise InputError(f"loss.margin={margin}: it is an angle in radians, at most pi")
     if cfg.loss.name == "contrastive" and margin == 0:
         raise InputError("loss.margin=0: no negative pair would ever cost anything; set it above 0")
 
@@ -152,6 +164,8 @@ def _check_miner(cfg: DictConfig) -> None:
             f"loss={loss} cannot take miner={miner} (it selects {MINERS[miner].kind}): "
             f"use one of {', '.join(fitting_miners(accepts))}"
         )
+    if cfg.memory.size and loss in LOSSES and not LOSSES[loss].pairwise:
+        raise InputError(f"memory={cfg.memory.name} gives loss={loss} nothing: it compares with its own parameters")
     if miner == "distance_weighted" and not cfg.head.normalize:
         raise InputError("miner=distance_weighted needs embeddings on the unit sphere: set head.normalize=true")
 

@@ -57,3 +57,9 @@ def test_duplicates_fall_into_the_last_bin():
     value = HistogramLoss()(compare(z, [0, 0, 1, 1], "cosine"), TripletBand()).value
     assert abs(float(value)) < 1e-6
     assert gradient(value, z).isfinite().all()
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "squared_euclidean"])
+def test_every_distance_of_the_sphere_gives_the_same_loss(metric):
+    z, labels = balanced(4, 3)
+    hold_library(HistogramLoss(), losses.HistogramLoss(), z, labels, metric, tolerance=1e-5)

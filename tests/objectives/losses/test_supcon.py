@@ -37,3 +37,9 @@ def test_equals_the_library():
 
 def test_small_temperatures_stay_finite():
     hold_form(SupConLoss(temperature=1e-3))
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "squared_euclidean"])
+def test_every_distance_of_the_sphere_gives_the_same_loss(metric):
+    z, labels = balanced(4, 3)
+    hold_library(SupConLoss(), losses.SupConLoss(), z, labels, metric)

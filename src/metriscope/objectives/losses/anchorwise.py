@@ -1,4 +1,4 @@
-"""Losses that are a mean over anchors, each a function of its own row of a (B, R) matrix.
+"""Losses that are a mean over anchors, each a function of its own row of similarities or distances.
 
 A rule gives the losses of a few rows and their derivative at once, so that rows are worked on while they
 are in the cache, nothing but the derivative (B, R) is kept for the backward pass, and no loss needs a
@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from metriscope.objectives.distances import Distance
 from metriscope.objectives.losses.base import LossOutput
+from metriscope.objectives.selection import Comparison
 
 # On a CPU a chunk is small enough for its cache, elsewhere large enough to hide launches.
-_CHUNK_ELEMENTS_CPU = 1 << 17
+_CHUNK_ELEMENTS_CPU = 1 << 16
 _CHUNK_ELEMENTS = 1 << 24
 # Temporaries of a chunk that are alive together.
 _BUFFERS = 5
@@ -60,12 +62,20 @@ def most_positives(positive: Tensor) -> int:
     return max(1, int(positive.sum(1).max()))
 
 
+def by_distance(weights: Tensor, distance: Distance, rows: Tensor) -> Tensor:
+    """Turns weights dL/d(similarity), in place, into dL/d(distance) at the distances ``rows``."""
+    slope = distance.slope(rows)
+    # A slope of 0 stands for an infinite one.
+    return weights.div_(slope).neg_().masked_fill_(slope == 0, 0)
+
+
 def mean_over_anchors(
-    matrix: Tensor,
+    comparison: Comparison,
     positive: Tensor,
     negative: Tensor,
     rule: Rule,
     *,
+    of_distances: bool = False,
     per_pair: bool = False,
     elements: int = 1,
     memory_mb: float | None = None,
@@ -73,9 +83,10 @@ def mean_over_anchors(
     """The mean of a rule over the anchors that have a positive and a negative.
 
     Args:
-        matrix: (B, R), attached to the graph.
+        comparison: whose distances the loss will be attached to.
         positive, negative: (B, R) bool, disjoint.
-        rule: see :data:`Rule`.
+        rule: see :data:`Rule`; of similarities, without a matrix of them.
+        of_distances: whether the rule is one of distances instead.
         per_pair: whether a row's loss is a sum over its positives and the mean is one over positive pairs.
         elements: temporary elements that the rule needs per element of a row.
         memory_mb: see :func:`chunk_elements`.
@@ -83,6 +94,7 @@ def mean_over_anchors(
     Returns:
         A loss with ``active = terms``, the anchors or positive pairs of the mean.
     """
+    matrix, distance = comparison.distances, comparison.distance
     with torch.no_grad(), torch.autocast(matrix.device.type, enabled=False):
         counts = positive.sum(1, keepdim=True)
         valid = (counts > 0) & (negative.sum(1, keepdim=True) > 0)
@@ -93,7 +105,10 @@ def mean_over_anchors(
         step = max(1, chunk_elements(matrix, memory_mb) // max(1, elements * matrix.shape[1]))
         for start in range(0, matrix.shape[0], step):
             rows = slice(start, start + step)
-            losses[rows], weights[rows] = rule(matrix.detach()[rows], positive[rows], negative[rows], share[rows])
+            distances = matrix.detach()[rows]
+            judged = distances if of_distances else distance.similarity(distances)
+            losses[rows], slopes = rule(judged, positive[rows], negative[rows], share[rows])
+            weights[rows] = slopes if of_distances else by_distance(slopes, distance, distances)
         value = (losses * share).masked_fill_(~valid, 0).sum(dtype=torch.float64)
     attached: Tensor = KnownGradient.apply(matrix, weights, value)
     return LossOutput(attached, terms, terms, {})

@@ -3,15 +3,11 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from metriscope.objectives.losses.anchorwise import KnownGradient, chunk_elements
+from metriscope.objectives.losses.anchorwise import KnownGradient, chunk_elements, numbers, softplus
 from metriscope.objectives.losses.base import Loss, LossOutput
 from metriscope.objectives.selection import Comparison, Selection, as_pairs
-
-# Beyond it log(1 + exp(x)) is x to all digits, and below it exp(x) fits into float32.
-_LINEAR_FROM = 80
 
 
 class AngularLoss(Loss):
@@ -75,17 +71,17 @@ class AngularLoss(Loss):
         far, near = 4 * tangent, 2 * (1 + tangent)
         size = members.numel()
         flat = members.flatten()
-        rows = similarities[flat].sub_(1).mul_(far).exp_().mul_(negative[flat])
+        rows = similarities[flat].sub_(1).mul_(far).exp_().mul_(numbers(negative[flat], similarities.dtype))
         ends = rows.view(*members.shape, -1)
-        starts = ends if chosen is None else (rows * chosen[flat]).view_as(ends)
+        starts = ends if chosen is None else (rows * numbers(chosen[flat], rows.dtype)).view_as(ends)
         inside = (members.unsqueeze(2), members.unsqueeze(1))
         sums = starts @ ends.mT
         valid = positive[inside] & (sums > 0)
         sums.clamp_min_(torch.finfo(sums.dtype).tiny)
         logits = sums.log().add_(2 * far).sub_(similarities[inside], alpha=near)
-        logits.masked_fill_(~valid, -math.inf)
-        total = F.softplus(logits, threshold=_LINEAR_FROM).sum(dtype=torch.float64)
-        slopes = logits.sigmoid_()
+        losses, slopes = softplus(logits)
+        total = losses.mul_(valid).sum(dtype=torch.float64)
+        slopes.mul_(valid)
         ratios = slopes / sums
         if chosen is None:
             by_rows = ((ratios + ratios.mT) @ ends).mul_(ends)

@@ -21,10 +21,10 @@ class CenterContrastiveLoss(Loss):
     """-log e^{s (c_y . x - m)} / (e^{s (c_y . x - m)} + sum_{j != y} e^{s c_j . x}) + w ||x - c_y||^2.
 
     x is the embedding and c_j the centre of class j, both of unit length. Center contrastive loss: Cai et al.,
-    arXiv:2308.00458, equation 5 (which is said to leave out the constant 2 w). One of the
-    seven losses of [VG] (arXiv:2601.21450). Neither paper comes with code; this is how they are read here:
+    arXiv:2308.00458, equation 5 as it is quoted elsewhere, there without the constant 2 w; one of the seven losses
+    of [VG] (arXiv:2601.21450). The rest is this project's reading of the abstract, and so are all defaults:
 
-    - "A center bank updated in real time": in training, once a batch has been judged, each class c in it moves to
+    - "The center bank is updated in real-time": in training, once a batch has been judged, each class c in it moves to
       normalise(momentum c + (1 - momentum) mean of its normalised embeddings); classes that are not in it stay.
       No gradient flows into centres. They are buffers, hence in the checkpoint, and never change in eval mode.
     - ``momentum=null`` takes the abstract's "well-optimized classification proxies" at its word: centres are

@@ -1,15 +1,10 @@
 """Circle loss over pairs."""
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from metriscope.objectives.losses.anchorwise import exponentials, mean_over_anchors
+from metriscope.objectives.losses.anchorwise import masked_softmax, mean_over_anchors, softplus
 from metriscope.objectives.losses.base import Loss, LossOutput
 from metriscope.objectives.selection import Comparison, Selection, as_pairs
-
-# Beyond it log(1 + exp(x)) is x to all digits, and below it exp(x) fits into float32.
-_LINEAR_FROM = 80
 
 
 class CircleLoss(Loss):
@@ -39,15 +34,13 @@ class CircleLoss(Loss):
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         pairs = as_pairs(selection, comparison)
-        return mean_over_anchors(comparison.similarities, pairs.positive, pairs.negative, self._rule)
+        return mean_over_anchors(comparison, pairs.positive, pairs.negative, self._rule)
 
     def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         pull = (1 + self.margin - rows).clamp_min_(0).mul_(self.gamma)
         push = (rows + self.margin).clamp_min_(0).mul_(self.gamma)
-        pulls, pull_total, log_pull = exponentials((1 - self.margin - rows).mul_(pull), positive)
-        pushes, push_total, log_push = exponentials((rows - self.margin).mul_(push), negative)
-        logit = log_pull + log_push
-        slope = torch.sigmoid(logit) * share
-        by_pull = pulls.mul_(pull).mul_(slope / pull_total)
-        by_push = pushes.mul_(push).mul_(slope / push_total)
-        return F.softplus(logit, threshold=_LINEAR_FROM), by_push.sub_(by_pull)
+        pulls, log_pull = masked_softmax((1 - self.margin - rows).mul_(pull), positive)
+        pushes, log_push = masked_softmax((rows - self.margin).mul_(push), negative)
+        losses, slope = softplus(log_pull + log_push)
+        slope *= share
+        return losses, pushes.mul_(push.mul_(slope)).sub_(pulls.mul_(pull.mul_(slope)))

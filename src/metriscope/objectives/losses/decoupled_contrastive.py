@@ -17,7 +17,7 @@ class DecoupledContrastiveLoss(Loss):
     relative decay means little. pytorch-metric-learning has no such loss.
 
     Args:
-        temperature: t, above 0; 0.1 in the paper.
+        temperature: t, above 0.
 
     ``terms`` are the positive pairs of the mean, all of them active.
     """
@@ -31,7 +31,7 @@ class DecoupledContrastiveLoss(Loss):
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         pairs = as_pairs(selection, comparison)
-        return mean_over_anchors(comparison.similarities, pairs.positive, pairs.negative, self._rule, per_pair=True)
+        return mean_over_anchors(comparison, pairs.positive, pairs.negative, self._rule, per_pair=True)
 
     def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         logits = rows / self.temperature

@@ -26,7 +26,7 @@ class FastAPLoss(Loss):
     takes none.
 
     Args:
-        num_bins: intervals between the nodes, at least 1; 10 in the paper.
+        num_bins: intervals between the nodes, at least 1; 10 as in pytorch-metric-learning.
 
     ``terms`` are the anchors of the mean, all of them active.
     """
@@ -39,7 +39,7 @@ class FastAPLoss(Loss):
         self.num_bins = num_bins
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        return mean_over_anchors(comparison.similarities, comparison.positive, comparison.negative, self._rule)
+        return mean_over_anchors(comparison, comparison.positive, comparison.negative, self._rule)
 
     def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         # (2 - 2 s) over 4 / num_bins.

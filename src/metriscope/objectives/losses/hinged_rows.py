@@ -8,8 +8,11 @@ from torch import Tensor
 
 from metriscope.objectives.losses.anchorwise import chunk_elements
 
-HingeRule = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
-"""(rows (r, R), positive, negative (r, R) bool) -> losses (r, k), d losses[:, 0] / d rows (r, R), active (r, c)."""
+HingeRule = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+"""(rows (r, R), positive, negative (r, R) bool, sizes) -> losses (r, k), d losses[:, 0] / d rows (r, R), active (r, c).
+
+``sizes`` (r, 2) int64 are the numbers of positives and of negatives.
+"""
 
 
 class HingedRows(NamedTuple):
@@ -23,6 +26,8 @@ class HingedRows(NamedTuple):
     """(c,) int64, counts of active terms."""
     anchors: Tensor
     """(B, 1) bool, those that have a positive and a negative."""
+    sizes: Tensor
+    """(B, 2) int64, the positives and the negatives."""
 
 
 @torch.no_grad()
@@ -46,7 +51,9 @@ def hinged_rows(
         complete: whether only rows with a positive and a negative count.
     """
     matrix = matrix.detach()
-    anchors = positive.any(1, keepdim=True) & negative.any(1, keepdim=True)
+    # Reductions of bool to int64 or bool are several times as slow.
+    sizes = torch.stack([mask.sum(1, dtype=torch.int32).long() for mask in (positive, negative)], 1)
+    anchors = (sizes > 0).all(1, keepdim=True)
     weights = torch.empty_like(matrix)
     losses = matrix.new_zeros(len(matrix), sums)
     active = torch.zeros(len(matrix), counts, dtype=torch.int64, device=matrix.device)
@@ -54,9 +61,9 @@ def hinged_rows(
     for start in range(0, len(matrix), step):
         rows = slice(start, start + step)
         with torch.autocast(matrix.device.type, enabled=False):
-            found, slopes, count = rule(matrix[rows], positive[rows], negative[rows])
+            found, slopes, count = rule(matrix[rows], positive[rows], negative[rows], sizes[rows])
         if complete:
             keep = anchors[rows]
             found, slopes, count = found * keep, slopes.mul_(keep), count * keep
         losses[rows], weights[rows], active[rows] = found, slopes, count
-    return HingedRows(losses, weights, active.sum(0), anchors)
+    return HingedRows(losses, weights, active.sum(0), anchors, sizes * anchors if complete else sizes)

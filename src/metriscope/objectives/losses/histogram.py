@@ -7,6 +7,7 @@ from metriscope.objectives.losses.anchorwise import (
     NEGATIVE,
     POSITIVE,
     KnownGradient,
+    by_distance,
     chunk_elements,
     histograms,
     kinds,
@@ -19,7 +20,7 @@ from metriscope.objectives.selection import Comparison, Selection, as_pairs
 class HistogramLoss(Loss):
     """sum_r h-_r sum_{q <= r} h+_q: the chance that a random negative pair is more similar than a random positive one.
 
-    Ustinova and Lempitsky, arXiv:1611.00822, eqs. 2-5: h+ and h- are the histograms of the cosine similarities of
+    Ustinova and Lempitsky, arXiv:1611.00822, section 3: h+ and h- are the histograms of the cosine similarities of
     positive and of negative pairs over num_bins + 1 nodes from -1 to 1, each similarity going to its two
     nearest nodes in proportion, each histogram summing to 1.
 
@@ -27,8 +28,7 @@ class HistogramLoss(Loss):
     negatives of anchors without a positive, and raises for a similarity of exactly 1 (index out of range).
 
     Args:
-        num_bins: intervals between the nodes, at least 1; 100 as in pytorch-metric-learning. The paper finds little
-            difference between 50 and 400.
+        num_bins: intervals between the nodes, at least 1; 100 as in pytorch-metric-learning.
 
     ``terms`` are the positive and negative pairs, all of them active; none unless there are both.
     """
@@ -42,19 +42,19 @@ class HistogramLoss(Loss):
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         pairs = as_pairs(selection, comparison)
-        similarities = comparison.similarities
-        value, weights, terms = self._account(similarities.detach(), pairs.positive, pairs.negative)
-        attached: Tensor = KnownGradient.apply(similarities, weights, value)
+        value, weights, terms = self._account(comparison, pairs.positive, pairs.negative)
+        attached: Tensor = KnownGradient.apply(comparison.distances, weights, value)
         return LossOutput(attached, terms, terms, {})
 
     @torch.no_grad()
-    def _account(self, similarities: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        bins = self.num_bins
-        counts = torch.zeros(3, bins + 1, dtype=torch.float64, device=similarities.device)
-        step = max(1, chunk_elements(similarities) // max(1, similarities.shape[1]))
-        chunks = [slice(start, start + step) for start in range(0, len(similarities), step)]
+    def _account(self, comparison: Comparison, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The value, its derivative by the distances (B, R), and the pairs."""
+        bins, distance, distances = self.num_bins, comparison.distance, comparison.distances.detach()
+        counts = torch.zeros(3, bins + 1, dtype=torch.float64, device=distances.device)
+        step = max(1, chunk_elements(distances) // max(1, distances.shape[1]))
+        chunks = [slice(start, start + step) for start in range(0, len(distances), step)]
         for rows in chunks:
-            kind, lower, upper_share = self._place(similarities[rows], positive[rows], negative[rows])
+            kind, lower, upper_share = self._place(distance.similarity(distances[rows]), positive[rows], negative[rows])
             counts += histograms(kind, lower, upper_share, bins).sum(0, dtype=torch.float64)
 
         pairs = torch.stack([negative.sum(), positive.sum()])
@@ -64,13 +64,14 @@ class HistogramLoss(Loss):
         value = torch.where(valid, (densities[NEGATIVE] * positive_until).sum(), 0)
         negative_from = densities[NEGATIVE].flip(0).cumsum(0).flip(0)
         by_node = torch.stack([positive_until, negative_from]) * valid / pairs.clamp_min(1).unsqueeze(1)
-        slopes = torch.zeros(3, bins, dtype=similarities.dtype, device=similarities.device)
+        slopes = torch.zeros(3, bins, dtype=distances.dtype, device=distances.device)
         slopes[:2] = by_node.diff(dim=1) * (bins / 2)
 
-        weights = torch.empty_like(similarities)
+        weights = torch.empty_like(distances)
         for rows in chunks:
-            kind, lower, _ = self._place(similarities[rows], positive[rows], negative[rows])
-            weights[rows] = slopes.view(1, -1).expand(len(kind), -1).gather(1, kind.mul_(bins).add_(lower))
+            kind, lower, _ = self._place(distance.similarity(distances[rows]), positive[rows], negative[rows])
+            moved = slopes.view(1, -1).expand(len(kind), -1).gather(1, kind.mul_(bins).add_(lower))
+            weights[rows] = by_distance(moved, distance, distances[rows])
         return value, weights, pairs.sum() * valid
 
     def _place(self, rows: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor]:

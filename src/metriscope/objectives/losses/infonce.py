@@ -33,7 +33,7 @@ class InfoNCELoss(Loss):
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         pairs = as_pairs(selection, comparison)
-        return mean_over_anchors(comparison.similarities, pairs.positive, pairs.negative, self._rule, per_pair=True)
+        return mean_over_anchors(comparison, pairs.positive, pairs.negative, self._rule, per_pair=True)
 
     def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         logits = rows / self.temperature

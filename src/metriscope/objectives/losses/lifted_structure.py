@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from metriscope.objectives.losses.anchorwise import KnownGradient, exponentials
+from metriscope.objectives.losses.anchorwise import KnownGradient, masked_softmax
 from metriscope.objectives.losses.base import Loss, LossOutput, mean_part, reduce
 from metriscope.objectives.losses.hinged_rows import hinged_rows
 from metriscope.objectives.selection import Comparison, Pairs, Selection, as_pairs
@@ -59,13 +59,12 @@ class LiftedStructureLoss(Loss):
         total: Tensor = KnownGradient.apply(distances, found.weights, found.losses.sum(dtype=torch.float64))
         return total, found.active[0], found.anchors.sum()
 
-    def _hinge(self, rows: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        pulls, pull_total, pull = exponentials(rows, positive)
-        pushes, push_total, push = exponentials(-rows, negative)
+    def _hinge(self, rows: Tensor, positive: Tensor, negative: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        pulls, pull = masked_softmax(rows, positive)
+        pushes, push = masked_softmax(-rows, negative)
         excess = pull + push + (self.margin - self.positive_margin)
         active = excess > 0
-        weights = pulls.mul_(active / pull_total).sub_(pushes.mul_(active / push_total))
-        return excess.clamp_min(0), weights, active.long()
+        return excess.clamp_min(0), pulls.sub_(pushes).mul_(active), active.long()
 
     def _original(self, distances: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
         with torch.no_grad():
@@ -84,7 +83,7 @@ class LiftedStructureLoss(Loss):
         total: Tensor = KnownGradient.apply(distances, weights, value)
         return total, (excess > 0).sum(), positive.sum()
 
-    def _push(self, rows: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _push(self, rows: Tensor, positive: Tensor, negative: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The log-sum over negatives, of which nothing is cut off, as the loss of a row."""
-        pushes, total, push = exponentials(-rows, negative)
-        return push + self.margin, pushes.div_(-total), torch.zeros_like(push, dtype=torch.int64)
+        pushes, push = masked_softmax(-rows, negative)
+        return push + self.margin, pushes.neg_(), torch.zeros_like(push, dtype=torch.int64)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from metriscope.objectives.losses.anchorwise import KnownGradient
+from metriscope.objectives.losses.anchorwise import KnownGradient, numbers
 from metriscope.objectives.losses.base import Loss, LossOutput, mean_part, reduce
 from metriscope.objectives.losses.hinged_rows import hinged_rows
 from metriscope.objectives.selection import Comparison, Selection, Triplets, as_pairs
@@ -85,24 +85,24 @@ class MarginLoss(Loss):
     def _pairs(self, excess: Tensor, comparison: Comparison, selection: Selection) -> tuple[Tensor, Tensor, Tensor]:
         pairs = as_pairs(selection, comparison)
         found = hinged_rows(
-            excess, pairs.positive, pairs.negative, self._rule, counts=4, complete=self.count == "triplets"
+            excess, pairs.positive, pairs.negative, self._rule, counts=2, complete=self.count == "triplets"
         )
         total: Tensor = KnownGradient.apply(excess, found.weights, found.losses.sum(dtype=torch.float64))
-        return total, found.active[:2], found.active[2:]
+        sizes = found.sizes
+        terms = sizes.prod(1).sum().expand(2) if self.count == "triplets" else sizes.sum(0)
+        return total, found.active, terms
 
-    def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        pulled = positive & (rows > -self.margin)
-        pushed = negative & (rows < self.margin)
-        active = torch.cat([mask.sum(1, keepdim=True) for mask in (pulled, pushed)], 1)
-        terms = torch.cat([mask.sum(1, keepdim=True) for mask in (positive, negative)], 1)
-        times = terms.flip(1) if self.count == "triplets" else torch.ones_like(terms)
-        per_pull, per_push = torch.split(times.to(rows.dtype), 1, 1)
-        weights = (pulled * per_pull).sub_(pushed * per_push)
-        active, terms = active * times, terms * times
-        losses = (
-            torch.linalg.vecdot(weights, rows).unsqueeze(1) + active.sum(1, keepdim=True).to(rows.dtype) * self.margin
-        )
-        return losses, weights, torch.cat([active, terms], 1)
+    def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        pulled = numbers(positive & (rows > -self.margin), rows.dtype)
+        pushed = numbers(negative & (rows < self.margin), rows.dtype)
+        active = torch.stack([pulled.sum(1), pushed.sum(1)], 1).long()
+        if self.count == "triplets":
+            times = sizes.flip(1)
+            per_pull, per_push = torch.split(times.to(rows.dtype), 1, 1)
+            pulled, pushed, active = pulled.mul_(per_pull), pushed.mul_(per_push), active * times
+        weights = pulled.sub_(pushed)
+        granted = active.sum(1, keepdim=True).to(rows.dtype) * self.margin
+        return torch.linalg.vecdot(weights, rows).unsqueeze(1) + granted, weights, active
 
     def _list(self, excess: Tensor, comparison: Comparison, selection: Selection) -> tuple[Tensor, Tensor, Tensor]:
         assert isinstance(selection, Triplets)

@@ -1,15 +1,10 @@
 """Multi-similarity loss."""
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from metriscope.objectives.losses.anchorwise import exponentials, mean_over_anchors
+from metriscope.objectives.losses.anchorwise import masked_softmax, mean_over_anchors, softplus
 from metriscope.objectives.losses.base import Loss, LossOutput
 from metriscope.objectives.selection import Comparison, Selection, as_pairs
-
-# Beyond it log(1 + exp(x)) is x to all digits, and below it exp(x) fits into float32.
-_LINEAR_FROM = 80
 
 
 class MultiSimilarityLoss(Loss):
@@ -43,7 +38,7 @@ class MultiSimilarityLoss(Loss):
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         pairs = as_pairs(selection, comparison)
-        return mean_over_anchors(comparison.similarities, pairs.positive, pairs.negative, self._rule)
+        return mean_over_anchors(comparison, pairs.positive, pairs.negative, self._rule)
 
     def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         pull, by_pull = _soft_excess(self.base - rows, positive, self.alpha, share)
@@ -53,6 +48,6 @@ class MultiSimilarityLoss(Loss):
 
 def _soft_excess(excess: Tensor, mask: Tensor, sharpness: float, share: Tensor) -> tuple[Tensor, Tensor]:
     """log(1 + sum e^(sharpness excess)) / sharpness of each row, and ``share`` times its derivative."""
-    powers, total, log_total = exponentials(excess.mul_(sharpness), mask)
-    value = F.softplus(log_total, threshold=_LINEAR_FROM) / sharpness
-    return value, powers.mul_(torch.sigmoid(log_total) / total * share)
+    chances, log_sum = masked_softmax(excess.mul_(sharpness), mask)
+    value, slope = softplus(log_sum)
+    return value / sharpness, chances.mul_(slope * share)

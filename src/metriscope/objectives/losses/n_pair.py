@@ -10,12 +10,12 @@ from metriscope.objectives.selection import Comparison, Selection
 
 
 def _places(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Per entry (R,): how many of its class come before it, and how many of its class there are."""
+    """Per entry (R,): how many of its class come before it, and how many of its class there are; float32."""
     ordered, order = labels.sort(stable=True)
     first = torch.searchsorted(ordered, labels)
     size = torch.searchsorted(ordered, labels, right=True) - first
     position = torch.empty_like(order).scatter_(0, order, torch.arange(len(labels), device=labels.device))
-    return (position - first).int(), size.int()
+    return (position - first).float(), size.float()
 
 
 class NPairLoss(Loss):
@@ -55,6 +55,8 @@ class NPairLoss(Loss):
         if self.anchors == "first":
             partner = (own_place == 0) & (place == 1)
         else:
-            partner = (own_place + 1) % size == place
+            # Whole numbers below 2**24 are exact in float32, and divide several times as fast.
+            turns = torch.floor((own_place + 1) / size)
+            partner = (own_place + 1 - turns * size == place) & (size > 1)
         positive, negative = partner & comparison.positive, partner & comparison.negative
-        return mean_over_anchors(comparison.similarities, positive, negative, mean_log_likelihood(self.temperature))
+        return mean_over_anchors(comparison, positive, negative, mean_log_likelihood(self.temperature))

@@ -39,7 +39,7 @@ class NCALoss(Loss):
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         pairs = as_pairs(selection, comparison)
         rule = self._expected if self.objective == "expected" else self._log
-        return mean_over_anchors(comparison.distances, pairs.positive, pairs.negative, rule)
+        return mean_over_anchors(comparison, pairs.positive, pairs.negative, rule, of_distances=True)
 
     def _log(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         logits = rows * -self.scale

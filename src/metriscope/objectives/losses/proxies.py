@@ -43,7 +43,7 @@ class _UnitRows(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor) -> Tensor:
         norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
         inverse = norms.reciprocal().masked_fill_(norms < 1e-12, 0)
-        unit = rows * inverse
+        unit: Tensor = rows * inverse
         ctx.save_for_backward(unit, inverse)
         return unit
 

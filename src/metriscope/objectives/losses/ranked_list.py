@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from metriscope.objectives.losses.anchorwise import KnownGradient, exponentials
+from metriscope.objectives.losses.anchorwise import KnownGradient, masked_softmax, numbers
 from metriscope.objectives.losses.base import Loss, LossOutput, mean_part
 from metriscope.objectives.losses.hinged_rows import hinged_rows
 from metriscope.objectives.selection import Comparison, Selection
@@ -53,32 +53,31 @@ class RankedListLoss(Loss):
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         positive, negative = comparison.positive, comparison.negative
-        found = hinged_rows(comparison.distances, positive, negative, self._rule, sums=2, counts=4)
+        found = hinged_rows(comparison.distances, positive, negative, self._rule, sums=2, counts=2)
         value, hinges = found.losses.sum(0, dtype=torch.float64)
-        active, terms = found.active[:2].sum(), found.active[2:].sum()
+        sizes = found.sizes.sum(0)
+        active, terms = found.active.sum(), sizes.sum()
         total: Tensor = KnownGradient.apply(comparison.distances, found.weights, value)
         parts = {
-            "active_ratio_positive": found.active[0] / found.active[2].clamp_min(1),
-            "active_ratio_negative": found.active[1] / found.active[3].clamp_min(1),
+            "active_ratio_positive": found.active[0] / sizes[0].clamp_min(1),
+            "active_ratio_negative": found.active[1] / sizes[1].clamp_min(1),
             **mean_part(hinges, terms, "mean_active"),
         }
         return LossOutput(total / found.anchors.sum().clamp_min(1), active, terms, parts)
 
-    def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         pull = self._side(rows - (self.alpha - self.margin), positive, self.temperature_positive, 1 - self.balance)
         push = self._side(self.alpha - rows, negative, self.temperature_negative, self.balance)
         (pulled, by_pull, pulls), (pushed, by_push, pushes) = pull, push
-        counts = torch.cat([pulls, pushes, positive.sum(1, keepdim=True), negative.sum(1, keepdim=True)], 1)
-        return pulled + pushed, by_pull.sub_(by_push), counts
+        return pulled + pushed, by_pull.sub_(by_push), torch.cat([pulls, pushes], 1)
 
     def _side(self, hinges: Tensor, mask: Tensor, temperature: float, share: float) -> tuple[Tensor, Tensor, Tensor]:
         active = mask & (hinges > 0)
-        count = active.sum(1, keepdim=True)
-        powers, total, _ = exponentials(hinges * temperature, active)
-        weights = powers.mul_((count > 0) / total)
-        hinges.mul_(active)
+        count = active.sum(1, keepdim=True, dtype=torch.int32)
+        weights, _ = masked_softmax(hinges * temperature, active)
+        hinges.mul_(numbers(active, hinges.dtype))
         mean = torch.linalg.vecdot(weights, hinges).unsqueeze(1)
         losses = torch.cat([share * mean, hinges.sum(1, keepdim=True)], 1)
         if not self.detach_weights:
             weights.mul_(hinges.sub_(mean).mul_(temperature).add_(1))
-        return losses, weights.mul_(share), count
+        return losses, weights.mul_((count > 0).to(weights.dtype) * share), count

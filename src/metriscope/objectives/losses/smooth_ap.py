@@ -13,7 +13,7 @@ from metriscope.objectives.selection import Comparison, Selection
 class SmoothAPLoss(Loss):
     """1 - mean over anchors of AP = 1/|P| sum_{p in P} (1 + sum_{j in P} G_pj) / (1 + sum_{j in P, N} G_pj).
 
-    Brown, Xie, Kalogeiton, Zisserman, arXiv:2007.12163, eqs. 6-8: G_pj = sigmoid((s_j - s_p) / t), j != p, the smooth
+    Brown, Xie, Kalogeiton, Zisserman, arXiv:2007.12163, L_AP: G_pj = sigmoid((s_j - s_p) / t), j != p, the smooth
     form of "j ranks before p", with s_j the cosine similarity of the anchor and j. Anchors without a
     positive or without a negative are left out.
 
@@ -44,19 +44,18 @@ class SmoothAPLoss(Loss):
         self.memory_mb = memory_mb
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        similarities = comparison.similarities
         positive = comparison.positive
         if self.include_anchor:
             itself = torch.eye(*positive.shape, dtype=torch.bool, device=positive.device)
             positive = positive | (itself & positive.any(1, keepdim=True))
         width = most_positives(positive)
-        step = max(1, chunk_elements(similarities, self.memory_mb) // max(1, positive.shape[1]))
+        step = max(1, chunk_elements(comparison.distances, self.memory_mb) // max(1, positive.shape[1]))
 
         def rule(rows: Tensor, own: Tensor, other: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
             return self._rule(rows, own, other, share, width, step)
 
         return mean_over_anchors(
-            similarities, positive, comparison.negative, rule, elements=width, memory_mb=self.memory_mb
+            comparison, positive, comparison.negative, rule, elements=width, memory_mb=self.memory_mb
         )
 
     def _rule(

@@ -48,4 +48,4 @@ class SupConLoss(Loss):
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         pairs = as_pairs(selection, comparison)
         rule = mean_log_likelihood(self.temperature)
-        return mean_over_anchors(comparison.similarities, pairs.positive, pairs.negative, rule)
+        return mean_over_anchors(comparison, pairs.positive, pairs.negative, rule)

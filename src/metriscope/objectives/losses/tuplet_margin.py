@@ -3,15 +3,12 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from metriscope.objectives.losses.anchorwise import exponentials, mean_over_anchors
+from metriscope.objectives.losses.anchorwise import masked_softmax, mean_over_anchors, numbers, softplus
 from metriscope.objectives.losses.base import Loss, LossOutput
 from metriscope.objectives.selection import Comparison, Selection, as_pairs
 
-# Beyond it log(1 + exp(x)) is x to all digits, and below it exp(x) fits into float32.
-_LINEAR_FROM = 80
 # The slope of an angle over its cosine is infinite at 0: angles count as at least 0.001 rad there.
 _LEAST_SQUARED_SINE = 1e-6
 
@@ -45,19 +42,17 @@ class TupletMarginLoss(Loss):
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         pairs = as_pairs(selection, comparison)
-        similarities = comparison.similarities
-        return mean_over_anchors(similarities, pairs.positive, pairs.negative, self._rule, per_pair=True)
+        return mean_over_anchors(comparison, pairs.positive, pairs.negative, self._rule, per_pair=True)
 
     def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         cosine, sine = math.cos(math.radians(self.margin)), math.sin(math.radians(self.margin))
-        powers, total, push = exponentials(rows * self.scale, negative)
+        chances, push = masked_softmax(rows * self.scale, negative)
         squared = torch.addcmul(rows.new_ones(()), rows, rows, value=-1)
         inverse = squared.clamp_min(_LEAST_SQUARED_SINE).rsqrt_()
-        slack = rows * cosine + sine * inverse.reciprocal()
-        logits = torch.sub(push, slack, alpha=self.scale).masked_fill_(~positive, -math.inf)
-        losses = F.softplus(logits, threshold=_LINEAR_FROM).sum(1, keepdim=True)
-        slopes = logits.sigmoid_()
-        by_slack = inverse.masked_fill_(squared < _LEAST_SQUARED_SINE, 0).mul_(rows).mul_(-sine).add_(cosine)
+        losses, slopes = softplus(torch.sub(push, rows * cosine + sine * inverse.reciprocal(), alpha=self.scale))
+        pulled = numbers(positive, rows.dtype)
+        slopes.mul_(pulled)
+        by_slack = inverse.mul_(squared >= _LEAST_SQUARED_SINE).mul_(rows).mul_(-sine).add_(cosine)
         scale = self.scale * share
-        weights = powers.mul_(slopes.sum(1, keepdim=True) * scale / total)
-        return losses, weights.sub_(slopes.mul_(by_slack).mul_(scale))
+        weights = chances.mul_(slopes.sum(1, keepdim=True) * scale).sub_(slopes.mul_(by_slack).mul_(scale))
+        return torch.linalg.vecdot(losses, pulled).unsqueeze(1), weights

@@ -1,0 +1,301 @@
+"""The whole run: what it leaves behind, and that it is the same every time."""
+
+import contextlib
+import csv
+import io
+import json
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from omegaconf import OmegaConf
+
+from metriscope.app import train
+from metriscope.cli import compose_config
+from metriscope.configs import choices
+from metriscope.errors import InputError
+from metriscope.evaluation.retrieval import retrieval_metrics
+
+EVALUATED = ("recall_at_1", "recall_at_2", "precision_at_1", "r_precision", "map_at_r")
+EVALUATED += ("variance_intra", "variance_inter", "variance_inter_pairwise", "variance_ratio")
+WATCHED = ("loss", "active_ratio", "active_ratio_pairs", "grad_norm_embedding", "grad_norm_embedding_active")
+KEYS = {f"{stage}/{name}" for stage in ("val", "test") for name in EVALUATED}
+KEYS |= {f"{stage}/{name}" for stage in ("train", "val") for name in (*WATCHED, "loss_decay_rate")}
+KEYS |= {f"train/{name}" for name in ("grad_norm", "grad_norm_trunk", "grad_norm_head")}
+KEYS |= {"train/loss_decay_fit", "train/loss_half_life", "best/epoch", "best/val/map_at_r"}
+
+
+def weights(path):
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def same_weights(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def rows(folder):
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def column(folder, key):
+    return [float(row[key]) for row in rows(folder) if row.get(key)]
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """One run on real images with everything it can write, and what it printed."""
+    output = tmp_path_factory.mktemp("digits")
+    words = ["dataset=digits", "trainer=cpu", "trainer.max_epochs=2", "trainer.log_every_n_steps=2", "logger=files"]
+    words += [
+        "evaluation.save_embeddings=true",
+        "evaluation.recall_at=[1,2]",
+        "backbone.widths=[4,8]",
+        "head.size=16",
+        "optimizer.lr=0.003",
+    ]
+    cfg = compose_config([*words, f"paths.output_dir={output}"])
+    printed, threads = io.StringIO(), torch.get_num_threads()
+    torch.set_num_threads(1)
+    with contextlib.redirect_stdout(printed):
+        outcome = train(cfg)
+    torch.set_num_threads(threads)
+    return cfg, outcome, printed.getvalue()
+
+
+def test_a_run_folder_has_everything(digits):
+    cfg, outcome, _ = digits
+    found = {path.relative_to(outcome.folder).as_posix() for path in outcome.folder.rglob("*") if path.is_file()}
+    wanted = {"config.yaml", "run.json", "metrics.csv", "summary.json", "train.log", "embeddings.npz"}
+    assert wanted | {"checkpoints/best.ckpt", "checkpoints/last.ckpt"} <= found
+    figures = {name for name in found if name.startswith("figures/")}
+    assert {"figures/projection.png", "figures/retrieval_gallery.png"} <= figures
+    assert len(figures) >= 4, "and those of the history"
+    assert found == wanted | {"checkpoints/best.ckpt", "checkpoints/last.ckpt"} | figures, "and nothing else"
+    assert yaml.safe_load((outcome.folder / "config.yaml").read_text()) == OmegaConf.to_container(cfg, resolve=True)
+    record = json.loads((outcome.folder / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["seconds"] > 0
+
+
+def test_the_keys_that_others_rely_on(digits):
+    _, outcome, _ = digits
+    summary = json.loads((outcome.folder / "summary.json").read_text())
+    wanted = KEYS | {"test/knn_accuracy", "test/linear_probe_accuracy"}
+    assert wanted <= set(summary)
+    assert all(isinstance(summary[key], int | float) and math.isfinite(summary[key]) for key in wanted)
+    assert summary == pytest.approx(outcome.metrics)
+    header = set(rows(outcome.folder)[0])
+    assert {key for key in KEYS if not key.startswith(("best/", "train/loss_decay_fit", "train/loss_half"))} <= header
+    assert {"epoch", "step", "train/loss_step", "train/active_ratio_step", "train/grad_norm_step"} <= header
+    assert not {key for key in header if key not in ("epoch", "step") and "/" not in key}
+
+
+def test_the_summary_is_drawn_from_the_history(digits):
+    _, outcome, _ = digits
+    for key in ("train/loss", "val/map_at_r", "val/loss", "train/loss_decay_rate", "test/recall_at_1"):
+        assert outcome.metrics[key] == pytest.approx(column(outcome.folder, key)[-1])
+    losses = column(outcome.folder, "train/loss")
+    assert outcome.metrics["train/loss_decay_rate"] == pytest.approx((losses[0] - losses[1]) / losses[0], rel=1e-5)
+    assert outcome.metrics["train/loss_decay_fit"] == pytest.approx(math.log(losses[0] / losses[1]), rel=1e-5)
+
+
+def test_the_checkpoint_that_validation_picked_is_the_one_tested(digits):
+    _, outcome, _ = digits
+    values = column(outcome.folder, "val/map_at_r")
+    best = max(range(len(values)), key=values.__getitem__)
+    assert outcome.metrics["best/epoch"] == best
+    assert outcome.metrics["best/val/map_at_r"] == pytest.approx(values[best])
+    checkpoint = outcome.folder / "checkpoints" / "best.ckpt"
+    assert torch.load(checkpoint, weights_only=True)["epoch"] == best
+    assert same_weights(outcome.objects["module"].state_dict(), weights(checkpoint))
+
+
+def test_embeddings_are_those_that_were_judged(digits):
+    _, outcome, _ = digits
+    with np.load(outcome.folder / "embeddings.npz", allow_pickle=False) as saved:
+        embeddings, labels = torch.from_numpy(saved["embeddings"]), torch.from_numpy(saved["labels"])
+        assert saved["classes"].tolist() == list("0123456789")
+    test = outcome.objects["data"].splits.test
+    assert torch.equal(labels, test.labels)
+    assert embeddings.shape == (len(test), 16)
+    assert embeddings.norm(dim=1).allclose(torch.ones(len(test)))
+    found = retrieval_metrics(embeddings, labels, (1, 2))
+    assert {f"test/{key}": value for key, value in found.items()}.items() <= {
+        key: pytest.approx(value, rel=1e-6) for key, value in outcome.metrics.items()
+    }.items()
+
+
+def test_a_table_at_the_end(digits):
+    _, outcome, printed = digits
+    for word in ("closed set", "2 epochs", "Recall@1", "MAP@R", "active ratio", f"run folder: {outcome.folder}"):
+        assert word in printed
+
+
+def test_digits_are_learnt(digits):
+    assert digits[1].metrics["test/recall_at_1"] > 0.4
+
+
+def test_the_same_seed_gives_the_same_bits(run):
+    one = run()
+    first = (one.folder / "metrics.csv").read_bytes(), weights(one.folder / "checkpoints" / "last.ckpt")
+    other = run("resume=never")
+    assert other.folder == one.folder
+    assert (other.folder / "metrics.csv").read_bytes() == first[0]
+    assert same_weights(weights(other.folder / "checkpoints" / "last.ckpt"), first[1])
+    assert other.metrics == one.metrics
+    different = run("seed=1")
+    assert (different.folder / "metrics.csv").read_bytes() != first[0]
+    assert not same_weights(weights(different.folder / "checkpoints" / "last.ckpt"), first[1])
+
+
+def test_what_the_process_did_before_does_not_matter(run):
+    one = run()
+    torch.manual_seed(1234)
+    torch.rand(17)
+    np.random.seed(1)
+    assert run("resume=never").metrics == one.metrics
+
+
+def test_a_finished_run_is_not_run_again(run, capsys, monkeypatch):
+    one = run()
+    files = {path: path.stat().st_mtime_ns for path in one.folder.rglob("*") if path.is_file()}
+    monkeypatch.setattr("metriscope.app._execute", None)
+    capsys.readouterr()
+    other = run("tags=[again]", "trainer.log_every_n_steps=3")
+    assert other.metrics == json.loads((one.folder / "summary.json").read_text())
+    assert other.objects == {}
+    assert "finished before" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in one.folder.rglob("*") if path.is_file()} == files
+
+
+def test_never_runs_it_afresh_and_keeps_the_old_one(run):
+    one = run()
+    other = run("resume=never")
+    assert other.objects
+    assert (one.folder.with_name(f"{one.folder.name}.1") / "summary.json").exists()
+
+
+def test_must_refuses_where_there_is_nothing(run):
+    with pytest.raises(InputError, match="resume=must"):
+        run("resume=must")
+
+
+def test_one_that_has_no_validation_set(run):
+    outcome = run("dataset.validation=0")
+    assert not any(key.startswith(("val/", "best/")) for key in outcome.metrics)
+    assert not (outcome.folder / "checkpoints" / "best.ckpt").exists()
+    last = weights(outcome.folder / "checkpoints" / "last.ckpt")
+    assert same_weights(outcome.objects["module"].state_dict(), last)
+    assert len(outcome.objects["data"].splits.train) == 100
+
+
+def test_classes_apart(run):
+    outcome = run("dataset.protocol=class_disjoint", "dataset.classes=12")
+    assert set(outcome.metrics) >= KEYS
+    splits = outcome.objects["data"].splits
+    parts = [set(part.classes) for part in (splits.train, splits.validation, splits.test)]
+    assert len(set.union(*parts)) == sum(map(len, parts)) == 12
+    assert "test/knn_accuracy" not in outcome.metrics
+
+
+def test_classification_is_left_out_where_classes_are_apart(run):
+    words = ["dataset.classes=12", "evaluation.classification=auto"]
+    outcome = run("dataset.protocol=class_disjoint", "trainer.max_epochs=1", *words)
+    assert "test/knn_accuracy" not in outcome.metrics
+
+
+def test_without_diagnostics(run):
+    keys = set(run("diagnostics=none", "trainer.max_epochs=1").metrics)
+    assert {"train/loss", "train/active_ratio", "test/map_at_r"} <= keys
+    assert not any("variance" in key or "grad_norm" in key or "active_ratio_pairs" in key for key in keys)
+
+
+def test_the_trunk_as_the_embedding(run):
+    outcome = run("head=identity", "head.size=null", "trainer.max_epochs=1")
+    assert outcome.objects["module"].evaluated.embeddings.shape[1] == 12
+    assert "train/grad_norm_head" not in outcome.metrics
+    assert outcome.metrics["train/grad_norm"] == pytest.approx(outcome.metrics["train/grad_norm_trunk"])
+
+
+def test_a_frozen_trunk(run):
+    outcome = run("backbone.freeze=true", "trainer.max_epochs=1")
+    assert "train/grad_norm_trunk" not in outcome.metrics
+    assert outcome.metrics["train/grad_norm_head"] > 0
+
+
+@pytest.mark.parametrize("optimizer", choices("optimizer"))
+def test_every_optimizer_and_every_schedule_train(run, optimizer):
+    for scheduler in choices("scheduler"):
+        outcome = run(f"optimizer={optimizer}", f"scheduler={scheduler}", "trainer.limit_train_batches=2")
+        assert math.isfinite(outcome.metrics["train/loss"])
+        assert outcome.metrics["train/grad_norm"] > 0
+
+
+def test_warm_up_reaches_the_optimizer(run):
+    outcome = run("scheduler.warmup_epochs=1", "trainer.max_epochs=2", "optimizer=sgd", "optimizer.lr=0.1")
+    assert outcome.objects["trainer"].optimizers[0].param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+def test_other_precisions(run, precision):
+    plain, other = run("trainer.max_epochs=1"), run("trainer.max_epochs=1", f"trainer.precision={precision}")
+    assert other.metrics["train/loss"] == pytest.approx(plain.metrics["train/loss"], rel=0.05)
+    assert other.metrics["train/grad_norm"] == pytest.approx(plain.metrics["train/grad_norm"], rel=0.1)
+
+
+def test_batches_of_one_class_warn_once_and_train_on(run):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        outcome = run("sampler.classes_per_batch=1")
+    about = [str(w.message) for w in caught if "no valid term" in str(w.message)]
+    assert len(about) == 1
+    assert "sampler.classes_per_batch" in about[0]
+    assert outcome.metrics["train/loss"] == 0
+    assert outcome.metrics["train/active_ratio"] == 0
+    assert json.loads((outcome.folder / "run.json").read_text())["status"] == "finished"
+
+
+def test_parts_of_the_data(run):
+    """As trainer=debug has it: a handful of batches of each part."""
+    outcome = run("trainer=debug", "evaluation.batch_size=4")
+    assert len(outcome.objects["module"].evaluated.embeddings) == 8
+
+
+def test_fewer_evaluations_than_epochs(run):
+    outcome = run("evaluation.every_n_epochs=2", "trainer.max_epochs=3")
+    assert len(column(outcome.folder, "val/map_at_r")) == 1
+    assert outcome.metrics["best/epoch"] == 1
+
+
+def test_a_metric_that_there_is_not(run):
+    with pytest.raises(InputError, match=r"evaluation\.monitor=val/mapp_at_r.*val/map_at_r"):
+        run("evaluation.monitor=val/mapp_at_r")
+
+
+def test_a_schedule_that_watches_what_there_is_not(run):
+    with pytest.raises(InputError, match=r"scheduler\.monitor=val/mapp_at_r"):
+        run("scheduler=plateau", "scheduler.monitor=val/mapp_at_r")
+
+
+def test_an_accelerator_that_is_not_there(run):
+    if torch.cuda.is_available():
+        pytest.skip("it is")
+    with pytest.raises(InputError, match=r"accelerator=gpu"):
+        run("trainer.accelerator=gpu")
+
+
+def test_a_run_that_failed_at_its_input_can_be_put_right(run):
+    with pytest.raises(InputError, match=r"sampler\.classes_per_batch=50"):
+        run("sampler.classes_per_batch=50")
+    assert run().metrics
+
+
+def test_the_config_is_not_touched(tiny):
+    cfg = tiny("trainer.max_epochs=1")
+    before = OmegaConf.to_yaml(cfg)
+    train(cfg)
+    assert OmegaConf.to_yaml(cfg) == before

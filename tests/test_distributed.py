@@ -1,0 +1,149 @@
+"""Two processes: one of them keeps the run folder, and together they measure what one measures."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY
+from omegaconf import OmegaConf
+
+from metriscope.app import train
+from metriscope.build import build_data, build_module, build_trainer
+from metriscope.runs import Run, open_run
+from metriscope.tracking.records import read_history
+
+DDP = ("trainer.devices=2", "trainer.strategy=ddp")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def on_ranks(world_size, work):
+    """Runs ``work()`` in that many forks of this process, as torchrun would have started them."""
+    shared = {"WORLD_SIZE": str(world_size), "LOCAL_WORLD_SIZE": str(world_size), "MASTER_ADDR": "127.0.0.1"}
+    shared |= {"MASTER_PORT": str(free_port()), "TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": "0"}
+    children = []
+    for rank in range(world_size):
+        child = os.fork()
+        if child == 0:
+            os.environ.update(shared, RANK=str(rank), LOCAL_RANK=str(rank))
+            code = 1
+            try:
+                work()
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * world_size
+
+
+def rows(folder):
+    return read_history(folder / "metrics.csv")
+
+
+@pytest.fixture
+def trained(run):
+    """A run on one process, with more evaluation batches than processes, and of unequal length."""
+    return run("trainer.max_epochs=1", "evaluation.batch_size=12")
+
+
+def test_evaluation_is_the_same_on_one_and_on_two_processes(tiny, trained, tmp_path):
+    checkpoint = trained.folder / "checkpoints" / "best.ckpt"
+
+    def evaluate():
+        cfg = tiny("evaluation.batch_size=12", *(DDP if "RANK" in os.environ else ()))
+        data = build_data(cfg)
+        module = build_module(cfg, data)
+        run = Run(tmp_path / "none", OmegaConf.to_container(cfg, resolve=True), {})
+        trainer, _ = build_trainer(cfg, run, data, [])
+        found = {}
+        for part in (trainer.validate, trainer.test):
+            part(module, datamodule=data, ckpt_path=checkpoint, weights_only=True, verbose=False)
+            found |= {key: float(value) for key, value in trainer.callback_metrics.items()}
+        assert trainer.world_size == int(os.environ.get("WORLD_SIZE", 1))
+        name = f"{trainer.world_size}-{trainer.global_rank}.json"
+        (tmp_path / name).write_text(json.dumps(found))
+
+    evaluate()
+    on_ranks(2, evaluate)
+    alone, first, second = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("1-0", "2-0", "2-1"))
+    assert {key.split("/")[0] for key in alone} == {"val", "test"}
+    assert {"val/map_at_r", "test/recall_at_1", "test/variance_intra", "val/loss", "val/active_ratio"} <= set(alone)
+    assert first == second
+    assert first == pytest.approx(alone, rel=1e-9)
+
+
+def test_one_process_alone_writes(tiny, tmp_path):
+    cfg = tiny(*DDP, "evaluation.save_embeddings=true", "evaluation.classification=true")
+
+    def work():
+        outcome = train(cfg)
+        rank = os.environ["RANK"]
+        torch.save(outcome.objects["module"].state_dict(), tmp_path / f"weights-{rank}.pt")
+
+    on_ranks(2, work)
+    (folder,) = (path.parent for path in Path(cfg.paths.output_dir).rglob("run.json"))
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert found == [
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "config.yaml",
+        "embeddings.npz",
+        "metrics.csv",
+        "run.json",
+        "summary.json",
+        "train.log",
+    ]
+    record = json.loads((folder / "run.json").read_text())
+    assert (record["status"], record["pid"] == os.getpid()) == ("finished", False)
+    steps = [row["step"] for row in rows(folder) if "train/loss_step" in row]
+    assert steps == list(range(6)), "5 batches of an epoch are 3 for each process"
+    summary = json.loads((folder / "summary.json").read_text())
+    assert {"train/loss", "val/map_at_r", "test/map_at_r", "test/knn_accuracy", "test/linear_probe_accuracy"} <= set(
+        summary
+    )
+    one, other = (torch.load(tmp_path / f"weights-{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert all(torch.equal(one[name], other[name]) for name in one if "running" not in name)
+
+
+def test_a_finished_run_is_known_to_both(tiny):
+    cfg = tiny(*DDP, "trainer.max_epochs=1")
+    on_ranks(2, lambda: train(cfg))
+    with open_run(OmegaConf.to_container(cfg, resolve=True)) as run:
+        ended = run.record["ended"]
+    on_ranks(2, lambda: train(cfg))
+    with open_run(OmegaConf.to_container(cfg, resolve=True)) as run:
+        assert run.record["ended"] == ended
+
+
+def test_the_command_line_starts_the_second_process_itself(tmp_path):
+    words = [*TINY, *DDP, "trainer.max_epochs=1", f"paths.output_dir={tmp_path}"]
+    root = Path(__file__).parents[1]
+    result = subprocess.run(
+        [sys.executable, str(root / "train.py"), *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert result.returncode == 0, result.stderr
+    (record,) = tmp_path.rglob("run.json")
+    assert json.loads(record.read_text())["status"] == "finished"
+    assert result.stdout.count("run folder:") == 1
+    assert "sync_dist" not in result.stderr, "advice of Lightning that is none for metrics that are the same on all"
+    assert not list(tmp_path.glob("*.log")), "nothing beside the run folder"
+    assert {path.name for path in tmp_path.iterdir()} == {"default"}

@@ -1,0 +1,292 @@
+"""Runs that are stopped, break or are killed, and what the same command makes of them afterwards."""
+
+import errno
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from omegaconf import OmegaConf
+
+from metriscope.app import train
+from metriscope.data.datasets import synthetic
+from metriscope.errors import InputError, RunError
+from metriscope.runs import folder_of
+
+# 5 batches an epoch, 2 epochs: steps 0..9.
+MID_EPOCH, LAST_OF_EPOCH, LAST_BUT_ONE = 7, 4, 8
+
+
+class At(pl.Callback):
+    """Does something at one moment of a run, once."""
+
+    def __init__(self, action, hook="on_train_batch_end", step=MID_EPOCH):
+        self.action = action
+        self.step = step
+        setattr(self, hook, self.strike)
+
+    def strike(self, trainer, *args, **kwargs):
+        batch = args[-1] if isinstance(args[-1], int) else None
+        here = trainer.current_epoch * 5 + batch if batch is not None else trainer.global_step
+        if here == self.step and self.action is not None:
+            action, self.action = self.action, None
+            action()
+
+
+def interrupt(number=signal.SIGINT):
+    return lambda: os.kill(os.getpid(), number)
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    """Lets a callback into the next runs without a trace in their config."""
+
+    def put(*callbacks):
+        monkeypatch.setattr("metriscope.build.progress", lambda: list(callbacks))
+
+    return put
+
+
+def state(folder, name="last"):
+    return torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+
+
+def record(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
+def traces(folder):
+    """What a disturbed run has to have in common with an undisturbed one, to the bit."""
+    files = {name: (folder / name).read_bytes() for name in ("metrics.csv", "summary.json", "config.yaml")}
+    return files, state(folder), state(folder, "best")
+
+
+def equal(one, other):
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return one == other
+
+
+def same(one, other):
+    """The first differences, so that a failure says where two runs part."""
+    files, *checkpoints = zip(one, other, strict=True)
+    for mine, theirs in checkpoints:
+        for part in ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers"):
+            assert equal(mine[part], theirs[part]), part
+    for name in files[0]:
+        assert files[0][name].decode().splitlines() == files[1][name].decode().splitlines()
+    assert files[0] == files[1]
+
+
+@pytest.fixture
+def undisturbed(tiny, watch):
+    def go(*words):
+        watch()
+        outcome = train(tiny(*words))
+        found = traces(outcome.folder)
+        outcome.folder.rename(outcome.folder.with_name("undisturbed"))
+        return found
+
+    return go
+
+
+def stopped(tiny, *words):
+    """The folder of a run that a signal stops."""
+    with pytest.raises(KeyboardInterrupt, match=r"stopped by SIG\w+: the same command resumes ") as caught:
+        train(tiny(*words))
+    return Path(str(caught.value).rpartition(" resumes ")[2])
+
+
+@pytest.mark.parametrize(
+    ("hook", "step"),
+    [
+        ("on_train_batch_end", 0),
+        ("on_train_batch_end", MID_EPOCH),
+        ("on_train_batch_end", LAST_OF_EPOCH),
+        ("on_train_batch_end", LAST_BUT_ONE),
+        ("on_train_batch_end", 9),
+        ("on_before_backward", 3),
+        ("on_before_optimizer_step", 8),
+        ("on_validation_start", 5),
+        ("on_validation_epoch_end", 10),
+        ("on_test_epoch_start", 10),
+    ],
+)
+def test_a_stopped_run_goes_on_as_if_nothing_had_happened(tiny, watch, undisturbed, hook, step):
+    words = ["optimizer=sgd", "scheduler=cosine", "miner=random", "backbone.freeze_batch_norm=false"]
+    wanted = undisturbed(*words)
+    watch(At(interrupt(), hook, step))
+    folder = stopped(tiny, *words)
+    found = record(folder)
+    assert (found["status"], found["reason"]) == ("interrupted", "stopped by SIGINT")
+    assert found["ended"]
+    assert state(folder)["global_step"] > 0
+    watch()
+    outcome = train(tiny(*words))
+    assert outcome.folder == folder
+    assert record(folder)["resumed"] == 1
+    same(traces(folder), wanted)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["trainer.accumulate_grad_batches=2"],
+        ["memory=xbm", "memory.size=24", "memory.warmup_steps=2"],
+        ["optimizer=adamw", "scheduler=plateau", "loss=contrastive"],
+        ["sampler=shuffle"],
+    ],
+    ids=" ".join,
+)
+def test_whatever_the_run_is_made_of(tiny, watch, undisturbed, words):
+    wanted = undisturbed(*words)
+    watch(At(interrupt(), step=MID_EPOCH))
+    folder = stopped(tiny, *words)
+    watch()
+    train(tiny(*words))
+    same(traces(folder), wanted)
+
+
+def test_stopped_again_and_again(tiny, watch, undisturbed):
+    wanted = undisturbed()
+    for step in (1, 2, 6):
+        watch(At(interrupt(), step=step))
+        stopped(tiny)
+    watch()
+    outcome = train(tiny())
+    assert record(outcome.folder)["resumed"] == 3
+    same(traces(outcome.folder), wanted)
+
+
+def test_sigterm_is_a_signal_too(tiny, watch):
+    watch(At(interrupt(signal.SIGTERM)))
+    assert record(stopped(tiny))["reason"] == "stopped by SIGTERM"
+
+
+def test_never_and_must_on_a_stopped_run(tiny, watch):
+    watch(At(interrupt()))
+    stopped(tiny)
+    watch()
+    afresh = train(tiny("resume=never"))
+    assert record(afresh.folder)["resumed"] == 0
+    kept = afresh.folder.with_name(f"{afresh.folder.name}.1")
+    assert record(kept)["status"] == "interrupted"
+    assert train(tiny("resume=must")).metrics == json.loads((afresh.folder / "summary.json").read_text())
+
+
+def the_folder(cfg):
+    return folder_of(OmegaConf.to_container(cfg, resolve=True))
+
+
+def finite(checkpoint):
+    return all(tensor.isfinite().all() for tensor in checkpoint["state_dict"].values() if tensor.is_floating_point())
+
+
+def test_a_loss_that_explodes(tiny):
+    cfg = tiny("optimizer=sgd", "optimizer.lr=1e30", "head.normalize=false", "distance=squared_euclidean")
+    with pytest.raises(RunError, match=r"not finite at step \d \(epoch 0\).*optimizer\.lr"):
+        train(cfg)
+    folder = the_folder(cfg)
+    found = record(folder)
+    assert found["status"] == "failed"
+    assert "not finite at step" in found["reason"]
+    assert not list(folder.rglob("*.ckpt")), "there was no good state to keep"
+
+
+def test_nan_in_the_data_keeps_the_last_good_checkpoint(tiny, watch):
+    """The data go bad after one epoch: its checkpoints stay as they are, and the run can go on once they are good."""
+    good = state(train(tiny("trainer.max_epochs=1")).folder)["state_dict"]
+
+    class Poison(pl.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if trainer.global_step == MID_EPOCH:
+                batch[0][3, 2] = float("nan")
+
+    watch(Poison())
+    cfg = tiny()
+    with pytest.raises(RunError, match=r"embeddings not finite at step 7 \(epoch 1\)"):
+        train(cfg)
+    folder = the_folder(cfg)
+    assert record(folder)["status"] == "failed"
+    for name in ("last", "best"):
+        kept = state(folder, name)
+        assert kept["global_step"] == 5
+        assert finite(kept)
+        for key, tensor in kept["state_dict"].items():
+            assert torch.equal(tensor, good[key])
+    watch()
+    assert record(train(tiny()).folder)["status"] == "finished"
+
+
+def test_nan_in_the_validation_data(tiny, monkeypatch):
+    """Nothing is selected on numbers that are none."""
+    load = synthetic.load
+
+    def poisoned(**options):
+        source = load(**options)
+        source.test.inputs[3, 2] = float("nan")
+        return source
+
+    monkeypatch.setattr(synthetic, "load", poisoned)
+    cfg = tiny("trainer.max_epochs=1")
+    with pytest.raises(RunError, match="1 of 100 embeddings hold NaN or Inf"):
+        train(cfg)
+    folder = the_folder(cfg)
+    assert record(folder)["status"] == "failed"
+
+
+def test_a_bug_is_recorded_and_raised(tiny, watch):
+    watch(At(lambda: 1 / 0))
+    cfg = tiny()
+    with pytest.raises(ZeroDivisionError):
+        train(cfg)
+    folder = the_folder(cfg)
+    assert record(folder)["status"] == "failed"
+    assert record(folder)["reason"].startswith("ZeroDivisionError")
+
+
+def test_a_full_disk_is_one_line(tiny, watch):
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    watch(At(full))
+    with pytest.raises(RunError, match=r"cannot write to .*No space left on device"):
+        train(tiny())
+
+
+def test_a_killed_run_resumes_from_its_last_epoch(tiny, watch, undisturbed):
+    """SIGKILL leaves no chance to save: a process of its own dies in its second epoch."""
+    wanted = undisturbed()
+    watch(At(interrupt(signal.SIGKILL)))
+    child = os.fork()
+    if child == 0:
+        try:
+            train(tiny())
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    cfg = tiny()
+    folder = the_folder(cfg)
+    assert record(folder)["status"] == "running"
+    assert state(folder)["global_step"] == 5
+    watch()
+    outcome = train(cfg)
+    assert record(outcome.folder)["resumed"] == 1
+    same(traces(outcome.folder), wanted)
+
+
+def test_a_checkpoint_that_is_no_checkpoint_is_one_line(tiny, watch):
+    watch(At(interrupt()))
+    (stopped(tiny) / "checkpoints" / "last.ckpt").write_bytes(b"half of a file")
+    watch()
+    with pytest.raises(InputError, match=r"last\.ckpt") as caught:
+        train(tiny())
+    assert "\n" not in str(caught.value)
