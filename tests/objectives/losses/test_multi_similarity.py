@@ -35,7 +35,14 @@ def test_every_anchor_in_turn(labels, dtype, memory):
 
 
 def test_of_mined_pairs():
-    hold(MultiSimilarityLoss(), oracle, LABELLED, "cosine", torch.float64, pairs=some_pairs(LABELLED, len(LABELLED)))
+    hold(
+        MultiSimilarityLoss(base=BASE),
+        oracle,
+        LABELLED,
+        "cosine",
+        torch.float64,
+        pairs=some_pairs(LABELLED, len(LABELLED)),
+    )
 
 
 def test_compiled_and_bfloat16():
@@ -43,4 +50,4 @@ def test_compiled_and_bfloat16():
 
 
 def test_equal_to_pytorch_metric_learning():
-    equal_to_peer(MultiSimilarityLoss(), peers.MultiSimilarityLoss(), "cosine")
+    equal_to_peer(MultiSimilarityLoss(base=BASE), peers.MultiSimilarityLoss(), "cosine")

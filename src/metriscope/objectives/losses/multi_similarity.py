@@ -30,7 +30,7 @@ class MultiSimilarityLoss(Loss):
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
 
-    def __init__(self, alpha: float = 2.0, beta: float = 50.0, base: float = 0.5) -> None:
+    def __init__(self, alpha: float = 2.0, beta: float = 50.0, base: float = 1.0) -> None:
         super().__init__()
         self.alpha = alpha
         self.beta = beta
