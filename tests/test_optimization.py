@@ -39,9 +39,7 @@ def curve(entry: dict[str, Any], steps: int, metric: list[float] | None = None) 
     return rates
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("sgd", SGD), ("adam", Adam), ("adamw", AdamW), ("rmsprop", RMSprop)]
-)
+@pytest.mark.parametrize(("name", "kind"), [("sgd", SGD), ("adam", Adam), ("adamw", AdamW), ("rmsprop", RMSprop)])
 def test_each_part_has_its_own_rate(name: str, kind: type[Optimizer]) -> None:
     groups = parts()
     cfg = config("optimizer", name, lr=0.1, lr_trunk=0.01, lr_loss=0.0, weight_decay=0.3)
@@ -131,9 +129,7 @@ def test_step_schedule_falls_per_epoch() -> None:
     ("monitor", "own", "values"),
     [("val/loss", None, [1.0, 1.0, 1.0, 0.5]), ("val/loss", "val/recall_at_1", [0.5, 0.5, 0.5, 1.0])],
 )
-def test_plateau_falls_when_the_metric_stands_still(
-    monitor: str, own: str | None, values: list[float]
-) -> None:
+def test_plateau_falls_when_the_metric_stands_still(monitor: str, own: str | None, values: list[float]) -> None:
     cfg = config("scheduler", "plateau", factor=0.5, patience=1, monitor=own)
     entry = build_scheduler(cfg, optimizer(), 100, 10, monitor)
     assert entry is not None

@@ -23,15 +23,43 @@ class MinerEntry(NamedTuple):
 
 
 _OWN = frozenset({"none"})
+_PAIRS = frozenset({"all", "pairs", "triplets"})
 CT = "arXiv:2510.02161"
 
 LOSSES = {
     "contrastive": LossEntry(
-        frozenset({"all", "pairs", "triplets"}),
+        _PAIRS,
         CT,
         "pulls positives together, pushes negatives past a margin",
     ),
     "triplet": LossEntry(frozenset({"all", "band", "pairs", "triplets"}), CT, "hinge on d(a, p) - d(a, n) + margin"),
+    "multi_similarity": LossEntry(_PAIRS, "arXiv:1904.06627", "soft weighting of pairs by own and relative similarity"),
+    "margin": LossEntry(_PAIRS, "arXiv:1706.07567", "hinges on pairs around learned boundaries"),
+    "lifted_structure": LossEntry(
+        _PAIRS, "arXiv:1703.07737", "hinge on soft furthest positive minus soft closest negative"
+    ),
+    "circle": LossEntry(_PAIRS, "arXiv:2002.10857", "pairs pulled in proportion to the distance from their optimum"),
+    "signal_to_noise": LossEntry(_PAIRS, "arXiv:1904.02616", "contrastive loss on the noise-to-signal ratio"),
+    "tuplet_margin": LossEntry(
+        _PAIRS, "Yu & Tao, ICCV 2019", "each positive pair against all negatives, slack margin in degrees"
+    ),
+    "angular": LossEntry(_PAIRS, "arXiv:1708.01682", "angle at the negative kept below alpha"),
+    "ranked_list": LossEntry(
+        frozenset({"all", "none"}), "arXiv:1903.03238", "weighted means of an anchor's non-trivial pairs"
+    ),
+    "soft_margin_triplet": LossEntry(
+        frozenset({"all", "band", "pairs", "triplets"}), "arXiv:1703.07737", "softplus of d(a, p) - d(a, n)"
+    ),
+    "n_pair": LossEntry(_OWN, "Sohn, NIPS 2016", "a positive against one sample of each other class"),
+    "infonce": LossEntry(_PAIRS, "arXiv:1807.03748", "each positive pair against the anchor's negatives"),
+    "supcon": LossEntry(
+        _PAIRS, "arXiv:2004.11362", "SCL, L_out: mean log-likelihood of the positives among all others"
+    ),
+    "decoupled_contrastive": LossEntry(_PAIRS, "arXiv:2110.06848", "InfoNCE without the positive in the denominator"),
+    "nca": LossEntry(_PAIRS, "Goldberger et al., NIPS 2004", "chance of picking a neighbour of one's own class"),
+    "fastap": LossEntry(_OWN, "Cakir et al., CVPR 2019", "average precision over soft histograms of distances"),
+    "smooth_ap": LossEntry(_OWN, "arXiv:2007.12163", "average precision with sigmoids for steps"),
+    "histogram": LossEntry(_PAIRS, "arXiv:1611.00822", "overlap of positive and negative similarity histograms"),
     "arcface": LossEntry(_OWN, "arXiv:1801.07698", "softmax over class vectors, margin on the angle", False),
     "cosface": LossEntry(_OWN, "arXiv:1801.09414", "softmax over class vectors, margin on the cosine", False),
     "sub_center_arcface": LossEntry(

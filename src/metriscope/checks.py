@@ -20,6 +20,15 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "head.width": (1, math.inf, True),
     "loss.positive_margin": (0, math.inf, False),
     "loss.scale": (_ABOVE_0, math.inf, False),
+    "loss.nu": (0, math.inf, False),
+    "loss.mean_weight": (0, math.inf, False),
+    "loss.temperature_positive": (0, math.inf, False),
+    "loss.temperature_negative": (0, math.inf, False),
+    "loss.balance": (0, 1, False),
+    "loss.base": (-1, 1, False),
+    "loss.beta": (_ABOVE_0, math.inf, False),
+    "loss.num_bins": (1, math.inf, True),
+    "loss.memory_mb": (1, math.inf, False),
     "loss.temperature": (_ABOVE_0, math.inf, False),
     "loss.alpha": (_ABOVE_0, math.inf, False),
     "loss.gamma": (_ABOVE_0, math.inf, False),
@@ -78,6 +87,10 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "resume": ("auto", "never", "must"),
     "loss.reduction": ("mean", "sum", "mean_active"),
+    "loss.form": ("generalised", "original"),
+    "loss.count": ("pairs", "triplets"),
+    "loss.anchors": ("all", "first"),
+    "loss.objective": ("log", "expected"),
     "miner.negative": ("hard", "semihard"),
     "miner.positive_strategy": ("all", "easy", "semihard", "hard"),
     "miner.negative_strategy": ("all", "easy", "semihard", "hard"),
@@ -145,15 +158,17 @@ def _check_values(cfg: DictConfig) -> None:
 
 
 def _check_margin(cfg: DictConfig) -> None:
-    margin = OmegaConf.select(cfg, "loss.margin")
+    margin, name = OmegaConf.select(cfg, "loss.margin"), cfg.loss.name
     if margin is None:
         return
     if not isinstance(margin, int | float) or isinstance(margin, bool) or not 0 <= margin < math.inf:
         raise InputError(f"loss.margin={margin}: it has to be a number of at least 0")
-    if cfg.loss.name.endswith("arcface") and margin > math.pi:
-        raise InputError(f"loss.margin={margin}: it is an angle in radians, at most pi")
-    if cfg.loss.name == "contrastive" and margin == 0:
+    if name in ("contrastive", "signal_to_noise") and margin == 0:
         raise InputError("loss.margin=0: no negative pair would ever cost anything; set it above 0")
+    if name.endswith("arcface") and margin > math.pi:
+        raise InputError(f"loss.margin={margin}: it is an angle in radians, at most pi")
+    if name == "circle" and margin > 1:
+        raise InputError(f"loss.margin={margin}: it is a difference of cosines, at most 1")
 
 
 def _check_miner(cfg: DictConfig) -> None:

@@ -50,9 +50,7 @@ class Recorder(pl.LightningModule):
 def trainer(tmp_path, **options):
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     options = {"enable_checkpointing": False, "callbacks": None, **options}
-    return pl.Trainer(
-        accelerator="cpu", default_root_dir=tmp_path, use_distributed_sampler=False, **quiet, **options
-    )
+    return pl.Trainer(accelerator="cpu", default_root_dir=tmp_path, use_distributed_sampler=False, **quiet, **options)
 
 
 def test_digits_batches():
@@ -100,9 +98,7 @@ def test_synthetic_vectors_pass_through():
 
 def test_validation_batches_are_fixed_and_adapted():
     first = build_data(config("digits", sampler__samples_per_class=100, sampler__classes_per_batch=10))
-    second = build_data(
-        config("digits", sampler__samples_per_class=100, sampler__classes_per_batch=10, seed=9)
-    )
+    second = build_data(config("digits", sampler__samples_per_class=100, sampler__classes_per_batch=10, seed=9))
     batches = first.validation_batches()
     assert [batch.tolist() for batch in batches] == [batch.tolist() for batch in second.validation_batches()]
     assert set(torch.cat(batches).tolist()) == set(range(len(first.splits.validation)))
@@ -153,9 +149,7 @@ def test_a_resumed_run_goes_on_with_the_same_batches(tmp_path, source, step):
     trainer(tmp_path, max_epochs=3).fit(rest, build_data(cfg), ckpt_path=checkpoint, weights_only=True)
     assert len(whole.seen["train"]) == 9
     assert len(rest.seen["train"]) == 9 - step
-    for (_, index, inputs), (_, other, others) in zip(
-        whole.seen["train"][step:], rest.seen["train"], strict=True
-    ):
+    for (_, index, inputs), (_, other, others) in zip(whole.seen["train"][step:], rest.seen["train"], strict=True):
         assert index == other
         assert torch.equal(inputs, others)
 

@@ -30,8 +30,7 @@ class Witness(pl.Callback):
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         parts = {"trunk": pl_module.embedder.trunk, "head": pl_module.embedder.head}
         norms = {
-            name: sum(float(p.grad.double().square().sum()) for p in part.parameters())
-            for name, part in parts.items()
+            name: sum(float(p.grad.double().square().sum()) for p in part.parameters()) for name, part in parts.items()
         }
         self.parameters.append({name: value**0.5 for name, value in norms.items()})
 
@@ -64,10 +63,7 @@ def by_hand(z, labels, name="euclidean", reduction="mean"):
 
 
 def together(measures):
-    return {
-        name: sum(m[name][0] for m in measures) / max(1, sum(m[name][1] for m in measures))
-        for name in measures[0]
-    }
+    return {name: sum(m[name][0] for m in measures) / max(1, sum(m[name][1] for m in measures)) for name in measures[0]}
 
 
 @pytest.fixture
@@ -172,9 +168,10 @@ def test_norms_are_those_before_clipping(watched):
         total = sum(norm**2 for norm in norms.values()) ** 0.5
         assert total > 1e-3
         assert row["train/grad_norm_step"] == pytest.approx(total, rel=1e-4)
-        hold({"grad_norm_embedding": row["train/grad_norm_embedding_step"]}, {
-            "grad_norm_embedding": together([measure])["grad_norm_embedding"]
-        })
+        hold(
+            {"grad_norm_embedding": row["train/grad_norm_embedding_step"]},
+            {"grad_norm_embedding": together([measure])["grad_norm_embedding"]},
+        )
 
 
 def test_accumulated_gradients(watched):

@@ -43,9 +43,7 @@ def test_every_trunk_has_a_config_named_after_it() -> None:
         ("vit_b_32", (1, 64, 64), 768),
     ],
 )
-def test_features_have_the_announced_size_and_a_gradient(
-    name: str, shape: tuple[int, ...], features: int
-) -> None:
+def test_features_have_the_announced_size_and_a_gradient(name: str, shape: tuple[int, ...], features: int) -> None:
     own = {"image_size": 64} if name == "vit_b_32" else {}
     net = trunk(name, shape, **own)
     out = net(torch.randn(2, *shape))
@@ -67,9 +65,7 @@ def test_features_have_the_announced_size_and_a_gradient(
         ("mlp", (4,), {"name": "mpl"}, "unknown trunk 'mpl'"),
     ],
 )
-def test_what_does_not_fit_is_refused(
-    name: str, shape: tuple[int, ...], changes: dict[str, Any], message: str
-) -> None:
+def test_what_does_not_fit_is_refused(name: str, shape: tuple[int, ...], changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         trunk(name, shape, **changes)
 

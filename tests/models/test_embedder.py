@@ -104,6 +104,4 @@ def test_checkpoint_of_an_embedder_starts_another(tmp_path: Path) -> None:
     cfg = compose(seed=2, size=9)
     cfg.backbone.weights = str(path)
     net = build_embedder(cfg, SHAPE)
-    assert all(
-        torch.equal(value, source.trunk.state_dict()[key]) for key, value in net.trunk.state_dict().items()
-    )
+    assert all(torch.equal(value, source.trunk.state_dict()[key]) for key, value in net.trunk.state_dict().items())

@@ -144,9 +144,7 @@ def test_unknown_weights_are_refused(weights: str, message: str) -> None:
 
 def test_unknown_torchvision_name_lists_the_known() -> None:
     cfg = {"name": "resnet18", "weights": "IMAGENET1K_V9"}
-    with pytest.raises(
-        InputError, match="'IMAGENET1K_V9' is not known for resnet18: give one of IMAGENET1K_V1"
-    ):
+    with pytest.raises(InputError, match="'IMAGENET1K_V9' is not known for resnet18: give one of IMAGENET1K_V1"):
         build_trunk(cfg, (3, 32, 32))
 
 
@@ -166,17 +164,13 @@ def test_failed_download_says_how_to_get_the_file(tmp_path: Path, monkeypatch: p
     assert "\n" not in line
 
 
-def test_downloaded_torchvision_weights_fill_the_trunk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_downloaded_torchvision_weights_fill_the_trunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision.models import ResNet18_Weights, resnet18
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     (tmp_path / "checkpoints").mkdir()
     full = resnet18(weights=None)
-    torch.save(
-        full.state_dict(), tmp_path / "checkpoints" / ResNet18_Weights.IMAGENET1K_V1.url.split("/")[-1]
-    )
+    torch.save(full.state_dict(), tmp_path / "checkpoints" / ResNet18_Weights.IMAGENET1K_V1.url.split("/")[-1])
     net = build_trunk({"name": "resnet18", "weights": "IMAGENET1K_V1"}, (3, 32, 32))
     assert net.loaded is not None
     assert net.loaded.matched == net.loaded.total

@@ -46,6 +46,14 @@ class _Euclidean(torch.autograd.Function):
         return grad_anchors, grad_references, None
 
 
+def _euclidean(anchors: Tensor, references: Tensor, squared: bool) -> Tensor:
+    if references is anchors:
+        # Compilers refuse one tensor as two inputs of a custom function.
+        references = references.view_as(references)
+    result: Tensor = _Euclidean.apply(_precise(anchors), _precise(references), squared)
+    return result
+
+
 class Distance:
     """Base class. ``name`` is the config choice."""
 
@@ -80,8 +88,7 @@ class Euclidean(Distance):
     name = "euclidean"
 
     def __call__(self, anchors: Tensor, references: Tensor) -> Tensor:
-        result: Tensor = _Euclidean.apply(_precise(anchors), _precise(references), False)
-        return result
+        return _euclidean(anchors, references, squared=False)
 
     def slope(self, distances: Tensor) -> Tensor:
         return distances.reciprocal().masked_fill(distances == 0, 0)
@@ -99,8 +106,7 @@ class SquaredEuclidean(Distance):
     name = "squared_euclidean"
 
     def __call__(self, anchors: Tensor, references: Tensor) -> Tensor:
-        result: Tensor = _Euclidean.apply(_precise(anchors), _precise(references), True)
-        return result
+        return _euclidean(anchors, references, squared=True)
 
     def slope(self, distances: Tensor) -> Tensor:
         return torch.full_like(distances, 2)

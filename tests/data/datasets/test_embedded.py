@@ -28,9 +28,7 @@ def test_synthetic_has_the_variances_asked_for():
     exact = synthetic.load(classes=5, per_class=1, dimension=8, intra=0, inter=0.7).train.inputs
     assert float((exact - exact.mean(0)).square().sum(1).mean()) == pytest.approx(0.7)
     assert exact.norm(dim=1).std() < 1e-6
-    assert torch.equal(
-        exact, synthetic.load(classes=5, per_class=1, dimension=8, intra=0, inter=0.7).test.inputs
-    )
+    assert torch.equal(exact, synthetic.load(classes=5, per_class=1, dimension=8, intra=0, inter=0.7).test.inputs)
 
 
 def test_synthetic_depends_on_its_own_seed():
@@ -43,9 +41,7 @@ def test_synthetic_depends_on_its_own_seed():
     torch.testing.assert_close(projected.norm(dim=1), torch.ones(12))
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"classes": 1}, {"per_class": 0}, {"dimension": 1}, {"intra": -1}, {"inter": 0}]
-)
+@pytest.mark.parametrize("wrong", [{"classes": 1}, {"per_class": 0}, {"dimension": 1}, {"intra": -1}, {"inter": 0}])
 def test_synthetic_refuses(wrong):
     with pytest.raises(InputError, match="dataset"):
         synthetic.load(**wrong)

@@ -46,9 +46,7 @@ def test_missing_files_are_listed_with_the_remedy(raw, tmp_path):
     assert "train-images" not in line
     assert str(raw) in line
     assert "dataset.download=true" in line
-    with pytest.raises(
-        InputError, match=r"train-images.*train-labels.*t10k-images.*t10k-labels.*FashionMNIST"
-    ):
+    with pytest.raises(InputError, match=r"train-images.*train-labels.*t10k-images.*t10k-labels.*FashionMNIST"):
         mnist.load(str(tmp_path), "FashionMNIST")
     with pytest.raises(InputError, match="MNIST, FashionMNIST"):
         mnist.load(str(tmp_path), "KMNIST")
