@@ -84,9 +84,13 @@ def build_module(cfg: DictConfig, data: DataModule) -> MetricLearner:
     pl.seed_everything(seeds.derive(cfg.seed, "run") % 2**32, verbose=False)
     monitor = cfg.scheduler.get("monitor") or cfg.evaluation.monitor
     embedder = build_embedder(cfg, data.input_shape)
+    objective = build_objective(cfg, data.num_classes, embedder.size)
+    if cfg.compile:
+        embedder.compile()
+        objective.compile()
     return MetricLearner(
         embedder,
-        build_objective(cfg, data.num_classes, embedder.size),
+        objective,
         partial(build_optimizer, _plain(cfg.optimizer)),
         partial(_scheduler, _plain(cfg.scheduler), monitor),
         seed=cfg.seed,

@@ -116,8 +116,6 @@ def fitting_miners(accepts: frozenset[str]) -> list[str]:
 def describe() -> str:
     """Losses and miners with their one-line meaning, for the terminal."""
     width = max(map(len, [*LOSSES, *MINERS])) + 2
-    entries = {"Losses": LOSSES, "Miners": MINERS}
-    lines = []
-    for title, group in entries.items():
-        lines += [f"{title}:", *(f"  {name:{width}}{entry.summary}" for name, entry in group.items()), ""]
-    return "\n".join(lines)
+    losses = [f"  {name:{width}}{loss.summary}" for name, loss in LOSSES.items()]
+    miners = [f"  {name:{width}}{miner.summary}" for name, miner in MINERS.items()]
+    return "\n".join(["Losses:", *losses, "", "Miners:", *miners])

@@ -1,0 +1,40 @@
+"""Losses as a compiler sees them: one graph, so nothing in a step waits for the host."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from metriscope.build import build_objective
+from metriscope.catalog import LOSSES
+from metriscope.cli import compose_config
+
+CLASSES, SIZE = 4, 8
+BANDS = [("triplet", miner) for miner in ("semihard", "hard", "easy", "violating", "curriculum")]
+LISTS = [("triplet", miner) for miner in ("batch_hard", "batch_easy_positive")]
+PAIRS = [("contrastive", miner) for miner in ("pair_margin", "multi_similarity")]
+
+
+@pytest.fixture(scope="module")
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    z = F.normalize(torch.randn(24, SIZE, generator=generator), dim=1)
+    return z, torch.arange(24) % CLASSES
+
+
+@pytest.mark.parametrize(("loss", "miner"), [*((loss, None) for loss in LOSSES), *BANDS, *LISTS, *PAIRS])
+def test_forward_is_one_graph(loss, miner, batch):
+    cfg = compose_config([f"loss={loss}", *([f"miner={miner}"] if miner else [])])
+    z, labels = batch
+    results = []
+    for compiled in (False, True):
+        torch._dynamo.reset()
+        objective = build_objective(cfg, CLASSES, SIZE)
+
+        def value(z, labels, objective=objective):
+            return objective(z, labels).output.value
+
+        judge = torch.compile(value, fullgraph=True, backend="eager") if compiled else value
+        leaf = z.clone().requires_grad_()
+        judge(leaf, labels).backward()
+        results.append(leaf.grad)
+    torch.testing.assert_close(results[1], results[0])

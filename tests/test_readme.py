@@ -1,0 +1,54 @@
+"""The README's commands compose and pass the checks; its example of an own loss runs."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from metriscope.cli import check_command
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = sorted(
+    {line for kind, text in BLOCKS if kind == "console" for line in text.splitlines() if line.startswith("python train")}
+    | set(re.findall(r"`(python train\.py [^`]*)`", README))
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_are_sound(command):
+    words = shlex.split(command)[2:]
+    if not {"--help", "--cfg"} & set(words):
+        check_command([word for word in words if not word.startswith("-")], multirun="-m" in words)
+
+
+def test_make_targets_exist():
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    assert set(re.findall(r"\bmake ([\w-]+)", README)) <= targets
+
+
+def test_own_loss_runs(tmp_path):
+    for _, text in BLOCKS:
+        first = text.splitlines()[0]
+        if first.startswith("# my_"):
+            path = tmp_path / first[2:]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    (line,) = [line for _, text in BLOCKS for line in text.splitlines() if line.startswith("PYTHONPATH=")]
+    words = shlex.split(line)[2:]
+    words[0] = str(ROOT / words[0])
+    short = ["trainer.max_epochs=1", "trainer.limit_train_batches=2", "logger=none"]
+    done = subprocess.run(
+        [sys.executable, *words, *short],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": "."},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Recall@1" in done.stdout
