@@ -111,9 +111,6 @@ def python(*words, cwd=ROOT):
     "words",
     [
         ["loss=tripplet"],
-        ["loss.margn=1"],
-        ["loss.margin=-1"],
-        ["loss=contrastive", "miner=semihard"],
         ["loss.margin"],
         ["-m", "seed=0,-1"],
         ["evaluation.monitor=test/map_at_r"],

@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 import traceback
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from omegaconf import OmegaConf
 
 from metriscope.app import train
 from metriscope.build import build_data, build_module, build_trainer
-from metriscope.runs import Run, open_run
+from metriscope.runs import Run, folder_of, open_run
 from metriscope.tracking.records import read_history
 
 DDP = ("trainer.devices=2", "trainer.strategy=ddp")
@@ -27,17 +29,23 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def on_ranks(world_size, work):
-    """Runs ``work()`` in that many forks of this process, as torchrun would have started them."""
-    shared = {"WORLD_SIZE": str(world_size), "LOCAL_WORLD_SIZE": str(world_size), "MASTER_ADDR": "127.0.0.1"}
-    shared |= {"MASTER_PORT": str(free_port()), "TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": "0"}
+def on_ranks(work, first=0, ready=lambda: True):
+    """Runs ``work()`` in two forks of this process, as torchrun would have started them.
+
+    The second one begins once the first has come as far as ``ready``. When one fails, the other is not left
+    waiting for it.
+    """
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "GROUP_RANK": "0"}
+    shared |= {"MASTER_PORT": str(free_port()), "TORCHELASTIC_RUN_ID": "test"}
     children = []
-    for rank in range(world_size):
+    for rank in (first, 1 - first):
         child = os.fork()
         if child == 0:
             os.environ.update(shared, RANK=str(rank), LOCAL_RANK=str(rank))
             code = 1
             try:
+                while children and not ready():
+                    time.sleep(0.01)
                 work()
                 code = 0
             except BaseException:
@@ -46,7 +54,20 @@ def on_ranks(world_size, work):
                 sys.stderr.flush()
                 os._exit(code)
         children.append(child)
-    assert [os.waitpid(child, 0)[1] for child in children] == [0] * world_size
+    while children:
+        child, status = os.wait()
+        children.remove(child)
+        if status:
+            for other in children:
+                os.kill(other, signal.SIGKILL)
+                os.waitpid(other, 0)
+            pytest.fail("one of two processes failed: see its traceback")
+
+
+def started(cfg):
+    """Whether the process that keeps the folder has begun: a launcher such as Lightning's waits for that."""
+    record = folder_of(OmegaConf.to_container(cfg, resolve=True)) / "run.json"
+    return lambda: record.exists()
 
 
 def rows(folder):
@@ -77,7 +98,7 @@ def test_evaluation_is_the_same_on_one_and_on_two_processes(tiny, trained, tmp_p
         (tmp_path / name).write_text(json.dumps(found))
 
     evaluate()
-    on_ranks(2, evaluate)
+    on_ranks(evaluate)
     alone, first, second = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("1-0", "2-0", "2-1"))
     assert {key.split("/")[0] for key in alone} == {"val", "test"}
     assert {"val/map_at_r", "test/recall_at_1", "test/variance_intra", "val/loss", "val/active_ratio"} <= set(alone)
@@ -93,7 +114,7 @@ def test_one_process_alone_writes(tiny, tmp_path):
         rank = os.environ["RANK"]
         torch.save(outcome.objects["module"].state_dict(), tmp_path / f"weights-{rank}.pt")
 
-    on_ranks(2, work)
+    on_ranks(work, ready=started(cfg))
     (folder,) = (path.parent for path in Path(cfg.paths.output_dir).rglob("run.json"))
     found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     assert found == [
@@ -120,12 +141,19 @@ def test_one_process_alone_writes(tiny, tmp_path):
 
 def test_a_finished_run_is_known_to_both(tiny):
     cfg = tiny(*DDP, "trainer.max_epochs=1")
-    on_ranks(2, lambda: train(cfg))
+    on_ranks(lambda: train(cfg), ready=started(cfg))
     with open_run(OmegaConf.to_container(cfg, resolve=True)) as run:
         ended = run.record["ended"]
-    on_ranks(2, lambda: train(cfg))
+    on_ranks(lambda: train(cfg), ready=started(cfg))
     with open_run(OmegaConf.to_container(cfg, resolve=True)) as run:
         assert run.record["ended"] == ended
+
+
+def test_it_does_not_matter_who_comes_first(tiny):
+    """The other process may look at the folder before the one that keeps it does."""
+    cfg = tiny(*DDP, "trainer.max_epochs=1")
+    a_second_later = time.monotonic() + 1
+    on_ranks(lambda: train(cfg), first=1, ready=lambda: time.monotonic() > a_second_later)
 
 
 def test_the_command_line_starts_the_second_process_itself(tmp_path):
@@ -144,6 +172,6 @@ def test_the_command_line_starts_the_second_process_itself(tmp_path):
     (record,) = tmp_path.rglob("run.json")
     assert json.loads(record.read_text())["status"] == "finished"
     assert result.stdout.count("run folder:") == 1
-    assert "sync_dist" not in result.stderr, "advice of Lightning that is none for metrics that are the same on all"
     assert not list(tmp_path.glob("*.log")), "nothing beside the run folder"
     assert {path.name for path in tmp_path.iterdir()} == {"default"}
+    assert "sync_dist" not in result.stderr, "advice of Lightning that is none for metrics that are the same on all"

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import torch
+from conftest import TINY
 from omegaconf import OmegaConf
 
 from metriscope.app import train
+from metriscope.cli import main
 from metriscope.data.datasets import synthetic
 from metriscope.errors import InputError, RunError
 from metriscope.runs import folder_of
@@ -163,6 +165,17 @@ def test_stopped_again_and_again(tiny, watch, undisturbed):
     outcome = train(tiny())
     assert record(outcome.folder)["resumed"] == 3
     same(traces(outcome.folder), wanted)
+
+
+def test_ctrl_c_is_exit_code_130_and_one_line(tiny, watch, monkeypatch, capsys, tmp_path):
+    watch(At(interrupt()))
+    monkeypatch.setattr("sys.argv", ["train.py", *TINY, f"paths.output_dir={tmp_path}"])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 130
+    line = capsys.readouterr().err
+    assert line.startswith("metriscope: stopped by SIGINT: the same command resumes ")
+    assert line.count("\n") == 1
 
 
 def test_sigterm_is_a_signal_too(tiny, watch):

@@ -15,7 +15,13 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = sorted(
-    {line for kind, text in BLOCKS if kind == "console" for line in text.splitlines() if line.startswith("python train")}
+    {
+        line
+        for kind, text in BLOCKS
+        if kind == "console"
+        for line in text.splitlines()
+        if line.startswith("python train")
+    }
     | set(re.findall(r"`(python train\.py [^`]*)`", README))
 )
 

@@ -240,9 +240,14 @@ def test_the_lock_is_free_again_after_an_error(config, error):
 @pytest.mark.parametrize("error", [PermissionError, NotADirectoryError, FileNotFoundError])
 def test_an_error_of_the_run_is_not_taken_for_one_of_the_folder(config, error):
     """A data file that cannot be read is no matter of paths.output_dir."""
-    with pytest.raises(error, match="weights"), open_run(config) as run:
-        run.start()
-        raise error(13, "cannot be read", "data/weights.pt")
+
+    def work():
+        with open_run(config) as run:
+            run.start()
+            raise error(13, "cannot be read", "data/weights.pt")
+
+    with pytest.raises(error, match="weights"):
+        work()
 
 
 def test_the_same_folder_of_another_config_is_left_alone(config):
