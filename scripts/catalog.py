@@ -21,8 +21,8 @@ Made from the code by `python scripts/catalog.py --write`; a test keeps it true.
 A loss takes the miners whose kind of selection it accepts; any other pair is refused before data loads.
 Parameters are set as `loss.<parameter>=<value>` and `miner.<parameter>=<value>`.
 
-Beside these: `loss=sum` adds several losses with weights, `loss=pml loss.name=<class>` and `miner=pml miner.name=<class>`
-take any loss or miner of pytorch-metric-learning.
+Beside these: `loss=sum` adds several losses with weights; `loss=pml loss.name=<class>` and
+`miner=pml miner.name=<class>` take any loss or miner of pytorch-metric-learning.
 """
 
 

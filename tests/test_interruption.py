@@ -178,11 +178,6 @@ def test_ctrl_c_is_exit_code_130_and_one_line(tiny, watch, monkeypatch, capsys, 
     assert line.count("\n") == 1
 
 
-def test_sigterm_is_a_signal_too(tiny, watch):
-    watch(At(interrupt(signal.SIGTERM)))
-    assert record(stopped(tiny))["reason"] == "stopped by SIGTERM"
-
-
 def test_never_and_must_on_a_stopped_run(tiny, watch):
     watch(At(interrupt()))
     stopped(tiny)

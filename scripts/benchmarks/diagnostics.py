@@ -11,16 +11,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.measuring import DISTURBED, isolated, stalled
-from benchmarks.stopwatch import Spans, timed_job
+from benchmarks.stopwatch import Span, Spans, timed_job
 from benchmarks.table import Table
 
 PRECISIONS = ("32-true", "bf16-mixed")
 CHOICES = ("none", "default")
-SPANS: dict[str, Callable[[Spans], float]] = {
-    "training": lambda run: run.training,
-    "evaluation": lambda run: run.evaluation,
-    "training + evaluation": lambda run: run.training + run.evaluation,
-}
+EPOCH = 60_000
+"""Training images of the epoch that the cost is told for; shorter ones are measured, in turns."""
 
 
 class Pair(NamedTuple):
@@ -33,24 +30,40 @@ class Pair(NamedTuple):
 
 def run(quick: bool, data_dir: Path | None) -> None:
     """Print seconds with and without diagnostics, and the overhead."""
-    sizes, rounds = ((500, 200), 1) if quick else ((30_000, 10_000), 6)
-    print(f"small_cnn, triplet + semi-hard, batch 10 x 25, {sizes[0]} images 1 x 28 x 28 to train, {sizes[1]} to test")
-    columns = [("precision", 10), ("of", 21), ("without s", 16), ("with s", 16), ("overhead of minima", 18)]
-    table = Table([*columns, ("of medians", 10), ("median of pairs", 15)], names=2)
+    train_size, test_size, rounds = (500, 200, 2) if quick else (7500, 10_000, 20)
+    print(f"small_cnn, triplet + semi-hard, batch 10 x 25, 28 x 28 pixels; {rounds} pairs of runs in turns, each of")
+    print(
+        f"{train_size} images to train and {test_size} to test; the whole: training scaled to {EPOCH} images, and test"
+    )
+    columns = [("precision", 10), ("of", 10), ("without s", 14), ("with s", 14), ("overhead of minima", 18)]
+    table = Table(
+        [*columns, ("of pairs", 8), ("CPU without s", 14), ("with s", 14), ("overhead of pairs", 17)], names=2
+    )
     for precision in PRECISIONS:
-        pairs = isolated(compare, precision, *sizes, rounds)
+        pairs = isolated(compare, precision, train_size, test_size, rounds)
         quiet = [pair for pair in pairs if pair.quiet]
-        for name, seconds in SPANS.items():
-            _row(table, [precision, name], [(seconds(p.without), seconds(p.complete)) for p in quiet or pairs])
-        print(f"{len(quiet)} of {len(pairs)} pairs were not disturbed by other processes")
+        parts: dict[str, Callable[[Spans], Span]] = {
+            "training": lambda spans: spans.training,
+            "evaluation": lambda spans: spans.evaluation,
+            "the whole": lambda spans: _whole(spans, EPOCH / train_size),
+        }
+        for name, part in parts.items():
+            wall = _overhead([(part(pair.without).wall, part(pair.complete).wall) for pair in quiet or pairs])
+            cpu = _overhead([(part(pair.without).cpu, part(pair.complete).cpu) for pair in pairs])
+            table.row([precision, name, *wall, cpu[0], cpu[1], cpu[3]])
+        print(f"{len(quiet)} of {len(pairs)} pairs were not disturbed by other processes; they make the first times")
 
 
-def _row(table: Table, names: list[str], pairs: list[tuple[float, float]]) -> None:
-    without, complete = zip(*pairs, strict=True)
-    low, middle = ([reduce(side) for side in (without, complete)] for reduce in (min, statistics.median))
-    cells = [f"{low[side]:.2f} ({middle[side]:.2f})" for side in (0, 1)]
-    typical = statistics.median(b / a for a, b in pairs)
-    table.row([*names, *cells, *(f"{r - 1:+.1%}" for r in (low[1] / low[0], middle[1] / middle[0], typical))])
+def _whole(spans: Spans, scale: float) -> Span:
+    return Span(*(scale * training + test for training, test in zip(spans.training, spans.evaluation, strict=True)))
+
+
+def _overhead(pairs: list[tuple[float, float]]) -> list[str]:
+    """``minimum (median)`` without and with, the overhead of the minima, and the median overhead of the pairs."""
+    sides = list(zip(*pairs, strict=True))
+    ratios = min(sides[1]) / min(sides[0]), statistics.median(b / a for a, b in pairs)
+    shown = [f"{min(side):.2f} ({statistics.median(side):.2f})" for side in sides]
+    return [*shown, *(f"{ratio - 1:+.1%}" for ratio in ratios)]
 
 
 def compare(precision: str, train_size: int, test_size: int, rounds: int) -> list[Pair]:

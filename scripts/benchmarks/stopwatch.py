@@ -23,32 +23,45 @@ OVERRIDES = (
 )
 
 
-class Spans(NamedTuple):
-    """Seconds of the training epoch, of the evaluation of the test set, and of the whole of ``train(cfg)``."""
+class Span(NamedTuple):
+    """Seconds on the wall, and of CPU over all threads of the process: the latter hardly minds a busy machine."""
 
-    training: float
-    evaluation: float
-    job: float
+    wall: float
+    cpu: float
+
+    @classmethod
+    def now(cls) -> "Span":
+        return cls(time.perf_counter(), time.process_time())
+
+    def since(self, start: "Span") -> "Span":
+        return Span(self.wall - start.wall, self.cpu - start.cpu)
+
+
+class Spans(NamedTuple):
+    """The training epoch, the evaluation of the test set, and the whole of ``train(cfg)``."""
+
+    training: Span
+    evaluation: Span
+    job: Span
 
 
 class Stopwatch(pl.Callback):
     """Takes the time of the training epoch and of the test, with everything that other callbacks do in them."""
 
     def __init__(self) -> None:
-        self.started = 0.0
-        self.training = self.evaluation = 0.0
+        self.started = self.training = self.evaluation = Span.now()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.started = time.perf_counter()
+        self.started = Span.now()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.training = time.perf_counter() - self.started
+        self.training = Span.now().since(self.started)
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.started = time.perf_counter()
+        self.started = Span.now()
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.evaluation = time.perf_counter() - self.started
+        self.evaluation = Span.now().since(self.started)
 
 
 def timed_job(overrides: list[str]) -> tuple[Spans, dict[str, Any]]:
@@ -58,10 +71,10 @@ def timed_job(overrides: list[str]) -> tuple[Spans, dict[str, Any]]:
     from metriscope.app import train
     from metriscope.cli import compose_config
 
-    before = time.perf_counter()
+    before = Span.now()
     with _silence():
         outcome = train(compose_config([*OVERRIDES, *overrides]))
-    job = time.perf_counter() - before
+    job = Span.now().since(before)
     watch = next(c for c in outcome.objects["trainer"].callbacks if isinstance(c, Stopwatch))
     return Spans(watch.training, watch.evaluation, job), outcome.metrics
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from oracles import DISTANCES, INF, LAYOUTS, compare, distance_table, embeddings, listed, pairs
 
+from metriscope.objectives.miners import sampled
 from metriscope.objectives.miners.bands import AllMiner, BandMiner, NoMiner
 from metriscope.objectives.miners.base import draw
 from metriscope.objectives.miners.batch_hard import BatchEasyPositiveMiner, BatchHardMiner
@@ -142,6 +143,31 @@ def test_distance_weighted_follows_the_formula(size, name):
     spread = (wanted * (1 - wanted) / copies).sqrt()
     assert counts.sum() == copies
     assert ((counts / copies - wanted).abs() <= 5 * spread + 1e-12).all()
+
+
+@distances
+@pytest.mark.parametrize("size", [2, 3, 4, 16])
+def test_distance_weights_are_those_of_the_formula(monkeypatch, size, name):
+    """To the digit, where a draw only tells to a few per cent."""
+    seen = []
+
+    def watched(weights, count, generator):
+        seen.append(weights)
+        return draw(weights, count, generator)
+
+    monkeypatch.setattr(sampled, "draw", watched)
+    labels = [0, 0, 1, 1, 2, 3]
+    z = unit(labels, size, seed=2)
+    DistanceWeightedMiner(0.4, 1.7)(compare(z, labels, name))
+    d = distance_table("euclidean", z)
+    for a, _, ns in by_anchor(labels):
+        wanted = torch.zeros(len(labels), dtype=torch.float64)
+        wanted[ns] = torch.tensor(density_weights([float(d[a][n]) for n in ns], size, 0.4, 1.7), dtype=torch.float64)
+        total = wanted.sum()
+        if total > 0:
+            torch.testing.assert_close(seen[0][a] / seen[0][a].sum(), wanted / total, rtol=1e-6, atol=1e-9)
+        else:
+            assert seen[0][a].sum() == 0
 
 
 def test_distance_weighted_survives_many_dimensions_and_touching_embeddings():
