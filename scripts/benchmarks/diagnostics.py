@@ -36,9 +36,8 @@ def run(quick: bool, data_dir: Path | None) -> None:
         f"{train_size} images to train and {test_size} to test; the whole: training scaled to {EPOCH} images, and test"
     )
     columns = [("precision", 10), ("of", 10), ("without s", 14), ("with s", 14), ("overhead of minima", 18)]
-    table = Table(
-        [*columns, ("of pairs", 8), ("CPU without s", 14), ("with s", 14), ("overhead of pairs", 17)], names=2
-    )
+    columns += [("of pairs", 8), ("CPU without s", 14), ("with s", 14), ("overhead of pairs", 17)]
+    table = Table(columns, names=2)
     for precision in PRECISIONS:
         pairs = isolated(compare, precision, train_size, test_size, rounds)
         quiet = [pair for pair in pairs if pair.quiet]

@@ -81,11 +81,8 @@ def main() -> None:
     use_threads(threads())
     job = ours if arguments.side == "ours" else peer
     spans, found = job(arguments.data_dir, arguments.overrides)
-    result: dict[str, Any] = {
-        **{name: span.wall for name, span in spans._asdict().items()},
-        **found,
-        "peak": peak_resident(),
-    }
+    seconds = {name: span.wall for name, span in spans._asdict().items()}
+    result: dict[str, Any] = {**seconds, **found, "peak": peak_resident()}
     print(json.dumps(result))
 
 

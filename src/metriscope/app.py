@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from metriscope.checks import check
+from metriscope.checks import check, nearest
 from metriscope.errors import InputError, RunError
 from metriscope.runs import FAILED, FINISHED, INTERRUPTED, Run, open_run
 from metriscope.tracking.console import log_to_file, print_config, print_results
@@ -82,8 +82,26 @@ def _recorded(run: Run) -> Iterator[None]:
     run.end(FINISHED)
 
 
-def _execute(cfg: DictConfig, run: Run) -> Outcome:
+def _global_step(checkpoint: Path) -> int:
     import torch
+
+    try:
+        return int(torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)["global_step"])
+    except Exception as error:
+        raise InputError(f"{checkpoint} is no checkpoint to resume from: delete it, or set resume=never") from error
+
+
+def _unknown_monitor(cfg: DictConfig, metrics: Any) -> str | None:
+    """One line about a monitored metric that nobody logs."""
+    for key in ("evaluation.monitor", "scheduler.monitor"):
+        name = OmegaConf.select(cfg, key)
+        if name and name not in metrics:
+            return f"{key}={name}: no such metric{nearest(name, metrics)} There are: {', '.join(sorted(metrics))}"
+    return None
+
+
+def _execute(cfg: DictConfig, run: Run) -> Outcome:
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     from metriscope.build import build_data, build_loggers, build_module, build_trainer
     from metriscope.reports.run import report
@@ -92,15 +110,17 @@ def _execute(cfg: DictConfig, run: Run) -> Outcome:
     module = build_module(cfg, data)
     resumed_at = None
     if run.resumes:
-        state = torch.load(run.last_checkpoint, weights_only=True, map_location="cpu", mmap=True)
-        resumed_at = int(state["global_step"])
+        resumed_at = _global_step(run.last_checkpoint)
     loggers = build_loggers(cfg, run, resumed_at)
     exit_code = 1
     try:
         trainer, stop = build_trainer(cfg, run, data, loggers.all)
         with stop.listening():
             checkpoint = run.last_checkpoint if run.resumes else None
-            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+            try:
+                trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+            except MisconfigurationException as error:
+                raise InputError(_unknown_monitor(cfg, trainer.callback_metrics) or str(error)) from error
             best = run.best_checkpoint if run.best_checkpoint.exists() else None
             trainer.test(module, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
             metrics = report(cfg, run, trainer, module, data, loggers)

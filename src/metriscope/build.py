@@ -122,7 +122,7 @@ def build_loggers(cfg: DictConfig, run: Run, global_step: int | None) -> Loggers
     """History and W&B; ``global_step`` is that of the checkpoint a resumed run goes on from."""
     history = HistoryLogger(run.folder)
     logged = None if global_step is None else history.resume_from(global_step)
-    return Loggers(history, build_wandb(_plain(cfg), run.folder, run.record["wandb_id"], logged))
+    return Loggers(history, build_wandb(_plain(cfg), run.folder, run.record.get("wandb_id", ""), logged))
 
 
 def build_trainer(
@@ -136,6 +136,8 @@ def build_trainer(
     # Lightning tells what it was told to do, and advertises.
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
+    # Evaluation gathers before it computes: its figures are the same on every process.
+    warnings.filterwarnings("ignore", message=r".*sync_dist=True.*")
     stop = GracefulStop(run.last_checkpoint)
     threshold = cfg.diagnostics.pair_weight_threshold if cfg.diagnostics.greediness else None
     retrieval = partial(RetrievalMetrics, tuple(cfg.evaluation.recall_at), memory_mb=cfg.evaluation.memory_mb)

@@ -3,13 +3,14 @@
 import difflib
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from metriscope.catalog import LOSSES, MINERS, fitting_miners
-from metriscope.configs import section
+from metriscope.configs import choices, section
 from metriscope.errors import InputError
 
 _ABOVE_0 = 1e-6
@@ -17,7 +18,7 @@ _ABOVE_0 = 1e-6
 _RANGES: dict[str, tuple[float, float, bool]] = {
     "seed": (0, 2**63 - 1, True),
     "head.size": (1, math.inf, True),
-    "head.width": (1, math.inf, True),
+    "head.hidden": (1, math.inf, True),
     "loss.positive_margin": (0, math.inf, False),
     "loss.scale": (_ABOVE_0, math.inf, False),
     "loss.nu": (0, math.inf, False),
@@ -117,6 +118,7 @@ def check(cfg: DictConfig) -> None:
     Raises:
         InputError: naming the key, its value, and what would do.
     """
+    _check_pair(cfg)
     try:
         OmegaConf.resolve(cfg.copy())
     except OmegaConfBaseException as error:
@@ -124,9 +126,11 @@ def check(cfg: DictConfig) -> None:
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise InputError(f"{missing[0]} has no value: give it as {missing[0]}=...")
+    _check_keys(cfg)
     _check_values(cfg)
-    _check_miner(cfg)
+    _check_needs(cfg)
     _check_evaluation(cfg)
+    _check_monitors(cfg)
 
 
 def _unresolved(error: OmegaConfBaseException) -> str:
@@ -143,15 +147,21 @@ def _check_values(cfg: DictConfig) -> None:
         kind = "a whole number" if whole else "a number"
         wanted = f"{kind} of at least {low:g}" + (f" and at most {high:g}" if high < 2**53 else "")
         number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-        if not number or not low <= value <= high:
+        if not number or not math.isfinite(value) or not low <= value <= high:
             raise InputError(f"{key}={value}: it has to be {wanted}")
-    for key, choices in _CHOICES.items():
+    for key, allowed in _CHOICES.items():
         value = OmegaConf.select(cfg, key)
-        if value is not None and value not in choices:
-            words = (str(choice).lower() if isinstance(choice, bool) else str(choice) for choice in choices)
+        if value is not None and value not in allowed:
+            words = (str(choice).lower() if isinstance(choice, bool) else str(choice) for choice in allowed)
             names = ", ".join(dict.fromkeys(words))
-            raise InputError(f"{key}={value}: it has to be one of {names}{nearest(str(value), map(str, choices))}")
+            raise InputError(f"{key}={value}: it has to be one of {names}{nearest(str(value), map(str, allowed))}")
     _check_margin(cfg)
+    for key in ("miner.low", "miner.high"):
+        bound = OmegaConf.select(cfg, key)
+        if bound is not None and (not isinstance(bound, int | float) or isinstance(bound, bool)):
+            raise InputError(f"{key}={bound}: it has to be a number, or null for no bound")
+    if not cfg.study or ".." in Path(str(cfg.study)).parts or Path(str(cfg.study)).is_absolute():
+        raise InputError(f"study={cfg.study}: it has to be the name of a folder below paths.output_dir")
     validation = OmegaConf.select(cfg, "dataset.validation")
     if validation is not None and (not isinstance(validation, int | float) or not 0 <= validation < 1):
         raise InputError(f"dataset.validation={validation}: it has to be a share of at least 0 and below 1")
@@ -171,7 +181,21 @@ def _check_margin(cfg: DictConfig) -> None:
         raise InputError(f"loss.margin={margin}: it is a difference of cosines, at most 1")
 
 
-def _check_miner(cfg: DictConfig) -> None:
+def _check_keys(cfg: DictConfig) -> None:
+    """Keys added with ``+`` to a shipped part that does not take them."""
+    for group in ("dataset", "distance", "loss", "miner"):
+        name = cfg[group].name
+        if name not in choices(group):
+            continue
+        shipped = section(group, name)
+        if shipped.get("_target_") != cfg[group].get("_target_"):
+            continue
+        for key in cfg[group]:
+            if key not in shipped:
+                raise InputError(f"{group}.{key}: {name} takes no such key{nearest(str(key), map(str, shipped))}")
+
+
+def _check_pair(cfg: DictConfig) -> None:
     loss, miner = cfg.loss.name, cfg.miner.name
     accepts = _accepted_by_sum(cfg) if loss == "sum" else LOSSES[loss].accepts if loss in LOSSES else None
     if accepts is not None and miner in MINERS and MINERS[miner].kind not in accepts:
@@ -179,6 +203,10 @@ def _check_miner(cfg: DictConfig) -> None:
             f"loss={loss} cannot take miner={miner} (it selects {MINERS[miner].kind}): "
             f"use one of {', '.join(fitting_miners(accepts))}"
         )
+
+
+def _check_needs(cfg: DictConfig) -> None:
+    loss, miner = cfg.loss.name, cfg.miner.name
     if cfg.memory.size and loss in LOSSES and not LOSSES[loss].pairwise:
         raise InputError(f"memory={cfg.memory.name} gives loss={loss} nothing: it compares with its own parameters")
     if miner == "distance_weighted" and not cfg.head.normalize:
@@ -205,21 +233,31 @@ def _accepted_by_sum(cfg: DictConfig) -> frozenset[str]:
 
 
 def _check_evaluation(cfg: DictConfig) -> None:
-    monitor = str(cfg.evaluation.monitor)
-    if monitor.startswith("test/"):
-        raise InputError(
-            f"evaluation.monitor={monitor}: selecting a model on the test set is refused; use val/{monitor[5:]}"
-        )
-    if not monitor.startswith(("val/", "train/")):
-        raise InputError(f"evaluation.monitor={monitor}: it has to be a val/ metric, such as val/map_at_r")
-    if OmegaConf.select(cfg, "dataset.validation") == 0 and monitor.startswith("val/"):
-        # Without a validation set the last state is the one that is tested.
-        return
     if cfg.evaluation.classification is True and cfg.dataset.protocol == "class_disjoint":
         raise InputError(
             "evaluation.classification=true needs the same classes in training and test: "
             "set dataset.protocol=closed_set or evaluation.classification=auto"
         )
     recall_at = cfg.evaluation.recall_at
-    if not recall_at or any(not isinstance(k, int) or k < 1 for k in recall_at):
-        raise InputError(f"evaluation.recall_at={list(recall_at)}: it has to list whole numbers from 1")
+    listed = isinstance(recall_at, ListConfig) and len(recall_at) > 0
+    if not listed or any(not isinstance(k, int) or isinstance(k, bool) or k < 1 for k in recall_at):
+        raise InputError(f"evaluation.recall_at={recall_at}: it has to be a list of whole numbers from 1")
+
+
+def _check_monitors(cfg: DictConfig) -> None:
+    """What is watched has to be a validation metric, and there when it is looked at."""
+    watched = {key: OmegaConf.select(cfg, key) for key in ("evaluation.monitor", "scheduler.monitor")}
+    for key, monitor in watched.items():
+        if monitor is None and key == "scheduler.monitor":
+            continue
+        if str(monitor).startswith("test/"):
+            raise InputError(f"{key}={monitor}: selecting by the test set is refused; use val/{monitor[5:]}")
+        if not str(monitor).startswith("val/"):
+            raise InputError(f"{key}={monitor}: it has to be a val/ metric, such as val/map_at_r")
+    plateau = cfg.scheduler.name == "plateau"
+    early = cfg.callbacks.get("early_stopping") is not None
+    if cfg.dataset.get("validation") == 0 and (plateau or early):
+        what = "scheduler=plateau" if plateau else "callbacks=early_stopping"
+        raise InputError(f"{what} watches the validation set: set dataset.validation above 0")
+    if plateau and cfg.evaluation.every_n_epochs != 1:
+        raise InputError("scheduler=plateau looks at every epoch: set evaluation.every_n_epochs=1")

@@ -91,10 +91,7 @@ def check_command(words: Sequence[str], multirun: bool = False, config_dir: str 
         InputError: a word that cannot be read, a choice or key that is not there (with the nearest one), or a
             config that :func:`metriscope.checks.check` refuses.
     """
-    try:
-        overrides = OverridesParser.create().parse_overrides(list(words))
-    except HydraException as error:
-        raise InputError(f"cannot read the command line: {_first_lines(error)}") from error
+    overrides = [_parse(word) for word in words]
     if not multirun:
         for word, override in zip(words, overrides, strict=True):
             if override.is_sweep_override():
@@ -105,6 +102,14 @@ def check_command(words: Sequence[str], multirun: bool = False, config_dir: str 
     for job in jobs:
         cfg = compose_config(job, config_dir)
         check(cfg)
+
+
+def _parse(word: str) -> Override:
+    try:
+        override: Override = OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        raise InputError(f"cannot read '{word}': {_first_lines(error)}") from error
+    return override
 
 
 def _expand(overrides: list[Override]) -> list[list[str]]:
@@ -126,19 +131,21 @@ def compose_config(words: Sequence[str], config_dir: str | None = None) -> DictC
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         try:
             return compose("train", overrides=[*words, *own])
-        except HydraException as error:
-            raise InputError(_explain(error, words)) from error
+        except (HydraException, ValueError) as error:
+            raise InputError(_explain(error, words, config_dir)) from error
 
 
-def _explain(error: HydraException, words: Sequence[str]) -> str:
+def _explain(error: Exception, words: Sequence[str], config_dir: str | None) -> str:
     """One line for a config that does not compose."""
-    overrides = OverridesParser.create().parse_overrides(list(words))
-    groups = sorted({str(path.parent.relative_to(CONFIG_DIR)) for path in CONFIG_DIR.rglob("*.yaml")} - {"."})
+    overrides = [_parse(word) for word in words]
+    groups = {path.relative_to(CONFIG_DIR).as_posix() for path in CONFIG_DIR.rglob("*") if path.is_dir()}
     for override in overrides:
         key, value = str(override.key_or_group), override.value()
-        if key in groups and isinstance(value, str) and not (CONFIG_DIR / key / f"{value}.yaml").exists():
-            there = choices(key)
-            return f"{key}={value}: no such choice{nearest(value, there)} There are: {', '.join(there)}"
+        if key not in groups or isinstance(value, list):
+            continue
+        there = [*choices(key), *(choices(key, Path(config_dir)) if config_dir else [])]
+        if value not in there:
+            return f"{key}={value}: no such choice{nearest(str(value), there)} There are: {', '.join(there)}"
     if isinstance(error, MissingConfigException):
         return _first_lines(error)
     chosen = [w for w, o in zip(words, overrides, strict=True) if str(o.key_or_group) in groups]

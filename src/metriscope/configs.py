@@ -7,9 +7,9 @@ from omegaconf import DictConfig, OmegaConf
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
 
 
-def choices(group: str) -> list[str]:
-    """Names of the choices of a group, in alphabetical order."""
-    folder = CONFIG_DIR / group
+def choices(group: str, config_dir: Path = CONFIG_DIR) -> list[str]:
+    """Names of the choices of a group, in alphabetical order; none where there is no such group."""
+    folder = config_dir / group
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
 
 

@@ -98,8 +98,10 @@ class GracefulStop(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # After the last batch of an epoch comes the validation; the regular checkpoint follows it.
-        if self.received is not None and not trainer.is_last_batch:
+        # After the last batch of an epoch comes the validation; the regular checkpoint follows it. Gradients that
+        # are still being added up are in no checkpoint.
+        whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if self.received is not None and whole and not trainer.is_last_batch:
             trainer.save_checkpoint(self.checkpoint)
             self._stop()
 

@@ -33,6 +33,8 @@ _IRRELEVANT = {
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy", "hydra-core", "wandb")
 
 FINISHED, RUNNING, FAILED, INTERRUPTED = "finished", "running", "failed", "interrupted"
+# How long a process waits for the first one of its run.
+_JOIN_SECONDS = 300
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -122,6 +124,7 @@ class Run:
             "resumed": int(self.record.get("resumed", 0)) + self.resumes,
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            "launch": _launch(),
             "command": sys.argv,
             "versions": _versions(),
             "git": _git_state(),
@@ -138,8 +141,7 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """The figures of a finished run."""
-        summary: dict[str, Any] = json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
-        return summary
+        return _read_json(self.folder / "summary.json")
 
 
 @contextmanager
@@ -152,30 +154,52 @@ def open_run(config: Mapping[str, Any]) -> Iterator[Run]:
     """
     folder = folder_of(config)
     if not _is_main_process():
-        yield Run(folder, config, _read_record(folder))
+        yield _join(folder, config)
         return
     lock_file = Path(config["paths"]["output_dir"]) / config["study"] / ".locks" / f"{folder.name}.lock"
+    lock = FileLock(lock_file, timeout=0)
     try:
         lock_file.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock_file, timeout=0):
-            yield _claim(folder, config)
+        lock.acquire()
     except Timeout:
         owner = _read_record(folder)
         raise InputError(
             f"{folder} is being worked on by process {owner.get('pid', '?')} on {owner.get('host', '?')}: "
             "wait for it, or change the seed or the study"
         ) from None
-    except (PermissionError, NotADirectoryError) as error:
-        raise _unwritable(error, folder) from error
     except OSError as error:
-        if error.strerror and not (folder / "run.json").exists():
-            raise _unwritable(error, folder) from error
-        raise
+        place = error.filename or folder
+        raise InputError(f"cannot write {place}: {error.strerror}; set paths.output_dir") from error
+    try:
+        yield _claim(folder, config)
+    finally:
+        lock.release()
 
 
-def _unwritable(error: OSError, folder: Path) -> InputError:
-    return InputError(f"cannot write {error.filename or folder}: {error.strerror}; set paths.output_dir")
+def _join(folder: Path, config: Mapping[str, Any]) -> Run:
+    """The run as a further process of it sees it, once the first process has claimed the folder.
+
+    Launchers that start all processes at once leave a mark by which those of one launch know each other;
+    processes that the first one starts itself find everything in place.
+    """
+    deadline = time.monotonic() + _JOIN_SECONDS
+    while True:
+        record = _read_record(folder)
+        known = record.get("status") == FINISHED and config["resume"] != "never"
+        if known or _launch() is None or record.get("launch") == _launch():
+            return Run(folder, config, record)
+        if time.monotonic() > deadline:
+            raise InputError(f"{folder} was not claimed by the first process within {_JOIN_SECONDS} s")
+        time.sleep(0.1)
+
+
+def _launch() -> str | None:
+    """What the processes that an outside launcher (torchrun, srun) started together have in common."""
+    names = ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")
+    if not {"RANK", "SLURM_PROCID"} & os.environ.keys():
+        return None
+    return " ".join(os.environ.get(name, "-") for name in names)
 
 
 def _claim(folder: Path, config: Mapping[str, Any]) -> Run:
@@ -200,13 +224,19 @@ def _is_main_process() -> bool:
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
+    return _read_json(folder / "run.json") if (folder / "run.json").exists() else {}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        record: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("not an object")
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing: move the folder away, or set resume=never") from error
     except ValueError as error:
-        raise InputError(f"{folder / 'run.json'} is not readable JSON ({error}): move the folder away") from error
-    return record
+        raise InputError(f"{path} is not readable ({error}): move the folder away") from error
+    return content
 
 
 def _now() -> str:

@@ -72,6 +72,7 @@ class GreedinessMonitor(pl.Callback):
         self.averages = Averages()
         self.pending: dict[str, tuple[Tensor, Tensor | float]] = {}
         self.previous: dict[str, float] = {}
+        self.updated = False
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Not called where an epoch is resumed half-way: its sums then come from the checkpoint.
@@ -103,6 +104,7 @@ class GreedinessMonitor(pl.Callback):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
+        self.updated = True
         if self.threshold is not None:
             assert isinstance(pl_module, MetricLearner)
             self.pending.update(parameter_norms(pl_module.parameter_groups(), pl_module.device))
@@ -112,7 +114,9 @@ class GreedinessMonitor(pl.Callback):
     ) -> None:
         measures, self.pending = self.pending, {}
         self.averages.add(measures)
-        if trainer.global_step % self.log_every_n_steps == 0:
+        # Batches that only add to the gradients make no step to be logged.
+        updated, self.updated = self.updated, False
+        if updated and trainer.global_step % self.log_every_n_steps == 0:
             values = {name: ratio(*measure) for name, measure in measures.items()}
             for name in {"loss", "active_ratio"} & values.keys():
                 pl_module.log(name, values[name], prog_bar=True, logger=False)
@@ -129,7 +133,10 @@ class GreedinessMonitor(pl.Callback):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         objective, averages = pl_module.objective, Averages()
         foreign = data.protocol == "class_disjoint" and objective.loss.bound_to_classes
-        if pl_module.evaluated is None or foreign:
+        if pl_module.evaluated is None or data.splits.validation is None or foreign:
+            return
+        if len(pl_module.evaluated.labels) != len(data.splits.validation):
+            # Of a part of the set (limit_val_batches) the fixed batches are not all there.
             return
         embeddings, labels = pl_module.evaluated.embeddings, pl_module.evaluated.labels
         for number, rows in enumerate(data.validation_batches()):

@@ -91,7 +91,9 @@ class Euclidean(Distance):
         return _euclidean(anchors, references, squared=False)
 
     def slope(self, distances: Tensor) -> Tensor:
-        return distances.reciprocal().masked_fill(distances == 0, 0)
+        # Pairs that touch up to rounding have no direction to be pulled in; the pole there is no weight.
+        touching = distances <= 4 * torch.finfo(distances.dtype).eps ** 0.5
+        return distances.reciprocal().masked_fill_(touching, 0)
 
     def to_euclidean(self, distances: Tensor) -> Tensor:
         return distances
