@@ -42,6 +42,7 @@ def on_ranks(work, first=0, ready=lambda: True):
         child = os.fork()
         if child == 0:
             os.environ.update(shared, RANK=str(rank), LOCAL_RANK=str(rank))
+            torch.set_num_threads(1)  # the threads of the parent's pool did not come along in the fork
             code = 1
             try:
                 while children and not ready():

@@ -291,9 +291,21 @@ def test_an_output_folder_that_is_read_only():
 
 @pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
 def test_other_ranks_touch_nothing(config, monkeypatch, name):
-    monkeypatch.setenv(name, "1")
-    with open_run(config) as run:
-        assert not run.is_main
-        run.start()
-        run.end(FINISHED)
+    monkeypatch.setenv(name, "0")
+    with open_run(config) as first:
+        first.start()
+        before = (first.folder / "run.json").read_bytes()
+        monkeypatch.setenv(name, "1")
+        with open_run(config) as run:
+            assert not run.is_main
+            run.start()
+            run.end(FINISHED)
+        assert (first.folder / "run.json").read_bytes() == before
+
+
+def test_other_ranks_do_not_wait_for_ever(config, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("metriscope.runs._JOIN_SECONDS", 0.2)
+    with pytest.raises(InputError, match="not claimed"), open_run(config):
+        pass
     assert not Path(config["paths"]["output_dir"]).exists()

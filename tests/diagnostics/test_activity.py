@@ -101,9 +101,10 @@ def test_touching_pairs_do_not_outweigh_all_others():
     touching = compare(z.requires_grad_(), labels)
     shares = []
     for comparison in (apart, touching):
-        activity = pair_activity(comparison, distance_gradient(comparison, TripletLoss(1.0), TripletBand()), 1e-3)
+        activity = pair_activity(comparison, distance_gradient(comparison, TripletLoss(3.0), TripletBand()), 1e-3)
         shares.append(int(activity.active.sum()) / int(activity.valid))
-    assert shares[1] == pytest.approx(shares[0], abs=0.1)
+    # With this margin every triplet is active; the pair that touches is the only one without a weight.
+    assert shares == [1, 1 - 2 / 56]
 
 
 @pytest.mark.parametrize("hinge", [True, False])
