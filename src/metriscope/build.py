@@ -138,6 +138,7 @@ def build_trainer(
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
     # Evaluation gathers before it computes: its figures are the same on every process.
     warnings.filterwarnings("ignore", message=r".*sync_dist=True.*")
+    warnings.filterwarnings("ignore", message=r".*smaller than the logging interval.*")
     stop = GracefulStop(run.last_checkpoint)
     threshold = cfg.diagnostics.pair_weight_threshold if cfg.diagnostics.greediness else None
     retrieval = partial(RetrievalMetrics, tuple(cfg.evaluation.recall_at), memory_mb=cfg.evaluation.memory_mb)

@@ -107,9 +107,9 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` for the closest choice, or an empty string."""
+    """``; did you mean 'x'?`` for the closest choice, or a full stop."""
     match = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
-    return f"; did you mean '{match[0]}'?" if match else ""
+    return f"; did you mean '{match[0]}'?" if match else "."
 
 
 def check(cfg: DictConfig) -> None:
