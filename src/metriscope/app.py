@@ -96,7 +96,8 @@ def _unknown_monitor(cfg: DictConfig, metrics: Any) -> str | None:
     for key in ("evaluation.monitor", "scheduler.monitor"):
         name = OmegaConf.select(cfg, key)
         if name and name not in metrics:
-            return f"{key}={name}: no such metric{nearest(name, metrics)} There are: {', '.join(sorted(metrics))}"
+            there = sorted(metric for metric in metrics if "/" in metric)
+            return f"{key}={name}: no such metric{nearest(name, there)} There are: {', '.join(there)}"
     return None
 
 

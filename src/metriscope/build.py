@@ -168,7 +168,9 @@ def build_trainer(
         )
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         line = " ".join(str(error).split())
-        raise InputError(f"trainer: {line} (accelerator={cfg.trainer.accelerator})") from error
+        raise InputError(
+            f"trainer: {line} (accelerator={cfg.trainer.accelerator}); trainer=auto takes what is there"
+        ) from error
     return trainer, stop
 
 
