@@ -198,4 +198,4 @@ def test_a_check_leaves_the_config_as_it_was():
 
 def test_nearest():
     assert nearest("tripplet", ["contrastive", "triplet"]) == "; did you mean 'triplet'?"
-    assert nearest("zzz", ["contrastive", "triplet"]) == ""
+    assert nearest("zzz", ["contrastive", "triplet"]) == "."
