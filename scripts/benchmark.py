@@ -1,12 +1,12 @@
 """Measure Metriscope against pytorch-metric-learning and torchvision, side by side on this machine.
 
 Times are taken in one process, the sides in turns (A B A B); peaks of memory in a process of its own per
-case. Value and gradient are asserted equal before anything is timed.
+case. Value and gradient are asserted equal before anything is timed. Turns that other processes disturb are
+left out; where the machine is never quiet, OMP_WAIT_POLICY=passive keeps idle threads from making it worse.
 """
 
 import argparse
 import importlib
-import os
 import sys
 import time
 from pathlib import Path
@@ -25,8 +25,6 @@ def main() -> int:
     arguments = _parser().parse_args()
     chosen = arguments.subjects or [name for name in SUBJECTS if name != "mnist" or arguments.data_dir]
 
-    # Idle threads that spin make every side many times slower once anything else runs on the machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from benchmarks.measuring import header
 
     print(header())

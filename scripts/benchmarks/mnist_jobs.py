@@ -60,7 +60,7 @@ def peer(data_dir: str, overrides: list[str]) -> tuple[Spans, dict[str, float]]:
         loss_of(embeddings, labels, mine(embeddings, labels)).backward()
         optimizer.step()
     trained = Span.now()
-    tester = testers.BaseTester(batch_size=cfg.evaluation.batch_size, dataloader_num_workers=WORKERS)
+    tester = testers.BaseTester(dataloader_num_workers=WORKERS)
     embeddings, labels = tester.get_all_embeddings(test_set, model)
     search = None if faiss_installed() else CustomKNN(LpDistance(normalize_embeddings=False))
     wanted = ("precision_at_1", "r_precision", "mean_average_precision_at_r")
