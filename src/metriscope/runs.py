@@ -49,14 +49,18 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def identity(config: Mapping[str, Any]) -> str:
-    """Hexadecimal hash of everything in a resolved config that can change a result."""
-    relevant = {
+def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What in a resolved config, nested or flat, can change a result: flat, with dotted keys."""
+    return {
         key: value
         for key, value in flatten(config).items()
         if key not in _IRRELEVANT and key.split(".")[0] not in _IRRELEVANT
     }
-    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+
+def identity(config: Mapping[str, Any]) -> str:
+    """Hexadecimal hash of everything in a resolved config that can change a result."""
+    return hashlib.sha256(json.dumps(relevant(config), sort_keys=True).encode()).hexdigest()
 
 
 def folder_of(config: Mapping[str, Any]) -> Path:

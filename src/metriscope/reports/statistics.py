@@ -71,22 +71,24 @@ def paired_difference(
     Raises:
         ValueError: no pairs, unequal lengths, or values that are not finite.
     """
-    if len(values) != len(baseline):
-        raise ValueError(f"{len(values)} values against {len(baseline)}: pairs are needed")
-    x = _finite(values) - _finite(baseline)
-    spread = float(x.std(ddof=1)) if len(x) > 1 else 0.0
-    # Differences that are equal but for rounding have no spread to divide by.
-    scale = float(np.abs([values, baseline]).max())
-    varied = spread > 1e-12 * scale
+    x, spread = _differences(values, baseline)
     return Difference(
         n=len(x),
         mean=float(x.mean()),
         interval=_t_interval(x, confidence),
         bootstrap=bootstrap_interval(x, confidence, seed) if len(x) > 1 else None,
-        effect=_correction(len(x)) * float(x.mean()) / spread if varied and len(x) > 2 else None,
-        p_t=_p_t(x, spread) if varied else None,
+        effect=_correction(len(x)) * float(x.mean()) / spread if spread and len(x) > 2 else None,
+        p_t=paired_t(values, baseline),
         p_wilcoxon=_p_wilcoxon(x) if len(x) > 1 else None,
     )
+
+
+def paired_t(values: Sequence[float], baseline: Sequence[float]) -> float | None:
+    """p of the two-sided paired t test alone; None for one pair, or where all differences are the same."""
+    from scipy.special import stdtr
+
+    x, spread = _differences(values, baseline)
+    return float(2 * stdtr(len(x) - 1, -abs(x.mean()) * math.sqrt(len(x)) / spread)) if spread else None
 
 
 def bootstrap_interval(
@@ -117,6 +119,17 @@ def _finite(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64
     return x
 
 
+def _differences(values: Sequence[float], baseline: Sequence[float]) -> tuple[NDArray[np.float64], float | None]:
+    """The differences, and their standard deviation where there is any."""
+    if len(values) != len(baseline):
+        raise ValueError(f"{len(values)} values against {len(baseline)}: pairs are needed")
+    x = _finite(values) - _finite(baseline)
+    spread = float(x.std(ddof=1)) if len(x) > 1 else 0.0
+    # Differences that are equal but for rounding have no spread to divide by.
+    varied = spread > 1e-12 * float(np.abs([values, baseline]).max())
+    return x, spread if varied else None
+
+
 def _t_interval(x: NDArray[np.float64], confidence: float) -> Interval | None:
     if len(x) < 2:
         return None
@@ -125,13 +138,6 @@ def _t_interval(x: NDArray[np.float64], confidence: float) -> Interval | None:
     mean = float(x.mean())
     half = float(stdtrit(len(x) - 1, (1 + confidence) / 2) * x.std(ddof=1) / math.sqrt(len(x)))
     return mean - half, mean + half
-
-
-def _p_t(x: NDArray[np.float64], spread: float) -> float:
-    from scipy.special import stdtr
-
-    t = float(x.mean()) / (spread / math.sqrt(len(x)))
-    return float(2 * stdtr(len(x) - 1, -abs(t)))
 
 
 def _p_wilcoxon(x: NDArray[np.float64]) -> float:
