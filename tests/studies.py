@@ -11,7 +11,7 @@ from metriscope.cli import compose_config
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
-from benchmarks.study_writer import changed, write_run  # noqa: E402
+from benchmarks.study_writer import changed, write_run
 
 
 @cache

@@ -88,7 +88,7 @@ def _single(grouping: Grouping) -> list[str]:
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    shown = sorted(counts.items(), key=lambda item: -item[1])
+    shown = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{value} ({n} {'run' if n == 1 else 'runs'})" for value, n in shown[:6]) + (
         f" and {len(shown) - 6} more" if len(shown) > 6 else ""
     )

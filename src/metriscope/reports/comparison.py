@@ -102,8 +102,14 @@ def compare(
     cells: dict[tuple[int, str], Cell] = {}
     for metric in chosen:
         cells.update(_column(grouping, metric))
-    contrasts = [line for metric in chosen for line in _contrasts(grouping, metric, baseline)] if baseline else []
-    return Comparison(study, grouping, chosen, cells, contrasts, cautions(study, grouping))
+    partners = _partners(grouping, baseline) if baseline else []
+    contrasts = [line for metric in chosen for line in _contrasts(grouping, partners, metric)]
+    apart = [
+        f"{group} and {base} have no {over} in common: their difference is not tested"
+        for group, base in partners
+        if not {*map(grouping.repeat, group.runs)} & {*map(grouping.repeat, base.runs)}
+    ]
+    return Comparison(study, grouping, chosen, cells, contrasts, [*cautions(study, grouping), *apart])
 
 
 def select(study: Study, wanted: Mapping[str, str]) -> Study:
@@ -168,19 +174,22 @@ def _p(grouping: Grouping, best: int, other: int, metric: str) -> float | None:
     return paired_t(values, others) if values else None
 
 
-def _contrasts(grouping: Grouping, metric: str, wanted: Mapping[str, str]) -> list[Contrast]:
-    baselines = _baselines(grouping, wanted)
+def _contrasts(grouping: Grouping, partners: Sequence[tuple[Group, Group]], metric: str) -> list[Contrast]:
     lines = []
-    for group in grouping.groups:
-        base = _partner(group, baselines, wanted)
-        if base is None or base is group:
-            continue
+    for group, base in partners:
         values, others = pairs(grouping, group, base, metric)
         if values:
             lines.append(Contrast(metric, group, base, paired_difference(values, others)))
     p_t = holm([line.difference.p_t for line in lines])
     p_wilcoxon = holm([line.difference.p_wilcoxon for line in lines])
     return [replace(line, p_t_holm=t, p_wilcoxon_holm=w) for line, t, w in zip(lines, p_t, p_wilcoxon, strict=True)]
+
+
+def _partners(grouping: Grouping, wanted: Mapping[str, str]) -> list[tuple[Group, Group]]:
+    """Every group that has a baseline other than itself, with it."""
+    baselines = _baselines(grouping, wanted)
+    found = [(group, _partner(group, baselines, wanted)) for group in grouping.groups]
+    return [(group, base) for group, base in found if base is not None and base is not group]
 
 
 def _baselines(grouping: Grouping, wanted: Mapping[str, str]) -> list[Group]:

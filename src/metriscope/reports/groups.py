@@ -12,7 +12,7 @@ from metriscope.runs import relevant
 
 SEED, FOLD = "seed", "dataset.fold"
 # In this order keys are asked to tell runs apart: what people call a run by, before its details.
-_FIRST = ("dataset.name", "dataset.protocol", "backbone.name", "loss.name", "miner.name")
+_FIRST = ("dataset.name", "loss.name", "miner.name", "backbone.name", "dataset.protocol")
 _ABSENT = "-"
 
 
