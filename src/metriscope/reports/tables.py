@@ -32,12 +32,37 @@ def tables(comparison: Comparison) -> list[Table]:
     return [_groups_table(comparison), *([_contrasts_table(comparison)] if comparison.contrasts else [])]
 
 
+def fitting(table: Table, width: int) -> list[Table]:
+    """The table in as many parts as it takes for each to fit a width, the names repeated; the caption ends the last."""
+    columns = list(zip(*table.rows, strict=True))
+    sizes = [
+        3 + max(len(line) for line in (title, *(line for cell in column for line in cell.lines)))
+        for title, column in zip(table.columns, columns, strict=True)
+    ]
+    parts: list[list[int]] = [[]]
+    room = width - sum(sizes[: table.names])
+    for place in range(table.names, len(columns)):
+        if parts[-1] and sum(sizes[i] for i in parts[-1]) + sizes[place] > room:
+            parts.append([])
+        parts[-1].append(place)
+    chosen = [[*range(table.names), *part] for part in parts]
+    return [
+        Table(
+            table.caption if part is chosen[-1] else "",
+            [table.columns[i] for i in part],
+            [[row[i] for i in part] for row in table.rows],
+            table.names,
+        )
+        for part in chosen
+    ]
+
+
 def rich_table(table: Table) -> "RichTable":
     """The table for a terminal."""
     from rich.markup import escape
     from rich.table import Table as RichTable
 
-    shown = RichTable(caption=table.caption, caption_justify="left", pad_edge=False)
+    shown = RichTable(caption=table.caption or None, caption_justify="left", pad_edge=False)
     for place, title in enumerate(table.columns):
         shown.add_column(title, justify="left" if place < table.names else "right", no_wrap=True)
     for row in table.rows:
