@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test test-all lint bench clean
+.PHONY: train test test-all lint bench report clean
 
 train: .venv/.core
 	$(BIN)/python train.py $(ARGS)
@@ -20,6 +20,11 @@ lint: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python scripts/benchmark.py $(ARGS)
+
+# The comparison of a study as tables, figures and one page: make report STUDY=outputs/default
+STUDY ?= outputs/default
+report: .venv/.core
+	$(BIN)/python scripts/compare.py $(STUDY) --html $(ARGS)
 
 # Dependency groups need pip 25.1.
 .venv/.pip:

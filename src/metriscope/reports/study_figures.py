@@ -108,6 +108,8 @@ def over_epochs(
     comparison: Comparison, curves: Sequence[dict[str, Trajectory]], titles: dict[str, str]
 ) -> "Figure | None":
     """One row of panels for every data set, one line with its band for every group; None without any of the keys."""
+    from matplotlib.ticker import MaxNLocator
+
     logged = {key: title for key, title in titles.items() if any(key in lines for lines in curves)}
     blocks = _blocks(comparison)
     if not logged:
@@ -121,7 +123,8 @@ def over_epochs(
             for place, look in zip(members, _looks(), strict=False):
                 if key in curves[place]:
                     _band(axis, curves[place][key], look, comparison.grouping.groups[place].method)
-            axis.set_xlabel("epoch", fontsize=9)
+            axis.set_xlabel("epoch (band: 95 % interval)", fontsize=9)
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             values = [line.get_ydata() for line in axis.lines]
             if "grad_norm" in key and values and min(map(np.min, values)) > 0:
                 axis.set_yscale("log")
