@@ -7,16 +7,16 @@ python scripts/compare.py outputs/default --wandb entity/project
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metriscope.errors import InputError
+from metriscope.reports.study_figures import FIGURES
+from metriscope.reports.table_formats import FORMATS, write_tables
 
 if TYPE_CHECKING:
     from metriscope.reports.comparison import Comparison
-
-FORMATS = ("csv", "md", "tex", "json")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -36,7 +36,6 @@ def main(words: Sequence[str] | None = None) -> int:
 def _compare(arguments: argparse.Namespace) -> None:
     from metriscope.reports.comparison import compare, select
     from metriscope.reports.study import load_study
-    from metriscope.reports.table_formats import write_tables
 
     folder: Path = arguments.study
     if arguments.wandb:
@@ -55,7 +54,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     if arguments.figures or arguments.html or arguments.log_wandb:
         from metriscope.reports.study_figures import write_figures
 
-        drawn = write_figures(found, out / "figures")
+        drawn = write_figures(found, out / "figures", arguments.figures or FIGURES)
         written += drawn
     if arguments.html:
         from metriscope.reports.page import write_page
@@ -88,11 +87,14 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _formats(text: str) -> list[str]:
-    for word in _words(text):
-        if word not in FORMATS:
-            raise argparse.ArgumentTypeError(f"no format {word!r}; there are {', '.join(FORMATS)}")
-    return _words(text)
+def _choice(what: str, names: Sequence[str]) -> Callable[[str], list[str]]:
+    def read(text: str) -> list[str]:
+        for word in _words(text):
+            if word not in names:
+                raise argparse.ArgumentTypeError(f"no {what} {word!r}; there are {', '.join(names)}")
+        return _words(text)
+
+    return read
 
 
 def _values(text: str) -> dict[str, str]:
@@ -114,8 +116,15 @@ def _parser() -> argparse.ArgumentParser:
     option("--where", type=_values, metavar="KEY=VALUE", help="compare only runs with these values")
     option("--over", default="seed", choices=["seed", "dataset.fold"], help="what repeats a run (default: seed)")
     option("--out", type=Path, metavar="FOLDER", help="default: <study>/report")
-    option("--format", type=_formats, default=list(FORMATS), metavar="NAMES", help=f"of {','.join(FORMATS)}")
-    option("--figures", action="store_true", help="draw figures too (PNG and SVG)")
+    option(
+        "--format",
+        type=_choice("format", FORMATS),
+        default=list(FORMATS),
+        metavar="NAMES",
+        help=f"of {','.join(FORMATS)}",
+    )
+    drawn = f"draw figures (PNG and SVG), all or some of {', '.join(FIGURES)}"
+    option("--figures", type=_choice("figure", FIGURES), nargs="?", const=list(FIGURES), metavar="NAMES", help=drawn)
     option("--html", action="store_true", help="one page with tables and figures")
     option("--wandb", metavar="ENTITY/PROJECT", help="read the runs of the study from W&B")
     option("--log-wandb", action="store_true", help="log tables and figures as a W&B run of the study")

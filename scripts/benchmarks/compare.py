@@ -14,6 +14,7 @@ from metriscope.cli import compose_config
 
 LOSSES = ("contrastive", "triplet", "n_pair", "infonce", "arcface", "supcon", "center_contrastive", "multi_similarity")
 DATASETS = ("synthetic", "digits", "mnist", "fashion_mnist", "cifar10")
+_MODES = {"tables": [], "and learning curves": ["--figures", "learning_curves"], "and all figures": ["--figures"]}
 _SCRIPT = Path(__file__).resolve().parents[1] / "compare.py"
 # The peak of a child is asked of the system by the child itself, when all is done.
 _MEASURED = """
@@ -22,7 +23,8 @@ sys.argv = sys.argv[1:]
 try:
     runpy.run_path(sys.argv[0], run_name="__main__")
 finally:
-    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    print("used", used.ru_utime + used.ru_stime, used.ru_maxrss, file=sys.stderr)
 """
 
 
@@ -36,9 +38,9 @@ def run(quick: bool, data_dir: Path | None) -> None:
         count = len(LOSSES) * len(DATASETS) * seeds
         print(f"{count} runs of {epochs} epochs, {size / MIB:.0f} MiB, made in {time.perf_counter() - started:.0f} s")
         baseline = ["--baseline", "loss.name=contrastive"]
-        for name, options in {"tables": [], "tables and figures": ["--figures"]}.items():
-            seconds, peak = measure([str(folder), *baseline, *options])
-            print(f"compare.py, {name:<20} {seconds:6.1f} s  {peak / MIB:6.0f} MiB")
+        for name, options in _MODES.items():
+            seconds, cpu, peak = measure([str(folder), *baseline, *options])
+            print(f"compare.py, {name:<20} {seconds:6.1f} s (CPU {cpu:.1f} s)  {peak / MIB:6.0f} MiB", flush=True)
 
 
 def write_study(root: Path, seeds: int, epochs: int) -> Path:
@@ -52,11 +54,11 @@ def write_study(root: Path, seeds: int, epochs: int) -> Path:
     return root / "many"
 
 
-def measure(words: list[str]) -> tuple[float, int]:
-    """Seconds and peak bytes of one call of the script, start of Python included."""
+def measure(words: list[str]) -> tuple[float, float, int]:
+    """Seconds, seconds of CPU, and peak bytes of one call of the script, start of Python included."""
     started = time.perf_counter()
     command = [sys.executable, "-c", _MEASURED, str(_SCRIPT), *words]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     seconds = time.perf_counter() - started
-    kilobytes = int(done.stderr.split("peak")[1])
-    return seconds, kilobytes * (1 if sys.platform == "darwin" else 1024)
+    cpu, peak = done.stderr.rsplit("used", 1)[1].split()
+    return seconds, float(cpu), int(peak) * (1 if sys.platform == "darwin" else 1024)

@@ -59,8 +59,7 @@ def write_run(
     record |= {"versions": dict(versions), "git": {"commit": "a" * 40, "dirty": False}}
     write_json(folder / "run.json", record)
     if status == FINISHED:
-        last: Row = dict(zip(columns, rows[-2], strict=True)) | dict(zip(columns, rows[-1], strict=True))
-        ends = {key: value for key, value in last.items() if value != ""}
+        ends: Row = {key: value for row in rows[-2:] for key, value in zip(columns, row, strict=True) if value != ""}
         ends["test/knn_accuracy"] = ends["test/linear_probe_accuracy"] = ends["test/recall_at_1"]
         write_json(folder / "summary.json", summary([ends], epochs - 1, final))
     return folder

@@ -63,13 +63,25 @@ def test_the_effect_by_hand() -> None:
     assert paired_difference([1, 2], [0, 0]).effect is None
 
 
-def test_signed_ranks_by_every_pattern_of_signs() -> None:
-    differences = [3.0, -1.0, 2.5, 4.0, 0.5, -2.0]
+@pytest.mark.parametrize(
+    "differences",
+    [[3.0, -1.0, 2.5, 4.0, 0.5, -2.0], [1.0, -1.0, 2.0, 2.0, 3.0, 2.0], [-1.0, -2.0, -3.0, -4.0, -5.0, -6.0]],
+)
+def test_signed_ranks_by_every_pattern_of_signs(differences: list[float]) -> None:
     ranks = stats.rankdata(np.abs(differences))
     seen = min(ranks[np.array(differences) > 0].sum(), ranks[np.array(differences) < 0].sum())
     patterns = [sum(r for r, s in zip(ranks, signs, strict=True) if s) for signs in itertools.product((0, 1), repeat=6)]
     expected = 2 * sum(total <= seen for total in patterns) / len(patterns)
-    assert paired_difference(differences, [0.0] * 6).p_wilcoxon == pytest.approx(expected)
+    assert paired_difference(differences, [0.0] * 6).p_wilcoxon == pytest.approx(min(1.0, expected))
+    with_zeros = [*differences, 0.0, 0.0]
+    assert paired_difference(with_zeros, [0.0] * 8).p_wilcoxon == pytest.approx(min(1.0, expected))
+
+
+@pytest.mark.parametrize("n", [2, 7, 40, 200])
+def test_signed_ranks_of_many_pairs(n: int) -> None:
+    x = np.random.default_rng(n).normal(0.3, 1.0, n)
+    expected = stats.wilcoxon(x, method="exact").pvalue
+    assert paired_difference(x.tolist(), [0.0] * n).p_wilcoxon == pytest.approx(expected)
 
 
 def test_equal_differences_are_told_apart_from_none() -> None:

@@ -50,33 +50,40 @@ CURVES = {
 }
 """Figures over epochs: the logged keys of their panels, with titles."""
 
+FIGURES = (*CURVES, "recall_against_variance", "intervals", "critical_difference", "embeddings")
+
 _SHOWN = 12
 _STYLES = ("-", "--", "-.", ":")
 
 
-def write_figures(comparison: Comparison, folder: Path) -> list[Path]:
-    """Draw every figure that the runs have something for; returns the paths, two per figure.
+def write_figures(comparison: Comparison, folder: Path, names: Sequence[str] = FIGURES) -> list[Path]:
+    """Draw those of some figures that the runs have something for; returns the paths, two per figure.
 
     Raises:
         InputError: a history that does not read.
         OSError: the folder cannot be written.
     """
+    from matplotlib import rc_context
+
     from metriscope.reports.ranks import critical_difference
 
-    keys = [key for titles in CURVES.values() for key in titles]
-    curves = trajectories(comparison.grouping.groups, keys)
-    figures = {name: over_epochs(comparison, curves, titles) for name, titles in CURVES.items()}
-    figures["recall_against_variance"] = recall_against_variance(comparison)
-    figures["intervals"] = intervals(comparison)
-    figures["critical_difference"] = critical_difference(comparison)
-    figures["embeddings"] = embeddings(comparison)
+    keys = [key for name in names for key in CURVES.get(name, ())]
+    curves = trajectories(comparison.grouping.groups, keys) if keys else []
+    makers = {
+        "recall_against_variance": recall_against_variance,
+        "intervals": intervals,
+        "critical_difference": critical_difference,
+        "embeddings": embeddings,
+    }
     paths = []
-    for name, figure in figures.items():
+    for name in names:
+        figure = over_epochs(comparison, curves, CURVES[name]) if name in CURVES else makers[name](comparison)
         if figure is not None:
-            # One layout for both files: it costs more than drawing does.
+            # One layout for both files; text as text makes the SVG smaller and much faster to write.
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
-            paths += [save(figure, folder / f"{name}.{kind}") for kind in ("png", "svg")]
+            with rc_context({"svg.fonttype": "none"}):
+                paths += [save(figure, folder / f"{name}.{kind}") for kind in ("png", "svg")]
     return paths
 
 
@@ -124,7 +131,8 @@ def over_epochs(
                 if key in curves[place]:
                     _band(axis, curves[place][key], look, comparison.grouping.groups[place].method)
             axis.set_xlabel("epoch (band: 95 % interval)", fontsize=9)
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            axis.yaxis.set_major_locator(MaxNLocator(5))
             values = [line.get_ydata() for line in axis.lines]
             if "grad_norm" in key and values and min(map(np.min, values)) > 0:
                 axis.set_yscale("log")
