@@ -41,7 +41,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     if arguments.wandb:
         from metriscope.reports.project import load_project
 
-        study = load_project(arguments.wandb, folder.name)
+        study = load_project(arguments.wandb, folder.resolve().name)
     else:
         study = load_study(folder)
     if arguments.where:

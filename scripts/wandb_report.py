@@ -31,7 +31,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _report(arguments: argparse.Namespace) -> str:
     from metriscope.reports.workspace import build_report, sections
 
-    study = arguments.study.name
+    study = arguments.study.resolve().name
     if arguments.dry_run:
         lines = [f"report 'Comparison of {study}', runs of study {study} averaged by {arguments.by}"]
         for section in sections():

@@ -10,7 +10,7 @@ import torch
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from benchmarks import contests, diagnostics, evaluation, input, measuring, mnist, table  # noqa: E402
+from benchmarks import compare, contests, diagnostics, evaluation, input, measuring, mnist, table  # noqa: E402
 
 pytest.importorskip("pytorch_metric_learning")
 
@@ -109,6 +109,17 @@ def test_mnist_says_which_file_is_missing(tmp_path: Path, capsys: pytest.Capture
     lines = capsys.readouterr().out.splitlines()
     assert "--data-dir" in lines[0]
     assert "train-images-idx3-ubyte is missing" in lines[1]
+
+
+def test_a_comparison_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "LOSSES", ("contrastive", "triplet"))
+    monkeypatch.setattr(compare, "DATASETS", ("synthetic",))
+    folder = compare.write_study(tmp_path, 2, 3)
+    assert len(list(folder.glob("*/*/seed*/metrics.csv"))) == 4
+    seconds, cpu, peak = compare.measure([str(folder)])
+    assert min(seconds, cpu) > 0
+    assert peak > 10 * measuring.MIB
+    assert (folder / "report" / "comparison.md").is_file()
 
 
 def test_help_names_the_subjects_and_an_unknown_one_is_refused() -> None:

@@ -1,5 +1,7 @@
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,24 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import compare  # noqa: E402
 import wandb_report  # noqa: E402
+
+# What needs neither an account nor the network.
+COMMANDS = sorted(
+    {
+        command.strip("`")
+        for page in ("README.md", "docs/wandb.md")
+        for command in re.findall(
+            r"^python scripts/compare.*$|`python scripts/(?:compare|wandb_report)[^`]*`",
+            (ROOT / page).read_text(encoding="utf-8"),
+            flags=re.MULTILINE,
+        )
+        if "--wandb" not in command and "--log-wandb" not in command
+    }
+)
+
+
+def test_commands_are_documented() -> None:
+    assert len(COMMANDS) >= 3
 
 
 @pytest.fixture
@@ -70,7 +90,15 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert said in lines[0]
 
 
-@pytest.mark.parametrize("words", [["--format", "pdf"], ["--baseline", "triplet"]])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_documented_commands_run(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_study(tmp_path / "outputs", {"contrastive": 0.6, "triplet": 0.9}, seeds=2, study="default")
+    monkeypatch.chdir(tmp_path)
+    script, *words = shlex.split(command)[1:]
+    assert {"scripts/compare.py": compare, "scripts/wandb_report.py": wandb_report}[script].main(words) == 0
+
+
+@pytest.mark.parametrize("words", [["--format", "pdf"], ["--figures", "heatmap"], ["--baseline", "triplet"]])
 def test_options_that_cannot_be_read(study: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         compare.main([str(study), *words])

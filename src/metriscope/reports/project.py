@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from metriscope.errors import InputError
-from metriscope.reports.study import Study, StudyRun
+from metriscope.reports.study import Study, StudyRun, is_figure
 from metriscope.runs import FAILED, FINISHED, INTERRUPTED, RUNNING, flatten, identity
 from metriscope.tracking.account import has_key
 from metriscope.tracking.records import Row
@@ -74,19 +74,15 @@ def _read(remote: Any) -> StudyRun:
 
     def history(keys: Collection[str]) -> list[Row]:
         wanted = {*keys, "epoch"}
-        rows = [{key: row[key] for key in wanted & row.keys() if _is_number(row[key])} for row in remote.scan_history()]
+        rows = [{key: row[key] for key in wanted & row.keys() if is_figure(row[key])} for row in remote.scan_history()]
         return [row for row in rows if row.keys() - {"epoch"}]
 
     return StudyRun(
         name="/".join(remote.path),
         config=flatten({key: value for key, value in remote.config.items() if not key.startswith("_")}),
-        metrics={key: value for key, value in summary.items() if _is_number(value)},
+        metrics={key: value for key, value in summary.items() if is_figure(value)},
         status=_STATES.get(remote.state, INTERRUPTED),
         history=history,
         reason=None if remote.state in _STATES else remote.state,
         record={"url": remote.url},
     )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

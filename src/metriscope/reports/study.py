@@ -1,6 +1,7 @@
 """All runs of a study as one frame: flat configs, final metrics, states, and histories on demand. Imports no torch."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -120,13 +121,18 @@ def load_run(folder: Path, name: str = "") -> StudyRun:
     return StudyRun(
         name=name if name not in ("", ".") else folder.name,
         config=config,
-        metrics={key: value for key, value in metrics.items() if isinstance(value, int | float)},
+        metrics={key: value for key, value in metrics.items() if is_figure(value)},
         status=status,
         history=lambda keys: read_history(folder / "metrics.csv", keys),
         reason=record.get("reason"),
         record=record,
         folder=folder,
     )
+
+
+def is_figure(value: Any) -> bool:
+    """Whether a value of a summary is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -80,7 +80,9 @@ def write_figures(comparison: Comparison, folder: Path, names: Sequence[str] = F
         figure = over_epochs(comparison, curves, CURVES[name]) if name in CURVES else makers[name](comparison)
         if figure is not None:
             # One layout for both files; text as text makes the SVG smaller and much faster to write.
-            figure.draw_without_rendering()
+            layout = figure.get_layout_engine()
+            assert layout is not None
+            layout.execute(figure)
             figure.set_layout_engine("none")
             with rc_context({"svg.fonttype": "none"}):
                 paths += [save(figure, folder / f"{name}.{kind}") for kind in ("png", "svg")]
