@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from metriscope.catalog import LOSSES, MINERS, fitting_miners
 from metriscope.configs import choices, section
 from metriscope.errors import InputError
+from metriscope.runs import flatten
 
 _ABOVE_0 = 1e-6
 # Key -> (lowest, highest, whole number). Keys that a choice does not have are passed over, null is allowed.
@@ -122,19 +123,23 @@ def check(cfg: DictConfig) -> None:
         InputError: naming the key, its value, and what would do.
     """
     _check_pair(cfg)
+    missing = sorted(key for key, value in flatten(_plain(cfg)).items() if value == "???")
+    if missing:
+        raise InputError(f"{missing[0]} has no value: give it as {missing[0]}=...")
     try:
         OmegaConf.resolve(cfg.copy())
     except OmegaConfBaseException as error:
         raise InputError(_unresolved(error)) from error
-    missing = sorted(OmegaConf.missing_keys(cfg))
-    if missing:
-        raise InputError(f"{missing[0]} has no value: give it as {missing[0]}=...")
     _check_keys(cfg)
     _check_values(cfg)
     _check_backbone(cfg)
     _check_needs(cfg)
     _check_evaluation(cfg)
     _check_monitors(cfg)
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    return OmegaConf.to_container(cfg)  # type: ignore[return-value]
 
 
 def _unresolved(error: OmegaConfBaseException) -> str:
