@@ -89,6 +89,18 @@ def test_rates_of_the_trunk_fall_towards_the_input() -> None:
     assert rates == pytest.approx([0.1 * 0.5**4, 0.1 * 0.5**3, 0.1 * 0.5**2, 0.1, 0.1])
 
 
+def test_a_run_with_rates_per_block_reports_its_parts_as_ever(run: Any) -> None:
+    outcome = run("backbone.widths=[12,8]", "optimizer.layer_decay=0.5", "optimizer.lr=0.01", "trainer.max_epochs=1")
+    groups = outcome.objects["trainer"].optimizers[0].param_groups
+    assert [(group["name"], group["lr"]) for group in groups] == [
+        ("trunk.0", pytest.approx(0.0025)),
+        ("trunk.1", pytest.approx(0.005)),
+        ("head", 0.01),
+    ]
+    assert outcome.metrics["train/grad_norm_trunk"] > 0
+    assert {name for name in outcome.metrics if "grad_norm_trunk." in name} == set()
+
+
 def test_blocks_make_no_groups_unless_asked() -> None:
     groups = parts()
     built = build_optimizer(config("optimizer", "adam"), groups, [groups["trunk"]])

