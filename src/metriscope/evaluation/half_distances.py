@@ -38,7 +38,7 @@ def points(embeddings: Tensor, name: str) -> Points:
         RunError: naming ``name``, for embeddings that are not finite or too large to be squared in float32.
     """
     rows = embeddings.detach().float()
-    half = torch.cat([block.double().square().sum(1, keepdim=True).float() / 2 for block in rows.split(8192)])
+    half = torch.cat([block.double().square().sum(1, keepdim=True).float() / 2 for block in torch.split(rows, 8192)])
     bad = int((~half.isfinite()).sum())
     if bad:
         raise RunError(f"{bad} of {len(half)} {name} embeddings are not finite or too large for float32")

@@ -3,7 +3,7 @@
 A neighbour is ranked by half its squared distance in float32 (:mod:`metriscope.evaluation.half_distances`), and at
 equal distance by its position. Three ways lead to the same answer:
 
-- every row by itself (``_Search``), for any k and on any device;
+- every row by itself (``RowSearch``), for any k and on any device;
 - on a CPU and for small k, tiles that serve their rows and their columns where queries are the gallery
   (:mod:`metriscope.evaluation.sweep`): half the products;
 - the same with products in bfloat16 where the machine is faster at them
@@ -30,7 +30,7 @@ from metriscope.evaluation.half_distances import (
     single_threaded_workers,
 )
 from metriscope.evaluation.ranking import COLUMN_MASK, pack, smallest
-from metriscope.evaluation.sweep import plan_tiles, sweep
+from metriscope.evaluation.sweep import Product, plan_tiles, sweep
 
 GROUP = 64  # columns that a shallow search first represents by their minimum
 BYTES_PER_PAIR = 20  # a float32 distance, an int64 key, and their share that a shallow search copies
@@ -100,7 +100,8 @@ def visit_nearest(
     device = queries.device
     available = max(len(gallery) - int(exclude_self), 0)
     depths = torch.as_tensor(k, device=device).expand(len(queries)).clamp(0, available)
-    left, right = points(queries, "query"), points(gallery, "gallery")
+    right = points(gallery, "gallery")
+    left = right if exclude_self else points(queries, "query")
     order = depths.argsort(stable=True)
     with full_precision(device):
         order = _visit_swept(left, right, depths, order, visit, exclude_self, memory_mb)
@@ -112,28 +113,44 @@ def _visit_swept(
 ) -> Tensor:
     """Visits the queries whose neighbours come out of tiles, and returns those of ``order`` that are left."""
     k = int(depths.max())
-    if k == 0 or left.rows.device.type != "cpu":
+    swept = _swept(left, right, k, exclude_self, memory_mb) if k and left.rows.device.type == "cpu" else None
+    if swept is None:
         return order
-    sets = padded(left, PAD), padded(right, PAD)
-    sizes = len(sets[0].rows), len(sets[1].rows)
-    options = {"symmetric": exclude_self, "exclude_self": exclude_self}
-    finer = plan_tiles(*sizes, screening.candidates(k), memory_mb)
-    plain = plan_tiles(*sizes, k, memory_mb)
-    certain = torch.ones(sizes[0], dtype=torch.bool)
-    if finer and screening.suits(*sets) and screening.pays():
-        keys, certain = screening.screened(*sets, k, finer, **options)
-    elif plain and exclude_self and _symmetric(sets[0], plain.side):
-        keys = sweep(
-            lambda a, b, out: half_distances(sets[0].take(a), sets[1].take(b), out), *sizes, k, plain, **options
-        )
-    else:
-        return order
+    keys, certain = swept
     indices = keys.bitwise_and_(COLUMN_MASK)
     rows = max(int(memory_mb * 2**20) // (BYTES_PER_NEIGHBOUR * k), PAD)
     with torch.inference_mode():
-        for block in order[certain[order]].split(rows):
+        proven = order[certain[order]]
+        for block in torch.split(proven, rows) if len(proven) else ():
             visit(block, indices[block, : int(depths[block[-1]])])
     return order[~certain[order]]
+
+
+def _swept(left: Points, right: Points, k: int, exclude_self: bool, memory_mb: float) -> tuple[Tensor, Tensor] | None:
+    """Keys (Q, k) and for which queries they hold; None where tiles do not pay."""
+    left, right = (padded(left, PAD),) * 2 if left is right else (padded(left, PAD), padded(right, PAD))
+    sizes = len(left.rows), len(right.rows)
+    tiling = plan_tiles(*sizes, screening.candidates(k), memory_mb)
+    if tiling and screening.suits(left, right) and screening.pays():
+        found = screening.screened(left, right, k, tiling, symmetric=exclude_self, exclude_self=exclude_self)
+        if found:
+            return found
+    tiling = plan_tiles(*sizes, k, memory_mb)
+    if not (tiling and exclude_self and _symmetric(left, tiling.side)):
+        return None
+
+    def make_product(side: int) -> Product:
+        buffer = torch.empty(side * side)
+
+        def product(rows: slice, columns: slice) -> Tensor:
+            a, b = left.take(rows), left.take(columns)
+            shape = len(a.half), len(b.half)
+            return half_distances(a, b, buffer[: shape[0] * shape[1]].view(shape))
+
+        return product
+
+    keys = sweep(make_product, *sizes, k, tiling, symmetric=True, exclude_self=True)
+    return keys, torch.ones(len(keys), dtype=torch.bool)
 
 
 def _symmetric(these: Points, side: int) -> bool:
@@ -149,22 +166,38 @@ def _visit_searched(
     """Visits the queries in ``order``, which is by ascending depth, each searched for by itself."""
     if len(order) == 0:
         return
-    device = left.rows.device
-    blocks = plan_blocks(len(right.rows), int(depths[order[-1]]), memory_mb, device)
+    blocks = plan_blocks(len(right.rows), int(depths[order[-1]]), memory_mb, left.rows.device)
+
+    def visit_block(search: RowSearch, rows: Tensor) -> None:
+        visit(rows, search(left, rows, int(depths[rows[-1]])))
+
+    search_blocks(order, right, blocks, exclude_self, visit_block)
+
+
+def search_blocks(
+    order: Tensor, right: Points, blocks: Blocks, exclude_self: bool, visit: Callable[["RowSearch", Tensor], None]
+) -> None:
+    """Calls ``visit(search, rows)`` for blocks of ``order``, from several threads, each with a search of its own."""
     right = padded(right, GROUP)
     tiles = torch.split(order, blocks.rows)
 
     @torch.inference_mode()  # per thread: lets a visitor fill tensors made in inference mode
     def work(worker: int) -> None:
-        search = _Search(right, blocks, exclude_self)
+        search = RowSearch(right, blocks, exclude_self)
         for rows in tiles[worker :: blocks.workers]:
-            visit(rows, search(left, rows, int(depths[rows[-1]])))
+            visit(search, rows)
 
-    if device.type == "cpu":
+    if order.device.type == "cpu":
         with single_threaded_workers(blocks.workers) as pool:
             list(pool.map(work, range(blocks.workers)))
     else:
         work(0)
+
+
+def whole_block(left: Points, rows: Tensor) -> Points:
+    """The queries ``rows``, the last repeated up to a multiple of ``PAD``."""
+    padding = rows[-1:].expand(round_up(len(rows), PAD) - len(rows))
+    return left.take(torch.cat([rows, padding]))
 
 
 def nearest(queries: Tensor, gallery: Tensor, k: int, *, exclude_self: bool = False, memory_mb: float = 256) -> Tensor:
@@ -182,27 +215,27 @@ def nearest(queries: Tensor, gallery: Tensor, k: int, *, exclude_self: bool = Fa
     return found
 
 
-class _Search:
+class RowSearch:
     """One thread's search and its buffers: fresh memory for every block would cost as much as selecting."""
 
     def __init__(self, right: Points, blocks: Blocks, exclude_self: bool) -> None:
         self.right, self.blocks, self.exclude_self = right, blocks, exclude_self
-        self.distances = right.rows.new_empty(blocks.rows * blocks.columns)
-        self.keys = torch.empty_like(self.distances, dtype=torch.int64)
+        self.buffer = right.rows.new_empty(blocks.rows * blocks.columns)
+        self.keys = torch.empty_like(self.buffer, dtype=torch.int64)
         self.columns = torch.arange(len(right.rows), device=right.rows.device)
 
     def __call__(self, left: Points, rows: Tensor, k: int) -> Tensor:
-        padding = rows[-1:].expand(round_up(len(rows), PAD) - len(rows))
-        block = left.take(torch.cat([rows, padding]))
+        block = whole_block(left, rows)
         best = self.keys.new_empty(len(block.rows), 0)
         for columns in torch.split(self.columns, self.blocks.columns):
-            distances = self._distances(block, rows, columns)
+            distances = self.distances_to(block, rows, columns)
             best = smallest(torch.cat([best, self._candidates(distances, columns, k)], 1), k)
         return best[: len(rows)] & COLUMN_MASK
 
-    def _distances(self, block: Points, rows: Tensor, columns: Tensor) -> Tensor:
+    def distances_to(self, block: Points, rows: Tensor, columns: Tensor) -> Tensor:
+        """Distances (b, c) of a padded block of the queries ``rows`` to consecutive columns, until the next call."""
         first, width = int(columns[0]), len(columns)
-        out = self.distances[: len(block.rows) * width].view(len(block.rows), width)
+        out = self.buffer[: len(block.rows) * width].view(len(block.rows), width)
         half_distances(block, self.right.take(slice(first, first + width)), out)
         if self.exclude_self:
             inside = ((rows >= first) & (rows < first + width)).nonzero().squeeze(1)

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from metriscope.evaluation.half_distances import PAD, single_threaded_workers
 
-Product = Callable[[slice, slice, Tensor], Tensor]
-"""Rows, columns and a buffer (a, b) -> the distances (a, b) >= 0 of a tile, in the buffer."""
+Product = Callable[[slice, slice], Tensor]
+"""Rows and columns -> the distances (a, b) >= 0 of a tile, contiguous, until the next call."""
 
 LARGEST_SIDE, SMALLEST_SIDE = 1024, 256
 BYTES_PER_PAIR = 64  # of a tile; most of it only while every pair passes, such as among equal points
@@ -43,12 +43,20 @@ def plan_tiles(queries: int, gallery: int, k: int, memory_mb: float) -> Tiling |
 
 
 def sweep(
-    product: Product, queries: int, gallery: int, k: int, tiling: Tiling, *, symmetric: bool, exclude_self: bool
+    make_product: Callable[[int], Product],
+    queries: int,
+    gallery: int,
+    k: int,
+    tiling: Tiling,
+    *,
+    symmetric: bool,
+    exclude_self: bool,
 ) -> Tensor:
     """The keys (queries, k) of each row's nearest columns, ascending; see :mod:`metriscope.evaluation.ranking`.
 
     Args:
-        product: computes tiles; called from several threads, each with a buffer of its own.
+        make_product: the side of the largest tile -> a product with buffers of its own; called once per thread,
+            as fresh memory for every tile costs as much as selecting.
         queries, gallery: number of rows and columns, multiples of ``PAD``; what is infinitely far is no neighbour.
         symmetric: the matrix is its own transpose, to the bit.
         exclude_self: what is on the diagonal is no neighbour.
@@ -60,20 +68,19 @@ def sweep(
 
     @torch.inference_mode()
     def work(worker: int) -> None:
-        buffer = torch.empty(side * side)
+        product, mask = make_product(side), np.empty(side * side, np.bool_)
         while True:
             with next_tile:
                 tile = next(tiles, None)
             if tile is None:
                 return
             rows, columns = tile
-            a, b = rows.stop - rows.start, columns.stop - columns.start
-            values = product(rows, columns, buffer[: a * b].view(a, b))
+            values = product(rows, columns)
             if exclude_self and rows == columns:
                 values.fill_diagonal_(torch.inf)
-            strips[rows.start // side].offer(values, columns.start)
+            strips[rows.start // side].offer(values, columns.start, mask)
             if symmetric and rows != columns:
-                strips[columns.start // side].offer_columns(values, rows.start)
+                strips[columns.start // side].offer_columns(values, rows.start, mask)
 
     with single_threaded_workers(tiling.workers) as pool:
         list(pool.map(work, range(tiling.workers)))
@@ -99,19 +106,19 @@ class _Strip:
         self.last = np.full(size, NOTHING)  # the largest of each row's keys
         self.lock = threading.Lock()
 
-    def offer(self, values: Tensor, first: int) -> None:
+    def offer(self, values: Tensor, first: int, mask: NDArray[np.bool_]) -> None:
         """Distances (size, b) of the rows to the columns from ``first`` on."""
         limits = self._limits(first, values)
         array = values.numpy()
-        found = np.flatnonzero(array <= limits[:, None])
+        found = np.flatnonzero(np.less_equal(array, limits[:, None], out=mask[: array.size].reshape(array.shape)))
         rows, columns = np.divmod(found, array.shape[1])
         self._merge(rows, columns + first, array.reshape(-1)[found])
 
-    def offer_columns(self, values: Tensor, first: int) -> None:
+    def offer_columns(self, values: Tensor, first: int, mask: NDArray[np.bool_]) -> None:
         """The same of the transpose, (b, size)."""
         limits = self._limits(first, values.T)
         array = values.numpy()
-        found = np.flatnonzero(array <= limits)
+        found = np.flatnonzero(np.less_equal(array, limits, out=mask[: array.size].reshape(array.shape)))
         columns, rows = np.divmod(found, array.shape[1])
         order = rows.astype(np.uint16).argsort(kind="stable")  # 16 bits: a radix sort
         self._merge(rows[order], columns[order] + first, array.reshape(-1)[found[order]])
@@ -119,12 +126,13 @@ class _Strip:
     def _limits(self, first: int, values: Tensor) -> NDArray[np.float32]:
         """The largest distance (size,) worth keeping, finite."""
         last = self.last.copy()
-        limits = (last >> 32).astype(np.int32).view(np.float32)
+        limits: NDArray[np.float32] = (last >> 32).astype(np.int32).view(np.float32)
         # An equal one behind the last is no better.
-        limits = np.where((last & 0xFFFFFFFF) < first, np.nextafter(limits, np.float32(-1)), limits)
+        np.copyto(limits, np.nextafter(limits, np.float32(-1)), where=(last & 0xFFFFFFFF) < first)
         if np.isinf(limits).any():
-            limits = np.minimum(limits, self._first_limits(values))
-        return np.minimum(limits, np.finfo(np.float32).max)
+            np.minimum(limits, self._first_limits(values), out=limits)
+        np.minimum(limits, np.finfo(np.float32).max, out=limits)
+        return limits
 
     def _first_limits(self, values: Tensor) -> NDArray[np.float32]:
         """The k-th smallest minimum over groups of columns: at least k values lie within it."""
@@ -133,7 +141,7 @@ class _Strip:
         groups = width // group
         if groups < self.k:
             return np.full(size, np.inf, np.float32)
-        minima = values[:, : groups * group].unflatten(1, (groups, group)).amin(2).numpy()
+        minima = values[:, : groups * group].reshape(size, groups, group).amin(2).numpy()
         limits: NDArray[np.float32] = np.partition(minima, self.k - 1, axis=1)[:, self.k - 1]
         return limits
 
