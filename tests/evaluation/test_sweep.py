@@ -29,9 +29,10 @@ def nearly_equal() -> Tensor:
 
 
 def norms_of_all_sizes() -> Tensor:
-    return gaussian(900, 96) * torch.logspace(-12, 12, 900)[torch.randperm(900)][:, None]
+    return gaussian(900, 96) * torch.logspace(-8, 7, 900)[torch.randperm(900)][:, None]
 
 
+OUT_OF_RANGE = {"all zero", "tiny", "too large"}
 INPUTS: dict[str, Callable[[], Tensor]] = {
     "unit": lambda: normalize(gaussian(900, 96)),
     "not a multiple of anything": lambda: gaussian(833, 77),
@@ -40,7 +41,8 @@ INPUTS: dict[str, Callable[[], Tensor]] = {
     "all zero": lambda: torch.zeros(900, 96),
     "nearly equal": nearly_equal,
     "far from the origin": lambda: gaussian(900, 96) + 300,
-    "large": lambda: gaussian(900, 96) * 1e17,
+    "large": lambda: gaussian(900, 96) * 1e7,
+    "too large": lambda: gaussian(900, 96) * 1e17,
     "tiny": lambda: gaussian(900, 96) * 1e-17,
     "norms of all sizes": norms_of_all_sizes,
     "one far away": lambda: torch.cat([gaussian(899, 96), torch.full((1, 96), 1e8)]),
@@ -107,7 +109,7 @@ def test_bfloat16_gives_what_float32_gives(
     monkeypatch.setattr(screening, "ENOUGH", enough)
     screened = Calls(monkeypatch, screening, "screened")
     found = nearest(queries, z, 8, exclude_self=exclude_self)
-    assert screened.count == int(name not in ("all zero", "tiny"))
+    assert screened.count == int(name not in OUT_OF_RANGE)
     assert torch.equal(found, by_rows(monkeypatch, queries, z, 8, exclude_self))
 
 
@@ -124,7 +126,7 @@ def test_bfloat16_proves_ordinary_neighbours_and_not_those_of_tight_clusters(mon
     assert screened.last is None
 
 
-@pytest.mark.parametrize("name", set(INPUTS) - {"all zero", "tiny"})
+@pytest.mark.parametrize("name", sorted(set(INPUTS) - OUT_OF_RANGE))
 def test_bounds_lie_below_every_distance(name: str) -> None:
     these = padded(points(INPUTS[name](), "query"), 16)
     assert screening.suits(these)
@@ -134,7 +136,7 @@ def test_bounds_lie_below_every_distance(name: str) -> None:
     exact = half_distances(these, these, torch.empty(len(these.rows), len(these.rows)))
     assert (lower <= exact).all()
     if name == "unit":
-        assert (exact - lower).max() < 0.02
+        assert (exact - lower)[exact < 0.45].max() < 0.02  # a product below zero is not used
 
 
 @pytest.mark.usefixtures("small_tiles")
