@@ -13,7 +13,7 @@ from pathlib import Path
 
 SUBJECTS = {
     "triplets": "band triplet loss, forward and backward, against TripletMarginLoss and TripletMarginMiner",
-    "evaluation": "Recall@K, MAP@R and R-precision of a whole set against AccuracyCalculator",
+    "evaluation": "metrics of a whole set against AccuracyCalculator and faiss, and their growth with the set",
     "diagnostics": "an epoch with all diagnostics against one without",
     "input": "batches of small images against torchvision's per-image transforms in a DataLoader",
     "losses": "every loss that both have, in time and memory, and the growth of band triplets with the batch",

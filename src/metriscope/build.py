@@ -40,6 +40,9 @@ from metriscope.tracking.wandb import GuardedWandb, build_wandb
 __all__ = ["Loggers", "build_data", "build_loggers", "build_module", "build_objective", "build_trainer"]
 
 
+_RETRIEVAL = ("recall_at", "precision_at", "mrr", "memory_mb")
+
+
 def _plain(section: DictConfig) -> dict[str, Any]:
     container: dict[str, Any] = OmegaConf.to_container(section, resolve=True)  # type: ignore[assignment]
     return container
@@ -143,9 +146,10 @@ def build_trainer(
     warnings.filterwarnings("ignore", message=r".*in eval mode at the start of training.*")
     stop = GracefulStop(run.last_checkpoint)
     threshold = cfg.diagnostics.pair_weight_threshold if cfg.diagnostics.greediness else None
-    retrieval = partial(RetrievalMetrics, tuple(cfg.evaluation.recall_at), memory_mb=cfg.evaluation.memory_mb)
+    asked = _plain(cfg.evaluation)
+    retrieval = partial(RetrievalMetrics, **{key: asked[key] for key in _RETRIEVAL})
     callbacks = [
-        EvaluationMonitor(retrieval, VarianceMetrics if cfg.diagnostics.variance else None),
+        EvaluationMonitor(retrieval, VarianceMetrics if cfg.diagnostics.variance else None, asked["layers"]),
         GreedinessMonitor(threshold, cfg.trainer.log_every_n_steps),
         BatchGuard(cfg.trainer.log_every_n_steps),
         *(instantiate(section) for key, section in cfg.callbacks.items() if key != "name" and section),

@@ -102,12 +102,17 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "dataset.protocol": ("closed_set", "class_disjoint"),
     "evaluation.mode": ("max", "min"),
     "evaluation.classification": ("auto", True, False),
+    "evaluation.mrr": (True, False),
+    "evaluation.clustering": (True, False),
+    "evaluation.per_class": (True, False),
     "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
     "trainer.precision": (
         "32-true", "16-mixed", "bf16-mixed", "bf16-true", "16-true", "64-true", 16, 32, 64, "16", "32", "64", "bf16",
     ),
     "logger.wandb.mode": ("auto", "online", "offline", "disabled"),
 }  # fmt: skip
+
+_LAYERS = ("trunk", "embedding")
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
@@ -272,10 +277,17 @@ def _check_evaluation(cfg: DictConfig) -> None:
             "evaluation.classification=true needs the same classes in training and test: "
             "set dataset.protocol=closed_set or evaluation.classification=auto"
         )
-    recall_at = cfg.evaluation.recall_at
-    listed = isinstance(recall_at, ListConfig) and len(recall_at) > 0
-    if not listed or any(not isinstance(k, int) or isinstance(k, bool) or k < 1 for k in recall_at):
-        raise InputError(f"evaluation.recall_at={recall_at}: it has to be a list of whole numbers from 1")
+    for key in ("recall_at", "precision_at"):
+        at = cfg.evaluation[key]
+        listed = isinstance(at, ListConfig) and len(at) > 0
+        if not listed or any(not isinstance(k, int) or isinstance(k, bool) or k < 1 for k in at):
+            raise InputError(f"evaluation.{key}={at}: it has to be a list of whole numbers from 1")
+    layers = cfg.evaluation.layers
+    for layer in layers if isinstance(layers, ListConfig) else ():
+        if layer not in _LAYERS:
+            raise InputError(f"evaluation.layers: no layer {layer}{nearest(str(layer), _LAYERS)}")
+    if not isinstance(layers, ListConfig) or "embedding" not in layers or len(set(layers)) < len(layers):
+        raise InputError(f"evaluation.layers={layers}: it has to be [embedding] or [trunk,embedding]")
 
 
 def _check_monitors(cfg: DictConfig) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from metriscope import seeds
+from metriscope.evaluation.retrieval import QueryScores
 from metriscope.models.embedder import Embedder, Embedding
 from metriscope.objectives.objective import Objective, Step
 
@@ -21,6 +22,8 @@ class EvaluatedSet(NamedTuple):
     """(N, D) float32."""
     labels: Tensor
     """(N,) int64."""
+    scores: QueryScores | None = None
+    """What each query of it found."""
 
 
 class MetricLearner(pl.LightningModule):

@@ -49,11 +49,20 @@ def test_a_peer_that_lists_too_much_is_skipped() -> None:
 
 
 def test_retrieval_metrics_agree() -> None:
-    metrics, times = evaluation.compare(200, 1)
+    metrics, times = evaluation.compare(evaluation.Layout(200, 32, 10), 1)
     assert times.keys() == metrics.keys() == {"ours", *evaluation.PEERS}
     assert 0 < metrics["ours"]["map_at_r"] < 1
     with pytest.raises(AssertionError, match="differ"):
         evaluation.difference(metrics["ours"], {**metrics["ours"], "map_at_r": 0.0})
+
+
+def test_recall_agrees_with_faiss() -> None:
+    pytest.importorskip("faiss")
+    recalls, different, times = evaluation.compare_with_faiss(evaluation.Layout(600, 64, 20), 1)
+    assert times.keys() == recalls.keys() == {"ours", "faiss"}
+    assert different <= 6
+    assert recalls["ours"] == pytest.approx(recalls["faiss"], abs=different / 600 + 1e-12)
+    assert 0 < recalls["ours"]["recall_at_1"] < recalls["ours"]["recall_at_8"] < 1
 
 
 @pytest.mark.parametrize("kind", input.KINDS)

@@ -22,12 +22,15 @@ class Splits:
 
     Under ``closed_set`` the three parts share their class ids. Under ``class_disjoint`` no class is in two of
     them and each part has ids of its own, 0..C-1.
+
+    ``queries`` is bool (N,) over ``test``: True asks, False is in the gallery; None is leave-one-out over all.
     """
 
     train: Examples
     validation: Examples | None
     test: Examples
     protocol: str
+    queries: Tensor | None = None
 
 
 def split(source: Source, protocol: str, fold: int = 0, validation: float | None = None) -> Splits:
