@@ -96,6 +96,8 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "miner.positive_strategy": ("all", "easy", "semihard", "hard"),
     "miner.negative_strategy": ("all", "easy", "semihard", "hard"),
     "dataset.protocol": ("closed_set", "class_disjoint"),
+    "dataset.download": (True, False),
+    "dataset.verify": (True, False),
     "evaluation.mode": ("max", "min"),
     "evaluation.classification": ("auto", True, False),
     "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps", "tpu"),

@@ -57,7 +57,7 @@ def find_published(
     """
     if download:
         obtain(name, [archive], Path(data_dir) / folder, listed, inner=folder)
-    remedy = "dataset.download=true fetches it where there is no such folder, paths.data_dir=<folder> names another"
+    remedy = "dataset.download=true fetches it where there is no such folder, paths.data_dir=... names another place"
     return listed(find_root(name, data_dir, (folder,), files, remedy))
 
 

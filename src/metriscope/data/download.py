@@ -31,7 +31,7 @@ def download(name: str, fetch: Callable[[], object], data_dir: Path) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         with FileLock(data_dir / f".{name}.lock"):
             fetch()
-    except (OSError, RuntimeError, HTTPException) as error:
+    except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"cannot download {name} to {data_dir}: {reason}; put its files there by hand") from error
 
@@ -50,13 +50,15 @@ def fetch(url: str, target: Path, md5: str) -> None:
     from there where the server can, and starts again where it cannot.
 
     Raises:
-        InputError: the connection ended early, or the checksum differs; the latter's bytes are deleted.
-        OSError, HTTPException: the server does not answer, or refuses.
+        InputError: the server does not answer or refuses, the connection ended early, or the checksum differs,
+            in which case what came is deleted.
+        OSError: the folder cannot be written.
     """
     part = target.with_name(f"{target.name}.part")
     done = part.stat().st_size if part.exists() else 0
     log.info("fetching %s to %s%s", url, target.parent, f", going on at {_size(done)}" if done else "")
     headers = {"User-Agent": "metriscope"} | ({"Range": f"bytes={done}-"} if done else {})
+    total = None
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT) as answer:
             start = done if answer.status == 206 else 0
@@ -64,17 +66,17 @@ def fetch(url: str, target: Path, md5: str) -> None:
             total = start + int(length) if length else None
             with part.open("ab" if start else "wb") as file:
                 _copy(answer, file, target.name, start, total)
-    except urllib.error.HTTPError as error:
-        # Nothing comes after the last byte: all of it is there, or it is of another file.
-        if not (done and error.code == 416):
-            raise
-        total = None
-    size = part.stat().st_size
-    if total is not None and size < total:
-        raise InputError(
-            f"the download of {target.name} ended at {_size(size)} of {_size(total)}: run the same command again, "
-            f"it goes on from {part}"
-        )
+    except urllib.error.URLError as error:
+        # 416: nothing comes after the last byte. All is there, or it is of another file, as the checksum will tell.
+        if not (done and isinstance(error, urllib.error.HTTPError) and error.code == 416):
+            reason = error if isinstance(error, urllib.error.HTTPError) else error.reason
+            raise InputError(
+                f"cannot fetch {url}: {reason}; run again, or put {target.name} into {target.parent} by hand"
+            ) from error
+    except (HTTPException, ConnectionError, TimeoutError) as error:
+        raise _ended(part, total) from error
+    if total is not None and part.stat().st_size < total:
+        raise _ended(part, total)
     found = checksum(part)
     if found != md5:
         part.unlink()
@@ -83,6 +85,14 @@ def fetch(url: str, target: Path, md5: str) -> None:
             f"or put {target.name} into {target.parent} by hand"
         )
     part.replace(target)
+
+
+def _ended(part: Path, total: int | None) -> InputError:
+    whole = f" of {_size(total)}" if total else ""
+    return InputError(
+        f"the download of {part.stem} ended at {_size(part.stat().st_size)}{whole}: run the same command again, it "
+        f"goes on from {part}"
+    )
 
 
 def checksum(path: Path) -> str:

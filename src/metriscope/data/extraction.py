@@ -14,6 +14,7 @@ from typing import IO
 
 from metriscope.errors import InputError
 
+_CHUNK = 2**20
 _BROKEN = (
     *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error),
     *(EOFError, NotImplementedError),
@@ -39,6 +40,8 @@ def unpack(archive: Path, folder: Path) -> None:
             with tarfile.open(archive) as tar:
                 for member in tar:
                     _write(archive, folder, member.name, _tar_kind(member), partial(tar.extractfile, member))
+                while tar.fileobj is not None and tar.fileobj.read(_CHUNK):
+                    pass  # tarfile takes a cut for the end; the compression's own checksum comes after the last member
     except _BROKEN as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{archive} is truncated or corrupt ({reason}): delete it and fetch it anew") from error
@@ -60,7 +63,7 @@ def _write(archive: Path, folder: Path, name: str, kind: str, opened: Callable[[
     source = opened()
     assert source is not None
     with source, target.open("xb") as file:
-        shutil.copyfileobj(source, file, 2**20)
+        shutil.copyfileobj(source, file, _CHUNK)
 
 
 def _tar_kind(member: tarfile.TarInfo) -> str:

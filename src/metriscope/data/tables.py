@@ -30,7 +30,7 @@ def lookup(known: Mapping[str, V], key: str, what: str, path: Path, line: int) -
     return known[key]
 
 
-def rows(path: Path, columns: str, header: int = 0) -> list[tuple[int, list[str]]]:
+def rows(path: Path, *columns: str, header: int = 0) -> list[tuple[int, list[str]]]:
     """The lines of a table whose columns are set apart by white space, each with its number.
 
     Args:
@@ -41,13 +41,13 @@ def rows(path: Path, columns: str, header: int = 0) -> list[tuple[int, list[str]
     Raises:
         InputError: the file cannot be read, or a line has too few columns.
     """
-    width = len(columns.split())
     table = []
     for number, line in enumerate(text_of(path).splitlines(), start=1):
         if number <= header or not line.strip():
             continue
-        cells = line.split(maxsplit=width - 1)
-        if len(cells) < width:
-            raise InputError(f"{path} line {number}: expected '{columns}', found '{line.strip()[:80]}'")
+        cells = line.split(maxsplit=len(columns) - 1)
+        if len(cells) < len(columns):
+            expected = " ".join(f"<{column}>" for column in columns)
+            raise InputError(f"{path} line {number}: expected '{expected}', found '{line.strip()[:80]}'")
         table.append((number, [cell.strip() for cell in cells]))
     return table

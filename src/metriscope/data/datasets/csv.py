@@ -1,9 +1,11 @@
 """Images named in a CSV file with their labels."""
 
 import csv
+import io
 import os
 from difflib import get_close_matches
 from pathlib import Path
+from typing import NamedTuple
 
 from metriscope.data.examples import Source
 from metriscope.data.listing import ImageList, Listing, natural, read
@@ -12,7 +14,12 @@ from metriscope.errors import InputError
 
 _TEST_SHARE = 0.2
 _COLUMNS = ("path", "label", "split")
-_Row = tuple[int, str, str, str]  # line, path, label, split
+
+
+class _Row(NamedTuple):
+    path: str
+    label: str
+    split: str
 
 
 def load(path: str | None, image_size: int | None = None, memory_limit_mb: int = 2048) -> Source:
@@ -38,55 +45,59 @@ def load(path: str | None, image_size: int | None = None, memory_limit_mb: int =
 def find(file: Path) -> Listing:
     """The files of :func:`load`, which raises the same."""
     table = _rows(file)
-    classes = tuple(natural({label for _, _, label, _ in table}))
-    train, test = (_list(file, [row for row in table if row[3] == split], classes) for split in ("train", "test"))
-    if not len(train):
+    train, test = ([row for row in table if row.split == split] for split in ("train", "test"))
+    if not train:
         raise InputError(f"{file} has no line of the split 'train'")
-    halves = any(split == "test" for *_, split in table)
-    return Listing(train, test if halves else None, test_share=None if halves else _TEST_SHARE)
+    if test:
+        return Listing(_list(file, train), _list(file, test))
+    return Listing(_list(file, train), test_share=_TEST_SHARE)
 
 
-def _list(file: Path, table: list[_Row], classes: tuple[str, ...]) -> ImageList:
-    ids = {name: label for label, name in enumerate(classes)}
-    paths = tuple(os.path.join(file.parent, path) for _, path, _, _ in table)
-    return ImageList(paths, tuple(ids[label] for _, _, label, _ in table), classes)
+def _list(file: Path, table: list[_Row]) -> ImageList:
+    classes = natural({row.label for row in table})
+    ids = {name: position for position, name in enumerate(classes)}
+    paths = tuple(os.path.join(file.parent, row.path) for row in table)
+    return ImageList(paths, tuple(ids[row.label] for row in table), tuple(classes))
 
 
 def _rows(file: Path) -> list[_Row]:
-    lines = csv.reader(text_of(file).splitlines())
-    header = [name.strip().lower() for name in next(lines, [])]
-    places = {column: _place(file, header, column) for column in _COLUMNS}
-    table: list[_Row] = []
-    seen: dict[str, int] = {}
-    for cells in lines:
-        line = lines.line_num
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(header):
-            raise InputError(f"{file} line {line} has {len(cells)} columns, the header {len(header)}")
-        path, label, split = ("train" if (at := places[column]) is None else cells[at].strip() for column in _COLUMNS)
-        if not path or not label:
-            raise InputError(f"{file} line {line} has no {'label' if path else 'path'}")
-        if split not in ("train", "test"):
-            raise InputError(f"{file} line {line}: the split is {split!r}, it has to be train or test")
-        if path in seen:
-            raise InputError(f"{file} line {line} names {path} again, after line {seen[path]}")
-        if not os.path.isfile(os.path.join(file.parent, path)):
-            raise InputError(f"{file} line {line}: there is no file {path} (paths are relative to {file.parent})")
-        seen[path] = line
-        table.append((line, path, label, split))
+    lines = csv.reader(io.StringIO(text_of(file)))
+    try:
+        header = [name.strip().lower() for name in next(lines, [])]
+        places = {column: _place(file, header, column) for column in _COLUMNS}
+        table: dict[str, _Row] = {}
+        for cells in lines:
+            if any(cell.strip() for cell in cells):
+                row = _row(file, lines.line_num, cells, header, places)
+                if row.path in table:
+                    raise InputError(f"{file} line {lines.line_num} names {row.path} a second time")
+                table[row.path] = row
+    except csv.Error as error:
+        raise InputError(f"{file} line {lines.line_num}: {error}") from error
     if not table:
         raise InputError(f"{file} names no image: expected a header path,label[,split] and lines below it")
-    return table
+    return list(table.values())
+
+
+def _row(file: Path, line: int, cells: list[str], header: list[str], places: dict[str, int | None]) -> _Row:
+    if len(cells) != len(header):
+        raise InputError(f"{file} line {line} has {len(cells)} columns, the header {len(header)}")
+    row = _Row(*("train" if (place := places[column]) is None else cells[place].strip() for column in _COLUMNS))
+    if not row.path or not row.label:
+        raise InputError(f"{file} line {line} has no {'label' if row.path else 'path'}")
+    if row.split not in ("train", "test"):
+        raise InputError(f"{file} line {line}: the split is {row.split!r}, it has to be train or test")
+    if not os.path.isfile(os.path.join(file.parent, row.path)):
+        raise InputError(f"{file} line {line}: there is no file {row.path} (paths are relative to {file.parent})")
+    return row
 
 
 def _place(file: Path, header: list[str], column: str) -> int | None:
     """Where a column is; None for a split that is not given."""
     if column in header:
         return header.index(column)
-    found = ",".join(header)
     near = get_close_matches(column, header, n=1, cutoff=0.6)
     if column == "split" and not near:
         return None
-    hint = f"; did you mean it by '{near[0]}'?" if near else ": it has to begin with path,label[,split]"
-    raise InputError(f"{file} has no column '{column}' in its header '{found[:80]}'{hint}")
+    found = f"'{near[0]}'" if near else f"only '{','.join(header)[:80]}'"
+    raise InputError(f"{file} has no column '{column}', {found} in its header: it has to be path,label[,split]")

@@ -50,12 +50,12 @@ def find(data_dir: str | Path, download: bool = False, verify: bool = True) -> L
 
 
 def _list(root: Path, verify: bool) -> Listing:
-    files = {image: path for _, (image, path) in rows(root / "images.txt", "<image id> <path>")}
-    classes = [row for _, row in rows(root / "classes.txt", "<class id> <name>")]
+    files = {image: path for _, (image, path) in rows(root / "images.txt", "image id", "path")}
+    classes = [row for _, row in rows(root / "classes.txt", "class id", "name")]
     ids = {label: position for position, (label, _) in enumerate(classes)}
     table = root / "image_class_labels.txt"
     paths, labels = [], []
-    for line, (image, label) in rows(table, "<image id> <class id>"):
+    for line, (image, label) in rows(table, "image id", "class id"):
         paths.append(os.path.join(root, "images", lookup(files, image, "image", table, line)))
         labels.append(lookup(ids, label, "class", table, line))
     images = ImageList(tuple(paths), tuple(labels), tuple(name for _, name in classes))

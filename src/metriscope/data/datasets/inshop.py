@@ -57,7 +57,7 @@ def find(data_dir: str | Path, download: bool = False, verify: bool = True) -> L
 def _list(table: Path, root: Path, verify: bool) -> Listing:
     halves: dict[str, tuple[list[str], list[int], dict[str, int]]] = {half: ([], [], {}) for half in ("train", "test")}
     queries = []
-    for line, (path, article, status) in rows(table, "<path> <item id> <train, query or gallery>", header=2):
+    for line, (path, article, status) in rows(table, "path", "item id", "train, query or gallery", header=2):
         if status not in ("train", "query", "gallery"):
             raise InputError(f"{table} line {line}: the status is {status!r}, not train, query or gallery")
         paths, labels, ids = halves["train" if status == "train" else "test"]

@@ -53,7 +53,7 @@ def _list(root: Path, verify: bool) -> Listing:
 
 
 def _half(root: Path, file: str) -> ImageList:
-    table = rows(root / file, "<image id> <class id> <super class id> <path>", header=1)
+    table = rows(root / file, "image id", "class id", "super class id", "path", header=1)
     ids: dict[str, int] = {}
     labels = tuple(ids.setdefault(label, len(ids)) for _, (_, label, _, _) in table)
     return ImageList(tuple(os.path.join(root, path) for _, (*_, path) in table), labels, tuple(ids))

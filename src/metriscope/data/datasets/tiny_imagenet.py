@@ -50,7 +50,7 @@ def find(data_dir: str | Path, download: bool = False, verify: bool = True) -> L
 
 
 def _list(root: Path, verify: bool) -> Listing:
-    classes = tuple(wnid for _, (wnid,) in rows(root / "wnids.txt", "<wnid>"))
+    classes = tuple(wnid for _, (wnid,) in rows(root / "wnids.txt", "wnid"))
     train = ImageList.of_folders({wnid: _train(root / "train" / wnid) for wnid in classes})
     return complete(NAME, root, Listing(train, _validation(root, classes)), PUBLISHED, verify)
 
@@ -58,7 +58,7 @@ def _list(root: Path, verify: bool) -> Listing:
 def _train(folder: Path) -> list[str]:
     boxes = folder / f"{folder.name}_boxes.txt"
     if boxes.exists():
-        return [os.path.join(folder, "images", file) for _, (file, _) in rows(boxes, "<file> <box>")]
+        return [os.path.join(folder, "images", file) for _, (file, _) in rows(boxes, "file", "box")]
     return images_in(folder / "images") if (folder / "images").is_dir() else []
 
 
@@ -66,7 +66,7 @@ def _validation(root: Path, classes: tuple[str, ...]) -> ImageList:
     table = root / "val" / "val_annotations.txt"
     ids = {wnid: label for label, wnid in enumerate(classes)}
     paths, labels = [], []
-    for line, (file, wnid, _) in rows(table, "<file> <wnid> <box>"):
+    for line, (file, wnid, _) in rows(table, "file", "wnid", "box"):
         paths.append(os.path.join(root, "val", "images", file))
         labels.append(lookup(ids, wnid, "class in wnids.txt", table, line))
     return ImageList(tuple(paths), tuple(labels), classes)
