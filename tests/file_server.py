@@ -35,7 +35,7 @@ class FileServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: FileServer
 
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
         server, asked = self.server, self.headers.get("Range")
         with server.lock:
             server.requests.append(asked)

@@ -34,7 +34,7 @@ def content(data_dir):
 
 def test_nothing_is_fetched_unless_asked(birds):
     server, data_dir = birds
-    with pytest.raises(InputError, match="dataset.download=true"):
+    with pytest.raises(InputError, match=r"dataset\.download=true"):
         cub.find(data_dir)
     assert server.requests == []
     assert not data_dir.exists()
@@ -93,7 +93,7 @@ def test_leftovers_of_a_process_that_was_killed(birds):
 
 
 def test_an_archive_that_would_write_elsewhere(birds, monkeypatch):
-    server, data_dir = birds
+    _, data_dir = birds
     evil = io.BytesIO()
     with tarfile.open(fileobj=evil, mode="w:gz") as tar:
         info = tarfile.TarInfo("CUB_200_2011/../../outside.txt")

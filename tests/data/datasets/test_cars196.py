@@ -147,7 +147,7 @@ def archived(tmp_path, monkeypatch, kind):
 @pytest.mark.parametrize("kind", ["cars196", "stanford_cars"])
 def test_archives_put_in_place_by_hand_are_checked_and_unpacked(tmp_path, monkeypatch, kind):
     data_dir = archived(tmp_path, monkeypatch, kind)
-    with pytest.raises(InputError, match="dataset.download=true checks and unpacks"):
+    with pytest.raises(InputError, match=r"dataset\.download=true checks and unpacks"):
         cars196.find(data_dir)
     assert len(cars196.find(data_dir, download=True).train) == 21
     assert (data_dir / kind).is_dir()
