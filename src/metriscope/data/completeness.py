@@ -84,9 +84,10 @@ def complete(name: str, root: Path, listing: Listing, published: Mapping[str, in
 
 
 def _present(images: ImageList) -> list[bool]:
-    folders = {os.path.dirname(path) for path in images.paths}
+    places = [os.path.split(path) for path in images.paths]
+    folders = {folder for folder, _ in places}
     files = {folder: set(os.listdir(folder)) if os.path.isdir(folder) else set() for folder in folders}
-    return [os.path.basename(path) in files[os.path.dirname(path)] for path in images.paths]
+    return [name in files[folder] for folder, name in places]
 
 
 def _unkept(images: ImageList, kept: Sequence[bool]) -> list[str]:

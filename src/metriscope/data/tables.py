@@ -43,11 +43,11 @@ def rows(path: Path, *columns: str, header: int = 0) -> list[tuple[int, list[str
     """
     table = []
     for number, line in enumerate(text_of(path).splitlines(), start=1):
-        if number <= header or not line.strip():
+        cells = line.strip().split(maxsplit=len(columns) - 1)
+        if number <= header or not cells:
             continue
-        cells = line.split(maxsplit=len(columns) - 1)
         if len(cells) < len(columns):
             expected = " ".join(f"<{column}>" for column in columns)
             raise InputError(f"{path} line {number}: expected '{expected}', found '{line.strip()[:80]}'")
-        table.append((number, [cell.strip() for cell in cells]))
+        table.append((number, cells))
     return table

@@ -32,14 +32,14 @@ def test_splits_and_natural_order(table):
     assert source.train.classes == ("class 2", "class 10")
     assert source.train.labels.tolist() == [1, 1, 1, 0, 0, 0]
     assert source.test.labels.tolist() == [1, 0]
-    assert (source.train.inputs[:, 0, 4, 4].int() - torch.tensor([20, 20, 20, 0, 0, 0])).abs().max() < 12
+    assert (
+        source.train.fetch(torch.arange(6))[:, 0, 4, 4].int() - torch.tensor([20, 20, 20, 0, 0, 0])
+    ).abs().max() < 12
 
 
 def test_without_a_split_the_data_come_as_one(table):
-    lines = [row(name, i, name) for name in "aü" for i in range(4)]
-    source = csv.load(
-        table("Label, path ,note", *(",".join([x.split(",")[1], x.split(",")[0], "n"]) for x in lines)), 8
-    )
+    lines = [f"{name},images/{name} {i}.jpg,n" for name in "aü" for i in range(4)]
+    source = csv.load(table("Label, path ,note", *lines), 8)
     assert source.test is None
     assert split(source, "closed_set", validation=0).train.counts.tolist() == [4, 4]
     source = csv.load(table("path,label", '"images/a 0.jpg",x', "", row("a", 1, "y"), encoding="utf-8-sig"), 8)

@@ -2,6 +2,7 @@ import shutil
 
 import layouts
 import pytest
+import torch
 
 from metriscope.data.datasets import tiny_imagenet
 from metriscope.data.splits import split
@@ -24,7 +25,7 @@ def test_train_and_validation_images_are_the_halves(tiny):
     assert source.train.shape == (3, 64, 64)
     assert source.train.counts.tolist() == [4] * 3
     assert source.test.counts.tolist() == [2] * 3
-    assert (source.test.inputs[:, 0, 9, 9].int() - 20 * source.test.labels).abs().max() < 12
+    assert (source.test.fetch(torch.arange(6))[:, 0, 9, 9].int() - 20 * source.test.labels).abs().max() < 12
     assert len(split(source, "closed_set", validation=0).test) == 6
 
 
