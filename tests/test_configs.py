@@ -164,6 +164,8 @@ def test_trainers_build(group, choice, tmp_path):
         ("mnist", "small_cnn", "none"),
         ("cifar10", "resnet18_cifar", "crop_flip"),
         ("folder", "resnet18", "crop_flip"),
+        ("csv", "resnet18", "crop_flip"),
+        *((name, "resnet50", "crop_flip") for name in ("cub", "cars196", "sop", "inshop", "tiny_imagenet")),
     ],
 )
 def test_a_data_set_brings_its_companions_and_the_command_line_wins(dataset, backbone, augmentation):
@@ -173,6 +175,21 @@ def test_a_data_set_brings_its_companions_and_the_command_line_wins(dataset, bac
     assert cfg.sampler.batch_size == whole.sampler.batch_size
     cfg = composed("backbone=resnet50", "augmentation=crop", "sampler.batch_size=7", f"dataset={dataset}")
     assert (cfg.backbone.name, cfg.augmentation.name, cfg.sampler.batch_size) == ("resnet50", "crop", 7)
+
+
+@pytest.mark.parametrize("dataset", ["cub", "cars196", "sop", "inshop"])
+def test_fine_grained_retrieval_is_class_disjoint_in_pairs_of_a_class(dataset):
+    """[RDML] arXiv:2002.08473: batches of 112 with 2 samples per class, images of 224 pixels."""
+    cfg = composed(f"dataset={dataset}")
+    assert (cfg.dataset.protocol, cfg.dataset.image_size) == ("class_disjoint", 224)
+    assert (cfg.sampler.batch_size, cfg.sampler.samples_per_class, cfg.sampler.classes_per_batch) == (112, 2, None)
+    assert cfg.dataset.verify is True
+    assert cfg.dataset.download is False
+    with pytest.raises(InputError, match="selecting by the test set is refused"):
+        check(composed(f"dataset={dataset}", "evaluation.monitor=test/recall_at_1"))
+    for key in ("download", "verify"):
+        with pytest.raises(InputError, match=f"dataset.{key}=yes: it has to be one of true, false"):
+            check(composed(f"dataset={dataset}", f"dataset.{key}=yes"))
 
 
 def test_the_losses_of_the_paper():

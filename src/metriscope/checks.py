@@ -100,6 +100,8 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "miner.positive_strategy": ("all", "easy", "semihard", "hard"),
     "miner.negative_strategy": ("all", "easy", "semihard", "hard"),
     "dataset.protocol": ("closed_set", "class_disjoint"),
+    "dataset.download": (True, False),
+    "dataset.verify": (True, False),
     "evaluation.mode": ("max", "min"),
     "evaluation.classification": ("auto", True, False),
     "evaluation.mrr": (True, False),

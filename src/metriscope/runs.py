@@ -122,6 +122,7 @@ class Run:
             "identity": identity(self.config),
             "wandb_id": self.record.get("wandb_id") or secrets.token_hex(4),
             "seed": self.config["seed"],
+            "protocol": self.config["dataset"]["protocol"],
             "started": self.record.get("started") or _now(),
             "ended": None,
             "seconds": self._seconds_before,
