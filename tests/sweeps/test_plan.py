@@ -16,7 +16,7 @@ from metriscope.sweeps.plan import base_config, expand, first_job, plan, split
 
 
 @pytest.fixture
-def make(tmp_path):
+def make(tmp_path, one_composer):
     """Plans a sweep of tiny runs below ``tmp_path``."""
 
     def go(*words, config_dir=None):
@@ -105,7 +105,7 @@ def test_a_finished_study_takes_no_composing(make, monkeypatch):
     def forbidden(*_):
         raise AssertionError("composed")
 
-    monkeypatch.setattr(planning.Composer, "__call__", forbidden)
+    monkeypatch.setattr(planning, "Composer", lambda config_dir: forbidden)
     made = make("seed=range(4)", "loss=contrastive,triplet")
     assert len(made.jobs) == 8
     assert made.todo == []
@@ -113,7 +113,8 @@ def test_a_finished_study_takes_no_composing(make, monkeypatch):
         make("seed=range(5)", "loss=contrastive,triplet")
 
 
-def test_what_is_remembered_ends_with_the_configs_it_came_from(make, tmp_path):
+def test_what_is_remembered_ends_with_the_configs_it_came_from(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(planning, "Composer", Composer)
     (tmp_path / "own" / "loss").mkdir(parents=True)
     mine = tmp_path / "own" / "loss" / "mine.yaml"
     mine.write_text("# Mine.\ndefaults: [triplet]\nname: mine\nmargin: 0.7\n")

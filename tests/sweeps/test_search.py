@@ -28,7 +28,7 @@ SEARCH = ["sweep=optuna_tpe", "sweep.trials=4", "sweep.sampler.n_startup_trials=
 
 
 @pytest.fixture
-def search(monkeypatch, capsys, tmp_path):
+def search(monkeypatch, capsys, tmp_path, short_launch):
     """Runs ``main()`` on a search whose trials score their learning rate; returns exit code, rates and output."""
 
     def go(*words, behaviour=lambda cfg: None):
@@ -119,7 +119,7 @@ def test_storage_holds_one_search(search):
         assert "holds a search over other settings: set another study" in said.err
 
 
-def test_pruning_for_real(tmp_path, monkeypatch, capsys):
+def test_pruning_for_real(tmp_path, monkeypatch, capsys, one_composer):
     """Rates that learn nothing end early; the run folder says why, and the trial is none of the complete ones."""
     words = [
         *TINY, f"paths.output_dir={tmp_path}", "sweep=optuna_random", "sweep.trials=5", "trainer.max_epochs=3",

@@ -18,7 +18,7 @@ from metriscope.sweeps.states import states_of
 
 
 @pytest.fixture
-def sweep(monkeypatch, capsys, tmp_path):
+def sweep(monkeypatch, capsys, tmp_path, one_composer):
     """Runs ``main()`` on a sweep whose runs do ``behaviour(seed)``; returns the exit code, seeds run, and output."""
 
     def go(*words, behaviour=lambda seed: None):
@@ -62,6 +62,7 @@ def test_everything_is_run_once(sweep, tmp_path):
     assert said.out == f"study {tmp_path}/default: 3 runs: 3 finished\n"
 
 
+@pytest.mark.usefixtures("short_launch")
 def test_a_failed_run_leaves_the_others_alone_and_is_repeated(sweep, tmp_path):
     code, ran, said = sweep("seed=range(3)", behaviour=failing(1))
     assert (code, ran) == (1, [0, 1, 2])
@@ -74,6 +75,7 @@ def test_a_failed_run_leaves_the_others_alone_and_is_repeated(sweep, tmp_path):
     assert "3 runs: 2 finished, 1 to repeat (failed)" in said.out
 
 
+@pytest.mark.usefixtures("short_launch")
 def test_every_failure_is_in_its_own_log(sweep, tmp_path):
     sweep("seed=range(2)", behaviour=failing(0, 1, error=ZeroDivisionError))
     for seed, state in states(tmp_path).items():
@@ -83,12 +85,14 @@ def test_every_failure_is_in_its_own_log(sweep, tmp_path):
         assert f"no good at {1 - seed}" not in log
 
 
+@pytest.mark.usefixtures("short_launch")
 def test_a_bug_also_shows_its_traceback(sweep):
     code, _, said = sweep("seed=range(2)", behaviour=failing(0, error=ZeroDivisionError))
     assert code == 1
     assert said.err.count("Traceback") == 1
 
 
+@pytest.mark.usefixtures("short_launch")
 def test_interrupted_and_killed_runs_go_on(sweep, tmp_path):
     sweep("seed=range(3)")
     folders = [states(tmp_path)[seed].folder for seed in range(3)]
@@ -112,6 +116,7 @@ def test_a_run_that_another_process_works_on_is_no_failure(sweep, tmp_path):
     assert "2 runs: 1 finished, 1 running" in said.out
 
 
+@pytest.mark.usefixtures("short_launch")
 def test_a_job_that_is_refused_counts_as_failed(sweep, tmp_path):
     """Nothing may be written into the folder of another config: only the job can say so."""
     sweep("seed=range(2)")
@@ -136,12 +141,14 @@ def test_ctrl_c_stops_the_sweep(sweep, tmp_path):
     assert sweep("seed=range(3)")[:2] == (0, [1, 2])
 
 
+@pytest.mark.usefixtures("short_launch")
 def test_sigterm_stops_it_too(sweep):
     code, ran, _ = sweep("seed=range(3)", behaviour=lambda seed: os.kill(os.getpid(), signal.SIGTERM))
     assert (code, ran) == (130, [0])
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+@pytest.mark.usefixtures("short_launch")
 def test_resume_never_and_must(sweep):
     sweep("seed=range(2)")
     code, ran, said = sweep("seed=range(2)", "resume=never")
@@ -152,6 +159,7 @@ def test_resume_never_and_must(sweep):
     assert "resume=must, but" in said.err
 
 
+@pytest.mark.usefixtures("short_launch")
 def test_a_pruned_run_is_no_failure(sweep, tmp_path):
     code, _, said = sweep("seed=range(2)", behaviour=failing(0, error=Pruned))
     assert code == 0
@@ -167,6 +175,7 @@ def test_mistakes_are_found_before_anything_starts(sweep, words):
     assert said.err.count("\n") == 1
 
 
+@pytest.mark.usefixtures("short_launch")
 def test_a_finished_study_imports_nothing_heavy(sweep, tmp_path):
     sweep("seed=range(2)")
     import subprocess
@@ -216,6 +225,7 @@ def test_words_for_sweeps_need_multirun(word, monkeypatch, capsys):
     assert "add -m" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("short_launch")
 def test_a_surrounding_agent_is_left(sweep, monkeypatch):
     monkeypatch.setenv("WANDB_RUN_ID", "the agent's")
     seen = []
@@ -223,6 +233,7 @@ def test_a_surrounding_agent_is_left(sweep, monkeypatch):
     assert seen == [None]
 
 
+@pytest.mark.usefixtures("short_launch")
 def test_input_errors_of_a_job_are_recorded(sweep, tmp_path):
     code, _, said = sweep("seed=0,1", behaviour=failing(0, error=InputError))
     assert code == 1
