@@ -7,6 +7,9 @@ import torch
 
 from metriscope.app import Outcome, train
 from metriscope.cli import compose_config
+from metriscope.composing import Composer
+from metriscope.sweeps.jobs import Refusal
+from metriscope.sweeps.launching import Launcher
 
 # 5 classes in 8 dimensions: 90 training, 10 validation and 100 test samples; an epoch of 5 batches of 20.
 TINY = (
@@ -57,3 +60,25 @@ def run(tiny):
         return train(tiny(*overrides))
 
     return go
+
+
+_COMPOSER = Composer()
+
+
+@pytest.fixture
+def one_composer(monkeypatch):
+    """All sweeps of all tests read the parts of a config once."""
+    for module in ("plan", "search"):
+        monkeypatch.setattr(f"metriscope.sweeps.{module}.Composer", lambda config_dir=None: _COMPOSER)
+
+
+@pytest.fixture
+def short_launch(monkeypatch, one_composer):
+    """Jobs go straight to the task that Hydra's launcher was given, one after the other."""
+
+    def launch(self, jobs):
+        task = self._launcher.task_function
+        results = {job.folder: task(_COMPOSER(job.words)) for job in jobs}
+        return {folder: result for folder, result in results.items() if isinstance(result, Refusal)}
+
+    monkeypatch.setattr(Launcher, "_launch", launch)

@@ -7,3 +7,7 @@ class InputError(Exception):
 
 class RunError(Exception):
     """A run that had to stop, such as a loss that is not finite: one line that says when and why. Exit code 1."""
+
+
+class Pruned(RunError):
+    """A trial of a search that was ended early because others do better. Not a failure."""

@@ -69,14 +69,17 @@ class Interrupted(Exception):
 
 
 class GracefulStop(pl.Callback):
-    """Turns Ctrl-C and SIGTERM into: finish the step, save ``last.ckpt``, stop. A second one stops at once."""
+    """Turns Ctrl-C and SIGTERM into: finish the step, save ``last.ckpt``, stop. The same once more stops at once.
+
+    One of each is one request: Ctrl-C reaches all processes of a terminal, and a sweep passes it on by SIGTERM.
+    """
 
     def __init__(self, checkpoint: Path) -> None:
         self.checkpoint = checkpoint
         self.received: int | None = None
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
+        if self.received == number:
             raise KeyboardInterrupt
         self.received = number
 
