@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -139,7 +140,9 @@ def build_trainer(
     # Evaluation gathers before it computes: its figures are the same on every process.
     warnings.filterwarnings("ignore", message=r".*sync_dist=True.*")
     warnings.filterwarnings("ignore", message=r".*smaller than the logging interval.*")
-    stop = GracefulStop(run.last_checkpoint)
+    # Where SLURM is installed, not every run is a job.
+    warnings.filterwarnings("ignore", message=r".*`srun` command is available.*")
+    stop = GracefulStop(run.last_checkpoint, cfg.trainer.log_every_n_steps)
     threshold = cfg.diagnostics.pair_weight_threshold if cfg.diagnostics.greediness else None
     retrieval = partial(RetrievalMetrics, tuple(cfg.evaluation.recall_at), memory_mb=cfg.evaluation.memory_mb)
     callbacks = [
@@ -157,6 +160,8 @@ def build_trainer(
         trainer = pl.Trainer(
             **options,
             callbacks=callbacks,
+            # The way back to the queue is the run's own: see metriscope.cluster.
+            plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
             logger=loggers,
             default_root_dir=run.folder,
             check_val_every_n_epoch=cfg.evaluation.every_n_epochs,
