@@ -34,6 +34,7 @@ from metriscope.objectives.memory import CrossBatchMemory
 from metriscope.objectives.objective import Objective
 from metriscope.optimization import build_optimizer, build_scheduler
 from metriscope.runs import Run
+from metriscope.tracking.checkpoints import WholeCheckpoints
 from metriscope.tracking.console import is_interactive, progress
 from metriscope.tracking.history import HistoryLogger
 from metriscope.tracking.wandb import GuardedWandb, build_wandb
@@ -151,6 +152,7 @@ def build_trainer(
         BatchGuard(cfg.trainer.log_every_n_steps),
         *(instantiate(section) for key, section in cfg.callbacks.items() if key != "name" and section),
         *progress(),
+        *_pruning(cfg),
         stop,
         *_checkpoints(cfg, run, data.splits.validation is not None),
     ]
@@ -170,6 +172,7 @@ def build_trainer(
             use_distributed_sampler=False,
             enable_model_summary=False,
             enable_progress_bar=is_interactive(),
+            plugins=[WholeCheckpoints()],
         )
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         line = " ".join(str(error).split())
@@ -177,6 +180,14 @@ def build_trainer(
             f"trainer: {line} (accelerator={cfg.trainer.accelerator}); trainer=auto takes what is there"
         ) from error
     return trainer, stop
+
+
+def _pruning(cfg: DictConfig) -> list[pl.Callback]:
+    if OmegaConf.select(cfg, "sweep.trial") is None or not cfg.sweep.pruner:
+        return []
+    from metriscope.sweeps.pruning import Pruning
+
+    return [Pruning(cfg)]
 
 
 def _checkpoints(cfg: DictConfig, run: Run, validates: bool) -> list[ModelCheckpoint]:

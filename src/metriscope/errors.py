@@ -17,3 +17,7 @@ class Interrupted(Exception):
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
         self.number = number
+
+
+class Pruned(RunError):
+    """A trial of a search that was ended early because others do better. Not a failure."""
