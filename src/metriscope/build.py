@@ -158,12 +158,14 @@ def build_trainer(
     ]
     options = _plain(cfg.trainer)
     options.pop("name")
+    plugins: list[Any] = [WholeCheckpoints()]
+    if SLURMEnvironment.detect():
+        # The way back to the queue is the run's own: see metriscope.cluster.
+        plugins.append(SLURMEnvironment(auto_requeue=False))
     try:
         trainer = pl.Trainer(
             **options,
             callbacks=callbacks,
-            # The way back to the queue is the run's own: see metriscope.cluster.
-            plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
             logger=loggers,
             default_root_dir=run.folder,
             check_val_every_n_epoch=cfg.evaluation.every_n_epochs,
@@ -172,7 +174,7 @@ def build_trainer(
             use_distributed_sampler=False,
             enable_model_summary=False,
             enable_progress_bar=is_interactive(),
-            plugins=[WholeCheckpoints()],
+            plugins=plugins,
         )
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         line = " ".join(str(error).split())

@@ -35,9 +35,14 @@ def config(mode: str = "auto") -> dict[str, Any]:
 
 
 def records(folder: Path) -> Iterator[Any]:
-    """Records of the newest offline file: after 7 bytes, LevelDB log framing in blocks of 32 KiB."""
-    protocol: Any = import_module("wandb.proto.wandb_internal_pb2")
+    """Records of the newest offline file."""
     (path,) = max(folder.glob("wandb/offline-run-*")).glob("*.wandb")
+    return records_of(path)
+
+
+def records_of(path: Path) -> Iterator[Any]:
+    """Records of an offline file: after 7 bytes, LevelDB log framing in blocks of 32 KiB."""
+    protocol: Any = import_module("wandb.proto.wandb_internal_pb2")
     data, at, message = path.read_bytes(), 7, b""
     while at + 7 <= len(data):
         if 32768 - at % 32768 < 7:

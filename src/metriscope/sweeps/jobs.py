@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
+from metriscope.cluster import notices
 from metriscope.errors import InputError, Pruned, RunError
 from metriscope.runs import Taken
 from metriscope.sweeps.devices import take_share
@@ -60,6 +61,9 @@ class Task:
         except KeyboardInterrupt:
             if not own_process:
                 raise
+            if notices():
+                # A job that leaves a result counts as done, but SLURM may start this one again.
+                sys.exit(130)
         except Pruned as error:
             print(f"{_name()}: {error}", flush=True)
         except Exception as error:
