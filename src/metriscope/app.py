@@ -69,8 +69,10 @@ def _recorded(run: Run) -> Iterator[None]:
     try:
         yield
     except (Interrupted, KeyboardInterrupt, SystemExit) as error:
-        run.end(INTERRUPTED, str(error))
-        raise KeyboardInterrupt(f"{error or 'interrupted'}: the same command resumes {run.folder}") from error
+        # Lightning turns a KeyboardInterrupt into an exit with a number.
+        reason = "stopped at once" if isinstance(error, SystemExit) else str(error) or "interrupted"
+        run.end(INTERRUPTED, reason)
+        raise KeyboardInterrupt(f"{reason}: the same command resumes {run.folder}") from error
     except Pruned as error:
         run.end(PRUNED, str(error))
         raise

@@ -1,6 +1,5 @@
 """From words of a command line to a config; a word that does not fit is answered with the nearest that would."""
 
-import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -18,9 +17,6 @@ from metriscope.checks import nearest
 from metriscope.configs import CONFIG_DIR, choices
 from metriscope.errors import InputError
 from metriscope.runs import flatten
-
-# Hydra's launchers bring a config of their own by the names that ours have: the two are meant to be merged.
-warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
 
 
 @cache

@@ -71,10 +71,11 @@ class BatchGuard(pl.Callback):
 
 
 class GracefulStop(pl.Callback):
-    """Turns a signal into: finish the step, save ``last.ckpt``, stop.
+    """Turns Ctrl-C, SIGTERM and the notices of a scheduler into: finish the step, save ``last.ckpt``, stop.
 
-    Signals are Ctrl-C, SIGTERM and the notices of a scheduler. A second Ctrl-C stops at once; what else comes after
-    the first signal is let pass, because schedulers send several. Of several processes, all stop after the same step.
+    The same once more stops at once. One of each is one request: Ctrl-C reaches all processes of a terminal, and a
+    sweep passes it on by SIGTERM. In a job of SLURM only Ctrl-C is ever meant twice. Of several processes that
+    train together, all stop after the same step.
 
     Args:
         checkpoint: where the state is saved.
@@ -89,7 +90,7 @@ class GracefulStop(pl.Callback):
         self._evaluates_until = math.inf
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None and number == signal.SIGINT:
+        if self.received == number and (number == signal.SIGINT or not notices()):
             raise KeyboardInterrupt
         notice = number in notices()
         if self.received is None or notice:

@@ -71,7 +71,14 @@ class Runs:
     def held(self, processes=1):
         """Waits until the run is where it waits for a signal."""
         pattern = "outputs/*/*/*/*/holding-*"
-        until(lambda: len(list(self.folder.glob(pattern))) == processes, f"{self.folder} holding\n{self.logs()}")
+        try:
+            until(lambda: len(list(self.folder.glob(pattern))) == processes or self.over(), "a run that waits")
+        finally:
+            assert not self.over(), self.logs()
+
+    def over(self):
+        """Whether there is nobody left to wait for."""
+        return False
 
     def logs(self):
         paths = [*self.folder.glob("*.txt"), *self.folder.glob("outputs/*/.multirun/slurm/*/*log*")]
@@ -100,6 +107,9 @@ class Sweep(Runs):
             return self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             pytest.fail(f"the sweep does not end\n{self.logs()}")
+
+    def over(self):
+        return self.process.poll() is not None
 
     def table(self):
         """Run folder -> status, as the sweep printed them."""

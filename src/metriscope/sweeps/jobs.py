@@ -7,13 +7,13 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from metriscope.cluster import notices
 from metriscope.errors import InputError, Pruned, RunError
-from metriscope.runs import Taken
+from metriscope.runs import Taken, folder_of
 from metriscope.sweeps.devices import take_share
 
 ELSEWHERE, REFUSED = "running elsewhere", "refused"
@@ -65,9 +65,9 @@ class Task:
                 # A job that leaves a result counts as done, but SLURM may start this one again.
                 sys.exit(130)
         except Pruned as error:
-            print(f"{_name()}: {error}", flush=True)
+            print(f"{_folder(cfg)}: {error}", flush=True)
         except Exception as error:
-            print(f"metriscope: {_name()} failed: {error}", file=sys.stderr)
+            print(f"metriscope: {_folder(cfg)} failed: {error}", file=sys.stderr)
             if isinstance(error, InputError):
                 return Refusal(REFUSED, str(error))
             if not isinstance(error, RunError):
@@ -92,8 +92,6 @@ def raise_interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
 
 
-def _name() -> str:
-    from hydra.core.hydra_config import HydraConfig
-
-    job = HydraConfig.get().job
-    return f"job {job.num} ({job.override_dirname})"
+def _folder(cfg: DictConfig) -> Path:
+    config: Any = OmegaConf.to_container(cfg, resolve=True)
+    return folder_of(config)
