@@ -92,7 +92,9 @@ def test_listening_puts_the_old_handlers_back(tmp_path):
 def test_the_first_signal_waits_for_the_step_and_the_second_does_not(tmp_path, module, number):
     stop = GracefulStop(tmp_path / "last.ckpt", 1)
     saved = []
-    between = SimpleNamespace(is_last_batch=False, accumulate_grad_batches=1, save_checkpoint=saved.append)
+    between = SimpleNamespace(
+        world_size=1, is_last_batch=False, accumulate_grad_batches=1, save_checkpoint=saved.append
+    )
     with stop.listening():
         stop.on_train_batch_end(between, module, None, None, 0)
         os.kill(os.getpid(), number)

@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 
 # What `--signal` and submitit send when the time of a job is up, or another job takes its place.
 _NOTICES = (signal.SIGUSR1, signal.SIGUSR2)
-_MEANT_FOR_THE_RUN = (signal.SIGTERM, *_NOTICES)
 # Lightning takes no notice of SLURM in jobs of these names, so that one can try things out within a job.
 _INTERACTIVE = ("bash", "interactive")
 # How long processes beside the first one wait for SLURM to end them with it.
@@ -146,26 +145,14 @@ def _count(devices: Any) -> int | None:
     return None if isinstance(devices, str) else len(devices)
 
 
-@contextmanager
-def spared() -> Iterator[None]:
-    """Processes started in here hear none of the signals that are meant for the run.
-
-    SLURM signals every process of a job, and W&B's own would be gone before the run has sent its last values.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _MEANT_FOR_THE_RUN)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def spare_worker(worker: int) -> None:
     """For the processes of a dataloader: leave it to the run what becomes of a signal.
 
-    A run whose workers are gone cannot end the step it is in. A SIGTERM from the run itself still counts.
+    SLURM signals every process of a job, and a run whose workers are gone cannot end the step it is in. A
+    SIGTERM from the run itself still counts.
     """
     run = os.getppid()
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, *_MEANT_FOR_THE_RUN))
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, *_NOTICES))
 
     def obey() -> None:
         while signal.sigwaitinfo({signal.SIGTERM}).si_pid != run:

@@ -130,13 +130,9 @@ def test_a_preempted_job_comes_back(held, slurm, undisturbed):
     came_back(sweep, slurm, sweep.job(), undisturbed("seed=0"))
 
 
-def test_a_requeued_job_resumes_also_in_wandb(held, slurm, undisturbed):
-    """By an administrator, a failing node or ``scontrol``: nothing but SIGTERM comes before it."""
-    sweep = held["requeued"]
-    sweep.held()
-    slurm("scontrol", "requeue", sweep.job())
+def test_wandb_has_every_step_of_a_preempted_run_once(held):
+    sweep = held["preempted"]
     assert sweep.exit_code() == 0, sweep.logs()
-    came_back(sweep, slurm, sweep.job(), undisturbed("seed=1"))
     attempts = sorted(sweep.run().glob("wandb/offline-run-*/*.wandb"))
     assert {path.stem for path in attempts} == {f"run-{sweep.record()['wandb_id']}"}
     rows = [
@@ -144,6 +140,15 @@ def test_a_requeued_job_resumes_also_in_wandb(held, slurm, undisturbed):
     ]
     steps = [row[STEP] for row in rows if "train/loss_step" in row]
     assert steps == list(range(10))
+
+
+def test_a_requeued_job_comes_back(held, slurm, undisturbed):
+    """By an administrator, a failing node or ``scontrol``: nothing but SIGTERM comes before it."""
+    sweep = held["requeued"]
+    sweep.held()
+    slurm("scontrol", "requeue", sweep.job())
+    assert sweep.exit_code() == 0, sweep.logs()
+    came_back(sweep, slurm, sweep.job(), undisturbed("seed=1"))
 
 
 def test_a_cancelled_job_is_interrupted_and_can_go_on(held, slurm, undisturbed):

@@ -15,7 +15,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from metriscope.checks import nearest
 from metriscope.errors import InputError
 
-_POLL_SECONDS = 1
+# How often to look for results, and how often to ask SLURM for jobs that left none.
+_LOOK_SECONDS, _ASK_SECONDS = 1, 15
 # Of Hydra's launcher -> of submitit's executor. The others are options of SLURM.
 _PLAIN = {"timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name"}
 _PLAIN |= {"stderr_to_stdout"}
@@ -42,11 +43,14 @@ def launch(launcher: Any, jobs: Sequence[Sequence[str]], first: int) -> list[Job
     array = submitted[0].job_id.split("_")[0]
     folder = submitted[0].paths.folder.parent
     print(f"SLURM job {array}: {len(jobs)} runs; squeue -j {array} shows them, {folder} has their logs", flush=True)
-    waiting = set(range(len(jobs)))
+    waiting, asked = list(submitted), time.monotonic()
     try:
-        while waiting:
-            waiting = {n for n in waiting if not submitted[n].done()}
-            time.sleep(_POLL_SECONDS if waiting else 0)
+        while waiting := [job for job in waiting if not job.done()]:
+            time.sleep(_LOOK_SECONDS)
+            if time.monotonic() - asked > _ASK_SECONDS:
+                # By itself submitit asks ever less often.
+                submitted[0].watcher.update()
+                asked = time.monotonic()
     except KeyboardInterrupt:
         print(f"metriscope: the jobs go on without this process; scancel {array} ends them", file=sys.stderr)
         raise

@@ -13,7 +13,6 @@ from urllib.request import getproxies, proxy_bypass
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from metriscope.cluster import spared
 from metriscope.errors import InputError
 from metriscope.runs import flatten
 
@@ -98,7 +97,6 @@ class GuardedWandb(WandbLogger):
         self._lost = self._lost or lost
 
 
-@spared()
 def build_wandb(
     cfg: Mapping[str, Any], folder: Path, run_id: str, logged: Mapping[str, int] | None = None
 ) -> GuardedWandb | None:
