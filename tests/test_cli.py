@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 import metriscope.app
-from metriscope import cli
 from metriscope.app import Outcome
 from metriscope.cli import check_command, compose_config, main
 from metriscope.errors import InputError, RunError
@@ -169,7 +168,6 @@ def test_help_and_config_say_what_there_is():
 def call(monkeypatch, tmp_path, capsys):
     """Runs ``main()`` here; ``train`` does what it is told instead of training."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli._Sweep, "failed", [])
 
     def go(behaviour, *words):
         monkeypatch.setattr(metriscope.app, "train", behaviour)
@@ -218,34 +216,6 @@ def test_a_finished_run_is_zero_and_its_config_the_composed_one(call, tmp_path):
     assert code == 0
     assert seen == [compose_config(["seed=4", "loss.margin=0.3", "logger=none"])]
     assert list(tmp_path.iterdir()) == [], "Hydra leaves nothing behind"
-
-
-def test_a_failed_job_of_a_multirun_leaves_the_others_alone(call):
-    seen = []
-
-    def train(cfg):
-        seen.append(cfg.seed)
-        if cfg.seed == 1:
-            raise RunError("loss not finite at step 7")
-        return Outcome({"val/map_at_r": 0.5}, Path())
-
-    code, streams = call(train, "-m", "seed=0,1,2")
-    assert seen == [0, 1, 2]
-    assert code == 1
-    assert "loss not finite at step 7" in streams.err
-    assert "1 of the jobs failed" in streams.err
-    assert "seed=1" in streams.err
-
-
-def test_an_interrupted_multirun_stops(call):
-    seen = []
-
-    def train(cfg):
-        seen.append(cfg.seed)
-        raise KeyboardInterrupt("stopped by SIGINT")
-
-    code, _ = call(train, "-m", "seed=0,1,2")
-    assert (code, seen) == (130, [0])
 
 
 def test_the_command_works_from_any_folder(tmp_path):

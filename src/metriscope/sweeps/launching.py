@@ -17,7 +17,7 @@ from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
-from hydra.types import HydraContext, RunMode
+from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from metriscope.configs import CONFIG_DIR
@@ -62,8 +62,7 @@ class Launcher:
     """Runs jobs by the launcher that the command line chose.
 
     Args:
-        base: the config of the first job, with Hydra's own settings.
-        words: that compose it.
+        base: the config of the first values, with Hydra's own settings.
         config_dir: a folder of further choices.
 
     Attributes:
@@ -71,15 +70,15 @@ class Launcher:
         parallel: how many jobs run side by side; 1 where the launcher does not say.
     """
 
-    def __init__(self, base: DictConfig, words: Sequence[str], config_dir: str | None = None) -> None:
+    def __init__(self, base: DictConfig, config_dir: str | None = None) -> None:
         check_launcher(base)
         target = str(base.hydra.launcher._target_)
         self._pool = "hydra_joblib_launcher" in target
         self._launch_jobs = slurm.launch if target.endswith(".SlurmLauncher") else _launch
         self._mark = Path(base.hydra.sweep.dir) / f"stop-{socket.gethostname()}-{os.getpid()}"
         task = Task(self._mark, os.getpid(), self._pool)
-        master, context = _master(words, config_dir)
-        self._launcher = Plugins.instance().instantiate_launcher(context, task, master)
+        context: Any = HydraContext(config_loader=_hydra(config_dir).config_loader, callbacks=Callbacks(base))
+        self._launcher = Plugins.instance().instantiate_launcher(context, task, base)
         self._number = 0
         self.stopped = False
         if self._pool:
@@ -174,13 +173,10 @@ def _tell_to_stop(jobs: Sequence[Job]) -> None:
                 os.kill(int(record["pid"]), signal.SIGTERM)
 
 
-def _master(words: Sequence[str], config_dir: str | None) -> tuple[DictConfig, HydraContext]:
-    """Hydra's own view of a sweep, as its main function would set it up."""
+def _hydra(config_dir: str | None) -> Hydra:
+    """What composes the jobs in the launcher's processes."""
     search_path = create_config_search_path(str(CONFIG_DIR))
     if config_dir:
         search_path.append("command-line", f"file://{Path(config_dir).resolve()}")
     GlobalHydra.instance().clear()
-    hydra = Hydra.create_main_hydra2("train", search_path)
-    master = hydra.compose_config("train", list(words), RunMode.MULTIRUN, with_log_configuration=True)
-    context: Any = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(master))
-    return master, context
+    return Hydra.create_main_hydra2("train", search_path)

@@ -19,7 +19,7 @@ from metriscope.composing import Composer
 from metriscope.errors import InputError
 from metriscope.runs import FAILED, FINISHED, PRUNED, folder_of, identity
 from metriscope.sweeps.launching import Launcher, check_launcher
-from metriscope.sweeps.plan import Job, Words, first_job, split
+from metriscope.sweeps.plan import Job, Words, split
 from metriscope.sweeps.space import distributions, split_space, words_of
 from metriscope.sweeps.states import State, duration, state_of
 from metriscope.sweeps.sweep import Interruption, leave_agent, outcome
@@ -57,14 +57,14 @@ def search(words: Sequence[str], base: DictConfig, config_dir: str | None = None
     if importlib.util.find_spec("optuna") is None:
         raise InputError(f"sweep={base.sweep.name} needs optuna: pip install -e '.[sweep]'")
     check_launcher(base)
-    own, for_hydra = split(words)
+    own, _ = split(words)
     fixed, varied = split_space(own, list(base.sweep.space))
     space = distributions(varied)
     compose = _Jobs(fixed, config_dir)
     compose(0, {key: _lowest(one) for key, one in space.items()})  # a key that is not there is refused at once
     settings = OmegaConf.masked_copy(base, [str(key) for key in base if key != "hydra"])
     with _opened(settings, varied) as study:
-        launcher = Launcher(base, [*first_job(words), *for_hydra], config_dir)
+        launcher = Launcher(base, config_dir)
         waiting = [compose(trial.number, trial.params) for trial in _left_open(study)]
         print(f"study {settings.study}: {_beginning(study, settings.sweep.trials)}", flush=True)
         leave_agent()

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from metriscope.runs import FAILED, FINISHED, INTERRUPTED, RUNNING
 from metriscope.sweeps.jobs import ELSEWHERE, Refusal
 from metriscope.sweeps.launching import Launcher, check_launcher
-from metriscope.sweeps.plan import Plan, plan, split
+from metriscope.sweeps.plan import Plan, plan
 from metriscope.sweeps.states import MISSING, State, counts, state_of, table
 
 # A table longer than this shows only what is not finished.
@@ -45,7 +45,7 @@ def sweep(words: Sequence[str], base: DictConfig, config_dir: str | None = None)
     if not planned.todo:
         return True
     leave_agent()
-    launcher = Launcher(base, [*planned.jobs[0].words, *split(words)[1]], config_dir)
+    launcher = Launcher(base, config_dir)
     refusals = launcher.launch(planned.todo)
     states = [outcome(state_of(job.folder), refusals) for job in planned.jobs]
     report(states, planned.study, f"study {planned.study}: {counts(states)}")

@@ -1,0 +1,230 @@
+"""Searches: what is proposed, pruned, taken up again; with runs that do not train, and once for real."""
+
+import json
+import os
+import signal
+import sys
+
+import pytest
+import yaml
+from conftest import TINY
+from omegaconf import OmegaConf
+
+import metriscope.app
+from metriscope.app import Outcome, train
+from metriscope.checks import check
+from metriscope.cli import check_command, main
+from metriscope.composing import compose_config
+from metriscope.configs import CONFIG_DIR
+from metriscope.errors import InputError, RunError
+from metriscope.runs import identity
+
+optuna = pytest.importorskip("optuna")
+
+from metriscope.sweeps.search import open_storage  # noqa: E402
+from metriscope.sweeps.space import distributions, split_space  # noqa: E402
+
+SEARCH = ["sweep=optuna_tpe", "sweep.trials=4", "sweep.sampler.n_startup_trials=2"]
+
+
+@pytest.fixture
+def search(monkeypatch, capsys, tmp_path):
+    """Runs ``main()`` on a search whose trials score their learning rate; returns exit code, rates and output."""
+
+    def go(*words, behaviour=lambda cfg: None):
+        rates = []
+
+        def execute(cfg, run):
+            rates.append(cfg.optimizer.lr)
+            behaviour(cfg)
+            (run.folder / "summary.json").write_text(json.dumps({"best/val/map_at_r": cfg.optimizer.lr}))
+            return Outcome({}, run.folder)
+
+        monkeypatch.setattr(metriscope.app, "_execute", execute)
+        monkeypatch.setattr(sys, "argv", ["train.py", "-m", *TINY, f"paths.output_dir={tmp_path}", *words])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        return exit_.value.code, rates, capsys.readouterr()
+
+    return go
+
+
+def trials(tmp_path):
+    return optuna.load_study(study_name="default", storage=open_storage(tmp_path / "default" / "optuna.db")).trials
+
+
+def test_the_best_of_all_trials_is_named(search, tmp_path):
+    code, rates, said = search(*SEARCH)
+    assert code == 0
+    assert len(set(rates)) == 4
+    assert all(1e-5 <= rate <= 1e-2 for rate in rates)
+    assert "4 trials: 4 new" in said.out
+    assert f"with optimizer.lr={max(rates)}" in said.out.splitlines()[-1]
+    assert [trial.value for trial in trials(tmp_path)] == rates
+
+
+def test_a_finished_search_has_nothing_to_do_and_a_longer_one_goes_on(search):
+    _, first, _ = search(*SEARCH)
+    code, rates, said = search(*SEARCH)
+    assert (code, rates) == (0, [])
+    assert "4 trials: 4 finished" in said.out
+    _, rates, _ = search(*SEARCH, "sweep.trials=6")
+    assert len(rates) == 2
+    assert not set(rates) & set(first)
+
+
+def test_an_interrupted_search_ends_as_an_undisturbed_one(search, tmp_path):
+    _, wanted, _ = search(*SEARCH, f"paths.output_dir={tmp_path / 'undisturbed'}")
+    count = [0]
+
+    def interrupt(cfg):
+        count[0] += 1
+        if count[0] == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    code, rates, said = search(*SEARCH, behaviour=interrupt)
+    assert (code, rates) == (130, wanted[:3])
+    assert said.err.endswith("metriscope: interrupted: the same command goes on\n")
+    code, rates, said = search(*SEARCH)
+    assert (code, rates) == (0, wanted[2:])
+    assert "4 trials: 2 finished, 1 to resume, 1 new" in said.out
+
+
+def test_a_failed_trial_is_repeated_by_the_next_invocation(search, tmp_path):
+    def fail(cfg):
+        if cfg.sweep.trial == 1:
+            raise RunError("loss not finite")
+
+    code, first, said = search(*SEARCH, behaviour=fail)
+    assert code == 1
+    assert len(first) == 4
+    assert "(RunError: loss not finite)" in said.out
+    code, rates, _ = search(*SEARCH)
+    assert (code, rates) == (0, [first[1]])
+    assert all(trial.state == optuna.trial.TrialState.COMPLETE for trial in trials(tmp_path))
+
+
+def test_a_trial_whose_parameters_were_not_all_drawn_is_given_up(search, tmp_path):
+    search(*SEARCH, "sweep.trials=1")
+    optuna.load_study(study_name="default", storage=open_storage(tmp_path / "default" / "optuna.db")).ask()
+    code, rates, _ = search(*SEARCH, "sweep.trials=2")
+    assert (code, len(rates)) == (0, 1)
+
+
+def test_storage_holds_one_search(search):
+    search(*SEARCH, "sweep.trials=1")
+    for words in (["loss=contrastive"], ["optimizer.lr=interval(0.1,1)"], ["evaluation.monitor=val/recall_at_1"]):
+        code, rates, said = search(*SEARCH, *words)
+        assert (code, rates) == (2, [])
+        assert "holds a search over other settings: set another study" in said.err
+
+
+def test_pruning_for_real(tmp_path, monkeypatch, capsys):
+    """Rates that learn nothing end early; the run folder says why, and the trial is none of the complete ones."""
+    words = [
+        *TINY, f"paths.output_dir={tmp_path}", "sweep=optuna_random", "sweep.trials=5", "trainer.max_epochs=3",
+        "sweep.pruner.n_startup_trials=1", "sweep.pruner.n_warmup_steps=0", "sweep.metric=val/loss", "sweep.mode=min",
+        "optimizer.lr=1e-9,1e-1",
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["train.py", "-m", *words])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 0
+    states = [trial.state.name for trial in trials(tmp_path)]
+    assert "COMPLETE" in states
+    said = capsys.readouterr().out
+    records = [json.loads(path.read_text()) for path in tmp_path.glob("default/*/*/*/run.json")]
+    assert len(records) == 2
+    pruned = [record for record in records if record["status"] == "pruned"]
+    assert bool(pruned) == ("PRUNED" in states)
+    for record in pruned:
+        assert record["reason"].startswith("pruned after epoch ")
+        assert record["reason"] in said
+    for trial in trials(tmp_path):
+        assert trial.intermediate_values
+
+
+def test_a_trial_that_is_behind_is_pruned(tmp_path):
+    """Against a storage in which the others are far ahead."""
+    words = ["sweep=optuna_tpe", "sweep.pruner.n_startup_trials=1", "sweep.pruner.n_warmup_steps=0", "sweep.trial=1"]
+    cfg = compose_config([*TINY, *words, f"paths.output_dir={tmp_path}"]).copy()
+    storage = open_storage(tmp_path / "default" / "optuna.db") if (tmp_path / "default").mkdir() is None else None
+    study = optuna.create_study(storage=storage, study_name="default", direction="maximize")
+    ahead = study.ask()
+    for epoch in range(2):
+        ahead.report(2.0, epoch)
+    study.tell(ahead, 2.0)
+    study.ask()
+    with pytest.raises(RunError, match=r"pruned after epoch 1: val/map_at_r is behind the other trials"):
+        train(cfg)
+    (path,) = tmp_path.glob("default/*/*/*/run.json")
+    assert json.loads(path.read_text())["status"] == "pruned"
+    assert (path.parent / "checkpoints" / "last.ckpt").exists(), "it could be resumed"
+    assert list(study.trials[1].intermediate_values) == [0]
+
+
+def test_the_space_in_words():
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    assert distributions(
+        {
+            "a": "a=tag(log,interval(1e-5,1e-2))",
+            "b": "b=int(interval(1,8))",
+            "c": "c=x,y",
+            "d": "d=range(0,10,5)",
+            "e": "e=[1,2],[3]",
+        }
+    ) == {
+        "a": FloatDistribution(1e-5, 1e-2, log=True),
+        "b": IntDistribution(1, 8),
+        "c": CategoricalDistribution(["x", "y"]),
+        "d": IntDistribution(0, 5, step=5),
+        "e": CategoricalDistribution(["[1,2]", "[3]"]),
+    }
+
+
+@pytest.mark.parametrize("word", ["a=interval(2,1)", "a=tag(log,interval(0,1))"])
+def test_intervals_that_are_none(word):
+    with pytest.raises(InputError, match="an interval needs"):
+        distributions({"a": word})
+
+
+def test_the_command_line_outranks_the_space_of_the_config():
+    fixed, varied = split_space(["seed=1", "b=1,2", "c=3"], ["a=interval(0,1)", "b=interval(0,1)", "c=4,5"])
+    assert fixed == ("seed=1", "c=3")
+    assert varied == {"a": "a=interval(0,1)", "b": "b=1,2"}
+    with pytest.raises(InputError, match="nothing to search"):
+        distributions({})
+
+
+def test_a_search_needs_optuna(search, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    code, _, said = search(*SEARCH)
+    assert code == 2
+    assert said.err == "metriscope: sweep=optuna_tpe needs optuna: pip install -e '.[sweep]'\n"
+
+
+def test_a_key_that_is_not_there(search):
+    code, _, said = search(*SEARCH, "loss.margn=interval(0,1)")
+    assert code == 2
+    assert "loss.margn: no such key; did you mean 'loss.margin'?" in said.err
+
+
+def test_who_searches_is_no_part_of_a_run():
+    plain, searched = (
+        identity(OmegaConf.to_container(compose_config(words), resolve=True))
+        for words in ([], ["sweep=optuna_tpe", "sweep.trial=3"])
+    )
+    assert plain == searched
+
+
+def test_the_sweep_of_wandb_is_sound():
+    """What its agent would run composes, for the ends of every range."""
+    sweep = yaml.safe_load((CONFIG_DIR.parent / "scripts" / "wandb_sweep.yaml").read_text())
+    assert sweep["command"][-1] == "${args_no_hyphens}"
+    assert (CONFIG_DIR.parent / sweep["program"]).is_file()
+    fixed = [word for word in sweep["command"] if "=" in word]
+    for end in (0, -1):
+        given = {key: (one.get("values") or [one["min"], one["max"]])[end] for key, one in sweep["parameters"].items()}
+        check_command([*fixed, *(f"{key}={value}" for key, value in given.items())])
+        check(compose_config([f"evaluation.monitor={sweep['metric']['name']}"]))
