@@ -85,10 +85,9 @@ def out_of_time(send):
 @pytest.fixture(scope="session")
 def held(slurm, send):
     """Three runs, started together, each of which waits for what one of the tests does to it."""
-    preempted = send(
-        "hydra.launcher.partition=spot", "hydra.launcher.mem_gb=16", "hydra.launcher.max_num_timeout=0", *HOLD
-    )
-    requeued = send("seed=1", "logger=wandb", "logger.wandb.mode=offline", *HOLD)
+    large = ("hydra.launcher.partition=spot", "hydra.launcher.mem_gb=16", "hydra.launcher.max_num_timeout=0")
+    preempted = send(*large, "logger=wandb", "logger.wandb.mode=offline", *HOLD)
+    requeued = send("seed=1", *HOLD)
     cancelled = send("seed=2", *HOLD)
     return {"preempted": preempted, "requeued": requeued, "cancelled": cancelled}
 
