@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test test-all lint bench report clean
+.PHONY: train test test-slurm test-all lint bench report clean
 
 train: .venv/.core
 	$(BIN)/python train.py $(ARGS)
 
 test: .venv/.dev lint
 	$(BIN)/python -m pytest $(ARGS)
+
+test-slurm: .venv/.dev
+	$(BIN)/python -m pytest -m slurm tests/slurm $(ARGS)
 
 test-all: .venv/.dev lint
 	$(BIN)/python -m pytest -m "" $(ARGS)

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -145,7 +146,9 @@ def build_trainer(
     warnings.filterwarnings("ignore", message=r".*smaller than the logging interval.*")
     # A frozen trunk evaluates on purpose.
     warnings.filterwarnings("ignore", message=r".*in eval mode at the start of training.*")
-    stop = GracefulStop(run.last_checkpoint)
+    # Where SLURM is installed, not every run is a job.
+    warnings.filterwarnings("ignore", message=r".*`srun` command is available.*")
+    stop = GracefulStop(run.last_checkpoint, cfg.trainer.log_every_n_steps)
     threshold = cfg.diagnostics.pair_weight_threshold if cfg.diagnostics.greediness else None
     asked = _plain(cfg.evaluation)
     retrieval = partial(RetrievalMetrics, **{key: asked[key] for key in _RETRIEVAL})
@@ -161,6 +164,10 @@ def build_trainer(
     ]
     options = _plain(cfg.trainer)
     options.pop("name")
+    plugins: list[Any] = [WholeCheckpoints()]
+    if SLURMEnvironment.detect():
+        # The way back to the queue is the run's own: see metriscope.cluster.
+        plugins.append(SLURMEnvironment(auto_requeue=False))
     try:
         trainer = pl.Trainer(
             **options,
@@ -173,7 +180,7 @@ def build_trainer(
             use_distributed_sampler=False,
             enable_model_summary=False,
             enable_progress_bar=is_interactive(),
-            plugins=[WholeCheckpoints()],
+            plugins=plugins,
         )
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         line = " ".join(str(error).split())

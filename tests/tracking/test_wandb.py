@@ -42,17 +42,17 @@ def records(folder: Path) -> list[Any]:
     deadline = time.monotonic() + 60
     while True:
         (path,) = max(folder.glob("wandb/offline-run-*")).glob("*.wandb")
-        kept = list(parsed(path.read_bytes()))
+        kept = list(records_of(path))
         if any(record.HasField("exit") for record in kept):
             return kept
         assert time.monotonic() < deadline, f"no end of the run in {folder}"
         time.sleep(0.05)
 
 
-def parsed(data: bytes) -> Iterator[Any]:
-    """After 7 bytes, LevelDB log framing in blocks of 32 KiB."""
+def records_of(path: Path) -> Iterator[Any]:
+    """Records of an offline file: after 7 bytes, LevelDB log framing in blocks of 32 KiB."""
     protocol: Any = import_module("wandb.proto.wandb_internal_pb2")
-    at, message = 7, b""
+    data, at, message = path.read_bytes(), 7, b""
     while at + 7 <= len(data):
         if 32768 - at % 32768 < 7:
             at += 32768 - at % 32768
