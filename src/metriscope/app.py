@@ -11,8 +11,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from metriscope.checks import check, nearest
-from metriscope.errors import InputError, RunError
-from metriscope.runs import FAILED, FINISHED, INTERRUPTED, Run, open_run
+from metriscope.cluster import back_to_the_queue, check_tasks
+from metriscope.errors import InputError, Interrupted, Pruned, RunError
+from metriscope.runs import FAILED, FINISHED, INTERRUPTED, PRUNED, Run, open_run
 from metriscope.tracking.console import log_to_file, print_config, print_results
 
 log = logging.getLogger(__name__)
@@ -33,15 +34,18 @@ class Outcome:
     objects: dict[str, Any] = field(default_factory=dict)
 
 
+@back_to_the_queue()
 def train(cfg: DictConfig) -> Outcome:
     """Run what ``cfg`` describes, unless it has finished before; an unfinished run goes on where it stopped.
 
     Raises:
         InputError: wrong configuration or data, before anything is trained.
         RunError: the run had to stop, such as for a loss that is not finite.
+        Pruned: a search ended the run early.
         KeyboardInterrupt: a signal stopped the run; its state is saved.
     """
     check(cfg)
+    check_tasks(cfg)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     with open_run(config) as run:
         if run.finished:
@@ -59,8 +63,6 @@ def train(cfg: DictConfig) -> Outcome:
 @contextmanager
 def _recorded(run: Run) -> Iterator[None]:
     """Whatever ends the run is written to ``run.json``."""
-    from metriscope.guards import Interrupted
-
     run.start()
     if run.resumes:
         log.info("resuming %s", run.folder)
@@ -69,14 +71,17 @@ def _recorded(run: Run) -> Iterator[None]:
     except (Interrupted, KeyboardInterrupt, SystemExit) as error:
         run.end(INTERRUPTED, str(error))
         raise KeyboardInterrupt(f"{error or 'interrupted'}: the same command resumes {run.folder}") from error
+    except Pruned as error:
+        run.end(PRUNED, str(error))
+        raise
     except OSError as error:
+        log.debug("the run failed", exc_info=True)
         run.end(FAILED, str(error))
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise RunError(f"cannot write to {run.folder}: {error.strerror}; make room and run again") from error
         raise
     except BaseException as error:
-        if not isinstance(error, InputError | RunError):
-            log.debug("the run failed", exc_info=True)
+        log.debug("the run failed", exc_info=True)
         run.end(FAILED, f"{type(error).__name__}: {error}")
         raise
     run.end(FINISHED)
@@ -126,6 +131,9 @@ def _execute(cfg: DictConfig, run: Run) -> Outcome:
             trainer.test(module, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
             metrics = report(cfg, run, trainer, module, data, loggers)
         exit_code = 0
+    except Pruned:
+        exit_code = 0
+        raise
     finally:
         loggers.finish(exit_code)
     objects = {"trainer": trainer, "module": module, "data": data}

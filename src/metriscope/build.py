@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -33,6 +34,7 @@ from metriscope.objectives.memory import CrossBatchMemory
 from metriscope.objectives.objective import Objective
 from metriscope.optimization import build_optimizer, build_scheduler
 from metriscope.runs import Run
+from metriscope.tracking.checkpoints import WholeCheckpoints
 from metriscope.tracking.console import is_interactive, progress
 from metriscope.tracking.history import HistoryLogger
 from metriscope.tracking.wandb import GuardedWandb, build_wandb
@@ -139,7 +141,9 @@ def build_trainer(
     # Evaluation gathers before it computes: its figures are the same on every process.
     warnings.filterwarnings("ignore", message=r".*sync_dist=True.*")
     warnings.filterwarnings("ignore", message=r".*smaller than the logging interval.*")
-    stop = GracefulStop(run.last_checkpoint)
+    # Where SLURM is installed, not every run is a job.
+    warnings.filterwarnings("ignore", message=r".*`srun` command is available.*")
+    stop = GracefulStop(run.last_checkpoint, cfg.trainer.log_every_n_steps)
     threshold = cfg.diagnostics.pair_weight_threshold if cfg.diagnostics.greediness else None
     retrieval = partial(RetrievalMetrics, tuple(cfg.evaluation.recall_at), memory_mb=cfg.evaluation.memory_mb)
     callbacks = [
@@ -148,6 +152,7 @@ def build_trainer(
         BatchGuard(cfg.trainer.log_every_n_steps),
         *(instantiate(section) for key, section in cfg.callbacks.items() if key != "name" and section),
         *progress(),
+        *_pruning(cfg),
         stop,
         *_checkpoints(cfg, run, data.splits.validation is not None),
     ]
@@ -157,6 +162,8 @@ def build_trainer(
         trainer = pl.Trainer(
             **options,
             callbacks=callbacks,
+            # The way back to the queue is the run's own: see metriscope.cluster.
+            plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
             logger=loggers,
             default_root_dir=run.folder,
             check_val_every_n_epoch=cfg.evaluation.every_n_epochs,
@@ -165,6 +172,7 @@ def build_trainer(
             use_distributed_sampler=False,
             enable_model_summary=False,
             enable_progress_bar=is_interactive(),
+            plugins=[WholeCheckpoints()],
         )
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         line = " ".join(str(error).split())
@@ -172,6 +180,14 @@ def build_trainer(
             f"trainer: {line} (accelerator={cfg.trainer.accelerator}); trainer=auto takes what is there"
         ) from error
     return trainer, stop
+
+
+def _pruning(cfg: DictConfig) -> list[pl.Callback]:
+    if OmegaConf.select(cfg, "sweep.trial") is None or not cfg.sweep.pruner:
+        return []
+    from metriscope.sweeps.pruning import Pruning
+
+    return [Pruning(cfg)]
 
 
 def _checkpoints(cfg: DictConfig, run: Run, validates: bool) -> list[ModelCheckpoint]:

@@ -21,11 +21,11 @@ import yaml
 from filelock import FileLock, Timeout
 
 from metriscope.errors import InputError
-from metriscope.tracking.files import replacing, write_json
+from metriscope.tracking.files import drafts, replacing, write_json
 
 # What may differ between two invocations of one and the same run: where things are, who watches, how fast.
 _IRRELEVANT = {
-    "paths", "logger", "tags", "study", "resume",
+    "paths", "logger", "tags", "study", "resume", "sweep",
     "dataset.data_dir", "dataset.download", "dataset.num_workers", "dataset.memory_limit_mb",
     "evaluation.memory_mb", "evaluation.save_embeddings",
     "trainer.name", "trainer.accelerator", "trainer.log_every_n_steps",
@@ -33,6 +33,10 @@ _IRRELEVANT = {
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy", "hydra-core", "wandb")
 
 FINISHED, RUNNING, FAILED, INTERRUPTED = "finished", "running", "failed", "interrupted"
+# Ended by a search that expected nothing better of it; it can be resumed like an interrupted one.
+PRUNED = "pruned"
+# How long to wait for a lock that someone may only be looking at.
+_LOCK_SECONDS = 0.5
 # How long a process waits for the first one of its run.
 _JOIN_SECONDS = 300
 
@@ -49,14 +53,18 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def identity(config: Mapping[str, Any]) -> str:
-    """Hexadecimal hash of everything in a resolved config that can change a result."""
-    relevant = {
+def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What in a resolved config, nested or flat, can change a result: flat, with dotted keys."""
+    return {
         key: value
         for key, value in flatten(config).items()
         if key not in _IRRELEVANT and key.split(".")[0] not in _IRRELEVANT
     }
-    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+
+def identity(config: Mapping[str, Any]) -> str:
+    """Hexadecimal hash of everything in a resolved config that can change a result."""
+    return hashlib.sha256(json.dumps(relevant(config), sort_keys=True).encode()).hexdigest()
 
 
 def folder_of(config: Mapping[str, Any]) -> Path:
@@ -110,6 +118,8 @@ class Run:
             for leftover in ("checkpoints", "figures", "metrics.csv", "summary.json", "embeddings.npz"):
                 path = self.folder / leftover
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        for draft in drafts(self.folder):
+            draft.unlink(missing_ok=True)
         with replacing(self.folder / "config.yaml") as draft:
             draft.write_text(yaml.safe_dump(dict(self.config), sort_keys=False, allow_unicode=True))
         self.record = {
@@ -119,6 +129,7 @@ class Run:
             "wandb_id": self.record.get("wandb_id") or secrets.token_hex(4),
             "seed": self.config["seed"],
             "started": self.record.get("started") or _now(),
+            "running_since": _now(),
             "ended": None,
             "seconds": self._seconds_before,
             "resumed": int(self.record.get("resumed", 0)) + self.resumes,
@@ -132,7 +143,7 @@ class Run:
         write_json(self.folder / "run.json", self.record)
 
     def end(self, status: str, reason: str | None = None) -> None:
-        """Write how the run ended: ``finished``, ``failed`` or ``interrupted``."""
+        """Write how the run ended: ``finished``, ``failed``, ``interrupted`` or ``pruned``."""
         if not self.is_main:
             return
         seconds = round(self._seconds_before + time.monotonic() - self._started, 3)
@@ -144,27 +155,49 @@ class Run:
         return _read_json(self.folder / "summary.json")
 
 
+class Taken(InputError):
+    """Another process works on the run; the line says which."""
+
+
+def lock_of(folder: Path) -> Path:
+    """The lock file of a run folder: the system frees it with the process that holds it, however that ends."""
+    return folder.parents[2] / ".locks" / f"{folder.name}.lock"
+
+
+def is_held(lock_file: Path) -> bool:
+    """Whether a process holds this lock now; assumed where the folder cannot be written."""
+    if not lock_file.exists():
+        return False
+    try:
+        with FileLock(lock_file, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return True
+
+
 @contextmanager
 def open_run(config: Mapping[str, Any]) -> Iterator[Run]:
     """The run of a resolved config, for this process alone.
 
     Raises:
-        InputError: the folder cannot be written, holds another config, is being worked on by another process,
-            or ``resume=must`` finds nothing to resume.
+        Taken: another process works on it.
+        InputError: the folder cannot be written, holds another config, or ``resume=must`` finds nothing to resume.
     """
     folder = folder_of(config)
     if not _is_main_process():
         yield _join(folder, config)
         return
-    lock_file = Path(config["paths"]["output_dir"]) / config["study"] / ".locks" / f"{folder.name}.lock"
-    lock = FileLock(lock_file, timeout=0)
+    lock_file = lock_of(folder)
+    lock = FileLock(lock_file, timeout=_LOCK_SECONDS)
     try:
         lock_file.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        owner = _read_record(folder)
-        raise InputError(
+        owner = read_record(folder)
+        raise Taken(
             f"{folder} is being worked on by process {owner.get('pid', '?')} on {owner.get('host', '?')}: "
             "wait for it, or change the seed or the study"
         ) from None
@@ -185,7 +218,7 @@ def _join(folder: Path, config: Mapping[str, Any]) -> Run:
     """
     deadline = time.monotonic() + _JOIN_SECONDS
     while True:
-        record = _read_record(folder)
+        record = read_record(folder)
         known = record.get("status") == FINISHED and config["resume"] != "never"
         if known or _launch() is None or record.get("launch") == _launch():
             return Run(folder, config, record)
@@ -203,7 +236,7 @@ def _launch() -> str | None:
 
 
 def _claim(folder: Path, config: Mapping[str, Any]) -> Run:
-    record = _read_record(folder)
+    record = read_record(folder)
     if config["resume"] == "never" and record:
         kept = next(p for n in range(1, 10**6) if not (p := folder.with_name(f"{folder.name}.{n}")).exists())
         folder.rename(kept)
@@ -223,7 +256,12 @@ def _is_main_process() -> bool:
     return all(rank == "0" for rank in ranks)
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
+def read_record(folder: Path) -> dict[str, Any]:
+    """The content of ``run.json``; empty where there is none.
+
+    Raises:
+        InputError: it is not readable.
+    """
     return _read_json(folder / "run.json") if (folder / "run.json").exists() else {}
 
 

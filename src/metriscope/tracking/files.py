@@ -26,6 +26,11 @@ def replacing(path: Path) -> Iterator[Path]:
             draft.unlink()
 
 
+def drafts(folder: Path) -> list[Path]:
+    """What :func:`replacing` had not finished in ``folder`` and below when its process was killed."""
+    return [path for path in folder.rglob(".*-*") if path.name[1:].partition("-")[0].isdigit() and path.is_file()]
+
+
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write ``data`` atomically. JSON has no NaN or infinity: they become ``null``; paths become strings.
 

@@ -1,0 +1,44 @@
+"""Which devices a job of a sweep sees, where several jobs run side by side on one machine."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from omegaconf import DictConfig
+
+
+def share(number: int, wanted: int, visible: Sequence[str]) -> list[str]:
+    """The devices of one job: the jobs take turns on them, ``wanted`` at a time.
+
+    Args:
+        number: of the job, from 0.
+        wanted: devices per job.
+        visible: names of all devices, as in ``CUDA_VISIBLE_DEVICES``.
+
+    Returns:
+        ``wanted`` devices, or all of them where there are fewer; none where there are none.
+    """
+    if wanted >= len(visible):
+        return list(visible)
+    slots = len(visible) // wanted
+    first = number % slots * wanted
+    return list(visible[first : first + wanted])
+
+
+def take_share(number: int, cfg: DictConfig) -> None:
+    """Hide from this process all GPUs but those of job ``number``.
+
+    CUDA reads the variable once, when it starts, so the first job of a process decides for those that follow in it.
+    """
+    wanted: Any = cfg.trainer.devices
+    if cfg.trainer.accelerator not in ("auto", "gpu", "cuda") or not isinstance(wanted, int) or wanted < 1:
+        return
+    import torch
+
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = [str(n) for n in range(torch.cuda.device_count())] if given is None else given.split(",")
+    chosen = share(number, wanted, [name for name in visible if name])
+    if chosen:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)

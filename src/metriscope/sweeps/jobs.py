@@ -1,0 +1,95 @@
+"""One job of a sweep, in whatever process a launcher gives it."""
+
+import os
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
+
+from omegaconf import DictConfig
+
+from metriscope.errors import InputError, Pruned, RunError
+from metriscope.runs import Taken
+from metriscope.sweeps.devices import take_share
+
+ELSEWHERE, REFUSED = "running elsewhere", "refused"
+
+
+class Refusal(NamedTuple):
+    """Why a job did not touch its run folder, which therefore does not say so itself."""
+
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a launcher calls for each job; it never raises for a run that went wrong.
+
+    Attributes:
+        stop: where this file is, no further job starts.
+        launcher: process id of the sweep.
+        side_by_side: whether other jobs run at the same time on this machine.
+    """
+
+    stop: Path
+    launcher: int
+    side_by_side: bool
+
+    def __call__(self, cfg: DictConfig) -> Refusal | None:
+        """Train; returns what the run folder cannot tell, else None: ``run.json`` says how the run ended.
+
+        Raises:
+            KeyboardInterrupt: in the process of the sweep itself, which stops with the job.
+        """
+        if self.stop.exists():
+            return None
+        own_process = os.getpid() != self.launcher
+        if self.side_by_side and own_process:
+            self._settle(cfg)
+        try:
+            from metriscope.app import train
+
+            train(cfg)
+        except Taken as error:
+            print(f"metriscope: {error}", file=sys.stderr)
+            return Refusal(ELSEWHERE, str(error))
+        except KeyboardInterrupt:
+            if not own_process:
+                raise
+        except Pruned as error:
+            print(f"{_name()}: {error}", flush=True)
+        except Exception as error:
+            print(f"metriscope: {_name()} failed: {error}", file=sys.stderr)
+            if isinstance(error, InputError):
+                return Refusal(REFUSED, str(error))
+            if not isinstance(error, RunError):
+                import traceback
+
+                traceback.print_exception(error)
+        return None
+
+    def _settle(self, cfg: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
+        take_share(int(HydraConfig.get().job.num), cfg)
+        if threading.current_thread() is threading.main_thread():
+            # Ctrl-C reaches every process of a terminal. Between runs it is the sweep's to hear, which then
+            # tells the runs with a signal of its own.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, raise_interrupt)
+
+
+def raise_interrupt(number: int, frame: FrameType | None) -> None:
+    """A signal handler that stops as Ctrl-C does."""
+    raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
+
+
+def _name() -> str:
+    from hydra.core.hydra_config import HydraConfig
+
+    job = HydraConfig.get().job
+    return f"job {job.num} ({job.override_dirname})"

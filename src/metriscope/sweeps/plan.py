@@ -1,0 +1,187 @@
+"""What a sweep is made of: its jobs, the run folder of each, and what is left to do. Imports no torch."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override
+from omegaconf import DictConfig, OmegaConf
+
+import metriscope.runs
+from metriscope.checks import check
+from metriscope.composing import Composer, compose_config, parse
+from metriscope.configs import CONFIG_DIR, choices
+from metriscope.errors import InputError
+from metriscope.runs import FINISHED, folder_of
+from metriscope.sweeps.states import PLANS, State, state_of
+from metriscope.tracking.files import write_json
+
+Words = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep: the words that compose it, and its folder."""
+
+    words: Words
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep before it starts.
+
+    Attributes:
+        jobs: all of them, each run once.
+        states: how far each was when the plan was made.
+        todo: those that have to run.
+    """
+
+    jobs: list[Job]
+    states: list[State]
+    todo: list[Job]
+
+    @property
+    def study(self) -> Path:
+        return self.jobs[0].folder.parents[2]
+
+
+def split(words: Sequence[str]) -> tuple[Words, Words]:
+    """Words for the runs, and words for Hydra (``hydra/launcher=...``, ``hydra.launcher.n_jobs=...``)."""
+    for_hydra = tuple(word for word in words if parse(word).is_hydra_override())
+    return tuple(word for word in words if word not in for_hydra), for_hydra
+
+
+def expand(words: Sequence[str]) -> list[Words]:
+    """The words of every job: the product of all that give several values.
+
+    Raises:
+        InputError: an interval, which has no list of values.
+    """
+    overrides = [listed(word) for word in words]
+    for override in overrides:
+        if override.is_sweep_override() and not override.is_discrete_sweep():
+            raise InputError(f"{override.input_line} is a range to search: add sweep=optuna_tpe, or list its values")
+    (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    return [tuple(job) for job in jobs]
+
+
+def first_job(words: Sequence[str]) -> Words:
+    """The first value of everything that has several, the lowest of an interval; without the words for Hydra."""
+    return tuple(_first(listed(word)) for word in split(words)[0])
+
+
+def _first(override: Override) -> str:
+    if not override.is_sweep_override():
+        return str(override.input_line)
+    value = override.value()
+    chosen = value.start if isinstance(value, IntervalSweep) else next(iter(override.sweep_string_iterator()))
+    return f"{override.get_key_element()}={chosen}"
+
+
+def listed(word: str) -> Override:
+    """The override of a word, with ``glob(...)`` over the choices of a group spelt out."""
+    override = parse(word)
+    value: Any = override.value() if override.is_sweep_override() else None
+    if not isinstance(value, Glob):
+        return override
+    names = value.filter(choices(str(override.key_or_group)))
+    if not names:
+        raise InputError(f"{word}: no choice of {override.key_or_group} fits the pattern")
+    return parse(f"{override.get_key_element()}={','.join(names)}")
+
+
+def base_config(words: Sequence[str], config_dir: str | None = None) -> DictConfig:
+    """The config of the first values, with Hydra's own settings below ``hydra``."""
+    return compose_config([*first_job(words), *split(words)[1]], config_dir, with_hydra=True)
+
+
+def plan(words: Sequence[str], base: DictConfig, config_dir: str | None = None) -> Plan:
+    """Compose and check all that is not finished yet, and write down which runs belong to the sweep.
+
+    Which folder a job has is remembered beside the runs, as long as no config has changed: to look at a finished
+    study takes no composing.
+
+    Args:
+        words: of the command line.
+        base: as of :func:`base_config`.
+        config_dir: a folder of further choices.
+
+    Raises:
+        InputError: as of :func:`metriscope.composing.compose_config` and :func:`metriscope.checks.check`, for any job.
+    """
+    own, _ = split(words)
+    words_of_jobs = expand(own)
+    composer = Composer(config_dir)
+    memory = Path(base.hydra.sweep.dir) / f"{_digest(own)}.json"
+    fingerprint = _fingerprint(config_dir)
+    folders = _remembered(memory, fingerprint, words_of_jobs)
+    known = folders is not None
+    if folders is None:
+        folders = [_folder(composer(job)) for job in words_of_jobs]
+    jobs = list({folder: Job(job, folder) for job, folder in zip(words_of_jobs, folders, strict=True)}.values())
+    states = [state_of(job.folder) for job in jobs]
+    again = base.resume == "never"
+    todo = [job for job, state in zip(jobs, states, strict=True) if again or state.status != FINISHED]
+    for job in todo:
+        check(composer(job.words))
+    if not known:
+        _remember(memory.name, fingerprint, words, words_of_jobs, folders)
+    return Plan(jobs, states, todo)
+
+
+def _folder(cfg: DictConfig) -> Path:
+    try:
+        config: Any = OmegaConf.to_container(cfg, resolve=True)
+        return folder_of(config)
+    except Exception:
+        check(cfg)  # says in one line what is wrong with it
+        raise
+
+
+def _remembered(memory: Path, fingerprint: str, jobs: Sequence[Words]) -> list[Path] | None:
+    try:
+        content = json.loads(memory.read_bytes())
+        study, runs = memory.parents[1], content["runs"].items()
+        by_words = {tuple(job): study / folder for folder, same in runs for job in same}
+        return [by_words[job] for job in jobs] if content["fingerprint"] == fingerprint else None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def _remember(
+    name: str, fingerprint: str, words: Sequence[str], jobs: Sequence[Words], folders: Sequence[Path]
+) -> None:
+    """One file in each study that the sweep has runs in."""
+    studies: dict[Path, dict[str, list[Words]]] = {}
+    for job, folder in zip(jobs, folders, strict=True):
+        study = folder.parents[2]
+        studies.setdefault(study, {}).setdefault(folder.relative_to(study).as_posix(), []).append(job)
+    for study, runs in studies.items():
+        try:
+            write_json(study / PLANS / name, {"command": words, "fingerprint": fingerprint, "runs": runs})
+        except OSError as error:
+            raise InputError(f"cannot write {study / PLANS}: {error.strerror}; set paths.output_dir") from error
+
+
+def _fingerprint(config_dir: str | None) -> str:
+    """Of everything beside the words that decides which folder a job has."""
+    roots = [CONFIG_DIR, *([Path(config_dir)] if config_dir else [])]
+    files = [path for root in roots for path in sorted(root.rglob("*.yaml"))]
+    digest = hashlib.sha256(f"{metadata.version('hydra-core')} {metadata.version('omegaconf')}".encode())
+    for path in [*files, Path(metriscope.runs.__file__)]:
+        content = path.read_bytes()
+        digest.update(f"{path}\0{len(content)}\0".encode() + content)
+        if b"oc.env" in content and path.suffix == ".yaml":
+            digest.update(repr(sorted(os.environ.items())).encode())
+    return digest.hexdigest()
+
+
+def _digest(words: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]

@@ -1,0 +1,216 @@
+"""``python train.py -m sweep=optuna_tpe``: runs that Optuna proposes, from the results of those before."""
+
+import importlib.util
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from metriscope.checks import check
+from metriscope.composing import Composer
+from metriscope.errors import InputError
+from metriscope.runs import FAILED, FINISHED, PRUNED, folder_of, identity
+from metriscope.sweeps.launching import Launcher, check_launcher
+from metriscope.sweeps.plan import Job, Words, first_job, split
+from metriscope.sweeps.space import distributions, split_space, words_of
+from metriscope.sweeps.states import State, duration, state_of
+from metriscope.sweeps.sweep import Interruption, leave_agent, outcome
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+
+
+@dataclass(frozen=True)
+class _Trial:
+    number: int
+    params: Mapping[str, Any]
+    job: Job
+
+
+def search(words: Sequence[str], base: DictConfig, config_dir: str | None = None) -> bool:
+    """Run trials until there are ``sweep.trials`` of them; those of an earlier invocation count and go on.
+
+    A trial stays open in the storage until its run is finished or pruned: one that was stopped, killed or failed is
+    taken up again by the same command.
+
+    Args:
+        words: of the command line.
+        base: the config of their first values, with Hydra's own settings.
+        config_dir: a folder of further choices.
+
+    Returns:
+        whether none of the runs has failed.
+
+    Raises:
+        InputError: something in the words or in a config, or a storage that holds another search.
+        Interruption: a signal stopped the search.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise InputError(f"sweep={base.sweep.name} needs optuna: pip install -e '.[sweep]'")
+    check_launcher(base)
+    own, for_hydra = split(words)
+    fixed, varied = split_space(own, list(base.sweep.space))
+    space = distributions(varied)
+    compose = _Jobs(fixed, config_dir)
+    compose(0, {key: _lowest(one) for key, one in space.items()})  # a key that is not there is refused at once
+    settings = OmegaConf.masked_copy(base, [str(key) for key in base if key != "hydra"])
+    with _opened(settings, varied) as study:
+        launcher = Launcher(base, [*first_job(words), *for_hydra], config_dir)
+        waiting = [compose(trial.number, trial.params) for trial in _left_open(study)]
+        print(f"study {settings.study}: {_beginning(study, settings.sweep.trials)}", flush=True)
+        leave_agent()
+        states: dict[int, State] = {}
+        while not launcher.stopped:
+            batch, waiting = waiting[: launcher.parallel], waiting[launcher.parallel :]
+            while len(batch) < launcher.parallel and _number(study) < settings.sweep.trials:
+                batch.append(_ask(study, settings, space, compose))
+            if not batch:
+                break
+            refusals = launcher.launch([trial.job for trial in batch])
+            for trial in batch:
+                states[trial.number] = outcome(state_of(trial.job.folder), refusals)
+                _tell(study, trial, states[trial.number], settings.sweep.metric)
+        print(_report(study, states, settings.sweep.metric), flush=True)
+    if launcher.stopped:
+        raise Interruption("interrupted: the same command goes on")
+    return not any(state.status == FAILED for state in states.values())
+
+
+class _Jobs:
+    """From the parameters of a trial to its job, composed and checked."""
+
+    def __init__(self, fixed: Words, config_dir: str | None) -> None:
+        self._fixed = fixed
+        self._composer = Composer(config_dir)
+
+    def __call__(self, number: int, params: Mapping[str, Any]) -> _Trial:
+        words = (*self._fixed, *words_of(params), f"sweep.trial={number}")
+        cfg = self._composer(words)
+        check(cfg)
+        return _Trial(number, params, Job(words, folder_of(_plain(cfg))))
+
+
+@contextmanager
+def _opened(settings: DictConfig, varied: Mapping[str, str]) -> "Iterator[Study]":
+    """The study in its storage, for this process alone to add to; created when it is not there."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    path = Path(settings.sweep.storage)
+    like = {"settings": identity(_plain(settings)), "space": dict(varied), "metric": settings.sweep.metric}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock"), timeout=0):
+            study = optuna.create_study(
+                storage=open_storage(path),
+                study_name=str(settings.study),
+                direction="maximize" if settings.sweep.mode == "max" else "minimize",
+                load_if_exists=True,
+            )
+            if study.user_attrs.setdefault("like", like) != like:
+                raise InputError(f"{path} holds a search over other settings: set another study, or move it away")
+            study.set_user_attr("like", like)
+            yield study
+    except Timeout:
+        raise InputError(f"{path}: another process is searching; wait for it, or set another study") from None
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; set paths.output_dir") from error
+
+
+def open_storage(path: Path) -> Any:
+    """The SQLite file that holds the trials of a search."""
+    from optuna.storages import RDBStorage
+
+    # Jobs that run side by side wait for one another's reports.
+    return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+
+
+def _left_open(study: "Study") -> list[Any]:
+    """Trials that an earlier invocation has not ended. One whose parameters were not all drawn is given up."""
+    from optuna.trial import TrialState
+
+    left = []
+    for trial in study.get_trials(states=[TrialState.RUNNING]):
+        if trial.user_attrs.get("drawn"):
+            left.append(trial)
+        else:
+            study.tell(trial.number, state=TrialState.FAIL)
+    return left
+
+
+def _number(study: "Study") -> int:
+    from optuna.trial import TrialState
+
+    return sum(trial.state != TrialState.FAIL for trial in study.get_trials(deepcopy=False))
+
+
+def _ask(study: "Study", settings: DictConfig, space: "Mapping[str, BaseDistribution]", compose: _Jobs) -> _Trial:
+    import numpy as np
+
+    number = len(study.get_trials(deepcopy=False))
+    # What is proposed depends on the trials so far, not on how often the search was interrupted.
+    seed = int(np.random.SeedSequence([settings.sweep.seed, number]).generate_state(1)[0])
+    study.sampler = instantiate(settings.sweep.sampler, seed=seed)
+    trial = study.ask(dict(space))
+    trial.set_user_attr("drawn", True)
+    return compose(trial.number, trial.params)
+
+
+def _tell(study: "Study", trial: _Trial, state: State, metric: str) -> None:
+    from optuna.trial import TrialState
+
+    if state.status == PRUNED:
+        study.tell(trial.number, state=TrialState.PRUNED)
+    elif state.status == FINISHED:
+        summary = json.loads((trial.job.folder / "summary.json").read_bytes())
+        value = summary.get(f"best/{metric}", summary.get(metric))
+        if value is None or not math.isfinite(value):
+            raise InputError(f"sweep.metric={metric}: {trial.job.folder} has no such figure in its summary.json")
+        study.tell(trial.number, value)
+
+
+def _beginning(study: "Study", trials: int) -> str:
+    number = Counter(trial.state.name for trial in study.get_trials(deepcopy=False))
+    new = max(0, trials - _number(study))
+    parts = {"finished": number["COMPLETE"], "pruned": number["PRUNED"], "to resume": number["RUNNING"], "new": new}
+    return f"{trials} trials: " + ", ".join(f"{count} {kind}" for kind, count in parts.items() if count)
+
+
+def _report(study: "Study", states: Mapping[int, State], metric: str) -> str:
+    """All trials, the best of them, and what went wrong."""
+    from optuna.trial import TrialState
+
+    names = {TrialState.COMPLETE: FINISHED, TrialState.PRUNED: PRUNED, TrialState.RUNNING: "open"}
+    lines = [f"\ntrial  status     {metric:>16}      time  parameters"]
+    trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state in names]
+    for trial in trials:
+        state = states.get(trial.number)
+        status = state.status if state and trial.state == TrialState.RUNNING else names[trial.state]
+        value = "-" if trial.value is None else f"{trial.value:.4f}"
+        seconds = duration(state.seconds if state else None)
+        reason = f"  ({state.reason})" if state and status == FAILED else ""
+        words = " ".join(words_of(trial.params))
+        lines.append(f"{trial.number:>5}  {status:<11}{value:>16}{seconds:>10}  {words}{reason}")
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    if complete:
+        best = study.best_trial
+        lines.append(f"best: trial {best.number}, {metric} {best.value:.4f} with {' '.join(words_of(best.params))}")
+    return "\n".join(lines)
+
+
+def _lowest(one: "BaseDistribution") -> Any:
+    return getattr(one, "low", None) if hasattr(one, "low") else one.choices[0]  # type: ignore[attr-defined]
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    container: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    return container

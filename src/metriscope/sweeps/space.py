@@ -1,0 +1,68 @@
+"""What a search may vary: words with several values or an interval, as distributions. Imports Optuna when asked."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.types import IntervalSweep, RangeSweep
+
+from metriscope.composing import parse
+from metriscope.errors import InputError
+from metriscope.sweeps.plan import Words, listed
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+
+def split_space(words: Sequence[str], space: Sequence[str]) -> tuple[Words, dict[str, str]]:
+    """The words that are the same for every trial, and those to search, by key.
+
+    Args:
+        words: of the command line; they outrank ``space`` where the key is the same.
+        space: of the config.
+    """
+    given = {str(parse(word).get_key_element()): word for word in words}
+    searched = {str(parse(word).get_key_element()): word for word in space} | given
+    varied = {key: word for key, word in searched.items() if parse(word).is_sweep_override()}
+    return tuple(word for key, word in given.items() if key not in varied), varied
+
+
+def distributions(varied: Mapping[str, str]) -> "dict[str, BaseDistribution]":
+    """The space to search, by key.
+
+    Raises:
+        InputError: there is nothing to search, or an interval that is none.
+    """
+    if not varied:
+        raise InputError("nothing to search: give a key several values, such as optimizer.lr=interval(1e-5,1e-2)")
+    return {key: _distribution(word) for key, word in varied.items()}
+
+
+def _distribution(word: str) -> "BaseDistribution":
+    """The distribution of one word of the space.
+
+    Values of categories are words themselves; ``tag(log,interval(a,b))`` is even on a logarithmic scale.
+
+    Raises:
+        InputError: an interval that is empty, or not positive where a logarithm is taken.
+    """
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    override = listed(word)
+    value: Any = override.value()
+    if isinstance(value, RangeSweep) and all(isinstance(n, int) for n in (value.start, value.stop, value.step)):
+        values = list(value.range())
+        if len(values) > 1 and value.step > 0:
+            return IntDistribution(values[0], values[-1], step=int(value.step))
+    if not isinstance(value, IntervalSweep):
+        return CategoricalDistribution(list(override.sweep_string_iterator()))
+    low, high, log = value.start, value.end, "log" in value.tags
+    if low is None or high is None or low >= high or (log and low <= 0):
+        raise InputError(f"{word}: an interval needs a lower end below its upper end, and above 0 on a log scale")
+    if isinstance(low, int) and isinstance(high, int):
+        return IntDistribution(low, high, log=log)
+    return FloatDistribution(low, high, log=log)
+
+
+def words_of(params: Mapping[str, Any]) -> Words:
+    """The words that give a trial its parameters."""
+    return tuple(f"{key}={value}" for key, value in params.items())

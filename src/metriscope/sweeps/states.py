@@ -1,0 +1,137 @@
+"""How far the runs of a study are, from their folders alone. Imports no torch."""
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from metriscope.checks import nearest
+from metriscope.errors import InputError
+from metriscope.runs import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, is_held, lock_of
+
+MISSING, BROKEN = "missing", "broken"
+ORDER = (FINISHED, RUNNING, PRUNED, INTERRUPTED, FAILED, BROKEN, MISSING)
+PLANS = ".multirun"
+"""The folder of a study in which sweeps write which runs they are made of."""
+_ASIDE = re.compile(r"\.\d+$")
+
+
+@dataclass(frozen=True)
+class State:
+    """One run, seen from outside.
+
+    Attributes:
+        folder: the run folder.
+        status: one of :data:`ORDER`; ``running`` means that a process holds it now.
+        reason: why it failed, stopped or cannot be read.
+        seconds: time spent on it so far, over all resumes.
+        started, ended: ISO 8601 in UTC; ``ended`` is None for a run that is at work or was killed.
+        owner: ``process <pid> on <host>`` that has or had it.
+    """
+
+    folder: Path
+    status: str
+    reason: str | None = None
+    seconds: float | None = None
+    started: str | None = None
+    ended: str | None = None
+    owner: str | None = None
+
+
+def state_of(folder: Path) -> State:
+    """The state of one run folder; never raises for what stands in it."""
+    path = folder / "run.json"
+    try:
+        record: Any = json.loads(path.read_bytes())
+        if not isinstance(record, dict) or record.get("status") not in ORDER:
+            raise ValueError("it has no status")
+    except FileNotFoundError:
+        held = is_held(lock_of(folder))
+        return State(folder, RUNNING, "about to start") if held else State(folder, MISSING)
+    except (OSError, ValueError) as error:
+        return State(folder, BROKEN, f"run.json is not readable ({error}): move the folder away")
+    state = State(
+        folder,
+        record["status"],
+        record.get("reason"),
+        record.get("seconds"),
+        record.get("started"),
+        record.get("ended"),
+        f"process {record.get('pid', '?')} on {record.get('host', '?')}",
+    )
+    if state.status != RUNNING:
+        return state
+    if is_held(lock_of(folder)):
+        now = (state.seconds or 0.0) + _since(record.get("running_since"))
+        return replace(state, seconds=now, reason=state.owner)
+    return replace(state, status=INTERRUPTED, reason=f"killed: {state.owner} is gone")
+
+
+def states_of(study: Path) -> list[State]:
+    """All runs of a study, those included that a sweep has planned and nobody has begun.
+
+    Raises:
+        InputError: there is no such folder, or nothing of a study in it.
+    """
+    if not study.is_dir():
+        there = [path.name for path in study.parent.iterdir() if path.is_dir()] if study.parent.is_dir() else []
+        near = nearest(study.name, [name for name in there if not name.startswith(".")])
+        raise InputError(f"{study}: no such folder{near}")
+    found = {path.parent for path in study.glob("*/*/*/run.json") if not _ASIDE.search(path.parent.name)}
+    states = [state_of(folder) for folder in sorted(found | planned(study))]
+    if not states:
+        raise InputError(f"{study}: no runs in it; give the folder of a study, such as outputs/default")
+    return states
+
+
+def planned(study: Path) -> set[Path]:
+    """The run folders that sweeps have planned in a study. A plan that cannot be read plans nothing."""
+    folders: set[Path] = set()
+    for path in (study / PLANS).glob("*.json"):
+        try:
+            folders |= {study / name for name in json.loads(path.read_bytes())["runs"]}
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return folders
+
+
+def counts(states: Iterable[State]) -> str:
+    """``12 runs: 10 finished, 1 failed, 1 missing``."""
+    number = Counter(state.status for state in states)
+    total = sum(number.values())
+    parts = ", ".join(f"{number[status]} {status}" for status in ORDER if number[status])
+    return f"{total} run{'s' * (total != 1)}" + (f": {parts}" if parts else "")
+
+
+def table(states: Sequence[State], study: Path) -> str:
+    """One line per run: folder below the study, status, time spent, when it ended or started, and why."""
+    names = [os.path.relpath(state.folder, study) for state in states]
+    width = max(map(len, ["run", *names]))
+    lines = [f"{'run':<{width}}  {'status':<12}{'time':>9}  {'ended (UTC)':<17} reason".rstrip()]
+    for name, state in zip(names, states, strict=True):
+        when = (state.ended or "")[:16].replace("T", " ")
+        reason = " ".join((state.reason or "").split())
+        line = f"{name:<{width}}  {state.status:<12}{duration(state.seconds):>9}  {when:<17} {reason}"
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def duration(seconds: float | None) -> str:
+    """``45.1 s``, ``12 min`` or ``3 h 05``; a dash for none."""
+    if seconds is None:
+        return "-"
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02}"
+
+
+def _since(moment: str | None) -> float:
+    if moment is None:
+        return 0.0
+    return (datetime.now(timezone.utc) - datetime.fromisoformat(moment)).total_seconds()

@@ -1,0 +1,98 @@
+"""``python train.py -m``: a study by one command, which can be given again until everything is finished."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from metriscope.runs import FAILED, FINISHED, INTERRUPTED, RUNNING
+from metriscope.sweeps.jobs import ELSEWHERE, Refusal
+from metriscope.sweeps.launching import Launcher, check_launcher
+from metriscope.sweeps.plan import Plan, plan, split
+from metriscope.sweeps.states import MISSING, State, counts, state_of, table
+
+# A table longer than this shows only what is not finished.
+_ROWS = 40
+# What a surrounding W&B agent says of its one run, of which every job would then be a copy.
+_OF_ONE_RUN = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
+
+
+class Interruption(KeyboardInterrupt):
+    """The sweep was asked to stop; what it had begun is saved."""
+
+
+def sweep(words: Sequence[str], base: DictConfig, config_dir: str | None = None) -> bool:
+    """Run all jobs that the words describe and that are not finished; say how many are what, before and after.
+
+    Args:
+        words: of the command line.
+        base: the config of their first values, with Hydra's own settings.
+        config_dir: a folder of further choices.
+
+    Returns:
+        whether none of the runs has failed.
+
+    Raises:
+        InputError: something in the words or in a config, before any run starts.
+        Interruption: a signal stopped the sweep.
+    """
+    check_launcher(base)
+    planned = plan(words, base, config_dir)
+    print(f"study {planned.study}: {_beginning(planned)}", flush=True)
+    if not planned.todo:
+        return True
+    leave_agent()
+    launcher = Launcher(base, [*planned.jobs[0].words, *split(words)[1]], config_dir)
+    refusals = launcher.launch(planned.todo)
+    states = [outcome(state_of(job.folder), refusals) for job in planned.jobs]
+    report(states, planned.study, f"study {planned.study}: {counts(states)}")
+    if launcher.stopped:
+        raise Interruption("interrupted: the same command goes on")
+    return not any(state.status in (FAILED, INTERRUPTED) for state in states)
+
+
+def leave_agent() -> None:
+    """Let every job have a W&B run of its own, also below a W&B agent that began one for the whole command."""
+    for name in _OF_ONE_RUN:
+        os.environ.pop(name, None)
+
+
+def _beginning(planned: Plan) -> str:
+    """``12 runs: 9 finished, 1 to resume, 1 to repeat (failed), 1 new``."""
+    todo = {job.folder for job in planned.todo}
+    number = Counter(_kind(state, state.folder in todo) for state in planned.states)
+    parts = ", ".join(f"{number[kind]} {kind}" for kind in _KINDS if number[kind])
+    return f"{len(planned.states)} run{'s' * (len(planned.states) != 1)}: {parts}"
+
+
+_KINDS = ("finished", "running elsewhere", "to resume", "to repeat (failed)", "to run afresh", "new")
+
+
+def _kind(state: State, todo: bool) -> str:
+    if state.status == FINISHED:
+        return "to run afresh" if todo else "finished"
+    if state.status == RUNNING:
+        return "running elsewhere"
+    if state.status == FAILED:
+        return "to repeat (failed)"
+    return "new" if state.status == MISSING else "to resume"
+
+
+def outcome(state: State, refusals: Mapping[Path, Refusal]) -> State:
+    """The state of a run after its job, with what the job says where the folder cannot."""
+    refusal = refusals.get(state.folder)
+    if refusal is None:
+        return state
+    if refusal.status == ELSEWHERE:
+        return state if state.status == FINISHED else replace(state, status=RUNNING, reason=refusal.reason)
+    return state if state.status == FAILED else replace(state, status=FAILED, reason=refusal.reason)
+
+
+def report(states: Sequence[State], study: Path, last: str) -> None:
+    """The table of a sweep's runs on standard output."""
+    rows = states if len(states) <= _ROWS else [state for state in states if state.status != FINISHED]
+    print(f"\n{table(rows, study)}" if rows else "", flush=True)
+    print(last, flush=True)
