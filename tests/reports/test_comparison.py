@@ -16,9 +16,7 @@ RECALL, INTRA = "test/recall_at_1", "test/variance_intra"
 VALUES = {"contrastive": [0.80, 0.82, 0.81, 0.79, 0.83], "triplet": [0.85, 0.86, 0.88, 0.84, 0.87]}
 
 
-def made(
-    values: float | dict[str, float] = 0.5, status: str = FINISHED, record: Any = (), **changes: Any
-) -> StudyRun:
+def made(values: float | dict[str, float] = 0.5, status: str = FINISHED, record: Any = (), **changes: Any) -> StudyRun:
     """A run in memory."""
     metrics = values if isinstance(values, dict) else {RECALL: values, INTRA: 1 - values}
     flat = flatten(config(Path("outputs"), **changes))

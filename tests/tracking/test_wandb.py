@@ -14,6 +14,7 @@ import pytest
 from metriscope.errors import InputError
 from metriscope.reports.style import panels, save
 from metriscope.tracking import wandb as tracking
+from metriscope.tracking.account import choose_mode
 
 
 @pytest.fixture(autouse=True)
@@ -131,14 +132,14 @@ def test_online_only_with_a_key_and_an_answer(tmp_path: Path, monkeypatch: pytes
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
-        assert tracking._choose_mode("auto", url, None) == ("offline", "no API key")
-        assert tracking._choose_mode("online", url, None) == ("offline", "no API key")
-        assert tracking._choose_mode("auto", url, "key") == ("online", "")
+        assert choose_mode("auto", url, None) == ("offline", "no API key")
+        assert choose_mode("online", url, None) == ("offline", "no API key")
+        assert choose_mode("auto", url, "key") == ("online", "")
         (tmp_path / "netrc").write_text(f"machine 127.0.0.1:{port} login user password secret\n")
-        assert tracking._choose_mode("auto", url, None) == ("online", "")
+        assert choose_mode("auto", url, None) == ("online", "")
         monkeypatch.setenv("http_proxy", url)
-        assert tracking._choose_mode("auto", "http://wandb.invalid", "key") == ("online", "")
-    assert tracking._choose_mode("auto", url, "key") == ("offline", "127.0.0.1 does not answer")
+        assert choose_mode("auto", "http://wandb.invalid", "key") == ("online", "")
+    assert choose_mode("auto", url, "key") == ("offline", "127.0.0.1 does not answer")
 
 
 def test_a_run_that_cannot_go_online_goes_offline(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Interval = tuple[float, float]
 CONFIDENCE = 0.95
@@ -101,6 +101,13 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def t_quantile(freedom: ArrayLike, confidence: float = CONFIDENCE) -> NDArray[np.float64]:
+    """Half width, in standard errors, of the two-sided t interval; elementwise over the degrees of freedom."""
+    from scipy.special import stdtrit
+
+    return np.asarray(stdtrit(freedom, (1 + confidence) / 2), dtype=np.float64)
+
+
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """p values adjusted for being looked at together (Holm, 1979); None stays None and does not count."""
     known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
@@ -133,10 +140,8 @@ def _differences(values: Sequence[float], baseline: Sequence[float]) -> tuple[ND
 def _t_interval(x: NDArray[np.float64], confidence: float) -> Interval | None:
     if len(x) < 2:
         return None
-    from scipy.special import stdtrit
-
     mean = float(x.mean())
-    half = float(stdtrit(len(x) - 1, (1 + confidence) / 2) * x.std(ddof=1) / math.sqrt(len(x)))
+    half = float(t_quantile(len(x) - 1, confidence) * x.std(ddof=1) / math.sqrt(len(x)))
     return mean - half, mean + half
 
 
