@@ -28,7 +28,9 @@ def main() -> int:
     parser.add_argument("paper", choices=PAPERS)
     parser.add_argument("words", nargs="*", metavar="word", help="scale=full|laptop, paths.data_dir=..., seed=...")
     parser.add_argument("--report-only", action="store_true", help="train nothing; report on the runs that are there")
-    parser.add_argument("--out", type=Path, help="where tables, figures and verdicts go; default: in the study's folder")
+    parser.add_argument(
+        "--out", type=Path, help="where tables, figures and verdicts go; default: in the study's folder"
+    )
     arguments = parser.parse_args()
     paper = PAPERS[arguments.paper]
     try:
@@ -71,7 +73,9 @@ def _reproduce(paper: Paper, arguments: argparse.Namespace) -> int:
 def _with_defaults(paper: Paper, words: list[str]) -> list[str]:
     given = {str(parse(word).key_or_group) for word in words}
     if clash := given & {"dataset", "loss", "experiment", "study"}:
-        raise InputError(f"{min(clash)} is the paper's own: leave it out; the data sets at hand are found by themselves")
+        raise InputError(
+            f"{min(clash)} is the paper's own: leave it out; the data sets at hand are found by themselves"
+        )
     return [f"experiment={paper.experiment}", *words, *(["seed=range(5)"] if "seed" not in given else [])]
 
 

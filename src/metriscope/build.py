@@ -163,7 +163,10 @@ def build_trainer(
             **options,
             callbacks=callbacks,
             # The way back to the queue is the run's own: see metriscope.cluster.
-            plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
+            plugins=[
+                WholeCheckpoints(),
+                *([SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []),
+            ],
             logger=loggers,
             default_root_dir=run.folder,
             check_val_every_n_epoch=cfg.evaluation.every_n_epochs,
@@ -172,7 +175,6 @@ def build_trainer(
             use_distributed_sampler=False,
             enable_model_summary=False,
             enable_progress_bar=is_interactive(),
-            plugins=[WholeCheckpoints()],
         )
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         line = " ".join(str(error).split())

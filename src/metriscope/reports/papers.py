@@ -51,9 +51,7 @@ class Paper:
     claims: Sequence[Claim]
 
 
-CIFAR10 = Data(
-    "CIFAR-10", {"cifar10": "cifar-10-batches-py", "cifar10_jpg": "cifar10-jpg"}, ("backbone=small_cnn",)
-)
+CIFAR10 = Data("CIFAR-10", {"cifar10": "cifar-10-batches-py", "cifar10_jpg": "cifar10-jpg"}, ("backbone=small_cnn",))
 _PRETRAINED = ("backbone=efficientnet_lite0", "backbone.freeze=true")
 CUB = Data("CUB-200-2011", {"cub": "CUB_200_2011"}, _PRETRAINED)
 CARS = Data("CARS196", {"cars196": "cars196"}, _PRETRAINED)
@@ -116,8 +114,12 @@ CONTRASTIVE_VS_TRIPLET = Paper(
             "arXiv:2510.02161",
             "Triplet keeps more intra-class and inter-class variance than contrastive at comparable accuracy.",
             (
-                _triplet_over_contrastive("triplet keeps more intra-class variance", "test/variance_intra", "test/knn_accuracy"),
-                _triplet_over_contrastive("triplet keeps more inter-class variance", "test/variance_inter", "test/knn_accuracy"),
+                _triplet_over_contrastive(
+                    "triplet keeps more intra-class variance", "test/variance_intra", "test/knn_accuracy"
+                ),
+                _triplet_over_contrastive(
+                    "triplet keeps more inter-class variance", "test/variance_inter", "test/knn_accuracy"
+                ),
             ),
         ),
         Claim(
@@ -127,7 +129,9 @@ CONTRASTIVE_VS_TRIPLET = Paper(
             "ones that go on later.",
             (
                 _contrastive_over_triplet("contrastive has the higher active ratio", "course/active_ratio"),
-                _triplet_over_contrastive("an active term of triplet has the larger gradient", "course/gradient_per_active_term"),
+                _triplet_over_contrastive(
+                    "an active term of triplet has the larger gradient", "course/gradient_per_active_term"
+                ),
                 _contrastive_over_triplet("the loss of contrastive decays faster early on", "course/early_loss_decay"),
                 _triplet_over_contrastive("the gradient of triplet keeps more of its size", "course/late_gradient"),
             ),
@@ -163,11 +167,15 @@ VARIANCE_GREEDINESS = Paper(
         Claim(
             4,
             "arXiv:2601.21450",
-            "Triplet and SCL keep the highest within-class variance; contrastive and InfoNCE compact fastest; N-pair has "
-            "a large mean separation with uneven spacing.",
+            "Triplet and SCL keep the highest within-class variance; contrastive and InfoNCE compact fastest; N-pair "
+            "has a large mean separation with uneven spacing.",
             (
-                _over_the_rest("triplet and supcon keep the most within-class variance", "test/variance_intra", "triplet", "supcon"),
-                _over_the_rest("contrastive and infonce compact fastest", "course/early_compaction", "contrastive", "infonce"),
+                _over_the_rest(
+                    "triplet and supcon keep the most within-class variance", "test/variance_intra", "triplet", "supcon"
+                ),
+                _over_the_rest(
+                    "contrastive and infonce compact fastest", "course/early_compaction", "contrastive", "infonce"
+                ),
                 _over_the_rest("n_pair has the largest mean separation", "test/variance_inter_pairwise", "n_pair"),
                 _over_the_rest("n_pair spaces classes the least evenly", "test/variance_inter_spread", "n_pair"),
             ),

@@ -1,4 +1,4 @@
-"""A paper's study as text: its tables, its claims with their verdicts, and how all of it came about. Imports no torch."""
+"""A paper's study as text: its tables, its claims with their verdicts, and how they came about. Imports no torch."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,26 +12,34 @@ from metriscope.reports.course import with_course
 from metriscope.reports.papers import Paper
 from metriscope.reports.study import Study
 from metriscope.reports.table_formats import markdown_tables, write_tables
+from metriscope.runs import FINISHED
 from metriscope.tracking.files import replacing
 
 _BY = ("dataset.name", "loss.name")
+SHOWN = ("test/recall_at_1", "test/map_at_r", "test/knn_accuracy", "test/variance_intra", "test/variance_inter")
+"""Metrics in the figures of final values."""
 
 
 def write_reproduction(
-    study: Study, paper: Paper, folder: Path, command: str, missing: Sequence[str] = (), figures: Sequence[Path] = ()
+    study: Study, paper: Paper, folder: Path, command: str, missing: Sequence[str] = ()
 ) -> list[Judgement]:
-    """Write the tables of ``paper`` (CSV, Markdown, LaTeX, JSON), ``claims.json`` and a ``README.md`` of all.
+    """Write the tables of ``paper`` (CSV, Markdown, LaTeX, JSON), figures, ``claims.json``, and a ``README.md`` of all.
 
     Args:
         study: its runs; those that are not finished are named and left out.
         command: what has made the runs.
         missing: one line for each data set that was not at hand.
-        figures: below ``folder``, to be shown.
 
     Returns:
         the claims, judged.
+
+    Raises:
+        InputError: nothing has finished.
+        OSError: the folder cannot be written.
     """
-    whole = replace(study, runs=[with_course(run) if run in study.finished else run for run in study.runs])
+    from metriscope.reports.study_figures import write_figures
+
+    whole = replace(study, runs=[with_course(run) if run.status == FINISHED else run for run in study.runs])
     judgements = [judge(claim, whole.finished) for claim in paper.claims]
     there = {metric for run in whole.finished for metric in run.metrics}
     tables = {}
@@ -40,6 +48,8 @@ def write_reproduction(
         if found:
             tables[name] = compare(whole, _BY, found, {"loss.name": paper.losses[0]})
             write_tables(tables[name], folder / name)
+    shown = [metric for metric in SHOWN if metric in there]
+    figures = write_figures(compare(whole, _BY, shown), folder / "figures")
     _write(folder / "claims.json", json.dumps([_plain(one) for one in judgements], indent=2) + "\n")
     _write(folder / "README.md", _page(whole, paper, tables, judgements, command, missing, _below(figures, folder)))
     return judgements
