@@ -23,7 +23,7 @@ from metriscope.errors import InputError
 from metriscope.evaluation.retrieval import retrieval_metrics
 
 EVALUATED = ("recall_at_1", "recall_at_2", "precision_at_1", "mrr", "r_precision", "map_at_r")
-EVALUATED += ("variance_intra", "variance_inter", "variance_inter_pairwise", "variance_ratio")
+EVALUATED += ("variance_intra", "variance_inter", "variance_inter_pairwise", "variance_inter_spread", "variance_ratio")
 WATCHED = ("loss", "active_ratio", "active_ratio_pairs", "grad_norm_embedding", "grad_norm_embedding_active")
 KEYS = {f"{stage}/{name}" for stage in ("val", "test") for name in EVALUATED}
 KEYS |= {f"{stage}/{name}" for stage in ("train", "val") for name in (*WATCHED, "loss_decay_rate")}

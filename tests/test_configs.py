@@ -23,6 +23,7 @@ FILES = sorted(path.relative_to(CONFIG_DIR).as_posix() for path in CONFIG_DIR.rg
 GROUPS = sorted({path.split("/")[0] for path in FILES if "/" in path} - {"hydra", "experiment"})
 CHOICES = [(group, choice) for group in [*GROUPS, "experiment"] for choice in choices(group)]
 # A composition of losses, and the door to another library: what they take depends on their arguments.
+SCALES = ("none", "full", "laptop")
 OPEN_LOSSES, OPEN_MINERS = {"sum", "pml"}, {"pml"}
 # Doors to other libraries, whose own names are given: here, a small one each.
 DOORS = {"timm": "test_resnet", "torchvision": "resnet18"}
@@ -193,12 +194,21 @@ def test_fine_grained_retrieval_is_class_disjoint_in_pairs_of_a_class(dataset):
 
 
 def test_the_losses_of_the_paper():
-    contrastive, triplet = (composed(f"experiment=paper/{name}") for name in ("contrastive", "triplet"))
-    found = (contrastive.loss.name, contrastive.loss.squared, contrastive.loss.reduction, contrastive.distance.name)
-    assert found == ("contrastive", True, "sum", "euclidean")
-    assert (triplet.loss.name, triplet.loss.reduction, triplet.distance.name) == ("triplet", "sum", "squared_euclidean")
+    experiment = "experiment=paper/contrastive_vs_triplet"
+    contrastive, triplet = (composed(experiment, f"loss={name}") for name in ("contrastive", "triplet"))
+    assert (contrastive.loss.squared, contrastive.loss.reduction, triplet.loss.reduction) == (True, "sum", "sum")
+    assert contrastive.distance._target_ == section("distance", "euclidean")._target_
+    assert triplet.distance._target_ == section("distance", "squared_euclidean")._target_
     assert contrastive.miner.name == triplet.miner.name == "all"
-    assert composed("experiment=paper/triplet", "loss.reduction=mean").loss.reduction == "mean"
+    assert composed(experiment, "loss.reduction=mean").loss.reduction == "mean"
+
+
+def test_the_scale_of_a_study_is_its_budget():
+    experiment = "experiment=paper/contrastive_vs_triplet"
+    epochs = {scale: composed(experiment, f"scale={scale}", "dataset=mnist").trainer.max_epochs for scale in SCALES}
+    assert epochs == {"none": 10, "full": 100, "laptop": 4}
+    assert composed(experiment, "scale=laptop", "dataset=folder", "dataset.path=x").trainer.max_epochs == 10
+    assert composed(experiment, "trainer.max_epochs=7").trainer.max_epochs == 7
 
 
 def test_a_config_is_closed_against_typing_errors():

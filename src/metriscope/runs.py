@@ -25,7 +25,7 @@ from metriscope.tracking.files import drafts, replacing, write_json
 
 # What may differ between two invocations of one and the same run: where things are, who watches, how fast.
 _IRRELEVANT = {
-    "paths", "logger", "tags", "study", "resume", "sweep",
+    "paths", "logger", "tags", "study", "resume", "scale", "sweep",
     "dataset.data_dir", "dataset.download", "dataset.num_workers", "dataset.memory_limit_mb",
     "evaluation.memory_mb", "evaluation.save_embeddings",
     "trainer.name", "trainer.accelerator", "trainer.log_every_n_steps",

@@ -30,7 +30,13 @@ def write_tables(comparison: Comparison, folder: Path, formats: Sequence[str] = 
 
 def markdown(comparison: Comparison) -> str:
     """Notes first, then the tables."""
-    parts = [f"# {comparison.study.name}\n", *(f"> **Note:** {note}\n" for note in comparison.notes)]
+    head = [f"# {comparison.study.name}\n", *(f"> **Note:** {note}\n" for note in comparison.notes)]
+    return "\n".join([*head, markdown_tables(comparison)])
+
+
+def markdown_tables(comparison: Comparison) -> str:
+    """The tables alone."""
+    parts = []
     for table in tables(comparison):
         head = ["---" if place < table.names else "---:" for place in range(len(table.columns))]
         rows = [[_bold(cell, "<br>", "**{}**", _escape_markdown) for cell in row] for row in table.rows]
