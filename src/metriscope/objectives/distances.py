@@ -7,7 +7,6 @@ distances are what losses are made of, and bfloat16 keeps two digits of them.
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -54,6 +53,30 @@ def _euclidean(anchors: Tensor, references: Tensor, squared: bool) -> Tensor:
     return result
 
 
+class _UnitRows(torch.autograd.Function):
+    """x / ||x|| in each row, in half the passes of autograd's; of a row of zeros, zeros with a gradient of zero."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+        inverse = norms.reciprocal().masked_fill_(norms < 1e-12, 0)
+        unit: Tensor = rows * inverse
+        ctx.save_for_backward(unit, inverse)
+        return unit
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        unit, inverse = ctx.saved_tensors
+        along = (grad * unit).sum(1, keepdim=True)
+        return torch.addcmul(grad, unit, along, value=-1).mul_(inverse)
+
+
+def unit_rows(rows: Tensor) -> Tensor:
+    """(N, D) -> (N, D), each row divided by its length."""
+    result: Tensor = _UnitRows.apply(rows)
+    return result
+
+
 class Distance:
     """Base class. ``name`` is the config choice."""
 
@@ -68,6 +91,10 @@ class Distance:
 
         Puts every loss on the scale of general pair weighting (arXiv:1904.06627), whatever its distance.
         """
+        raise NotImplementedError
+
+    def from_similarity_(self, weights: Tensor, distances: Tensor) -> Tensor:
+        """Turns dL/d(similarity), in place, into dL/d(distance) at these distances; see :meth:`similarity`."""
         raise NotImplementedError
 
     def to_euclidean(self, distances: Tensor) -> Tensor:
@@ -95,6 +122,9 @@ class Euclidean(Distance):
         touching = distances <= 4 * torch.finfo(distances.dtype).eps ** 0.5
         return distances.reciprocal().masked_fill_(touching, 0)
 
+    def from_similarity_(self, weights: Tensor, distances: Tensor) -> Tensor:
+        return weights.mul_(distances).neg_()
+
     def to_euclidean(self, distances: Tensor) -> Tensor:
         return distances
 
@@ -113,6 +143,9 @@ class SquaredEuclidean(Distance):
     def slope(self, distances: Tensor) -> Tensor:
         return torch.full_like(distances, 2)
 
+    def from_similarity_(self, weights: Tensor, distances: Tensor) -> Tensor:
+        return weights.mul_(-0.5)
+
     def to_euclidean(self, distances: Tensor) -> Tensor:
         return distances.sqrt()
 
@@ -127,10 +160,16 @@ class Cosine(Distance):
 
     def __call__(self, anchors: Tensor, references: Tensor) -> Tensor:
         with torch.autocast(anchors.device.type, enabled=False):
-            return 1 - F.normalize(_precise(anchors), dim=1) @ F.normalize(_precise(references), dim=1).T
+            directions = unit_rows(_precise(anchors))
+            others = directions if references is anchors else unit_rows(_precise(references))
+            # The sign goes where it costs B D rather than B R, in the backward pass too.
+            return torch.addmm(directions.new_ones(()), -directions, others.T)
 
     def slope(self, distances: Tensor) -> Tensor:
         return torch.ones_like(distances)
+
+    def from_similarity_(self, weights: Tensor, distances: Tensor) -> Tensor:
+        return weights.neg_()
 
     def to_euclidean(self, distances: Tensor) -> Tensor:
         return (2 * distances).clamp_min(0).sqrt()

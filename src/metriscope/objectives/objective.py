@@ -50,11 +50,12 @@ class Objective(nn.Module):
                 past, past_labels = self.memory.recall()
                 references = torch.cat([embeddings, past.to(embeddings.dtype)])
                 reference_labels = torch.cat([labels, past_labels])
-            same = labels.unsqueeze(1) == reference_labels
-            negative = ~same if self.memory is None else ~same & (reference_labels >= 0)
-            itself = torch.eye(len(labels), len(reference_labels), dtype=torch.bool, device=labels.device)
+            positive = labels.unsqueeze(1) == reference_labels
+            negative = ~positive if self.memory is None else ~positive & (reference_labels >= 0)
+            # Nobody is compared with itself; the first references are the batch.
+            positive.fill_diagonal_(False)
             distances = self.distance(embeddings, references)
-            matrices = {"distances": distances, "positive": same & ~itself, "negative": negative}
+            matrices = {"distances": distances, "positive": positive, "negative": negative}
         return Comparison(
             embeddings=embeddings,
             labels=labels,

@@ -7,7 +7,7 @@ from torch import nn
 
 from metriscope.objectives.distances import Cosine
 from metriscope.objectives.losses.arcface import ArcFaceLoss
-from metriscope.objectives.losses.proxies import unit_rows
+from metriscope.objectives.distances import unit_rows
 from metriscope.objectives.losses.proxy_anchor import ProxyAnchorLoss
 from metriscope.objectives.losses.proxy_nca import ProxyNCALoss
 from metriscope.objectives.miners.bands import NoMiner

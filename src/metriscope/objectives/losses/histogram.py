@@ -7,7 +7,6 @@ from metriscope.objectives.losses.anchorwise import (
     NEGATIVE,
     POSITIVE,
     KnownGradient,
-    by_distance,
     chunk_elements,
     histograms,
     kinds,
@@ -71,7 +70,7 @@ class HistogramLoss(Loss):
         for rows in chunks:
             kind, lower, _ = self._place(distance.similarity(distances[rows]), positive[rows], negative[rows])
             moved = slopes.view(1, -1).expand(len(kind), -1).gather(1, kind.mul_(bins).add_(lower))
-            weights[rows] = by_distance(moved, distance, distances[rows])
+            weights[rows] = distance.from_similarity_(moved, distances[rows])
         return value, weights, pairs.sum() * valid
 
     def _place(self, rows: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor]:

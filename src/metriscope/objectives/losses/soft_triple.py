@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metriscope.objectives.distances import unit_rows
 from metriscope.objectives.losses.base import LossOutput
-from metriscope.objectives.losses.proxies import ProxyLoss, own_classes, own_scores, softmax_loss, unit_rows
+from metriscope.objectives.losses.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
 from metriscope.objectives.selection import Comparison, Selection
 
 # Under the root of the regulariser: its slope at two equal centres has no bound.
