@@ -268,9 +268,7 @@ PROXIES = {
         ("loss=proxy_nca", "loss.include_positive=true"), _proxies("ProxyNCALoss", "proxies", transposed=False)
     ),
     "proxy_anchor": Contest(("loss=proxy_anchor",), _proxies("ProxyAnchorLoss", "proxies", transposed=False)),
-    "soft_triple": Contest(
-        ("loss=soft_triple", "loss.regularizer_weight=0"), _proxies("SoftTripleLoss", "fc")
-    ),
+    "soft_triple": Contest(("loss=soft_triple", "loss.regularizer_weight=0"), _proxies("SoftTripleLoss", "fc")),
 }
 
 CONTESTS = BANDS | LISTS | PAIRS | SMOOTH | PROXIES

@@ -19,7 +19,7 @@ from metriscope.objectives.selection import Comparison, Selection, as_pairs
 class HistogramLoss(Loss):
     """sum_r h-_r sum_{q <= r} h+_q: the chance that a random negative pair is more similar than a random positive one.
 
-    Ustinova and Lempitsky, arXiv:1611.00822, section 3: h+ and h- are the histograms of the cosine similarities of
+    Ustinova and Lempitsky, arXiv:1611.00822: h+ and h- are the histograms of the cosine similarities of
     positive and of negative pairs over num_bins + 1 nodes from -1 to 1, each similarity going to its two
     nearest nodes in proportion, each histogram summing to 1.
 

@@ -12,9 +12,9 @@ from metriscope.objectives.selection import Comparison, Pairs, Selection, as_pai
 class LiftedStructureLoss(Loss):
     """max(0, log sum_p e^(d_ap - positive_margin) + log sum_n e^(margin - d_an)) of each anchor.
 
-    The generalised form of Hermans, Beyer, Leibe, arXiv:1703.07737, section 2 (L_LG), with Euclidean distances.
+    The generalised form of Hermans, Beyer, Leibe, arXiv:1703.07737 (L_LG), with Euclidean distances.
 
-    ``form=original`` is that of Song et al., arXiv:1511.06452, eq. 4: half the mean over positive pairs (i, j) of
+    ``form=original`` is that of Song et al., arXiv:1511.06452: half the mean over positive pairs (i, j) of
     max(0, d_ij - positive_margin + log(sum e^(margin - d_in) over the negatives of i and over those of j))^2. It needs
     the negatives of both, so its positives are those of the batch itself; a memory adds negatives.
 
