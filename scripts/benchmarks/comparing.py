@@ -23,12 +23,12 @@ def sides(name: str, labels: Tensor) -> dict[str, LossOfBatch]:
     """Both sides of a contest; ours from the config that a user would write."""
     from metriscope.build import build_objective
     from metriscope.cli import compose_config
-    from metriscope.models.embedder import unit
+    from metriscope.directions import unit_rows
 
     contest, classes = CONTESTS[name], int(labels.max()) + 1
     objective = build_objective(compose_config(contest.overrides), classes, DIMENSION)
     return {
-        "ours": lambda raw, labels: objective(unit(raw), labels).output.value,
+        "ours": lambda raw, labels: objective(unit_rows(raw), labels).output.value,
         "peer": contest.peer(classes, objective.loss),
     }
 

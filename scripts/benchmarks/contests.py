@@ -1,4 +1,4 @@
-"""Losses and miners that Metriscope and pytorch-metric-learning both have, and what the peer needs to make them equal."""
+"""Losses and miners that Metriscope and pytorch-metric-learning both have, made equal where they can be."""
 
 import math
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def _matrices(found: Sizes) -> int:
 
 
 def _listed(found: Sizes) -> int:
-    """A byte for every three samples (up to 2**31 of them), and indices, distances, hinges, gradients of each triplet."""
+    """A byte for every three samples (up to 2**31), and indices, distances, hinges, gradients of each triplet."""
     cube = found.batch**3
     return (cube if cube < 2**31 else 0) + 50 * found.triplets
 

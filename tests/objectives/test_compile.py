@@ -52,6 +52,6 @@ def test_compiled_training_is_training(words, tiny):
     for compiled in (False, True):
         torch._dynamo.reset()
         cfg = tiny(*words, f"compile={compiled}", "+trainer.limit_train_batches=4", f"study=compiled-{compiled}")
-        metrics, _ = train(cfg)
+        metrics = train(cfg).metrics
         losses.append([metrics[key] for key in ("train/loss", "train/grad_norm", "train/active_ratio", "val/loss")])
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)

@@ -15,7 +15,7 @@ Time O(B R log P) with P the most positives of an anchor, memory O(B R) for W an
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -46,7 +46,7 @@ def _only(distances: Tensor, mask: Tensor) -> Tensor:
 def _compare(
     d: Tensor, positive: Tensor, negative: Tensor, width: int, nearest: float, furthest: float
 ) -> tuple[Tensor, Tensor]:
-    """Weights (r, R) and the number of active triplets, nearest < d_ap - d_an < furthest, comparing positives in turn."""
+    """Weights (r, R) and the number of triplets with nearest < d_ap - d_an < furthest, from each positive in turn."""
     row, column = positive.nonzero().unbind(1)
     counts = positive.sum(1, dtype=torch.int32)
     place = torch.arange(len(row), device=d.device) - (counts.cumsum(0) - counts)[row]
@@ -131,17 +131,3 @@ def band_sums(
     if not totals:
         return BandSums(weights, weights.sum(dtype=torch.float64), weights.sum(dtype=torch.int64))
     return BandSums(weights, torch.stack(totals).sum(), torch.stack(actives).sum())
-
-
-class LinearInDistances(torch.autograd.Function):
-    """A value known in advance that is linear in the distances: backward hands out the weights."""
-
-    @staticmethod
-    def forward(ctx: Any, distances: Tensor, weights: Tensor, value: Tensor) -> Tensor:
-        ctx.save_for_backward(weights)
-        return value.to(distances.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        (weights,) = ctx.saved_tensors
-        return grad * weights, None, None

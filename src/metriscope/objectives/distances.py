@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from metriscope.directions import unit_rows
+
 
 def _precise(embeddings: Tensor) -> Tensor:
     return embeddings if embeddings.dtype == torch.float64 else embeddings.float()
@@ -20,8 +22,8 @@ class _Euclidean(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, anchors: Tensor, references: Tensor, squared: bool) -> Tensor:
         with torch.autocast(anchors.device.type, enabled=False):
-            norms = anchors.square().sum(1, keepdim=True) + references.square().sum(1)
-            distances = torch.addmm(norms, anchors, references.T, alpha=-2).clamp_min_(0)
+            distances = anchors.square().sum(1, keepdim=True) + references.square().sum(1)
+            distances.addmm_(anchors, references.T, alpha=-2).clamp_min_(0)
         if not squared:
             distances.sqrt_()
         ctx.squared = squared
@@ -31,17 +33,18 @@ class _Euclidean(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         anchors, references = ctx.saved_tensors[:2]
-        if ctx.squared:
-            weights = 2 * grad
-        else:
+        weights, factor = grad, 2
+        if not ctx.squared:
             distances = ctx.saved_tensors[2]
-            weights = (grad / distances).masked_fill_(distances == 0, 0)
+            weights, factor = (grad / distances).masked_fill_(distances == 0, 0), 1
         grad_anchors = grad_references = None
         with torch.autocast(anchors.device.type, enabled=False):
             if ctx.needs_input_grad[0]:
-                grad_anchors = weights.sum(1, keepdim=True) * anchors - weights @ references
+                grad_anchors = (weights.sum(1, keepdim=True) * anchors).addmm_(weights, references, alpha=-1)
+                grad_anchors.mul_(factor)
             if ctx.needs_input_grad[1]:
-                grad_references = weights.sum(0).unsqueeze(1) * references - weights.T @ anchors
+                grad_references = (weights.sum(0).unsqueeze(1) * references).addmm_(weights.T, anchors, alpha=-1)
+                grad_references.mul_(factor)
         return grad_anchors, grad_references, None
 
 
@@ -50,30 +53,6 @@ def _euclidean(anchors: Tensor, references: Tensor, squared: bool) -> Tensor:
         # Compilers refuse one tensor as two inputs of a custom function.
         references = references.view_as(references)
     result: Tensor = _Euclidean.apply(_precise(anchors), _precise(references), squared)
-    return result
-
-
-class _UnitRows(torch.autograd.Function):
-    """x / ||x|| in each row, in half the passes of autograd's; of a row of zeros, zeros with a gradient of zero."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
-        norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-        inverse = norms.reciprocal().masked_fill_(norms < 1e-12, 0)
-        unit: Tensor = rows * inverse
-        ctx.save_for_backward(unit, inverse)
-        return unit
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        unit, inverse = ctx.saved_tensors
-        along = (grad * unit).sum(1, keepdim=True)
-        return torch.addcmul(grad, unit, along, value=-1).mul_(inverse)
-
-
-def unit_rows(rows: Tensor) -> Tensor:
-    """(N, D) -> (N, D), each row divided by its length."""
-    result: Tensor = _UnitRows.apply(rows)
     return result
 
 

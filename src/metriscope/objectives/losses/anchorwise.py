@@ -40,7 +40,9 @@ class KnownGradient(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
         (weights,) = ctx.saved_tensors
-        return grad * weights, None, None
+        # The loss is mostly the end of the graph, and its gradient 1: a CPU can look, and make no further matrix.
+        looks = weights.device.type == "cpu" and not torch.compiler.is_compiling()
+        return weights if looks and grad == 1 else grad * weights, None, None
 
 
 def chunk_elements(matrix: Tensor, memory_mb: float | None = None) -> int:

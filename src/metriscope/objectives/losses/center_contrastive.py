@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from metriscope.objectives.distances import unit_rows
+from metriscope.directions import unit_rows
 from metriscope.objectives.losses.base import Loss, LossOutput
 from metriscope.objectives.losses.proxies import (
     Own,

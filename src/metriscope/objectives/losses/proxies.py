@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metriscope.objectives.distances import unit_rows
+from metriscope.directions import unit_rows
 from metriscope.objectives.losses.base import Loss, LossOutput
 from metriscope.objectives.selection import Comparison
 

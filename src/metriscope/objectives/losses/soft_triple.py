@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metriscope.objectives.distances import unit_rows
+from metriscope.directions import unit_rows
 from metriscope.objectives.losses.base import LossOutput
 from metriscope.objectives.losses.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
 from metriscope.objectives.selection import Comparison, Selection
