@@ -74,8 +74,8 @@ class Objective(nn.Module):
         rows = columns = None
         if part is not None:
             rows, columns = part
-            embeddings, labels = embeddings[rows], labels[rows]
-            references, reference_labels = references[columns], reference_labels[columns]
+            embeddings, labels = embeddings.index_select(0, rows), labels[rows]
+            references, reference_labels = references.index_select(0, columns), reference_labels[columns]
         positive = labels.unsqueeze(1) == reference_labels
         negative = ~positive if self.memory is None else ~positive & (reference_labels >= 0)
         # Nobody is compared with itself; the first references are the batch.

@@ -25,7 +25,7 @@ class AngularLoss(Loss):
     they are, and ignores which negatives a miner selects.
 
     Args:
-        alpha: in degrees, above 0 and at most 65, where the exponentials still fit into float32.
+        alpha: in degrees, above 0 and at most 65, where the exponentials still fit into float32; 36 to 55 in the paper.
 
     ``terms`` are the positive pairs whose anchor has a negative, all of them active.
     """

@@ -26,7 +26,7 @@ class FastAPLoss(Loss):
     takes none.
 
     Args:
-        num_bins: intervals between the nodes, at least 1; 10 as in pytorch-metric-learning.
+        num_bins: intervals between the nodes, at least 1; 10 is what the paper suggests.
 
     ``terms`` are the anchors of the mean, all of them active.
     """

@@ -22,7 +22,7 @@ class LiftedStructureLoss(Loss):
     anchor has positives and negatives; the former keeps anchors that have one side only, which are left out here.
 
     Args:
-        margin: of negatives, in units of the distance, at least 0; 1 in the papers.
+        margin: of negatives, in units of the distance, at least 0; 1 in the original, from 0.1 to 1 in the generalised.
         positive_margin: distance that positives are granted, at least 0; 0 in the papers.
         form: ``generalised`` or ``original``.
         reduction: ``mean`` over all terms, ``sum``, or ``mean_active`` over non-zero terms.

@@ -55,9 +55,16 @@ class NPairLoss(Loss):
     def part(self, labels: Tensor, reference_labels: Tensor) -> tuple[Tensor, Tensor] | None:
         if self.anchors != "first" or labels.device.type != "cpu" or torch.compiler.is_compiling():
             return None
-        place, size = _places(reference_labels)
-        first = (place == 0) & (size > 1)
-        return first[: len(labels)].nonzero().squeeze(1), ((place == 1) & (reference_labels >= 0)).nonzero().squeeze(1)
+        ordered, order = reference_labels.sort(stable=True)
+        same = ordered[1:] == ordered[:-1]
+        # The second of a class is the same as the one before it, which is not the same as the one before that.
+        second = same.clone()
+        second[1:] &= ~same[:-1]
+        place = second.nonzero().squeeze(1)
+        rows, columns = order[place], order[place + 1]
+        if len(reference_labels) > len(labels):
+            rows, columns = rows[rows < len(labels)], columns[reference_labels[columns] >= 0]
+        return rows, columns
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         rule = mean_log_likelihood(self.temperature)
