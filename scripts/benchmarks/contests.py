@@ -1,4 +1,4 @@
-"""Losses that Metriscope and pytorch-metric-learning both have, over one synthetic batch."""
+"""Losses and miners that Metriscope and pytorch-metric-learning both have, made equal where they can be."""
 
 import math
 from collections.abc import Callable
@@ -8,23 +8,59 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measuring import MIB, Times, peak_extra, side_by_side
-
 DIMENSION = 128
-LAYOUTS = {"10 classes": lambda batch: torch.arange(batch) % 10, "4 per class": lambda batch: torch.arange(batch) // 4}
-"""Labels (B,) of a batch, few classes and many."""
-
-PEER_LIMIT = 6144 * MIB
-"""Cases in which the peer would need more than this are not run."""
-# Measured: indices, distances, hinges, masks and gradients of a listed triplet at the peak.
-_PEER_BYTES_PER_TRIPLET = 50
-_LARGEST_NONZERO = 2**31
-
-# Relative differences. In float32, triplets at the edge of a band fall to either side of it.
-TOLERANCE = {torch.float64: (1e-9, 1e-9), torch.float32: (1e-5, 1e-3)}
 
 LossOfBatch = Callable[[Tensor, Tensor], Tensor]
 """(B, D) before normalisation and labels (B,) -> the loss."""
+
+
+class Sizes(NamedTuple):
+    """What there is of each kind in a batch; of positives and negatives the ordered pairs."""
+
+    batch: int
+    positives: int
+    negatives: int
+    triplets: int
+
+
+def sizes(labels: Tensor) -> Sizes:
+    """(B,) labels -> :class:`Sizes`."""
+    batch, members = len(labels), [count for count in torch.bincount(labels).tolist() if count]
+    positives = sum(count * (count - 1) for count in members)
+    triplets = sum(count * (count - 1) * (batch - count) for count in members)
+    return Sizes(batch, positives, batch * (batch - 1) - positives, triplets)
+
+
+# Bytes that the peer needs at its peak, as measured where they fit.
+
+
+def _matrices(found: Sizes) -> int:
+    """Masks, index vectors and temporaries of all pairs."""
+    return 100 * found.batch**2
+
+
+def _listed(found: Sizes) -> int:
+    """A byte for every three samples (up to 2**31), and indices, distances, hinges, gradients of each triplet."""
+    cube = found.batch**3
+    return (cube if cube < 2**31 else 0) + 50 * found.triplets
+
+
+def _positives_by_negatives(found: Sizes) -> int:
+    """A matrix of all positive pairs by all negative pairs, and its temporaries."""
+    return 24 * found.positives * found.negatives
+
+
+def _positives_by_batch(found: Sizes) -> int:
+    return 24 * found.positives * found.batch
+
+
+def _cubes(found: Sizes) -> int:
+    return 28 * found.batch**3
+
+
+def _differences(found: Sizes) -> int:
+    """Every component of every difference of two embeddings."""
+    return 12 * found.batch**2 * DIMENSION
 
 
 @dataclass(frozen=True)
@@ -35,154 +71,204 @@ class Contest:
         overrides: our config.
         peer: makes the peer's side for C classes; it is given our loss, whose parameters it may copy.
         differs: why values are not compared; empty where both define the same.
-        lists: whether the peer lists all triplets.
+        peer_bytes: what the peer is expected to need at its peak.
+        equal_classes: whether the peer refuses classes of unequal size.
+        single: whether the peer computes in float32, whatever it is given.
     """
 
     overrides: tuple[str, ...]
     peer: Callable[[int, nn.Module], LossOfBatch]
     differs: str = ""
-    lists: bool = True
+    peer_bytes: Callable[[Sizes], int] = _matrices
+    equal_classes: bool = False
+    single: bool = False
 
 
-def _peer(loss: str, miner: str | None = None, power: int = 1, **options: Any) -> Callable[..., LossOfBatch]:
-    """The peer's loss by name, with its defaults but for ``options``; a miner is given as ``Class:kind``."""
+def _peer(
+    loss: str, miner: str | None = None, power: int | None = None, unit: bool = False, **options: Any
+) -> Callable[..., LossOfBatch]:
+    """The peer's loss by name, with its defaults but for ``options``.
+
+    Args:
+        miner: as ``Class`` or, with the loss's margin, ``TripletMarginMiner:kind``.
+        power: of the Euclidean distance; None for the loss's own distance.
+        unit: whether to give normalised embeddings to a loss that does not normalise all of them.
+    """
 
     def build(classes: int, our_loss: nn.Module) -> LossOfBatch:
         from pytorch_metric_learning import distances, losses, miners
 
-        distance = distances.LpDistance(power=power)
-        judge = getattr(losses, loss)(distance=distance, **options)
+        space = {} if power is None else {"distance": distances.LpDistance(power=power)}
+        judge = getattr(losses, loss)(**space, **options)
+        if unit:
+            return lambda raw, labels: judge(nn.functional.normalize(raw), labels)
         if miner is None:
             return judge
         name, _, kind = miner.partition(":")
         chosen = {"margin": options["margin"], "type_of_triplets": kind} if kind else {}
-        mine = getattr(miners, name)(distance=distance, **chosen)
+        mine = getattr(miners, name)(**space, **chosen)
         return lambda raw, labels: judge(raw, labels, mine(raw, labels))
 
     return build
 
 
-# A margin that some negatives of the batch are within and others are not.
-_CONTRASTIVE = ("loss=contrastive", "loss.margin=1.4", "loss.reduction=mean_active", "miner=all")
-_TRIPLET = ("loss=triplet", "loss.margin=0.2", "loss.reduction=mean_active")
+def _proxies(loss: str, parameter: str, transposed: bool = True, **options: Any) -> Callable[..., LossOfBatch]:
+    """The peer's loss of that name with a copy of our proxies as its ``parameter``."""
 
-CONTESTS = {
-    "triplet, all": Contest((*_TRIPLET, "miner=all"), _peer("TripletMarginLoss", margin=0.2)),
-    "triplet, semi-hard": Contest(
-        (*_TRIPLET, "miner=semihard"), _peer("TripletMarginLoss", "TripletMarginMiner:semihard", margin=0.2)
-    ),
+    def build(classes: int, our_loss: nn.Module) -> LossOfBatch:
+        from pytorch_metric_learning import losses
+
+        judge = getattr(losses, loss)(num_classes=classes, embedding_size=DIMENSION, **options)
+        # Ours are ordered by place in the class, the peer's by class.
+        ours = our_loss.proxies.detach().view(-1, classes, DIMENSION).transpose(0, 1).reshape(-1, DIMENSION)
+        getattr(judge, parameter).data = (ours.T if transposed else ours).clone()
+        return judge
+
+    return build
+
+
+def _boundaries(miner: str | None = None) -> Callable[..., LossOfBatch]:
+    """The peer's margin loss with a learned boundary per class, as ours has them."""
+    return lambda classes, our_loss: _peer("MarginLoss", miner, power=1, num_classes=classes, learn_beta=True)(
+        classes, our_loss
+    )
+
+
+# A margin that some negatives of the batch are within and others are not.
+_CONTRASTIVE = ("loss=contrastive", "loss.margin=1.4", "loss.reduction=mean_active")
+_PLAIN = (*_CONTRASTIVE, "loss.squared=false")
+_TRIPLET = ("loss=triplet", "loss.margin=0.2", "loss.reduction=mean_active")
+_DRAWN = "both draw at random"
+
+BANDS = {
+    "triplet, all": Contest((*_TRIPLET, "miner=all"), _peer("TripletMarginLoss", power=1, margin=0.2), "", _listed),
+    **{
+        f"triplet, {shown}": Contest(
+            (*_TRIPLET, f"miner={name}"),
+            _peer("TripletMarginLoss", f"TripletMarginMiner:{kind}", power=1, margin=0.2),
+            "",
+            _listed,
+        )
+        for shown, name, kind in (
+            ("semi-hard", "semihard", "semihard"),
+            ("hard", "hard", "hard"),
+            ("violating", "violating", "all"),
+        )
+    },
     "triplet, squared": Contest(
-        (*_TRIPLET, "miner=all", "distance=squared_euclidean"), _peer("TripletMarginLoss", power=2, margin=0.2)
-    ),
-    "triplet, batch-hard": Contest(
-        (*_TRIPLET, "miner=batch_hard"), _peer("TripletMarginLoss", "BatchHardMiner", margin=0.2), lists=False
-    ),
-    "contrastive, plain": Contest(
-        (*_CONTRASTIVE, "loss.squared=false"),
-        _peer("ContrastiveLoss", neg_margin=1.4),
-        lists=False,
-    ),
-    "contrastive, squared": Contest(
-        (*_CONTRASTIVE, "loss.squared=true"),
-        _peer("ContrastiveLoss", power=2, neg_margin=1.4),
-        differs="the peer squares the distance inside the hinge, max(0, m - d^2); [CT] the hinge, max(0, m - d)^2",
-        lists=False,
+        (*_TRIPLET, "miner=all", "distance=squared_euclidean"),
+        _peer("TripletMarginLoss", power=2, margin=0.2),
+        "",
+        _listed,
     ),
 }
 
+PAIRS = {
+    "contrastive, plain": Contest((*_PLAIN, "miner=all"), _peer("ContrastiveLoss", power=1, neg_margin=1.4)),
+    "contrastive, squared": Contest(
+        (*_CONTRASTIVE, "loss.squared=true", "miner=all"),
+        _peer("ContrastiveLoss", power=2, neg_margin=1.4),
+        "the peer squares the distance inside the hinge, max(0, m - d^2); [CT] the hinge, max(0, m - d)^2",
+    ),
+    "contrastive, mined": Contest(
+        (*_PLAIN, "miner=pair_margin"), _peer("ContrastiveLoss", "PairMarginMiner", power=1, neg_margin=1.4)
+    ),
+    "contrastive, hdc": Contest(
+        (*_PLAIN, "miner=hdc"),
+        _peer("ContrastiveLoss", "HDCMiner", power=1, neg_margin=1.4),
+    ),
+    "contrastive, histogram": Contest(
+        (*_PLAIN, "miner=uniform_histogram"),
+        _peer("ContrastiveLoss", "UniformHistogramMiner", power=1, neg_margin=1.4),
+        _DRAWN,
+    ),
+    "multi_similarity": Contest(("loss=multi_similarity", "loss.base=0.5", "miner=all"), _peer("MultiSimilarityLoss")),
+    "multi_similarity, mined": Contest(
+        ("loss=multi_similarity", "loss.base=0.5", "miner=multi_similarity"),
+        _peer("MultiSimilarityLoss", "MultiSimilarityMiner"),
+        "an anchor left without pairs is no term for us, and a term of zero for the peer",
+    ),
+    "margin": Contest(
+        ("loss=margin", "loss.count=triplets", "loss.reduction=mean_active", "miner=all"), _boundaries(), "", _listed
+    ),
+    "lifted_structure": Contest(
+        ("loss=lifted_structure", "miner=all"), _peer("GeneralizedLiftedStructureLoss", power=1)
+    ),
+    "lifted_structure, original": Contest(
+        ("loss=lifted_structure", "loss.form=original", "miner=all"),
+        _peer("LiftedStructureLoss", power=1),
+        "",
+        _positives_by_negatives,
+    ),
+    "circle": Contest(("loss=circle", "miner=all"), _peer("CircleLoss")),
+    "signal_to_noise": Contest(
+        ("loss=signal_to_noise", "loss.reduction=mean_active", "miner=all"),
+        _peer("SignalToNoiseRatioContrastiveLoss"),
+        "",
+        _differences,
+    ),
+    "ranked_list": Contest(
+        ("loss=ranked_list", "loss.detach_weights=false"),
+        _peer("RankedListLoss", power=1, margin=0.4, alpha=1.2, Tn=10),
+        "the peer adds 1e-5 to every weight in its denominators",
+    ),
+}
 
-def sides(name: str, labels: Tensor) -> dict[str, LossOfBatch]:
-    """Both sides of a contest; ours from the config that a user would write."""
-    from metriscope.build import build_objective
-    from metriscope.cli import compose_config
-    from metriscope.models.embedder import unit
+SMOOTH = {
+    "triplet, soft margin": Contest(
+        ("loss=soft_margin_triplet", "miner=all"),
+        _peer("TripletMarginLoss", power=1, margin=0.0, smooth_loss=True),
+        "",
+        _listed,
+    ),
+    "n_pair": Contest(("loss=n_pair", "loss.anchors=first"), _peer("NPairsLoss")),
+    "infonce": Contest(("loss=infonce", "miner=all"), _peer("NTXentLoss"), "", _positives_by_negatives),
+    "supcon": Contest(("loss=supcon", "miner=all"), _peer("SupConLoss")),
+    "nca": Contest(("loss=nca", "miner=all"), _peer("NCALoss")),
+    "tuplet_margin": Contest(
+        ("loss=tuplet_margin", "miner=all"), _peer("TupletMarginLoss"), "", _positives_by_negatives
+    ),
+    "angular": Contest(
+        ("loss=angular", "miner=all"), _peer("AngularLoss", unit=True, alpha=45), "", _positives_by_batch
+    ),
+    "fastap": Contest(("loss=fastap",), _peer("FastAPLoss")),
+    "histogram": Contest(("loss=histogram", "miner=all"), _peer("HistogramLoss"), "", _listed, single=True),
+    "smooth_ap": Contest(
+        ("loss=smooth_ap", "loss.include_anchor=true"),
+        _peer("SmoothAPLoss"),
+        "the peer takes the number of classes for the size of each, so it is right only where the two are equal",
+        _cubes,
+        equal_classes=True,
+    ),
+}
 
-    contest, classes = CONTESTS[name], int(labels.max()) + 1
-    objective = build_objective(compose_config(contest.overrides), classes, DIMENSION)
-    return {
-        "ours": lambda raw, labels: objective(unit(raw), labels).output.value,
-        "peer": contest.peer(classes, objective.loss),
-    }
+LISTS = {
+    "triplet, batch-hard": Contest(
+        (*_TRIPLET, "miner=batch_hard"), _peer("TripletMarginLoss", "BatchHardMiner", power=1, margin=0.2)
+    ),
+    "triplet, easy positive": Contest(
+        (*_TRIPLET, "miner=batch_easy_positive", "miner.negative=semihard"),
+        _peer("TripletMarginLoss", "BatchEasyHardMiner", power=1, margin=0.2),
+    ),
+    "margin, sampled": Contest(
+        ("loss=margin", "loss.reduction=mean_active", "miner=distance_weighted"),
+        _boundaries("DistanceWeightedMiner"),
+        _DRAWN,
+    ),
+}
 
+PROXIES = {
+    "arcface": Contest(("loss=arcface",), _proxies("ArcFaceLoss", "W", margin=math.degrees(0.5))),
+    "cosface": Contest(("loss=cosface",), _proxies("CosFaceLoss", "W")),
+    "sub_center_arcface": Contest(
+        ("loss=sub_center_arcface",), _proxies("SubCenterArcFaceLoss", "W", margin=math.degrees(0.5))
+    ),
+    "normalized_softmax": Contest(("loss=normalized_softmax",), _proxies("NormalizedSoftmaxLoss", "W")),
+    "proxy_nca": Contest(
+        ("loss=proxy_nca", "loss.include_positive=true"), _proxies("ProxyNCALoss", "proxies", transposed=False)
+    ),
+    "proxy_anchor": Contest(("loss=proxy_anchor",), _proxies("ProxyAnchorLoss", "proxies", transposed=False)),
+    "soft_triple": Contest(("loss=soft_triple", "loss.regularizer_weight=0"), _proxies("SoftTripleLoss", "fc")),
+}
 
-def batch(size: int, layout: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-    """Clustered embeddings (B, D) before normalisation, with active and inactive triplets, and labels (B,)."""
-    labels = LAYOUTS[layout](size)
-    source = torch.Generator().manual_seed(0)
-    centres = torch.randn(int(labels.max()) + 1, DIMENSION, generator=source, dtype=torch.float64)
-    noise = torch.randn(size, DIMENSION, generator=source, dtype=torch.float64)
-    return (centres[labels] + 1.5 * noise).to(dtype), labels
-
-
-def triplets(labels: Tensor) -> int:
-    """The number of valid (a, p, n)."""
-    members = torch.bincount(labels).tolist()
-    return sum(count * (count - 1) * (len(labels) - count) for count in members)
-
-
-def peer_fits(name: str, size: int, layout: str) -> bool:
-    """Whether the peer is expected to stay below ``PEER_LIMIT``."""
-    if not CONTESTS[name].lists:
-        return True
-    cube = size**3 if size**3 < _LARGEST_NONZERO else 0
-    return cube + _PEER_BYTES_PER_TRIPLET * triplets(LAYOUTS[layout](size)) <= PEER_LIMIT
-
-
-def step(loss: LossOfBatch, raw: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Forward and backward: the value and its gradient (B, D)."""
-    leaf = raw.detach().requires_grad_()
-    value = loss(leaf, labels)
-    value.backward()
-    assert leaf.grad is not None
-    return value.detach(), leaf.grad
-
-
-class Agreement(NamedTuple):
-    """Largest differences: of the value, relative to it, and of the gradient, relative to its largest entry."""
-
-    value: float
-    gradient: float
-
-
-def agreement(name: str, size: int, layout: str, dtype: torch.dtype = torch.float32) -> Agreement:
-    """Both sides on one batch.
-
-    Raises:
-        AssertionError: they differ by more than ``TOLERANCE``, though both define the same.
-    """
-    raw, labels = batch(size, layout, dtype)
-    (value, gradient), (expected, slope) = (step(side, raw, labels) for side in sides(name, labels).values())
-    found = Agreement(
-        float((value - expected).abs() / expected.abs().clamp_min(math.ulp(0.0))),
-        float((gradient - slope).abs().max() / slope.abs().max()),
-    )
-    limits = TOLERANCE[dtype]
-    if not CONTESTS[name].differs and not (found.value <= limits[0] and found.gradient <= limits[1]):
-        raise AssertionError(f"{name}, batch {size}, {layout}, {dtype}: {found} exceeds {limits}")
-    return found
-
-
-class Comparison(NamedTuple):
-    """What one process measured of a case; the peer's fields are None where it was not run."""
-
-    agreement: Agreement | None
-    ours: Times
-    peer: Times | None
-
-
-def compare(name: str, size: int, layout: str, seconds: float, against_peer: bool = True) -> Comparison:
-    """Assert agreement, then time forward and backward of both sides in turns."""
-    raw, labels = batch(size, layout)
-    chosen = [side for who, side in sides(name, labels).items() if who == "ours" or against_peer]
-    found = agreement(name, size, layout) if against_peer else None
-    work = [lambda side=side: step(side, raw, labels) for side in chosen]  # type: ignore[misc]
-    times = side_by_side(work, seconds=seconds)
-    return Comparison(found, times[0], times[1] if against_peer else None)
-
-
-def memory(name: str, side: str, size: int, layout: str) -> int:
-    """Bytes that one step of one side needs at its peak; for a fresh process."""
-    raw, labels = batch(size, layout)
-    small = batch(32, layout)
-    loss = sides(name, labels)[side]
-    return peak_extra(lambda: step(loss, raw, labels), lambda: step(loss, *small))
+CONTESTS = BANDS | LISTS | PAIRS | SMOOTH | PROXIES

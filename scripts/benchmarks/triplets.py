@@ -4,8 +4,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.contests import LAYOUTS, PEER_LIMIT, agreement, compare, memory, peer_fits, triplets
-from benchmarks.measuring import MIB, isolated
+from benchmarks.comparing import LAYOUTS, agreement, compare, memory, peer_refusal
+from benchmarks.contests import sizes
+from benchmarks.measuring import isolated
 from benchmarks.table import Table, mebibytes, milliseconds, ratio
 
 NAMES = ("triplet, all", "triplet, semi-hard")
@@ -13,16 +14,16 @@ NAMES = ("triplet, all", "triplet, semi-hard")
 
 def run(quick: bool, data_dir: Path | None) -> None:
     """Print agreement in float64, then time and memory over batch sizes."""
-    sizes = (32, 64) if quick else (128, 256, 512, 1024)
+    batches = (32, 64) if quick else (128, 256, 512, 1024)
     exact = [
         isolated(agreement, name, size, layout, torch.float64)
         for name in NAMES
         for layout in LAYOUTS
-        for size in sizes
+        for size in batches
         if size <= 512
     ]
     print(
-        f"float64, {len(exact)} cases up to batch {min(max(sizes), 512)}: largest relative difference "
+        f"float64, {len(exact)} cases up to batch {min(max(batches), 512)}: largest relative difference "
         f"of the value {max(a.value for a in exact):.1e}, of the gradient {max(a.gradient for a in exact):.1e}"
     )
     print("float32, 128 dimensions; ms: minimum (median) of a step from embeddings to their gradient; MiB: peak extra")
@@ -31,18 +32,17 @@ def run(quick: bool, data_dir: Path | None) -> None:
     table = Table(columns, names=2)
     for name in NAMES:
         for layout in LAYOUTS:
-            for size in sizes:
+            for size in batches:
                 _row(table, name, size, layout, seconds=0.1 if quick else 6)
 
 
 def _row(table: Table, name: str, size: int, layout: str, seconds: float) -> None:
-    fits = peer_fits(name, size, layout)
-    result = isolated(compare, name, size, layout, seconds, fits)
-    case = [name, layout, str(size), f"{triplets(LAYOUTS[layout](size)):,}"]
+    refusal = peer_refusal(name, size, layout)
+    result = isolated(compare, name, size, layout, seconds, not refusal)
+    case = [name, layout, str(size), f"{sizes(LAYOUTS[layout](size)).triplets:,}"]
     own = isolated(memory, name, "ours", size, layout)
     if result.agreement is None or result.peer is None:
-        skipped = f"peer skipped: would need more than {PEER_LIMIT // MIB} MiB"
-        table.row([*case, "", "", milliseconds(result.ours), "", "", mebibytes(own), "", skipped])
+        table.row([*case, "", "", milliseconds(result.ours), "", "", mebibytes(own), "", f"peer skipped: {refusal}"])
         return
     peer = isolated(memory, name, "peer", size, layout)
     table.row(

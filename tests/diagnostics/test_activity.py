@@ -1,5 +1,7 @@
 """Pair weights and active samples against loops, and against autograd on the similarities themselves."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from oracles import (
@@ -15,8 +17,13 @@ from oracles import (
 )
 
 from metriscope.diagnostics.activity import active_samples, pair_activity
+from metriscope.objectives.distances import Cosine
 from metriscope.objectives.losses.contrastive import ContrastiveLoss
+from metriscope.objectives.losses.n_pair import NPairLoss
 from metriscope.objectives.losses.triplet import TripletLoss
+from metriscope.objectives.memory import CrossBatchMemory
+from metriscope.objectives.miners.bands import NoMiner
+from metriscope.objectives.objective import Objective
 from metriscope.objectives.selection import TripletBand
 
 FROM_SIMILARITY = {
@@ -78,7 +85,7 @@ def test_no_weight_is_no_activity(labels):
     comparison = compare(embeddings(labels), labels)
     activity = pair_activity(comparison, torch.zeros_like(comparison.distances), 1e-3)
     assert not activity.active.any()
-    assert not active_samples(activity, hinge=True).any()
+    assert not active_samples(activity, True, comparison).any()
     assert int(activity.valid) == len(labels) * (len(labels) - 1)
 
 
@@ -112,7 +119,7 @@ def test_active_samples(hinge):
     z = embeddings(LABELS)
     comparison = compare(z, LABELS)
     activity = pair_activity(comparison, distance_gradient(comparison, TripletLoss(0.1), TripletBand()), 0.5)
-    found = active_samples(activity, hinge)
+    found = active_samples(activity, hinge, comparison)
     for i in range(len(LABELS)):
         touched = [(i, j) for j in range(len(LABELS))] + [(j, i) for j in range(len(LABELS))]
         wanted = any(activity.weights[p] > 0 if hinge else activity.active[p] for p in touched)
@@ -126,7 +133,30 @@ def test_active_samples_are_those_in_a_violated_triplet():
     violated = [t for t in triplets_of(*pairs(LABELS)) if d[t[0], t[2]] - d[t[0], t[1]] < 0.1]
     activity = pair_activity(comparison, distance_gradient(comparison, TripletLoss(0.1), TripletBand()), 1e-3)
     involved = {i for t in violated for i in t}
-    found = set(active_samples(activity, hinge=True).nonzero().flatten().tolist())
+    found = set(active_samples(activity, True, comparison).nonzero().flatten().tolist())
     assert found <= involved
     # A sample whose pulls cancel to exactly nothing has no part in the update.
     assert found >= {i for i in involved if activity.weights[i].any() or activity.weights[:, i].any()}
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_a_part_is_counted_as_the_whole_that_it_is_of(memory):
+    labels, past = torch.tensor([0, 0, 1, 0, 2, 1, 3]), CrossBatchMemory(8, 4) if memory else None
+    if past is not None:
+        past.store(embeddings([0] * 5, seed=1).detach(), torch.tensor([2, 0, 4, 4, 1]))
+    found = []
+    for narrowed in (True, False):
+        loss = NPairLoss(anchors="first")
+        if not narrowed:
+            loss.part = lambda labels, reference_labels: None
+        z = embeddings(labels.tolist())
+        objective = Objective(Cosine(), NoMiner(), loss, deepcopy(past))
+        output, comparison = objective(z, labels)
+        assert (comparison.rows is not None) == narrowed
+        by_pair, by_z = torch.autograd.grad(output.value, (comparison.distances, z))
+        activity = pair_activity(comparison, by_pair, 1e-3)
+        samples = active_samples(activity, False, comparison)
+        found.append((output.value, output.terms, by_z, activity.active.sum(), activity.valid, samples))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    assert 0 < int(found[0][-1].sum()) < len(labels)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from oracles import INF, listed, triplets_of
 
 from metriscope.objectives import bands
-from metriscope.objectives.bands import LinearInDistances, band_sums
+from metriscope.objectives.bands import band_sums
+from metriscope.objectives.losses.anchorwise import KnownGradient
 
 PATHS = {"each positive in turn": 10**9, "binary search": -1}
 BANDS = {
@@ -140,7 +141,7 @@ def test_weights_are_the_derivative():
     d, positive, negative = case(5, 8, seed=8)
     d.requires_grad_()
     sums = band_sums(d.detach(), positive, negative, 0.2, -INF, 0.2)
-    value = LinearInDistances.apply(d, sums.weights, sums.total)
+    value = KnownGradient.apply(d, sums.weights, sums.total)
     (found,) = torch.autograd.grad(3 * value, d)
     total = sum((0.2 - d[a, n] + d[a, p]).clamp_min(0) for a, p, n in triplets_of(listed(positive), listed(negative)))
     (wanted,) = torch.autograd.grad(3 * total, d)

@@ -1,9 +1,12 @@
 """Losses as a compiler sees them: one graph, so nothing in a step waits for the host."""
 
+import shutil
+
 import pytest
 import torch
 import torch.nn.functional as F
 
+from metriscope.app import train
 from metriscope.build import build_objective
 from metriscope.catalog import LOSSES
 from metriscope.cli import compose_config
@@ -38,3 +41,17 @@ def test_forward_is_one_graph(loss, miner, batch):
         judge(leaf, labels).backward()
         results.append(leaf.grad)
     torch.testing.assert_close(results[1], results[0])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a compiler")
+@pytest.mark.parametrize("words", [("loss=triplet", "miner=semihard"), ("loss=contrastive",)], ids=" ".join)
+def test_compiled_training_is_training(words, tiny):
+    losses = []
+    for compiled in (False, True):
+        torch._dynamo.reset()
+        cfg = tiny(*words, f"compile={compiled}", "+trainer.limit_train_batches=4", f"study=compiled-{compiled}")
+        metrics = train(cfg).metrics
+        losses.append([metrics[key] for key in ("train/loss", "train/grad_norm", "train/active_ratio", "val/loss")])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)

@@ -10,42 +10,71 @@ import torch
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from benchmarks import compare, contests, diagnostics, evaluation, input, measuring, mnist, table  # noqa: E402
+from benchmarks import (  # noqa: E402
+    compare,
+    comparing,
+    contests,
+    diagnostics,
+    evaluation,
+    input,
+    losses,
+    measuring,
+    mnist,
+    table,
+)
+
+from metriscope.catalog import LOSSES  # noqa: E402
 
 pytest.importorskip("pytorch_metric_learning")
 
 
-@pytest.mark.parametrize("layout", contests.LAYOUTS)
+@pytest.mark.parametrize("layout", comparing.LAYOUTS)
 @pytest.mark.parametrize("name", contests.CONTESTS)
 def test_values_and_gradients_agree_where_definitions_do(name: str, layout: str) -> None:
-    found = contests.agreement(name, 48, layout, torch.float64)
+    if comparing.peer_refusal(name, 48, layout):
+        with pytest.raises(ValueError, match="same number of elements"):
+            comparing.agreement(name, 48, layout)
+        return
+    found = comparing.agreement(name, 48, layout, torch.float64)
     if contests.CONTESTS[name].differs:
-        assert max(found) > 1e-3, "the stated difference is not there: drop it"
+        assert max(found) > comparing.TOLERANCE[torch.float32][0], "the stated difference is not there: drop it"
 
 
 def test_a_disagreement_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     changed = contests.CONTESTS["contrastive, squared"]
     monkeypatch.setitem(contests.CONTESTS, "wrong", contests.Contest(changed.overrides, changed.peer))
     with pytest.raises(AssertionError, match="wrong"):
-        contests.agreement("wrong", 24, "10 classes")
+        comparing.agreement("wrong", 24, "10 classes")
 
 
-def test_triplets_are_counted_by_class() -> None:
+def test_all_losses_of_the_peer_are_met() -> None:
+    """Those that a config of ours names; what the peer has alone is taken through its adapter."""
+    met = {override for contest in contests.CONTESTS.values() for override in contest.overrides}
+    alone = {"center_contrastive", "decoupled_contrastive", "cross_entropy"}
+    assert {name for name in LOSSES if f"loss={name}" not in met} == alone
+
+
+def test_pairs_and_triplets_are_counted_by_class() -> None:
     labels = torch.tensor([0, 0, 0, 1, 1, 2])
-    listed = [
-        (a, p, n)
-        for a in range(6)
-        for p in range(6)
-        for n in range(6)
-        if a != p and labels[a] == labels[p] and labels[a] != labels[n]
-    ]
-    assert contests.triplets(labels) == len(listed)
+    pairs = [(i, j, bool(labels[i] == labels[j])) for i in range(6) for j in range(6) if i != j]
+    triplets = [(a, p, n) for a, p, same in pairs if same for b, n, other in pairs if a == b and not other]
+    positives = sum(same for _, _, same in pairs)
+    assert contests.sizes(labels) == (6, positives, len(pairs) - positives, len(triplets))
 
 
-def test_a_peer_that_lists_too_much_is_skipped() -> None:
-    assert contests.peer_fits("triplet, all", 512, "10 classes")
-    assert not contests.peer_fits("triplet, all", 2048, "10 classes")
-    assert contests.peer_fits("contrastive, plain", 2048, "10 classes")
+def test_a_peer_that_needs_too_much_is_skipped() -> None:
+    assert not comparing.peer_refusal("triplet, all", 512, "10 classes")
+    assert "MiB" in comparing.peer_refusal("triplet, all", 2048, "10 classes")
+    assert "MiB" in comparing.peer_refusal("infonce", 512, "10 classes")
+    assert not comparing.peer_refusal("contrastive, plain", 2048, "10 classes")
+
+
+def test_a_line_says_where_the_peer_is_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = measuring.Times(2, 2), measuring.Times(1, 1)
+    result = comparing.Comparison(comparing.Agreement(0, 0), *times)
+    monkeypatch.setattr(losses, "isolated", lambda function, *given: 1 if function is comparing.memory else result)
+    shown = table.Table([("", 1)] * 9, names=2)
+    assert losses._row(shown, "circle", 128, "10 classes", 0) == ["circle in time (10 classes, 128)"]
 
 
 def test_retrieval_metrics_agree() -> None:

@@ -36,8 +36,15 @@ def pair_activity(comparison: Comparison, distance_gradient: Tensor, threshold: 
     """
     slope = comparison.distance.slope(comparison.distances.detach())
     weights = slope.mul_(distance_gradient).abs_()
-    valid = comparison.positive.sum() + comparison.negative.sum()
-    return PairActivity(weights, weights > threshold * weights.max(), valid)
+    return PairActivity(weights, weights > threshold * weights.amax(), _valid_pairs(comparison))
+
+
+def _valid_pairs(comparison: Comparison) -> Tensor:
+    """Scalar int64: all that the labels allow, of which a loss may compare a part."""
+    if comparison.rows is None:
+        return comparison.positive.sum() + comparison.negative.sum()
+    # Everybody with every reference, without itself and places of a memory that are empty.
+    return len(comparison.labels) * ((comparison.reference_labels >= 0).sum() - 1)
 
 
 @torch.no_grad()
@@ -50,20 +57,29 @@ def proxy_activity(similarity_gradient: Tensor, threshold: float) -> PairActivit
     """
     weights = similarity_gradient.abs()
     valid = torch.tensor(weights.numel(), device=weights.device)
-    return PairActivity(weights, weights > threshold * weights.max(), valid)
+    return PairActivity(weights, weights > threshold * weights.amax(), valid)
 
 
-def active_samples(activity: PairActivity, hinge: bool, proxies: bool = False) -> Tensor:
+def active_samples(activity: PairActivity, hinge: bool, comparison: Comparison | None = None) -> Tensor:
     """(B,) bool: samples with a part in an active term.
 
     In a hinge loss every pair with a non-zero weight is in a non-zero term; in a smooth loss, where all
-    terms are non-zero, the active pairs are those above the threshold. ``proxies`` says that columns are
-    proxies rather than references.
+    terms are non-zero, the active pairs are those above the threshold.
+
+    Args:
+        activity: of the pairs.
+        hinge: see :class:`metriscope.objectives.losses.base.Loss`.
+        comparison: whose pairs they are; None where columns are proxies.
     """
     pairs = activity.weights > 0 if hinge else activity.active
-    samples = pairs.any(1)
-    batch = pairs.shape[0]
-    if not proxies:
-        # The first references are the batch itself: a sample is also in the terms of other anchors.
-        samples = samples | pairs[:, :batch].any(0)
-    return samples
+    anchors = pairs.any(1)
+    if comparison is None:
+        return anchors
+    # The first references are the batch itself: a sample is also in the terms of other anchors.
+    batch = len(comparison.labels)
+    if comparison.rows is None or comparison.columns is None:
+        return anchors | pairs[:, :batch].any(0)
+    samples = anchors.new_zeros(len(comparison.references))
+    samples[comparison.rows] = anchors
+    samples[comparison.columns] |= pairs.any(0)
+    return samples[:batch]

@@ -44,14 +44,14 @@ def pull_measures(
     if matrix_gradient is None:
         nobody = torch.zeros(len(embedding_gradient), dtype=torch.bool, device=embedding_gradient.device)
         return {"grad_norm_embedding": embedding_norms(embedding_gradient, nobody)["grad_norm_embedding"]}
-    proxies = step.output.similarities is not None
-    if proxies:
+    comparison = None if step.output.similarities is not None else step.comparison
+    if comparison is None:
         activity = proxy_activity(matrix_gradient, threshold)
     else:
-        activity = pair_activity(step.comparison, matrix_gradient, threshold)
+        activity = pair_activity(comparison, matrix_gradient, threshold)
     return {
         "active_ratio_pairs": (activity.active.sum(), activity.valid),
-        **embedding_norms(embedding_gradient, active_samples(activity, hinge, proxies)),
+        **embedding_norms(embedding_gradient, active_samples(activity, hinge, comparison)),
     }
 
 

@@ -5,9 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from metriscope.directions import unit_rows
 from metriscope.models.trunk import Trunk
-
-SMALLEST_NORM = 1e-8
 
 
 class Embedding(NamedTuple):
@@ -45,15 +44,4 @@ class Embedder(nn.Module):
         features = self.trunk(inputs)
         raw = self.head(features)
         raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
-        return Embedding(unit(raw) if self.normalize else raw, raw, features)
-
-
-def unit(vectors: Tensor) -> Tensor:
-    """Rows of (B, D) scaled to length 1.
-
-    A row shorter than 1e-8 has no direction: it becomes zero and gets a zero gradient, where dividing by a
-    clamped norm would multiply the gradient by the inverse of the clamp.
-    """
-    squared = vectors.square().sum(dim=1, keepdim=True)
-    zero = squared <= SMALLEST_NORM**2
-    return vectors * squared.masked_fill(zero, 1.0).rsqrt().masked_fill(zero, 0.0)
+        return Embedding(unit_rows(raw) if self.normalize else raw, raw, features)

@@ -7,8 +7,9 @@ distances are what losses are made of, and bfloat16 keeps two digits of them.
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from metriscope.directions import unit_rows
 
 
 def _precise(embeddings: Tensor) -> Tensor:
@@ -21,8 +22,8 @@ class _Euclidean(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, anchors: Tensor, references: Tensor, squared: bool) -> Tensor:
         with torch.autocast(anchors.device.type, enabled=False):
-            norms = anchors.square().sum(1, keepdim=True) + references.square().sum(1)
-            distances = torch.addmm(norms, anchors, references.T, alpha=-2).clamp_min_(0)
+            distances = anchors.square().sum(1, keepdim=True) + references.square().sum(1)
+            distances.addmm_(anchors, references.T, alpha=-2).clamp_min_(0)
         if not squared:
             distances.sqrt_()
         ctx.squared = squared
@@ -32,17 +33,18 @@ class _Euclidean(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         anchors, references = ctx.saved_tensors[:2]
-        if ctx.squared:
-            weights = 2 * grad
-        else:
+        weights, factor = grad, 2
+        if not ctx.squared:
             distances = ctx.saved_tensors[2]
-            weights = (grad / distances).masked_fill_(distances == 0, 0)
+            weights, factor = (grad / distances).masked_fill_(distances == 0, 0), 1
         grad_anchors = grad_references = None
         with torch.autocast(anchors.device.type, enabled=False):
             if ctx.needs_input_grad[0]:
-                grad_anchors = weights.sum(1, keepdim=True) * anchors - weights @ references
+                grad_anchors = (weights.sum(1, keepdim=True) * anchors).addmm_(weights, references, alpha=-1)
+                grad_anchors.mul_(factor)
             if ctx.needs_input_grad[1]:
-                grad_references = weights.sum(0).unsqueeze(1) * references - weights.T @ anchors
+                grad_references = (weights.sum(0).unsqueeze(1) * references).addmm_(weights.T, anchors, alpha=-1)
+                grad_references.mul_(factor)
         return grad_anchors, grad_references, None
 
 
@@ -70,6 +72,10 @@ class Distance:
         """
         raise NotImplementedError
 
+    def from_similarity_(self, weights: Tensor, distances: Tensor) -> Tensor:
+        """Turns dL/d(similarity), in place, into dL/d(distance) at these distances; see :meth:`similarity`."""
+        raise NotImplementedError
+
     def to_euclidean(self, distances: Tensor) -> Tensor:
         """The Euclidean distance of L2-normalised embeddings at these distances (B, R)."""
         raise NotImplementedError
@@ -95,6 +101,9 @@ class Euclidean(Distance):
         touching = distances <= 4 * torch.finfo(distances.dtype).eps ** 0.5
         return distances.reciprocal().masked_fill_(touching, 0)
 
+    def from_similarity_(self, weights: Tensor, distances: Tensor) -> Tensor:
+        return weights.mul_(distances).neg_()
+
     def to_euclidean(self, distances: Tensor) -> Tensor:
         return distances
 
@@ -113,6 +122,9 @@ class SquaredEuclidean(Distance):
     def slope(self, distances: Tensor) -> Tensor:
         return torch.full_like(distances, 2)
 
+    def from_similarity_(self, weights: Tensor, distances: Tensor) -> Tensor:
+        return weights.mul_(-0.5)
+
     def to_euclidean(self, distances: Tensor) -> Tensor:
         return distances.sqrt()
 
@@ -127,10 +139,16 @@ class Cosine(Distance):
 
     def __call__(self, anchors: Tensor, references: Tensor) -> Tensor:
         with torch.autocast(anchors.device.type, enabled=False):
-            return 1 - F.normalize(_precise(anchors), dim=1) @ F.normalize(_precise(references), dim=1).T
+            directions = unit_rows(_precise(anchors))
+            others = directions if references is anchors else unit_rows(_precise(references))
+            # The sign goes where it costs B D rather than B R, in the backward pass too.
+            return torch.addmm(directions.new_ones(()), -directions, others.T)
 
     def slope(self, distances: Tensor) -> Tensor:
         return torch.ones_like(distances)
+
+    def from_similarity_(self, weights: Tensor, distances: Tensor) -> Tensor:
+        return weights.neg_()
 
     def to_euclidean(self, distances: Tensor) -> Tensor:
         return (2 * distances).clamp_min(0).sqrt()

@@ -1,6 +1,6 @@
 """The objective of a run: distance, miner and loss over one comparison of anchors with references."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -50,11 +50,8 @@ class Objective(nn.Module):
                 past, past_labels = self.memory.recall()
                 references = torch.cat([embeddings, past.to(embeddings.dtype)])
                 reference_labels = torch.cat([labels, past_labels])
-            same = labels.unsqueeze(1) == reference_labels
-            negative = ~same if self.memory is None else ~same & (reference_labels >= 0)
-            itself = torch.eye(len(labels), len(reference_labels), dtype=torch.bool, device=labels.device)
-            distances = self.distance(embeddings, references)
-            matrices = {"distances": distances, "positive": same & ~itself, "negative": negative}
+            part = self.loss.part(labels, reference_labels)
+            matrices = self._matrices(embeddings, labels, references, reference_labels, part)
         return Comparison(
             embeddings=embeddings,
             labels=labels,
@@ -65,6 +62,29 @@ class Objective(nn.Module):
             generator=generator,
             epoch=epoch,
         )
+
+    def _matrices(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        references: Tensor,
+        reference_labels: Tensor,
+        part: tuple[Tensor, Tensor] | None,
+    ) -> dict[str, Any]:
+        rows = columns = None
+        if part is not None:
+            rows, columns = part
+            embeddings, labels = embeddings.index_select(0, rows), labels[rows]
+            references, reference_labels = references.index_select(0, columns), reference_labels[columns]
+        positive = labels.unsqueeze(1) == reference_labels
+        negative = ~positive if self.memory is None else ~positive & (reference_labels >= 0)
+        # Nobody is compared with itself; the first references are the batch.
+        if rows is None:
+            positive.fill_diagonal_(False)
+        else:
+            positive &= rows.unsqueeze(1) != columns
+        distances = self.distance(embeddings, references)
+        return {"distances": distances, "positive": positive, "negative": negative, "rows": rows, "columns": columns}
 
     def forward(
         self, embeddings: Tensor, labels: Tensor, generator: torch.Generator | None = None, epoch: int = 0

@@ -32,6 +32,8 @@ class Comparison:
         distance: what computed ``distances``.
         generator: CPU generator of this step, for miners that draw.
         epoch: from 0, for miners that follow a schedule.
+        rows, columns: (b,), (r,) int64, of a loss that compares only a part, which anchors and references the (b, r)
+            matrices are about; None where they are about all.
 
     A loss that is not ``pairwise`` gets a comparison whose matrices are empty.
     """
@@ -46,6 +48,8 @@ class Comparison:
     distance: Distance
     generator: torch.Generator | None = None
     epoch: int = 0
+    rows: Tensor | None = None
+    columns: Tensor | None = None
 
     @property
     def similarities(self) -> Tensor:

@@ -5,9 +5,8 @@ import torch
 from proxy_oracles import CASES, CLASSES, LAYOUTS, SIZE, batch, build, compare, vectors_of
 from torch import nn
 
-from metriscope.objectives.distances import Cosine
+from metriscope.objectives.distances import Cosine, unit_rows
 from metriscope.objectives.losses.arcface import ArcFaceLoss
-from metriscope.objectives.losses.proxies import unit_rows
 from metriscope.objectives.losses.proxy_anchor import ProxyAnchorLoss
 from metriscope.objectives.losses.proxy_nca import ProxyNCALoss
 from metriscope.objectives.miners.bands import NoMiner

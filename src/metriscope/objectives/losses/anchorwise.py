@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from metriscope.objectives.distances import Distance
 from metriscope.objectives.losses.base import LossOutput
 from metriscope.objectives.selection import Comparison
 
@@ -41,7 +40,9 @@ class KnownGradient(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
         (weights,) = ctx.saved_tensors
-        return grad * weights, None, None
+        # The loss is mostly the end of the graph, and its gradient 1: a CPU can look, and make no further matrix.
+        looks = weights.device.type == "cpu" and not torch.compiler.is_compiling()
+        return weights if looks and grad == 1 else grad * weights, None, None
 
 
 def chunk_elements(matrix: Tensor, memory_mb: float | None = None) -> int:
@@ -60,13 +61,6 @@ def most_positives(positive: Tensor) -> int:
     if torch.compiler.is_compiling() or not positive.numel():
         return max(1, positive.shape[1])
     return max(1, int(positive.sum(1).max()))
-
-
-def by_distance(weights: Tensor, distance: Distance, rows: Tensor) -> Tensor:
-    """Turns weights dL/d(similarity), in place, into dL/d(distance) at the distances ``rows``."""
-    slope = distance.slope(rows)
-    # A slope of 0 stands for an infinite one.
-    return weights.div_(slope).neg_().masked_fill_(slope == 0, 0)
 
 
 def mean_over_anchors(
@@ -108,7 +102,7 @@ def mean_over_anchors(
             distances = matrix.detach()[rows]
             judged = distances if of_distances else distance.similarity(distances)
             losses[rows], slopes = rule(judged, positive[rows], negative[rows], share[rows])
-            weights[rows] = slopes if of_distances else by_distance(slopes, distance, distances)
+            weights[rows] = slopes if of_distances else distance.from_similarity_(slopes, distances)
         value = (losses * share).masked_fill_(~valid, 0).sum(dtype=torch.float64)
     attached: Tensor = KnownGradient.apply(matrix, weights, value)
     return LossOutput(attached, terms, terms, {})
@@ -124,8 +118,10 @@ def masked_softmax(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
     Rows without an entry give finite numbers without a meaning.
     """
-    # Not -inf, which a row without an entry would subtract from itself.
-    masked = logits.masked_fill(~mask, torch.finfo(logits.dtype).min)
+    # Far below every logit and finite, since a row without an entry subtracts it from itself; by an addition, several
+    # times as fast as filling by a mask.
+    outside = (mask.view(torch.int8) - 1).to(logits.dtype)
+    masked = torch.add(logits, outside, alpha=torch.finfo(logits.dtype).max / 8)
     chances = masked.softmax(1)
     # The highest entry has exp(0) for its share of the sum.
     return chances, masked.amax(1, keepdim=True) - chances.amax(1, keepdim=True).log_()

@@ -13,7 +13,7 @@ from metriscope.objectives.selection import Comparison, Selection, as_pairs
 class AngularLoss(Loss):
     """Mean over positive pairs (a, p) of log(1 + sum_n e^(4 t (a + p) n - 2 (1 + t) a p)), t = tan(alpha)^2.
 
-    Wang et al., arXiv:1708.01682, section 3 (the batch form), with products of normalised embeddings: the angle
+    Wang et al., arXiv:1708.01682, in its form over a batch, with products of normalised embeddings: the angle
     at the negative, in the triangle that it forms with a pair, is pushed below ``alpha``. Where the paper has one
     positive for each anchor, every positive pair is a term. Products with a positive are known for samples of the
     batch only, so that positives are those of the batch itself, and a memory adds negatives.
@@ -25,7 +25,7 @@ class AngularLoss(Loss):
     they are, and ignores which negatives a miner selects.
 
     Args:
-        alpha: in degrees, above 0 and at most 65, where the exponentials still fit into float32.
+        alpha: in degrees, above 0 and at most 65, where the exponentials still fit into float32; 36 to 55 in the paper.
 
     ``terms`` are the positive pairs whose anchor has a negative, all of them active.
     """

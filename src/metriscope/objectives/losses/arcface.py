@@ -29,7 +29,7 @@ class ArcFaceLoss(ProxyLoss):
     """-log e^{s cos(theta_y + m)} / (e^{s cos(theta_y + m)} + sum_{j != y} e^{s cos(theta_j)}).
 
     theta_j is the angle between the embedding and the vector of class j. ArcFace: Deng et al.,
-    arXiv:1801.07698, equation 3. ``active`` and ``terms`` both count samples.
+    arXiv:1801.07698. ``active`` and ``terms`` both count samples.
 
     pytorch-metric-learning has the same with its margin in degrees.
 

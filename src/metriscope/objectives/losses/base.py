@@ -51,6 +51,14 @@ class Loss(nn.Module):
         """Whether the loss has parameters for each training class, and so no meaning for other classes."""
         return self.takes_sizes
 
+    def part(self, labels: Tensor, reference_labels: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The anchors and the references (indices) that this loss compares; None for all of them.
+
+        A loss that compares few then gets a comparison of these only, though ``embeddings`` stay whole: it has to be
+        right with a comparison of everything too, as beside other losses in a sum.
+        """
+        return None
+
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         raise NotImplementedError
 

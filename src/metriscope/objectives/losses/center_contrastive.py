@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from metriscope.directions import unit_rows
 from metriscope.objectives.losses.base import Loss, LossOutput
 from metriscope.objectives.losses.proxies import (
     Own,
@@ -11,7 +12,6 @@ from metriscope.objectives.losses.proxies import (
     own_scores,
     precise,
     softmax_loss,
-    unit_rows,
     unit_vectors,
 )
 from metriscope.objectives.selection import Comparison, Selection

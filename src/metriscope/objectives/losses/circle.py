@@ -10,9 +10,9 @@ from metriscope.objectives.selection import Comparison, Selection, as_pairs
 class CircleLoss(Loss):
     """Mean over anchors of log(1 + sum_n e^(gamma w_n (s_an - m)) sum_p e^(-gamma w_p (s_ap - 1 + m))).
 
-    Sun et al., arXiv:2002.10857, eq. 6, with the optima and margins of eq. 8: w_n = max(0, s_an + m) and
-    w_p = max(0, 1 + m - s_ap) make the pull of each pair grow with its distance from its optimum. As in the
-    paper's gradient (eq. 10) they are constants: nothing is derived through them. s is the cosine similarity.
+    Sun et al., arXiv:2002.10857, with its optima and margins: w_n = max(0, s_an + m) and
+    w_p = max(0, 1 + m - s_ap) make the pull of each pair grow with its distance from its optimum. They are
+    constants: nothing is derived through them. s is the cosine similarity.
 
     Equal to pytorch-metric-learning's ``CircleLoss`` as long as no anchor's loss underflows to exactly zero; that one
     averages over non-zero anchors.

@@ -1,8 +1,12 @@
 """Contrastive loss over pairs."""
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from metriscope.objectives.losses.anchorwise import KnownGradient, numbers
 from metriscope.objectives.losses.base import Loss, LossOutput, mean_part, reduce
+from metriscope.objectives.losses.hinged_rows import hinged_rows
 from metriscope.objectives.selection import Comparison, Selection, as_pairs
 
 
@@ -39,24 +43,29 @@ class ContrastiveLoss(Loss):
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         pairs = as_pairs(selection, comparison)
         distances = comparison.distances
-        kinds = (
-            (distances - self.positive_margin, pairs.positive),
-            (self.margin - distances, pairs.negative),
-        )
-        totals, actives, terms = zip(*(self._hinges(excess, mask) for excess, mask in kinds), strict=True)
+        found = hinged_rows(distances, pairs.positive, pairs.negative, self._rule, sums=2, counts=2, complete=False)
+        totals, terms = found.losses.sum(0, dtype=torch.float64), found.sizes.sum(0)
+        total, every = totals.sum(), terms.sum()
         if self.reduction == "mean_active":
-            value = reduce(totals[0], actives[0], actives[0], "mean_active")
-            value = value + reduce(totals[1], actives[1], actives[1], "mean_active")
+            scales = reduce(torch.ones_like(totals), found.active, found.active, "mean_active")
+            value = (totals * scales).sum()
+            # Weights of positives are above 0, those of negatives below.
+            by_pull, by_push = scales.to(distances.dtype)
+            weights = F.prelu(found.weights, by_push / by_pull).mul_(by_pull)
         else:
-            value = reduce(totals[0] + totals[1], actives[0], terms[0] + terms[1], self.reduction)
-        parts = {
-            f"active_ratio_{name}": active / count.clamp_min(1)
-            for name, active, count in zip(("positive", "negative"), actives, terms, strict=True)
-        }
-        parts |= mean_part(totals[0] + totals[1], terms[0] + terms[1], self.reduction)
-        return LossOutput(value, actives[0] + actives[1], terms[0] + terms[1], parts)
+            scale = reduce(torch.ones_like(total), every, every, self.reduction)
+            weights, value = found.weights.mul_(scale), total * scale
+        attached: Tensor = KnownGradient.apply(distances, weights, value)
+        ratios = found.active / terms.clamp_min(1)
+        parts = {"active_ratio_positive": ratios[0], "active_ratio_negative": ratios[1]}
+        return LossOutput(attached, found.active.sum(), every, parts | mean_part(total, every, self.reduction))
 
-    def _hinges(self, excess: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        hinges = excess.clamp_min(0) * mask
-        active = (hinges.detach() > 0).sum()
-        return (hinges.square() if self.squared else hinges).sum(), active, mask.sum()
+    def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        pulls = (rows - self.positive_margin).clamp_min_(0).mul_(numbers(positive, rows.dtype))
+        pushes = (self.margin - rows).clamp_min_(0).mul_(numbers(negative, rows.dtype))
+        signs = pulls.sign(), pushes.sign()
+        active = torch.stack([sign.sum(1) for sign in signs], 1).long()
+        if self.squared:
+            losses = torch.stack([torch.linalg.vecdot(hinges, hinges) for hinges in (pulls, pushes)], 1)
+            return losses, pulls.sub_(pushes).mul_(2), active
+        return torch.stack([pulls.sum(1), pushes.sum(1)], 1), signs[0].sub_(signs[1]), active

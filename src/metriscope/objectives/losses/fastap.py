@@ -16,7 +16,7 @@ def _backwards(x: Tensor) -> Tensor:
 class FastAPLoss(Loss):
     """1 - mean over anchors of FastAP = 1/N+ sum_l h+_l H+_l / H_l.
 
-    Cakir, He, Xia, Kulis, Sclaroff: Deep Metric Learning to Rank, CVPR 2019, section 3: h+ is the histogram of an
+    Cakir, He, Xia, Kulis, Sclaroff: Deep Metric Learning to Rank, CVPR 2019: h+ is the histogram of an
     anchor's positives over their squared Euclidean distance, in [0, 4] on the unit sphere; H+ and H are the
     cumulative histograms of its positives and of all that it is compared with; each distance goes to its two
     nearest of the num_bins + 1 nodes in proportion. Distances are taken as 2 - 2 s with s the cosine
@@ -26,7 +26,7 @@ class FastAPLoss(Loss):
     takes none.
 
     Args:
-        num_bins: intervals between the nodes, at least 1; 10 as in pytorch-metric-learning.
+        num_bins: intervals between the nodes, at least 1; 10 is what the paper suggests.
 
     ``terms`` are the anchors of the mean, all of them active.
     """

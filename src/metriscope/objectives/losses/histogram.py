@@ -7,7 +7,6 @@ from metriscope.objectives.losses.anchorwise import (
     NEGATIVE,
     POSITIVE,
     KnownGradient,
-    by_distance,
     chunk_elements,
     histograms,
     kinds,
@@ -20,7 +19,7 @@ from metriscope.objectives.selection import Comparison, Selection, as_pairs
 class HistogramLoss(Loss):
     """sum_r h-_r sum_{q <= r} h+_q: the chance that a random negative pair is more similar than a random positive one.
 
-    Ustinova and Lempitsky, arXiv:1611.00822, section 3: h+ and h- are the histograms of the cosine similarities of
+    Ustinova and Lempitsky, arXiv:1611.00822: h+ and h- are the histograms of the cosine similarities of
     positive and of negative pairs over num_bins + 1 nodes from -1 to 1, each similarity going to its two
     nearest nodes in proportion, each histogram summing to 1.
 
@@ -71,7 +70,7 @@ class HistogramLoss(Loss):
         for rows in chunks:
             kind, lower, _ = self._place(distance.similarity(distances[rows]), positive[rows], negative[rows])
             moved = slopes.view(1, -1).expand(len(kind), -1).gather(1, kind.mul_(bins).add_(lower))
-            weights[rows] = by_distance(moved, distance, distances[rows])
+            weights[rows] = distance.from_similarity_(moved, distances[rows])
         return value, weights, pairs.sum() * valid
 
     def _place(self, rows: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor]:

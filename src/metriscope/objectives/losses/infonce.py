@@ -10,7 +10,7 @@ from metriscope.objectives.selection import Comparison, Selection, as_pairs
 class InfoNCELoss(Loss):
     """Mean over positive pairs (a, p) of -log(exp(s_ap / t) / (exp(s_ap / t) + sum_n exp(s_an / t))).
 
-    Van den Oord et al., arXiv:1807.03748, eq. 4, with cosine similarity over a temperature as the logarithm of
+    Van den Oord et al., arXiv:1807.03748, with cosine similarity over a temperature as the logarithm of
     the density ratio. Of several positives each makes a term of its own, in which the other positives do
     not appear: one positive among negatives, as in the paper. (``supcon`` has all positives in the
     denominator.) Anchors without a negative are left out.

@@ -12,9 +12,9 @@ from metriscope.objectives.selection import Comparison, Pairs, Selection, as_pai
 class LiftedStructureLoss(Loss):
     """max(0, log sum_p e^(d_ap - positive_margin) + log sum_n e^(margin - d_an)) of each anchor.
 
-    The generalised form of Hermans, Beyer, Leibe, arXiv:1703.07737, section 2 (L_LG), with Euclidean distances.
+    The generalised form of Hermans, Beyer, Leibe, arXiv:1703.07737 (L_LG), with Euclidean distances.
 
-    ``form=original`` is that of Song et al., arXiv:1511.06452, eq. 4: half the mean over positive pairs (i, j) of
+    ``form=original`` is that of Song et al., arXiv:1511.06452: half the mean over positive pairs (i, j) of
     max(0, d_ij - positive_margin + log(sum e^(margin - d_in) over the negatives of i and over those of j))^2. It needs
     the negatives of both, so its positives are those of the batch itself; a memory adds negatives.
 
@@ -22,7 +22,7 @@ class LiftedStructureLoss(Loss):
     anchor has positives and negatives; the former keeps anchors that have one side only, which are left out here.
 
     Args:
-        margin: of negatives, in units of the distance, at least 0; 1 in the papers.
+        margin: of negatives, in units of the distance, at least 0; 1 in the original, from 0.1 to 1 in the generalised.
         positive_margin: distance that positives are granted, at least 0; 0 in the papers.
         form: ``generalised`` or ``original``.
         reduction: ``mean`` over all terms, ``sum``, or ``mean_active`` over non-zero terms.

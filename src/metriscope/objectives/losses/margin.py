@@ -12,7 +12,7 @@ from metriscope.objectives.selection import Comparison, Selection, Triplets, as_
 class MarginLoss(Loss):
     """Positives max(0, d - beta + margin), negatives max(0, beta - d + margin), with beta learned.
 
-    Wu et al., arXiv:1706.07567, section 4, with Euclidean distances of normalised embeddings: beta is the
+    Wu et al., arXiv:1706.07567, with Euclidean distances of normalised embeddings: beta is the
     boundary between positives and negatives, one for all or one per class of the anchor. The paper's part per image is
     left out. Its sampling is ``miner=distance_weighted``; of a list of triplets each contributes its two pairs.
 

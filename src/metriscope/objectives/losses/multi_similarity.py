@@ -10,7 +10,7 @@ from metriscope.objectives.selection import Comparison, Selection, as_pairs
 class MultiSimilarityLoss(Loss):
     """log(1 + sum_p e^(-alpha (s_ap - base))) / alpha + log(1 + sum_n e^(beta (s_an - base))) / beta of each anchor.
 
-    Wang et al., arXiv:1904.06627, eq. 15, with s the cosine similarity. A pair weighs by its own similarity
+    Wang et al., arXiv:1904.06627, with s the cosine similarity. A pair weighs by its own similarity
     and, through the sums, by those of the anchor's other pairs. The paper mines first (``miner=multi_similarity``).
     The mean is over anchors that have a positive and a negative; the paper counts the others as zeros.
 

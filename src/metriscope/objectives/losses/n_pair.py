@@ -32,6 +32,9 @@ class NPairLoss(Loss):
       paper and in pytorch-metric-learning's ``NPairsLoss``, to which it is then equal. Of 512 samples in
       10 classes 20 take part.
 
+    Nothing else is compared then, on a CPU; elsewhere and in a compiled graph, whose shapes cannot wait for the
+    labels, the rest of the matrix is made and left out.
+
     Further references (a memory) come after the batch in this order. Classes with a single sample take no part.
 
     Args:
@@ -49,7 +52,24 @@ class NPairLoss(Loss):
         self.temperature = temperature
         self.anchors = anchors
 
+    def part(self, labels: Tensor, reference_labels: Tensor) -> tuple[Tensor, Tensor] | None:
+        if self.anchors != "first" or labels.device.type != "cpu" or torch.compiler.is_compiling():
+            return None
+        ordered, order = reference_labels.sort(stable=True)
+        same = ordered[1:] == ordered[:-1]
+        # The second of a class is the same as the one before it, which is not the same as the one before that.
+        second = same.clone()
+        second[1:] &= ~same[:-1]
+        place = second.nonzero().squeeze(1)
+        rows, columns = order[place], order[place + 1]
+        if len(reference_labels) > len(labels):
+            rows, columns = rows[rows < len(labels)], columns[reference_labels[columns] >= 0]
+        return rows, columns
+
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        rule = mean_log_likelihood(self.temperature)
+        if comparison.rows is not None:
+            return mean_over_anchors(comparison, comparison.positive, comparison.negative, rule)
         place, size = _places(comparison.reference_labels)
         own_place = place[: len(comparison.labels)].unsqueeze(1)
         if self.anchors == "first":
@@ -59,4 +79,4 @@ class NPairLoss(Loss):
             turns = torch.floor((own_place + 1) / size)
             partner = (own_place + 1 - turns * size == place) & (size > 1)
         positive, negative = partner & comparison.positive, partner & comparison.negative
-        return mean_over_anchors(comparison, positive, negative, mean_log_likelihood(self.temperature))
+        return mean_over_anchors(comparison, positive, negative, rule)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metriscope.directions import unit_rows
 from metriscope.objectives.losses.base import Loss, LossOutput
 from metriscope.objectives.selection import Comparison
 
@@ -34,30 +35,6 @@ def precise(embeddings: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
     """Both in one dtype of at least float32: scales of 64 leave nothing of a bfloat16 similarity."""
     dtype = torch.promote_types(torch.promote_types(embeddings.dtype, vectors.dtype), torch.float32)
     return embeddings.to(dtype), vectors.to(dtype)
-
-
-class _UnitRows(torch.autograd.Function):
-    """x / ||x|| in each row, in half the passes of autograd's; of a row of zeros, zeros with a gradient of zero."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
-        norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-        inverse = norms.reciprocal().masked_fill_(norms < 1e-12, 0)
-        unit: Tensor = rows * inverse
-        ctx.save_for_backward(unit, inverse)
-        return unit
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        unit, inverse = ctx.saved_tensors
-        along = (grad * unit).sum(1, keepdim=True)
-        return torch.addcmul(grad, unit, along, value=-1).mul_(inverse)
-
-
-def unit_rows(rows: Tensor) -> Tensor:
-    """(N, D) -> (N, D), each row divided by its length."""
-    result: Tensor = _UnitRows.apply(rows)
-    return result
 
 
 def cosine_similarities(embeddings: Tensor, vectors: Tensor) -> Tensor:

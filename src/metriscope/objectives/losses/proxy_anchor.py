@@ -15,7 +15,7 @@ class ProxyAnchorLoss(ProxyLoss):
     + 1/|P| sum_p log(1 + sum_{x not of p} e^{a (s(x, p) + m)}).
 
     s is the cosine similarity, P all proxies, P+ those with a sample of their class in the batch. Kim et al.,
-    arXiv:2003.13911, equation 4. ``active`` and ``terms`` both count logarithms of more than 1: the proxies with
+    arXiv:2003.13911. ``active`` and ``terms`` both count logarithms of more than 1: the proxies with
     a positive sample and the proxies with a negative one. pytorch-metric-learning has the same.
 
     Args:

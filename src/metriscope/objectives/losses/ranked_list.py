@@ -12,7 +12,7 @@ from metriscope.objectives.selection import Comparison, Selection
 class RankedListLoss(Loss):
     """Mean over anchors of (1 - balance) L_P + balance L_N, weighted means of an anchor's non-zero hinges.
 
-    Wang et al., arXiv:1903.03238, section 3. Positives beyond alpha - margin and negatives within alpha are an
+    Wang et al., arXiv:1903.03238. Positives beyond alpha - margin and negatives within alpha are an
     anchor's non-trivial points. L_P is the mean of the positives' h = d - (alpha - margin), weighted by
     e^(temperature_positive h), and L_N that of the negatives' h = alpha - d, weighted by e^(temperature_negative h).
     It picks its pairs itself and needs no miner. Anchors without a positive or without a negative are left out.

@@ -59,7 +59,7 @@ def soft_band_sums(
 class SoftMarginTripletLoss(Loss):
     """log(1 + exp(d(a, p) - d(a, n) + margin)) over the selected triplets.
 
-    Hermans, Beyer, Leibe, arXiv:1703.07737, section 2: the hinge of the triplet loss is replaced by softplus, which
+    Hermans, Beyer, Leibe, arXiv:1703.07737: the hinge of the triplet loss is replaced by softplus, which
     decays instead of cutting off, so that triplets that are right are still pulled apart. The paper has no
     margin inside. ``batch_hard`` is its miner; ``miner=all`` is its "batch all".
 

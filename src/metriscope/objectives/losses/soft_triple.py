@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metriscope.directions import unit_rows
 from metriscope.objectives.losses.base import LossOutput
-from metriscope.objectives.losses.proxies import ProxyLoss, own_classes, own_scores, softmax_loss, unit_rows
+from metriscope.objectives.losses.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
 from metriscope.objectives.selection import Comparison, Selection
 
 # Under the root of the regulariser: its slope at two equal centres has no bound.
@@ -37,8 +38,8 @@ class SoftTripleLoss(ProxyLoss):
 
     S_c = sum_k q_k s_ck, the similarities to the K centres of class c weighted by their own softmax
     q = softmax_k(s_ck / gamma). R = sum_c sum_{t < k} sqrt(2 - 2 w_ct . w_ck) / (C K (K - 1)) draws the centres of
-    a class together, so that a class keeps as many as it needs. Qian et al., arXiv:1909.05235, the
-    objective of section 3. ``active`` and ``terms`` both count samples; the part ``regularizer`` is R.
+    a class together, so that a class keeps as many as it needs. Qian et al., arXiv:1909.05235, with its
+    regulariser. ``active`` and ``terms`` both count samples; the part ``regularizer`` is R.
 
     pytorch-metric-learning has R as a separate ``SparseCentersRegularizer``, absent by default:
     ``regularizer_weight=0`` equals that.

@@ -25,7 +25,7 @@ def mean_log_likelihood(temperature: float) -> Rule:
 class SupConLoss(Loss):
     """Mean over anchors i of -1/|P(i)| sum_{p in P(i)} log(exp(s_ip / t) / sum_{a in A(i)} exp(s_ia / t)).
 
-    L_out of Khosla et al., arXiv:2004.11362, eq. 2: s the cosine similarity, t the temperature, P(i) the
+    L_out of Khosla et al., arXiv:2004.11362: s the cosine similarity, t the temperature, P(i) the
     positives of i and A(i) its positives and negatives, that is everything but i itself. The mean over
     positives is outside the logarithm. Anchors without a positive or without a negative are left out.
 

@@ -2,8 +2,9 @@
 
 from torch import Tensor
 
-from metriscope.objectives.bands import LinearInDistances, band_sums
+from metriscope.objectives.bands import band_sums
 from metriscope.objectives.interpolation import negative_distances
+from metriscope.objectives.losses.anchorwise import KnownGradient
 from metriscope.objectives.losses.base import Loss, LossOutput, mean_part, reduce
 from metriscope.objectives.selection import Comparison, Selection, Triplets, as_band
 
@@ -39,7 +40,7 @@ class TripletLoss(Loss):
         )
         terms = (pairs.positive.sum(1) * pairs.negative.sum(1)).sum()
         scale = reduce(sums.total.new_ones(()), sums.active, terms, self.reduction)
-        value: Tensor = LinearInDistances.apply(comparison.distances, sums.weights.mul_(scale), sums.total * scale)
+        value: Tensor = KnownGradient.apply(comparison.distances, sums.weights.mul_(scale), sums.total * scale)
         return LossOutput(value, sums.active, terms, mean_part(sums.total, terms, self.reduction))
 
     def _list(self, comparison: Comparison, selection: Triplets) -> LossOutput:

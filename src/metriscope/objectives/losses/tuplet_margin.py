@@ -26,7 +26,7 @@ class TupletMarginLoss(Loss):
     its anchor, and where pairs without any negative count as zeros.
 
     Args:
-        margin: the slack beta, in degrees, at least 0; 5.73 degrees are 0.1 rad.
+        margin: the slack beta, in degrees, at least 0; 5.73 degrees are 0.1 rad, as in the paper.
         scale: s, above 0.
 
     ``terms`` are the positive pairs whose anchor has a negative, all of them active.

@@ -26,7 +26,7 @@ class RandomMiner(Miner):
 
 
 class DistanceWeightedMiner(Miner):
-    """A negative for every positive pair, drawn with weight 1 / q(d) (Wu et al., arXiv:1706.07567, eq. 6).
+    """A negative for every positive pair, drawn with weight 1 / q(d) (Wu et al., arXiv:1706.07567).
 
     q(d) = d^(D-2) (1 - d^2 / 4)^((D-3)/2) is the density of the distance between random points of the
     unit sphere in D dimensions, so embeddings have to be L2-normalised.
