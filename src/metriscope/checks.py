@@ -83,6 +83,8 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "trainer.log_every_n_steps": (1, math.inf, True),
     "trainer.accumulate_grad_batches": (1, math.inf, True),
     "trainer.gradient_clip_val": (0, math.inf, False),
+    "sweep.trials": (1, math.inf, True),
+    "sweep.seed": (0, 2**32 - 1, True),
 }
 # Key -> what it may be.
 _CHOICES: dict[str, tuple[Any, ...]] = {
@@ -97,6 +99,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "miner.negative_strategy": ("all", "easy", "semihard", "hard"),
     "dataset.protocol": ("closed_set", "class_disjoint"),
     "evaluation.mode": ("max", "min"),
+    "sweep.mode": ("max", "min"),
     "evaluation.classification": ("auto", True, False),
     "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
     "trainer.precision": (
