@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test test-all lint bench clean
+.PHONY: train test test-slurm test-all lint bench report clean
 
 train: .venv/.core
 	$(BIN)/python train.py $(ARGS)
 
 test: .venv/.dev lint
 	$(BIN)/python -m pytest $(ARGS)
+
+test-slurm: .venv/.dev
+	$(BIN)/python -m pytest -m slurm tests/slurm $(ARGS)
 
 test-all: .venv/.dev lint
 	$(BIN)/python -m pytest -m "" $(ARGS)
@@ -20,6 +23,11 @@ lint: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python scripts/benchmark.py $(ARGS)
+
+# The comparison of a study as tables, figures and one page: make report STUDY=outputs/default
+STUDY ?= outputs/default
+report: .venv/.core
+	$(BIN)/python scripts/compare.py $(STUDY) --html $(ARGS)
 
 # Dependency groups need pip 25.1.
 .venv/.pip:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 SUBJECTS = {
     "triplets": "band triplet loss, forward and backward, against TripletMarginLoss and TripletMarginMiner",
-    "evaluation": "Recall@K, MAP@R and R-precision of a whole set against AccuracyCalculator",
+    "evaluation": "metrics of a whole set against AccuracyCalculator and faiss, and their growth with the set",
     "diagnostics": "an epoch with all diagnostics against one without",
     "input": "batches of small images against torchvision's per-image transforms in a DataLoader",
     "losses": "every loss that both have, in time and memory, and the growth of band triplets with the batch",
+    "compare": "scripts/compare.py on 1,000 made-up runs of 100 epochs: seconds and peak memory",
     "mnist": "an epoch of MNIST and its evaluation against the same job of the peer; needs --data-dir",
 }
 

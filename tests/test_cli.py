@@ -30,7 +30,11 @@ def refusal(*words, **options):
         ("dataset=mnisst", "dataset=mnisst: no such choice", "'mnist'"),
         ("miner=semi_hard", "miner=semi_hard: no such choice", "'semihard'"),
         ("backbone=resnet_50", "backbone=resnet_50: no such choice", "'resnet50'"),
-        ("experiment=paper/triplett", "experiment=paper/triplett: no such choice", "'paper/triplet'"),
+        (
+            "experiment=paper/contrastive_vs_triplett",
+            "experiment=paper/contrastive_vs_triplett: no such choice",
+            "'paper/contrastive_vs_triplet'",
+        ),
         ("loss.margn=0.1", "loss.margn: no such key", "'loss.margin'"),
         ("los=triplet", "los: no such key", "'loss'"),
         ("trainer.max_epoch=3", "trainer.max_epoch: no such key", "'trainer.max_epochs'"),

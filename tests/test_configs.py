@@ -23,7 +23,10 @@ FILES = sorted(path.relative_to(CONFIG_DIR).as_posix() for path in CONFIG_DIR.rg
 GROUPS = sorted({path.split("/")[0] for path in FILES if "/" in path} - {"hydra", "experiment"})
 CHOICES = [(group, choice) for group in [*GROUPS, "experiment"] for choice in choices(group)]
 # A composition of losses, and the door to another library: what they take depends on their arguments.
+SCALES = ("none", "full", "laptop")
 OPEN_LOSSES, OPEN_MINERS = {"sum", "pml"}, {"pml"}
+# Doors to other libraries, whose own names are given: here, a small one each.
+DOORS = {"timm": "test_resnet", "torchvision": "resnet18"}
 
 
 @cache
@@ -36,6 +39,8 @@ def sound(group, choice):
     words = [f"{group}={choice}"]
     if group == "miner" and choice in MINERS:
         words = [f"loss={next(name for name in LOSSES if MINERS[choice].kind in LOSSES[name].accepts)}", *words]
+    if choice in DOORS:
+        words.append(f"backbone.name={DOORS[choice]}")
     return composed(*words)
 
 
@@ -50,7 +55,7 @@ def test_files_begin_with_a_comment_of_one_line(path):
 
 @pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] != "experiment"])
 def test_names_are_those_of_the_files(group, choice):
-    if choice != "pml":  # there, the name is that of the other library's class
+    if choice != "pml" and choice not in DOORS:  # there, the name is the other library's
         assert section(group, choice).name == choice
 
 
@@ -61,7 +66,7 @@ def test_choices_compose_and_pass_the_checks(group, choice):
     cfg = sound(group, choice)
     check(cfg)
     if group != "experiment" and choice != "pml":
-        assert cfg[group].name == choice
+        assert cfg[group].name == DOORS.get(choice, choice)
     container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     assert "hydra" not in container
     assert len(identity(container)) == 64
@@ -100,8 +105,10 @@ def test_objectives_build(group, choice):
 @pytest.mark.parametrize("choice", choices("backbone"))
 def test_networks_build(choice):
     shape = (64,) if choice == "mlp" else (3, 224, 224) if choice == "vit_b_32" else (3, 32, 32)
+    cfg = sound("backbone", choice).copy()
+    cfg.backbone.weights = None
     with torch.device("meta"):  # no time is spent on initial values
-        assert build_embedder(composed(f"backbone={choice}"), shape).size == 128
+        assert build_embedder(cfg, shape).size == 128
 
 
 @pytest.mark.parametrize("choice", choices("head"))
@@ -158,6 +165,8 @@ def test_trainers_build(group, choice, tmp_path):
         ("mnist", "small_cnn", "none"),
         ("cifar10", "resnet18_cifar", "crop_flip"),
         ("folder", "resnet18", "crop_flip"),
+        ("csv", "resnet18", "crop_flip"),
+        *((name, "resnet50", "crop_flip") for name in ("cub", "cars196", "sop", "inshop", "tiny_imagenet")),
     ],
 )
 def test_a_data_set_brings_its_companions_and_the_command_line_wins(dataset, backbone, augmentation):
@@ -169,13 +178,37 @@ def test_a_data_set_brings_its_companions_and_the_command_line_wins(dataset, bac
     assert (cfg.backbone.name, cfg.augmentation.name, cfg.sampler.batch_size) == ("resnet50", "crop", 7)
 
 
+@pytest.mark.parametrize("dataset", ["cub", "cars196", "sop", "inshop"])
+def test_fine_grained_retrieval_is_class_disjoint_in_pairs_of_a_class(dataset):
+    """[RDML] arXiv:2002.08473: batches of 112 with 2 samples per class, images of 224 pixels."""
+    cfg = composed(f"dataset={dataset}")
+    assert (cfg.dataset.protocol, cfg.dataset.image_size) == ("class_disjoint", 224)
+    assert (cfg.sampler.batch_size, cfg.sampler.samples_per_class, cfg.sampler.classes_per_batch) == (112, 2, None)
+    assert cfg.dataset.verify is True
+    assert cfg.dataset.download is False
+    with pytest.raises(InputError, match="selecting by the test set is refused"):
+        check(composed(f"dataset={dataset}", "evaluation.monitor=test/recall_at_1"))
+    for key in ("download", "verify"):
+        with pytest.raises(InputError, match=f"dataset.{key}=yes: it has to be one of true, false"):
+            check(composed(f"dataset={dataset}", f"dataset.{key}=yes"))
+
+
 def test_the_losses_of_the_paper():
-    contrastive, triplet = (composed(f"experiment=paper/{name}") for name in ("contrastive", "triplet"))
-    found = (contrastive.loss.name, contrastive.loss.squared, contrastive.loss.reduction, contrastive.distance.name)
-    assert found == ("contrastive", True, "sum", "euclidean")
-    assert (triplet.loss.name, triplet.loss.reduction, triplet.distance.name) == ("triplet", "sum", "squared_euclidean")
+    experiment = "experiment=paper/contrastive_vs_triplet"
+    contrastive, triplet = (composed(experiment, f"loss={name}") for name in ("contrastive", "triplet"))
+    assert (contrastive.loss.squared, contrastive.loss.reduction, triplet.loss.reduction) == (True, "sum", "sum")
+    assert contrastive.distance._target_ == section("distance", "euclidean")._target_
+    assert triplet.distance._target_ == section("distance", "squared_euclidean")._target_
     assert contrastive.miner.name == triplet.miner.name == "all"
-    assert composed("experiment=paper/triplet", "loss.reduction=mean").loss.reduction == "mean"
+    assert composed(experiment, "loss.reduction=mean").loss.reduction == "mean"
+
+
+def test_the_scale_of_a_study_is_its_budget():
+    experiment = "experiment=paper/contrastive_vs_triplet"
+    epochs = {scale: composed(experiment, f"scale={scale}", "dataset=mnist").trainer.max_epochs for scale in SCALES}
+    assert epochs == {"none": 10, "full": 100, "laptop": 4}
+    assert composed(experiment, "scale=laptop", "dataset=folder", "dataset.path=x").trainer.max_epochs == 10
+    assert composed(experiment, "trainer.max_epochs=7").trainer.max_epochs == 7
 
 
 def test_a_config_is_closed_against_typing_errors():

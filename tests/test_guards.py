@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from metriscope.build import build_data, build_module
-from metriscope.errors import RunError
-from metriscope.guards import BatchGuard, GracefulStop, Interrupted
+from metriscope.errors import Interrupted, RunError
+from metriscope.guards import BatchGuard, GracefulStop
 
 NAN, INF = float("nan"), float("inf")
 
@@ -83,16 +83,18 @@ def test_nothing_is_saved_after_a_bad_step_that_was_not_yet_looked_at(module, ho
 
 def test_listening_puts_the_old_handlers_back(tmp_path):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with pytest.raises(ZeroDivisionError), GracefulStop(tmp_path / "last.ckpt").listening():
+    with pytest.raises(ZeroDivisionError), GracefulStop(tmp_path / "last.ckpt", 1).listening():
         raise ZeroDivisionError(signal.getsignal(signal.SIGINT) in before)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_waits_for_the_step_and_the_second_does_not(tmp_path, module, number):
-    stop = GracefulStop(tmp_path / "last.ckpt")
+    stop = GracefulStop(tmp_path / "last.ckpt", 1)
     saved = []
-    between = SimpleNamespace(is_last_batch=False, accumulate_grad_batches=1, save_checkpoint=saved.append)
+    between = SimpleNamespace(
+        world_size=1, is_last_batch=False, accumulate_grad_batches=1, save_checkpoint=saved.append
+    )
     with stop.listening():
         stop.on_train_batch_end(between, module, None, None, 0)
         os.kill(os.getpid(), number)

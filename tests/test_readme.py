@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -31,6 +32,14 @@ def test_commands_are_sound(command):
     words = shlex.split(command)[2:]
     if not {"--help", "--cfg"} & set(words):
         check_command([word for word in words if not word.startswith("-")], multirun="-m" in words)
+
+
+def test_scripts_that_prepare_data_know_their_arguments():
+    lines = [line for _, text in BLOCKS for line in text.splitlines() if line.startswith("python scripts/prepare_data")]
+    assert lines
+    parser = runpy.run_path(str(ROOT / "scripts" / "prepare_data.py"))["_parser"]()
+    for line in lines:
+        assert parser.parse_args(shlex.split(line)[2:]).names
 
 
 def test_make_targets_exist():

@@ -1,8 +1,10 @@
-"""Retrieval metrics of a whole evaluation set against AccuracyCalculator."""
+"""Retrieval metrics of a whole evaluation set against AccuracyCalculator and against faiss, and how they grow."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,8 +13,9 @@ from benchmarks.measuring import Times, faiss_installed, isolated, peak_extra, s
 from benchmarks.table import Table, mebibytes, ratio, seconds
 from metriscope.evaluation.retrieval import retrieval_metrics
 
-CLASSES, DIMENSION = 10, 128
 TOLERANCE = 1e-6
+RECALL_AT = (1, 2, 4, 8)
+GROWTH = (10_000, 20_000, 40_000, 80_000)
 
 PAIRS = {
     "precision_at_1": "precision_at_1",
@@ -27,27 +30,141 @@ PEERS: dict[str, int | str | None] = {"peer, default k": None, "peer, k=max_bin_
 Metrics = Callable[[Tensor, Tensor], dict[str, float]]
 
 
+class Layout(NamedTuple):
+    """Size, dimension and number of classes of a set of embeddings."""
+
+    size: int
+    dimension: int
+    classes: int
+
+
 def run(quick: bool, data_dir: Path | None) -> None:
     """Print values and their difference, then time and memory."""
-    size = 1000 if quick else 10_000
-    print(f"{size} x {DIMENSION} in {CLASSES} classes; the peer has no Recall@K for K > 1; seconds: minimum (median)")
+    print("the peer has no Recall@K for K > 1; seconds: minimum (median)")
     print(f"neighbours of the peer: {'faiss' if faiss_installed() else 'CustomKNN, as faiss is not installed'}")
-    metrics, times = isolated(compare, size, 1 if quick else 3)
+    for layout in (Layout(10_000, 128, 10), Layout(5924, 512, 100)):
+        _against_the_peer(layout._replace(size=layout.size // 10) if quick else layout, 1 if quick else 2)
+    _against_faiss(Layout(4000, 64, 100) if quick else Layout(60_000, 512, 100))
+    _growth([size // 10 for size in GROWTH] if quick else GROWTH)
+
+
+def _against_the_peer(layout: Layout, repeats: int) -> None:
+    print(f"\n{layout.size} x {layout.dimension} in {layout.classes} classes: Recall@K, MRR, R-precision, MAP@R")
+    metrics, times = isolated(compare, layout, repeats)
     print("  ".join(f"{name} {value:.4f}" for name, value in metrics["ours"].items()))
-    own = isolated(memory, "ours", size)
+    own = isolated(memory, "ours", layout)
     columns = [("side", 25), ("largest difference", 18), ("s", 16), ("slower", 15)]
     table = Table([*columns, ("MiB", 6), ("more", 6), ("our share", 9)])
     table.row(["ours, with Recall@1,2,4,8", "", seconds(times["ours"]), "", mebibytes(own)])
     for peer in PEERS:
-        extra = isolated(memory, peer, size)
+        extra = isolated(memory, peer, layout)
         cells = [peer, f"{difference(metrics['ours'], metrics[peer]):.1e}", seconds(times[peer])]
         shares = f"{extra / own:.3g}x", f"{own / extra:.1%}"
         table.row([*cells, ratio(times[peer], times["ours"]), mebibytes(extra), *shares])
 
 
+def _against_faiss(layout: Layout) -> None:
+    print(f"\n{layout.size} x {layout.dimension}, leave-one-out Recall@1,2,4,8 against faiss.IndexFlatL2", flush=True)
+    if not faiss_installed():
+        print("not measured: faiss-cpu is not installed; pip install faiss-cpu")
+        return
+    recalls, different, times = isolated(compare_with_faiss, layout, 2)
+    print("  ".join(f"{name} {value:.6f}" for name, value in recalls["ours"].items()))
+    print(f"{different} of {layout.size} lists of 8 neighbours differ, by distances that float32 cannot tell apart")
+    table = Table([("side", 25), ("largest difference", 18), ("s", 16), ("slower", 15), ("MiB", 6)])
+    own = mebibytes(isolated(memory, "ours, recall alone", layout))
+    table.row(["ours", "", seconds(times["ours"]), "", own])
+    gap = max(abs(recalls["ours"][name] - value) for name, value in recalls["faiss"].items())
+    cells = f"{gap:.1e}", seconds(times["faiss"]), ratio(times["faiss"], times["ours"])
+    table.row(["faiss", *cells, mebibytes(isolated(memory, "faiss", layout))])
+
+
+def _growth(sizes: "tuple[int, ...] | list[int]") -> None:
+    print("\ngrowth with the number of embeddings N, x 128 in 100 classes, so R = N / 100; one run each")
+    table = Table([("metrics", 28), ("N", 7), ("s", 7), ("s / N^2, 1e-9", 13), ("MiB", 6), ("KiB / N", 8)])
+    for side in ("ours, recall alone", "ours"):
+        for size in sizes:
+            taken, extra = isolated(growth, side, Layout(size, 128, 100))
+            cells = f"{taken:.2f}", f"{taken / size**2 * 1e9:.2f}", mebibytes(extra), f"{extra / size / 1024:.2f}"
+            title = "Recall@1,2,4,8" if side != "ours" else "all, with MAP@R and MRR"
+            table.row([title, f"{size:,}", *cells])
+
+
 def sides() -> dict[str, Metrics]:
     """Everything that is compared, by name."""
     return {"ours": retrieval_metrics, **{name: partial(_accuracy, k) for name, k in PEERS.items()}}
+
+
+def _recall_alone(embeddings: Tensor, labels: Tensor) -> dict[str, float]:
+    found = retrieval_metrics(embeddings, labels, RECALL_AT, map_at_r=False, mrr=False)
+    return {f"recall_at_{k}": found[f"recall_at_{k}"] for k in RECALL_AT}
+
+
+def _recall_by_faiss(embeddings: Tensor, labels: Tensor) -> dict[str, float]:
+    return _recall_of(neighbours_by_faiss(embeddings), labels)
+
+
+def _recall_of(neighbours: Tensor, labels: Tensor) -> dict[str, float]:
+    hits = labels[neighbours] == labels[:, None]
+    return {f"recall_at_{k}": float(hits[:, :k].any(1).double().mean()) for k in RECALL_AT}
+
+
+def neighbours_by_faiss(embeddings: Tensor) -> Tensor:
+    """The nearest others (N, 8) of each."""
+    import faiss
+
+    index = faiss.IndexFlatL2(embeddings.shape[1])
+    index.add(embeddings.numpy())
+    found = torch.from_numpy(index.search(embeddings.numpy(), RECALL_AT[-1] + 1)[1])
+    # Itself goes to the end, wherever it stood among equals.
+    own = found == torch.arange(len(found))[:, None]
+    return found.gather(1, own.byte().argsort(dim=1, stable=True))[:, :-1]
+
+
+def compare_with_faiss(layout: Layout, repeats: int) -> tuple[dict[str, dict[str, float]], int, dict[str, Times]]:
+    """Recalls, how many lists of neighbours differ, and times, the sides run in turns.
+
+    Raises:
+        AssertionError: neighbours differ whose distances do not, or recalls by more than such lists explain.
+    """
+    from metriscope.evaluation.neighbors import nearest
+
+    data = clustered(layout)
+    recalls: dict[str, dict[str, float]] = {}
+    theirs = torch.empty(0)
+
+    def our_side() -> None:
+        recalls["ours"] = _recall_alone(*data)
+
+    def their_side() -> None:
+        nonlocal theirs
+        theirs = neighbours_by_faiss(data[0])
+        recalls["faiss"] = _recall_of(theirs, data[1])
+
+    times = side_by_side([our_side, their_side], seconds=0, at_least=repeats, warm_up=False)
+    ours = nearest(data[0], data[0], RECALL_AT[-1], exclude_self=True)
+    rows = (ours != theirs).any(1).nonzero().squeeze(1)
+    exact = [(data[0][rows, None] - data[0][found[rows]]).double().square().sum(2) for found in (ours, theirs)]
+    if len(rows) and float((exact[0] - exact[1]).abs().max()) > TOLERANCE:
+        raise AssertionError("neighbours differ that are not equally near")
+    gap = max(abs(recalls["ours"][name] - value) for name, value in recalls["faiss"].items())
+    if gap > len(rows) / layout.size + 1e-12:
+        raise AssertionError(f"recalls differ by {gap:.1e}: {recalls}")
+    return recalls, len(rows), dict(zip(recalls, times, strict=True))
+
+
+def growth(side: str, layout: Layout) -> tuple[float, int]:
+    """Seconds and bytes at the peak of one run; for a fresh process."""
+    started = [0.0]
+
+    def work() -> None:
+        started[0] = time.perf_counter()
+        _ALL[side](*data)
+        started[0] = time.perf_counter() - started[0]
+
+    data, small = clustered(layout), clustered(layout._replace(size=200))
+    extra = peak_extra(work, lambda: _ALL[side](*small))
+    return started[0], extra
 
 
 def _accuracy(k: int | str | None, embeddings: Tensor, labels: Tensor) -> dict[str, float]:
@@ -61,12 +178,12 @@ def _accuracy(k: int | str | None, embeddings: Tensor, labels: Tensor) -> dict[s
     return {name: found[theirs] for name, theirs in PAIRS.items()}
 
 
-def clustered(size: int) -> tuple[Tensor, Tensor]:
+def clustered(layout: Layout) -> tuple[Tensor, Tensor]:
     """Unit vectors (N, D) around overlapping class centres, and labels (N,): no metric is near 0 or 1."""
     source = torch.Generator().manual_seed(0)
-    labels = torch.randint(CLASSES, (size,), generator=source)
-    centres = torch.randn(CLASSES, DIMENSION, generator=source)
-    embeddings = centres[labels] + 2.5 * torch.randn(size, DIMENSION, generator=source)
+    labels = torch.randint(layout.classes, (layout.size,), generator=source)
+    centres = torch.randn(layout.classes, layout.dimension, generator=source)
+    embeddings = centres[labels] + 2.5 * torch.randn(layout.size, layout.dimension, generator=source)
     return torch.nn.functional.normalize(embeddings), labels
 
 
@@ -82,19 +199,20 @@ def difference(ours: dict[str, float], peer: dict[str, float]) -> float:
     return largest
 
 
-def compare(size: int, repeats: int) -> tuple[dict[str, dict[str, float]], dict[str, Times]]:
+def compare(layout: Layout, repeats: int) -> tuple[dict[str, dict[str, float]], dict[str, Times]]:
     """Metrics and times of every side, run in turns."""
-    embeddings, labels = clustered(size)
+    embeddings, labels = clustered(layout)
     metrics = {name: side(embeddings, labels) for name, side in sides().items()}
     for peer in PEERS:
         difference(metrics["ours"], metrics[peer])
     work = [partial(side, embeddings, labels) for side in sides().values()]
-    times = side_by_side(work, seconds=30 * (repeats - 1), at_least=repeats, warm_up=False)
+    times = side_by_side(work, seconds=20 * (repeats - 1), at_least=repeats, warm_up=False)
     return metrics, dict(zip(sides(), times, strict=True))
 
 
-def memory(side: str, size: int) -> int:
+def memory(side: str, layout: Layout) -> int:
     """Bytes that one side needs at its peak; for a fresh process."""
-    data, small = clustered(size), clustered(100)
-    measure = sides()[side]
-    return peak_extra(lambda: measure(*data), lambda: measure(*small))
+    return growth(side, layout)[1]
+
+
+_ALL: dict[str, Metrics] = {**sides(), "ours, recall alone": _recall_alone, "faiss": _recall_by_faiss}

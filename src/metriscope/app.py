@@ -11,7 +11,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from metriscope.checks import check, nearest
-from metriscope.errors import InputError, Pruned, RunError
+from metriscope.cluster import back_to_the_queue, check_tasks
+from metriscope.errors import InputError, Interrupted, Pruned, RunError
 from metriscope.runs import FAILED, FINISHED, INTERRUPTED, PRUNED, Run, open_run
 from metriscope.tracking.console import log_to_file, print_config, print_results
 
@@ -33,6 +34,7 @@ class Outcome:
     objects: dict[str, Any] = field(default_factory=dict)
 
 
+@back_to_the_queue()
 def train(cfg: DictConfig) -> Outcome:
     """Run what ``cfg`` describes, unless it has finished before; an unfinished run goes on where it stopped.
 
@@ -43,6 +45,7 @@ def train(cfg: DictConfig) -> Outcome:
         KeyboardInterrupt: a signal stopped the run; its state is saved.
     """
     check(cfg)
+    check_tasks(cfg)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     with open_run(config) as run:
         if run.finished:
@@ -60,8 +63,6 @@ def train(cfg: DictConfig) -> Outcome:
 @contextmanager
 def _recorded(run: Run) -> Iterator[None]:
     """Whatever ends the run is written to ``run.json``."""
-    from metriscope.guards import Interrupted
-
     run.start()
     if run.resumes:
         log.info("resuming %s", run.folder)

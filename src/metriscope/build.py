@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -39,6 +40,9 @@ from metriscope.tracking.history import HistoryLogger
 from metriscope.tracking.wandb import GuardedWandb, build_wandb
 
 __all__ = ["Loggers", "build_data", "build_loggers", "build_module", "build_objective", "build_trainer"]
+
+
+_RETRIEVAL = ("recall_at", "precision_at", "mrr", "memory_mb")
 
 
 def _plain(section: DictConfig) -> dict[str, Any]:
@@ -140,11 +144,16 @@ def build_trainer(
     # Evaluation gathers before it computes: its figures are the same on every process.
     warnings.filterwarnings("ignore", message=r".*sync_dist=True.*")
     warnings.filterwarnings("ignore", message=r".*smaller than the logging interval.*")
-    stop = GracefulStop(run.last_checkpoint)
+    # A frozen trunk evaluates on purpose.
+    warnings.filterwarnings("ignore", message=r".*in eval mode at the start of training.*")
+    # Where SLURM is installed, not every run is a job.
+    warnings.filterwarnings("ignore", message=r".*`srun` command is available.*")
+    stop = GracefulStop(run.last_checkpoint, cfg.trainer.log_every_n_steps)
     threshold = cfg.diagnostics.pair_weight_threshold if cfg.diagnostics.greediness else None
-    retrieval = partial(RetrievalMetrics, tuple(cfg.evaluation.recall_at), memory_mb=cfg.evaluation.memory_mb)
+    asked = _plain(cfg.evaluation)
+    retrieval = partial(RetrievalMetrics, **{key: asked[key] for key in _RETRIEVAL})
     callbacks = [
-        EvaluationMonitor(retrieval, VarianceMetrics if cfg.diagnostics.variance else None),
+        EvaluationMonitor(retrieval, VarianceMetrics if cfg.diagnostics.variance else None, asked["layers"]),
         GreedinessMonitor(threshold, cfg.trainer.log_every_n_steps),
         BatchGuard(cfg.trainer.log_every_n_steps),
         *(instantiate(section) for key, section in cfg.callbacks.items() if key != "name" and section),
@@ -155,6 +164,10 @@ def build_trainer(
     ]
     options = _plain(cfg.trainer)
     options.pop("name")
+    plugins: list[Any] = [WholeCheckpoints()]
+    if SLURMEnvironment.detect():
+        # The way back to the queue is the run's own: see metriscope.cluster.
+        plugins.append(SLURMEnvironment(auto_requeue=False))
     try:
         trainer = pl.Trainer(
             **options,
@@ -167,7 +180,7 @@ def build_trainer(
             use_distributed_sampler=False,
             enable_model_summary=False,
             enable_progress_bar=is_interactive(),
-            plugins=[WholeCheckpoints()],
+            plugins=plugins,
         )
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         line = " ".join(str(error).split())

@@ -29,7 +29,8 @@ def parse(word: str) -> Override:
     try:
         override: Override = OverridesParser.create().parse_override(word)
     except HydraException as error:
-        raise InputError(f"cannot read '{word}': {_first_lines(error)}") from error
+        hint = "a value with unusual characters needs quotes of its own, as in \"dataset.path='Übung 1'\""
+        raise InputError(f"cannot read '{word}': {_first_lines(error)}; {hint}") from error
     return override
 
 

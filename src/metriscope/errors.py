@@ -1,4 +1,6 @@
-"""The two ways in which Metriscope stops on purpose; any other exception is a bug and keeps its traceback."""
+"""The ways in which Metriscope stops on purpose; any other exception is a bug and keeps its traceback."""
+
+import signal
 
 
 class InputError(Exception):
@@ -7,6 +9,14 @@ class InputError(Exception):
 
 class RunError(Exception):
     """A run that had to stop, such as a loss that is not finite: one line that says when and why. Exit code 1."""
+
+
+class Interrupted(Exception):
+    """The run was asked to stop by a signal; its state is saved. Exit code 130."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number = number
 
 
 class Pruned(RunError):

@@ -25,7 +25,7 @@ from metriscope.tracking.files import drafts, replacing, write_json
 
 # What may differ between two invocations of one and the same run: where things are, who watches, how fast.
 _IRRELEVANT = {
-    "paths", "logger", "tags", "study", "resume", "sweep",
+    "paths", "logger", "tags", "study", "resume", "scale", "sweep",
     "dataset.data_dir", "dataset.download", "dataset.num_workers", "dataset.memory_limit_mb",
     "evaluation.memory_mb", "evaluation.save_embeddings",
     "trainer.name", "trainer.accelerator", "trainer.log_every_n_steps",
@@ -53,14 +53,18 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def identity(config: Mapping[str, Any]) -> str:
-    """Hexadecimal hash of everything in a resolved config that can change a result."""
-    relevant = {
+def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What in a resolved config, nested or flat, can change a result: flat, with dotted keys."""
+    return {
         key: value
         for key, value in flatten(config).items()
         if key not in _IRRELEVANT and key.split(".")[0] not in _IRRELEVANT
     }
-    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+
+def identity(config: Mapping[str, Any]) -> str:
+    """Hexadecimal hash of everything in a resolved config that can change a result."""
+    return hashlib.sha256(json.dumps(relevant(config), sort_keys=True).encode()).hexdigest()
 
 
 def folder_of(config: Mapping[str, Any]) -> Path:
@@ -124,6 +128,7 @@ class Run:
             "identity": identity(self.config),
             "wandb_id": self.record.get("wandb_id") or secrets.token_hex(4),
             "seed": self.config["seed"],
+            "protocol": self.config["dataset"]["protocol"],
             "started": self.record.get("started") or _now(),
             "running_since": _now(),
             "ended": None,

@@ -102,6 +102,40 @@ def test_class_disjoint_with_few_classes():
             split(ten(classes), "class_disjoint", validation=share)
 
 
+def test_data_that_come_as_one_are_split_by_the_protocol():
+    whole = Source(examples([6] * 8), test_share=0.5)
+    closed = split(whole, "closed_set", validation=0)
+    assert closed.train.counts.tolist() == closed.test.counts.tolist() == [3] * 8
+    assert not ids(closed.train) & ids(closed.test)
+    disjoint = split(whole, "class_disjoint", validation=0)
+    assert ids(disjoint.train) == set(range(24))
+    assert ids(disjoint.test) == set(range(24, 48))
+    assert [split(whole, "class_disjoint", fold).validation.classes for fold in (0, 1)] == [("c0", "c1"), ("c2", "c3")]
+    with pytest.raises(ValueError, match="test_share"):
+        Source(examples([6] * 8))
+
+
+def test_halves_by_class_are_pooled_for_a_closed_set_only_where_that_is_meant():
+    train, test = examples([4] * 3), examples([6] * 2, start=12, names=("x", "y"))
+    parts = split(Source(train, test, test_share=0.5), "closed_set", validation=0)
+    assert parts.train.classes == parts.test.classes == ("c0", "c1", "c2", "x", "y")
+    assert parts.test.counts.tolist() == [2, 2, 2, 3, 3]
+    with pytest.raises(InputError, match="class_disjoint"):
+        split(Source(train, test), "closed_set")
+
+
+def test_queries_stay_with_a_test_half_that_is_kept():
+    queries = torch.tensor([True, False] * 4)
+    disjoint = Source(examples([4] * 8), examples([4] * 2, names=("x", "y")), queries, test_share=0.5)
+    assert split(disjoint, "class_disjoint").queries.tolist() == queries.tolist()
+    assert split(disjoint, "closed_set", validation=0).queries is None
+    shared = Source(examples([8] * 4), examples([2] * 4), queries)
+    assert split(shared, "closed_set", validation=0).queries.tolist() == queries.tolist()
+    assert split(shared, "class_disjoint", validation=0).queries is None
+    with pytest.raises(ValueError, match=r"queries must be bool \(8,\)"):
+        Source(examples([8] * 4), examples([2] * 4), queries[:3])
+
+
 def test_unknown_protocol():
     with pytest.raises(InputError, match="closed_set, class_disjoint"):
         split(Source(examples([4, 4]), examples([4, 4])), "open")

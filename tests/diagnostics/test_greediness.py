@@ -78,7 +78,7 @@ def watched(tiny, tmp_path):
             max_epochs=2,
             logger=history,
             callbacks=[
-                EvaluationMonitor(lambda: RetrievalMetrics((1,)), None),
+                EvaluationMonitor(lambda queries: RetrievalMetrics((1,)), None),
                 GreedinessMonitor(threshold, 1),
                 witness,
             ],

@@ -37,6 +37,7 @@ def variance_loop(z: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         "variance_intra": float(intra),
         "variance_inter": float(inter),
         "variance_inter_pairwise": float(np.mean(pairs)) if pairs else 0.0,
+        "variance_inter_spread": _safe_ratio(float(np.std(pairs)), float(np.mean(pairs))) if pairs else 0.0,
         "variance_ratio": _safe_ratio(float(intra), float(inter)),
         "variance_within": float(within),
         "variance_between": float(between),

@@ -58,14 +58,14 @@ def test_result_does_not_depend_on_blocks_or_threads(k: int, monkeypatch: pytest
         assert torch.equal(nearest(points, points, k, exclude_self=True), whole)
     finally:
         torch.set_num_threads(before)
-    monkeypatch.setattr(neighbors, "_smallest", lambda keys, k: keys.sort(1).values[:, :k])
+    monkeypatch.setattr(neighbors, "smallest", lambda keys, k: keys.sort(1).values[:, :k])
     assert torch.equal(nearest(points, points, k, exclude_self=True), whole)
 
 
 def test_selection_of_other_devices_agrees() -> None:
     keys = torch.stack([torch.randperm(300) for _ in range(4)]) << 32
     expected = keys.topk(20, dim=1, largest=False, sorted=True).values
-    assert torch.equal(neighbors._smallest(keys.clone(), 20), expected)
+    assert torch.equal(neighbors.smallest(keys.clone(), 20), expected)
 
 
 def test_each_query_has_its_own_depth() -> None:

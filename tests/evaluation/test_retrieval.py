@@ -18,26 +18,36 @@ from metriscope.evaluation.retrieval import RetrievalMetrics, retrieval_metrics
 RECALL_AT = (1, 2, 4, 8)
 
 
-def brute_force(embeddings: Tensor, labels: Tensor, recall_at: Iterable[int] = RECALL_AT) -> dict[str, float]:
+def brute_force(
+    embeddings: Tensor,
+    labels: Tensor,
+    recall_at: Iterable[int] = RECALL_AT,
+    precision_at: Iterable[int] = (1,),
+    queries: list[bool] | None = None,
+) -> dict[str, float]:
     points, classes = embeddings.double(), labels.tolist()
     sums: dict[str, float] = {f"recall_at_{k}": 0.0 for k in recall_at}
-    sums |= {"precision_at_1": 0.0, "r_precision": 0.0, "map_at_r": 0.0}
-    queries = 0
-    for i in range(len(classes)):
-        others = [j for j in range(len(classes)) if j != i]
+    sums |= {f"precision_at_{k}": 0.0 for k in precision_at}
+    sums |= {"mrr": 0.0, "r_precision": 0.0, "map_at_r": 0.0}
+    asking = [i for i in range(len(classes)) if queries is None or queries[i]]
+    counted = 0
+    for i in asking:
+        others = [j for j in range(len(classes)) if (j != i if queries is None else not queries[j])]
         relevant = sum(classes[j] == classes[i] for j in others)
         if relevant == 0:
             continue
-        queries += 1
+        counted += 1
         others.sort(key=lambda j: (float((points[i] - points[j]).square().sum()), j))
         hits = [classes[j] == classes[i] for j in others]
         for k in recall_at:
             sums[f"recall_at_{k}"] += any(hits[:k])
-        sums["precision_at_1"] += hits[0]
+        for k in precision_at:
+            sums[f"precision_at_{k}"] += sum(hits[:k]) / k
+        sums["mrr"] += 1 / (hits.index(True) + 1)
         sums["r_precision"] += sum(hits[:relevant]) / relevant
         sums["map_at_r"] += sum(sum(hits[: r + 1]) / (r + 1) for r in range(relevant) if hits[r]) / relevant
-    result = {name: value / max(queries, 1) for name, value in sums.items()}
-    return result | {"queries_skipped": float(len(classes) - queries)}
+    result = {name: value / max(counted, 1) for name, value in sums.items()}
+    return result | {"queries_skipped": float(len(asking) - counted)}
 
 
 def sample(count: int, classes: int, size: int = 16, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -57,6 +67,7 @@ def test_hand_made_ranking() -> None:
         {
             "recall_at_1": 2 / 3,
             "precision_at_1": 2 / 3,
+            "mrr": (1 + 1 + 1 / 2) / 3,
             "r_precision": 1 / 2,
             "map_at_r": (1 / 2 + 1 / 2 + 1 / 4) / 3,
             "queries_skipped": 1,
@@ -67,7 +78,50 @@ def test_hand_made_ranking() -> None:
 @pytest.mark.parametrize(("count", "classes"), [(2, 1), (3, 2), (40, 1), (60, 3), (150, 10), (90, 60), (200, 2)])
 def test_equals_brute_force(count: int, classes: int) -> None:
     embeddings, labels = sample(count, classes)
-    assert retrieval_metrics(embeddings, labels) == pytest.approx(brute_force(embeddings, labels), abs=1e-12)
+    expected = brute_force(embeddings, labels, precision_at=(1, 3, 10))
+    assert retrieval_metrics(embeddings, labels, precision_at=(1, 3, 10)) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(("count", "classes"), [(2, 1), (40, 1), (150, 10), (90, 60)])
+def test_queries_in_a_gallery_equal_brute_force(count: int, classes: int) -> None:
+    embeddings, labels = sample(count, classes)
+    queries = torch.rand(count, generator=torch.Generator().manual_seed(1)) < 0.4
+    queries[:2] = torch.tensor([True, False])
+    expected = brute_force(embeddings, labels, queries=queries.tolist())
+    found = retrieval_metrics(embeddings, labels, queries=queries)
+    assert found == pytest.approx(expected, abs=1e-12)
+    assert classes < 60 or found["queries_skipped"] > 0
+
+
+def test_a_gallery_is_where_queries_look_and_not_among_themselves() -> None:
+    embeddings = torch.tensor([[0.0], [0.1], [5.0], [1.0], [3.0]])
+    labels = torch.tensor([0, 0, 1, 9, 0])
+    queries = torch.tensor([True, True, True, False, False])
+    # Both queries of class 0 find item 3 first, then item 4; the one of class 1 has nothing to find.
+    found = retrieval_metrics(embeddings, labels, (1, 2), queries=queries)
+    assert found["recall_at_1"] == 0
+    assert found["recall_at_2"] == 1
+    assert found["mrr"] == found["r_precision"] + 0.5 == 0.5
+    assert found["queries_skipped"] == 1
+
+
+@pytest.mark.parametrize("memory_mb", [0.01, 256])
+@pytest.mark.parametrize("gallery", [False, True])
+def test_the_first_hit_is_found_however_far_away(gallery: bool, memory_mb: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randint(0, 3, (120, 3), generator=generator).float()  # with ties
+    labels = torch.arange(120) // 2
+    queries = torch.arange(120) % 2 == 0 if gallery else None
+    expected = brute_force(embeddings, labels, (1,), queries=None if queries is None else queries.tolist())
+    found = retrieval_metrics(embeddings, labels, (1,), queries=queries, memory_mb=memory_mb)
+    assert found == pytest.approx(expected, abs=1e-12)
+    assert 0 < found["mrr"] < 0.5
+
+
+@pytest.mark.parametrize("queries", [torch.ones(30).bool(), torch.zeros(30).bool()])
+def test_queries_need_a_gallery(queries: Tensor) -> None:
+    with pytest.raises(RunError, match="of 30 test examples are queries"):
+        retrieval_metrics(*sample(30, 3), queries=queries)
 
 
 @settings(max_examples=40, deadline=None)
@@ -98,8 +152,8 @@ def test_all_singletons_are_counted_never_nan() -> None:
 def test_without_map_at_r_the_rest_is_the_same() -> None:
     embeddings, labels = sample(900, 6)
     full = retrieval_metrics(embeddings, labels)
-    quick = retrieval_metrics(embeddings, labels, map_at_r=False)
-    assert set(full) - set(quick) == {"r_precision", "map_at_r"}
+    quick = retrieval_metrics(embeddings, labels, map_at_r=False, mrr=False)
+    assert set(full) - set(quick) == {"r_precision", "map_at_r", "mrr"}
     assert all(full[name] == value for name, value in quick.items())
 
 
@@ -135,6 +189,19 @@ def test_metric_over_batches_in_any_order(dtype: torch.dtype) -> None:
     assert torch.equal(z, embeddings.float())
     assert torch.equal(y, labels)
     assert torch.equal(index, torch.arange(101))
+
+
+def test_metric_with_queries_by_index() -> None:
+    embeddings, labels = sample(60, 4)
+    queries = torch.arange(60) % 3 == 0
+    metric = RetrievalMetrics(queries=queries)
+    for index in torch.arange(60).flip(0).chunk(5):
+        metric.update(embeddings[index], labels[index], index)
+    assert metric.compute() == retrieval_metrics(embeddings, labels, queries=queries)
+    assert metric.scores is not None
+    assert torch.equal(metric.scores.labels, labels[queries])
+    metric.reset()
+    assert metric.scores is None
 
 
 def test_merged_states_equal_one() -> None:
@@ -174,6 +241,8 @@ def test_embeddings_that_are_not_finite(value: float) -> None:
 def test_bad_input() -> None:
     with pytest.raises(InputError, match="recall_at"):
         RetrievalMetrics(recall_at=(0, 1))
+    with pytest.raises(InputError, match="precision_at"):
+        RetrievalMetrics(precision_at=(0,))
     with pytest.raises(ValueError, match="expected embeddings"):
         RetrievalMetrics().update(torch.zeros(3, 2), torch.zeros(3), torch.zeros(2))
     with pytest.raises(RunError, match="no embeddings"):

@@ -10,7 +10,7 @@ import torch
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from benchmarks import contests, diagnostics, evaluation, input, measuring, mnist, table  # noqa: E402
+from benchmarks import compare, contests, diagnostics, evaluation, input, measuring, mnist, table  # noqa: E402
 
 pytest.importorskip("pytorch_metric_learning")
 
@@ -49,11 +49,20 @@ def test_a_peer_that_lists_too_much_is_skipped() -> None:
 
 
 def test_retrieval_metrics_agree() -> None:
-    metrics, times = evaluation.compare(200, 1)
+    metrics, times = evaluation.compare(evaluation.Layout(200, 32, 10), 1)
     assert times.keys() == metrics.keys() == {"ours", *evaluation.PEERS}
     assert 0 < metrics["ours"]["map_at_r"] < 1
     with pytest.raises(AssertionError, match="differ"):
         evaluation.difference(metrics["ours"], {**metrics["ours"], "map_at_r": 0.0})
+
+
+def test_recall_agrees_with_faiss() -> None:
+    pytest.importorskip("faiss")
+    recalls, different, times = evaluation.compare_with_faiss(evaluation.Layout(600, 64, 20), 1)
+    assert times.keys() == recalls.keys() == {"ours", "faiss"}
+    assert different <= 6
+    assert recalls["ours"] == pytest.approx(recalls["faiss"], abs=different / 600 + 1e-12)
+    assert 0 < recalls["ours"]["recall_at_1"] < recalls["ours"]["recall_at_8"] < 1
 
 
 @pytest.mark.parametrize("kind", input.KINDS)
@@ -109,6 +118,17 @@ def test_mnist_says_which_file_is_missing(tmp_path: Path, capsys: pytest.Capture
     lines = capsys.readouterr().out.splitlines()
     assert "--data-dir" in lines[0]
     assert "train-images-idx3-ubyte is missing" in lines[1]
+
+
+def test_a_comparison_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "LOSSES", ("contrastive", "triplet"))
+    monkeypatch.setattr(compare, "DATASETS", ("synthetic",))
+    folder = compare.write_study(tmp_path, 2, 3)
+    assert len(list(folder.glob("*/*/seed*/metrics.csv"))) == 4
+    seconds, cpu, peak = compare.measure([str(folder)])
+    assert min(seconds, cpu) > 0
+    assert peak > 10 * measuring.MIB
+    assert (folder / "report" / "comparison.md").is_file()
 
 
 def test_help_names_the_subjects_and_an_unknown_one_is_refused() -> None:

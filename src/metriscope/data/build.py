@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from metriscope.data.augment import Augmentation
 from metriscope.data.datamodule import Batching, DataModule
 from metriscope.data.examples import Source
+from metriscope.data.normalisation import normalisation
 from metriscope.data.splits import split
 
 _SHARED = {"_target_", "name", "protocol", "fold", "validation", "mean", "std", "num_workers"}
@@ -16,7 +17,8 @@ _SHARED = {"_target_", "name", "protocol", "fold", "validation", "mean", "std", 
 def build_data(cfg: DictConfig) -> DataModule:
     """Loads, splits and wraps the data set that ``cfg`` names.
 
-    Reads the sections ``dataset``, ``sampler`` and ``augmentation``, ``evaluation.batch_size`` and ``seed``.
+    Reads the sections ``dataset``, ``sampler`` and ``augmentation``, ``evaluation.batch_size``, ``seed``, and
+    ``backbone.mean`` and ``backbone.std``.
     Keys of ``dataset`` that are not shared by all data sets are the arguments of its ``_target_``.
 
     Raises:
@@ -34,7 +36,7 @@ def build_data(cfg: DictConfig) -> DataModule:
             sampler.get("classes_per_batch"),
             sampler.get("samples_per_class"),
         ),
-        Augmentation(augmentation.pad, augmentation.flip, dataset.get("mean"), dataset.get("std")),
+        Augmentation(augmentation.pad, augmentation.flip, *normalisation(cfg, splits.train.shape[0])),
         evaluation_batch_size=cfg.evaluation.batch_size,
         seed=cfg.seed,
         num_workers=dataset.get("num_workers", 0),

@@ -9,6 +9,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from metriscope.cluster import spare_worker
 from metriscope.data.augment import Augmentation
 from metriscope.data.examples import Examples
 from metriscope.data.samplers import ClassBalancedBatchSampler, SequentialBatchSampler, ShuffleBatchSampler
@@ -191,6 +192,7 @@ class DataModule(LightningDataModule):
             sampler=batches,  # as `sampler`, because Lightning tells that one, not `batch_sampler`, the epoch
             collate_fn=_as_it_is,
             num_workers=workers,
+            worker_init_fn=spare_worker,
             persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
             pin_memory=torch.cuda.is_available(),

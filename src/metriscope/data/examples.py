@@ -96,9 +96,29 @@ class Examples:
         return replace(self, labels=ids, classes=tuple(self.classes[value] for value in values.tolist()))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
-    """A data set as it is distributed: its own train and test halves."""
+    """A data set as it is distributed.
+
+    Attributes:
+        train: its train half, or all of it.
+        test: its test half; None where it comes as one, to be split by the protocol.
+        queries: bool (N,) over ``test``: True asks, False is in the gallery that is asked. None: every example
+            asks all others.
+        test_share: how much of every class a closed-set test takes where there is no test half, or where the
+            halves are published as a split by classes. None: a closed set needs halves that share their
+            classes.
+    """
 
     train: Examples
-    test: Examples
+    test: Examples | None = None
+    queries: Tensor | None = None
+    test_share: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.test is None and self.test_share is None:
+            raise ValueError("a data set without a test half needs a test_share")
+        if self.queries is not None:
+            tested = 0 if self.test is None else len(self.test)
+            if self.queries.dtype != torch.bool or self.queries.shape != (tested,):
+                raise ValueError(f"queries must be bool ({tested},), one per test example")

@@ -22,23 +22,26 @@ class Splits:
 
     Under ``closed_set`` the three parts share their class ids. Under ``class_disjoint`` no class is in two of
     them and each part has ids of its own, 0..C-1.
+
+    ``queries`` is bool (N,) over ``test``: True asks, False is in the gallery; None is leave-one-out over all.
     """
 
     train: Examples
     validation: Examples | None
     test: Examples
     protocol: str
+    queries: Tensor | None = None
 
 
 def split(source: Source, protocol: str, fold: int = 0, validation: float | None = None) -> Splits:
     """Splits a data set; a fixed function of its arguments, so that all seeds of a study see the same parts.
 
     Args:
-        source: the data set's own train and test halves.
+        source: the data set as it is distributed.
         protocol: ``closed_set`` holds out a stratified share of the train half; ``class_disjoint`` pools both
             halves, trains on the first half of the classes and tests on the last, and holds out a share of
             the train classes, as [MLRC] arXiv:2003.08505 does. Halves that share no class already are kept as
-            they are.
+            they are. Queries and gallery stay with a test half that is kept; pooled, all examples are both.
         fold: which share is held out; folds are disjoint.
         validation: the share, 0 for none, None for the protocol's own: 0.1 of the images or 0.25 of the
             classes.
@@ -53,8 +56,14 @@ def split(source: Source, protocol: str, fold: int = 0, validation: float | None
         raise InputError(f"dataset.validation={share}: the share held out of training must be at least 0 and below 1")
     if fold < 0:
         raise InputError(f"dataset.fold={fold}: folds count from 0")
-    parts = (_closed_set if protocol == "closed_set" else _class_disjoint)(source, fold, share)
-    return Splits(*parts, protocol)
+    if protocol == "closed_set":
+        train, test, queries = _closed_set(source)
+        hold_out = _hold_out_images
+    else:
+        train, test, queries = _class_disjoint(source)
+        hold_out = _hold_out_classes
+    rest, held_out = (train, None) if share == 0 else hold_out(train, fold, share)
+    return Splits(rest, held_out, test, protocol, queries)
 
 
 def stratified(labels: Tensor, share: float, fold: int = 0) -> tuple[Tensor, Tensor]:
@@ -75,9 +84,14 @@ def stratified(labels: Tensor, share: float, fold: int = 0) -> tuple[Tensor, Ten
     return by_class[~inside].sort().values, by_class[inside].sort().values
 
 
-def _closed_set(source: Source, fold: int, share: float) -> tuple[Examples, Examples | None, Examples]:
-    train = source.train.compact()
-    test = source.test.compact()
+def _closed_set(source: Source) -> tuple[Examples, Examples, Tensor | None]:
+    train, test, queries = source.train, source.test, source.queries
+    if test is None or (source.test_share is not None and _by_class(train, test)):
+        assert source.test_share is not None
+        whole = train if test is None else _pool(train, test)
+        rest, part = stratified(whole.labels, source.test_share)
+        train, test, queries = whole.take(rest), whole.take(part), None
+    train, test = train.compact(), test.compact()
     if train.num_classes < 2:
         raise InputError(f"the train half has {train.num_classes} class: metric learning needs at least 2")
     if unknown := sorted(set(test.classes) - set(train.classes)):
@@ -85,9 +99,10 @@ def _closed_set(source: Source, fold: int, share: float) -> tuple[Examples, Exam
             f"dataset.protocol=closed_set, but {len(unknown)} test classes are not in the train half "
             f"(such as {unknown[0]!r}): use dataset.protocol=class_disjoint"
         )
-    test = _renamed(test, train.classes)
-    if share == 0:
-        return train, None, test
+    return train, _renamed(test, train.classes), queries
+
+
+def _hold_out_images(train: Examples, fold: int, share: float) -> tuple[Examples, Examples]:
     folds = math.floor(1 / share + _ROUNDING)
     if fold >= folds:
         raise InputError(f"dataset.fold={fold}: dataset.validation={share:g} gives folds 0..{folds - 1}")
@@ -97,23 +112,25 @@ def _closed_set(source: Source, fold: int, share: float) -> tuple[Examples, Exam
             f"dataset.validation={share:g} of {len(train)} images in {train.num_classes} classes is no image "
             f"in fold {fold}: raise dataset.validation, or set it to 0 to train without"
         )
-    return train.take(rest), train.take(part), test
+    return train.take(rest), train.take(part)
 
 
-def _class_disjoint(source: Source, fold: int, share: float) -> tuple[Examples, Examples | None, Examples]:
-    if set(source.train.classes).isdisjoint(source.test.classes):
-        train, test = source.train.compact(), source.test.compact()
-    else:
-        pooled = _pool(source.train, source.test)
-        half = (pooled.num_classes + 1) // 2
-        train, test = _classes(pooled, 0, half), _classes(pooled, half, pooled.num_classes)
+def _class_disjoint(source: Source) -> tuple[Examples, Examples, Tensor | None]:
+    train, test, queries = source.train, source.test, source.queries
+    if test is None or not _by_class(train, test):
+        whole = train.compact() if test is None else _pool(train, test)
+        half = (whole.num_classes + 1) // 2
+        train, test, queries = _classes(whole, 0, half), _classes(whole, half, whole.num_classes), None
+    train, test = train.compact(), test.compact()
     if min(train.num_classes, test.num_classes) < 2:
         raise InputError(
             f"dataset.protocol=class_disjoint leaves {train.num_classes} classes to train and "
             f"{test.num_classes} to test: both need at least 2, use dataset.protocol=closed_set"
         )
-    if share == 0:
-        return train, None, test
+    return train, test, queries
+
+
+def _hold_out_classes(train: Examples, fold: int, share: float) -> tuple[Examples, Examples]:
     size = max(2.0, train.num_classes * share)  # retrieval within a single class cannot fail
     folds = math.floor(train.num_classes / size + _ROUNDING)
     low, high = (math.floor(size * edge + _ROUNDING) for edge in (fold, fold + 1))
@@ -129,7 +146,12 @@ def _class_disjoint(source: Source, fold: int, share: float) -> tuple[Examples, 
         )
     held_out = _classes(train, low, high)
     rest = train.take(((train.labels < low) | (train.labels >= high)).nonzero().squeeze(1)).compact()
-    return rest, held_out, test
+    return rest, held_out
+
+
+def _by_class(train: Examples, test: Examples) -> bool:
+    """Whether the two halves share no class."""
+    return set(train.classes).isdisjoint(test.classes)
 
 
 def _classes(examples: Examples, low: int, high: int) -> Examples:

@@ -1,12 +1,14 @@
 """The callback that evaluates embeddings: retrieval and variance over the whole validation or test set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
+from torch import Tensor
 
 from metriscope.diagnostics.variance import VarianceMetrics
 from metriscope.evaluation.retrieval import RetrievalMetrics
+from metriscope.models.embedder import Embedding, unit
 from metriscope.module import EvaluatedSet, MetricLearner
 
 
@@ -14,43 +16,51 @@ class EvaluationMonitor(pl.Callback):
     """Logs ``val/`` and ``test/`` retrieval metrics and variances, and leaves the embeddings in the module.
 
     Args:
-        build_retrieval: makes the retrieval metric.
+        build_retrieval: makes the retrieval metric; takes ``queries``.
         build_variance: number of classes -> variance metric; None to leave variances out.
+        layers: what is evaluated. ``embedding`` is what the loss sees; ``trunk`` the features before the head,
+            scaled to unit length, with keys that end in ``_trunk``.
     """
 
     def __init__(
         self,
-        build_retrieval: Callable[[], RetrievalMetrics],
+        build_retrieval: Callable[..., RetrievalMetrics],
         build_variance: Callable[[int], VarianceMetrics] | None,
+        layers: Sequence[str] = ("embedding",),
     ) -> None:
         self.build_retrieval = build_retrieval
         self.build_variance = build_variance
-        self.retrieval: RetrievalMetrics | None = None
-        self.variance: VarianceMetrics | None = None
+        self.layers = tuple(layers)
+        self.measured: dict[str, tuple[RetrievalMetrics, VarianceMetrics | None]] = {}
 
     def _start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        examples = getattr(trainer.datamodule.splits, stage)  # type: ignore[attr-defined]
-        self.retrieval = self.build_retrieval().to(pl_module.device)
-        if self.build_variance is not None:
-            self.variance = self.build_variance(examples.num_classes).to(pl_module.device)
+        splits = trainer.datamodule.splits  # type: ignore[attr-defined]
+        queries = splits.queries if stage == "test" else None
+        classes = getattr(splits, stage).num_classes
+        for layer in self.layers:
+            variance = self.build_variance(classes).to(pl_module.device) if self.build_variance else None
+            self.measured[layer] = self.build_retrieval(queries=queries).to(pl_module.device), variance
 
     def _update(self, embedding: Any, batch: Any) -> None:
-        assert self.retrieval is not None
         _, labels, index = batch
-        self.retrieval.update(embedding.z, labels, index)
-        if self.variance is not None:
-            self.variance.update(embedding.z, embedding.raw, labels)
+        for layer, (retrieval, variance) in self.measured.items():
+            z, raw = _of_layer(layer, embedding)
+            retrieval.update(z, labels, index)
+            if variance is not None:
+                variance.update(z, raw, labels)
 
     def _finish(self, pl_module: pl.LightningModule, stage: str) -> None:
         assert isinstance(pl_module, MetricLearner)
-        assert self.retrieval is not None
-        values: dict[str, Any] = dict(self.retrieval.compute())
-        if self.variance is not None:
-            values.update(self.variance.compute())
-        embeddings, labels, _ = self.retrieval.embeddings()
-        pl_module.evaluated = EvaluatedSet(embeddings, labels)
-        pl_module.log_dict({f"{stage}/{name}": float(value) for name, value in values.items()})
-        self.retrieval = self.variance = None
+        for layer, (retrieval, variance) in self.measured.items():
+            values: dict[str, Any] = dict(retrieval.compute())
+            if variance is not None:
+                values.update(variance.compute())
+            if layer == "embedding":
+                embeddings, labels, _ = retrieval.embeddings()
+                pl_module.evaluated = EvaluatedSet(embeddings, labels, retrieval.scores)
+            suffix = "" if layer == "embedding" else f"_{layer}"
+            pl_module.log_dict({f"{stage}/{name}{suffix}": float(value) for name, value in values.items()})
+        self.measured = {}
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._start(trainer, pl_module, "validation")
@@ -76,3 +86,11 @@ class EvaluationMonitor(pl.Callback):
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._finish(pl_module, "test")
+
+
+def _of_layer(layer: str, embedding: Embedding) -> tuple[Tensor, Tensor]:
+    """What is ranked, and the same before it was scaled: (B, D) each."""
+    if layer == "embedding":
+        return embedding.z, embedding.raw
+    features = embedding.features.to(embedding.z.dtype)
+    return unit(features), features

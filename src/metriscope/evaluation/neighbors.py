@@ -1,29 +1,38 @@
 """Exact nearest neighbours in bounded memory: a block of queries against the gallery, never the whole matrix.
 
-Half the squared distance comes out of one product of rows extended by their norms,
-``[-q, 1, |q|^2/2] . [g, |g|^2/2, 1] = |q - g|^2 / 2``, in float32 and clipped at zero. The bits of a float
-that is not negative order like an integer, so a neighbour packs into the int64 key ``(bits << 32) | column``.
-No two keys are equal: every selection method, on every device, gives the same neighbours, and equal distances
-go to the lower column.
+A neighbour is ranked by half its squared distance in float32 (:mod:`metriscope.evaluation.half_distances`), and at
+equal distance by its position. Three ways lead to the same answer:
 
-On a CPU every thread computes whole blocks by itself, padded to multiples of ``PAD`` rows and columns: a
-product then does not depend on the block it is computed in, nor on the number of threads (verified for MKL).
+- every row by itself (``RowSearch``), for any k and on any device;
+- on a CPU and for small k, tiles that serve their rows and their columns where queries are the gallery
+  (:mod:`metriscope.evaluation.sweep`): half the products;
+- the same with products in bfloat16 where the machine is faster at them
+  (:mod:`metriscope.evaluation.screening`); rows that are not proven to be exact are searched by themselves.
+
 Pairs nearer than float32 resolves, at about 1e-7 of the squared norms, count as equally near.
 """
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from metriscope.errors import RunError
+from metriscope.evaluation import screening
+from metriscope.evaluation.half_distances import (
+    PAD,
+    Points,
+    full_precision,
+    half_distances,
+    padded,
+    points,
+    round_up,
+    single_threaded_workers,
+)
+from metriscope.evaluation.ranking import COLUMN_MASK, pack, smallest
+from metriscope.evaluation.sweep import Product, plan_tiles, sweep
 
-PAD = 16  # below this many rows or columns BLAS turns to kernels that add in another order
 GROUP = 64  # columns that a shallow search first represents by their minimum
-COLUMN_MASK = 0xFFFFFFFF
 BYTES_PER_PAIR = 20  # a float32 distance, an int64 key, and their share that a shallow search copies
 BYTES_PER_NEIGHBOUR = 64  # keys, indices and what a visitor derives from them
 ROWS = {"cpu": 128}  # a block that stays in cache; other devices prefer large products
@@ -48,7 +57,7 @@ def plan_blocks(gallery_size: int, k: int, memory_mb: float, device: torch.devic
     """
     workers = torch.get_num_threads() if device.type == "cpu" else 1
     budget = int(memory_mb * 2**20) // workers
-    columns = _round_up(max(gallery_size, 1), GROUP)
+    columns = round_up(max(gallery_size, 1), GROUP)
     rows = budget // (BYTES_PER_PAIR * columns + BYTES_PER_NEIGHBOUR * k)
     rows = min(rows // PAD * PAD, ROWS.get(device.type, ROWS_ELSEWHERE))
     if rows < PAD:
@@ -91,23 +100,104 @@ def visit_nearest(
     device = queries.device
     available = max(len(gallery) - int(exclude_self), 0)
     depths = torch.as_tensor(k, device=device).expand(len(queries)).clamp(0, available)
+    right = points(gallery, "gallery")
+    left = right if exclude_self else points(queries, "query")
     order = depths.argsort(stable=True)
-    left, right = _extend(queries, gallery)
-    blocks = plan_blocks(len(gallery), int(depths.max()), memory_mb, device)
+    with full_precision(device):
+        order = _visit_swept(left, right, depths, order, visit, exclude_self, memory_mb)
+        _visit_searched(left, right, depths, order, visit, exclude_self, memory_mb)
+
+
+def _visit_swept(
+    left: Points, right: Points, depths: Tensor, order: Tensor, visit: Visit, exclude_self: bool, memory_mb: float
+) -> Tensor:
+    """Visits the queries whose neighbours come out of tiles, and returns those of ``order`` that are left."""
+    k = int(depths.max())
+    swept = _swept(left, right, k, exclude_self, memory_mb) if k and left.rows.device.type == "cpu" else None
+    if swept is None:
+        return order
+    keys, certain = swept
+    indices = keys.bitwise_and_(COLUMN_MASK)
+    rows = max(int(memory_mb * 2**20) // (BYTES_PER_NEIGHBOUR * k), PAD)
+    with torch.inference_mode():
+        proven = order[certain[order]]
+        for block in torch.split(proven, rows) if len(proven) else ():
+            visit(block, indices[block, : int(depths[block[-1]])])
+    return order[~certain[order]]
+
+
+def _swept(left: Points, right: Points, k: int, exclude_self: bool, memory_mb: float) -> tuple[Tensor, Tensor] | None:
+    """Keys (Q, k) and for which queries they hold; None where tiles do not pay."""
+    left, right = (padded(left, PAD),) * 2 if left is right else (padded(left, PAD), padded(right, PAD))
+    sizes = len(left.rows), len(right.rows)
+    tiling = plan_tiles(*sizes, screening.candidates(k), memory_mb)
+    if tiling and screening.suits(left, right) and screening.pays():
+        found = screening.screened(left, right, k, tiling, symmetric=exclude_self, exclude_self=exclude_self)
+        if found:
+            return found
+    tiling = plan_tiles(*sizes, k, memory_mb)
+    if not (tiling and exclude_self and _symmetric(left, tiling.side)):
+        return None
+
+    def make_product(side: int) -> Product:
+        buffer = torch.empty(side * side)
+
+        def product(rows: slice, columns: slice) -> Tensor:
+            a, b = left.take(rows), left.take(columns)
+            shape = len(a.half), len(b.half)
+            return half_distances(a, b, buffer[: shape[0] * shape[1]].view(shape))
+
+        return product
+
+    keys = sweep(make_product, *sizes, k, tiling, symmetric=True, exclude_self=True)
+    return keys, torch.ones(len(keys), dtype=torch.bool)
+
+
+def _symmetric(these: Points, side: int) -> bool:
+    """Whether products on this machine come out the same for (i, j) and (j, i)."""
+    first = these.take(slice(side))
+    tile = half_distances(first, first, first.rows.new_empty(side, side))
+    return torch.equal(tile, tile.T)
+
+
+def _visit_searched(
+    left: Points, right: Points, depths: Tensor, order: Tensor, visit: Visit, exclude_self: bool, memory_mb: float
+) -> None:
+    """Visits the queries in ``order``, which is by ascending depth, each searched for by itself."""
+    if len(order) == 0:
+        return
+    blocks = plan_blocks(len(right.rows), int(depths[order[-1]]), memory_mb, left.rows.device)
+
+    def visit_block(search: RowSearch, rows: Tensor) -> None:
+        visit(rows, search(left, rows, int(depths[rows[-1]])))
+
+    search_blocks(order, right, blocks, exclude_self, visit_block)
+
+
+def search_blocks(
+    order: Tensor, right: Points, blocks: Blocks, exclude_self: bool, visit: Callable[["RowSearch", Tensor], None]
+) -> None:
+    """Calls ``visit(search, rows)`` for blocks of ``order``, from several threads, each with a search of its own."""
+    right = padded(right, GROUP)
     tiles = torch.split(order, blocks.rows)
 
     @torch.inference_mode()  # per thread: lets a visitor fill tensors made in inference mode
     def work(worker: int) -> None:
-        search = _Search(right, blocks, exclude_self)
+        search = RowSearch(right, blocks, exclude_self)
         for rows in tiles[worker :: blocks.workers]:
-            visit(rows, search(left, rows, int(depths[rows[-1]])))
+            visit(search, rows)
 
-    with _full_precision(device):
-        if device.type == "cpu":
-            with _single_threaded_workers(blocks.workers) as pool:
-                list(pool.map(work, range(blocks.workers)))
-        else:
-            work(0)
+    if order.device.type == "cpu":
+        with single_threaded_workers(blocks.workers) as pool:
+            list(pool.map(work, range(blocks.workers)))
+    else:
+        work(0)
+
+
+def whole_block(left: Points, rows: Tensor) -> Points:
+    """The queries ``rows``, the last repeated up to a multiple of ``PAD``."""
+    padding = rows[-1:].expand(round_up(len(rows), PAD) - len(rows))
+    return left.take(torch.cat([rows, padding]))
 
 
 def nearest(queries: Tensor, gallery: Tensor, k: int, *, exclude_self: bool = False, memory_mb: float = 256) -> Tensor:
@@ -125,28 +215,28 @@ def nearest(queries: Tensor, gallery: Tensor, k: int, *, exclude_self: bool = Fa
     return found
 
 
-class _Search:
+class RowSearch:
     """One thread's search and its buffers: fresh memory for every block would cost as much as selecting."""
 
-    def __init__(self, right: Tensor, blocks: Blocks, exclude_self: bool) -> None:
+    def __init__(self, right: Points, blocks: Blocks, exclude_self: bool) -> None:
         self.right, self.blocks, self.exclude_self = right, blocks, exclude_self
-        self.distances = right.new_empty(blocks.rows * blocks.columns)
-        self.keys = torch.empty_like(self.distances, dtype=torch.int64)
-        self.columns = torch.arange(len(right), device=right.device)
+        self.buffer = right.rows.new_empty(blocks.rows * blocks.columns)
+        self.keys = torch.empty_like(self.buffer, dtype=torch.int64)
+        self.columns = torch.arange(len(right.rows), device=right.rows.device)
 
-    def __call__(self, left: Tensor, rows: Tensor, k: int) -> Tensor:
-        padding = rows[-1:].expand(_round_up(len(rows), PAD) - len(rows))
-        block = left[torch.cat([rows, padding])]
-        best = self.keys.new_empty(len(block), 0)
+    def __call__(self, left: Points, rows: Tensor, k: int) -> Tensor:
+        block = whole_block(left, rows)
+        best = self.keys.new_empty(len(block.rows), 0)
         for columns in torch.split(self.columns, self.blocks.columns):
-            distances = self._distances(block, rows, columns)
-            best = _smallest(torch.cat([best, self._candidates(distances, columns, k)], 1), k)
+            distances = self.distances_to(block, rows, columns)
+            best = smallest(torch.cat([best, self._candidates(distances, columns, k)], 1), k)
         return best[: len(rows)] & COLUMN_MASK
 
-    def _distances(self, block: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    def distances_to(self, block: Points, rows: Tensor, columns: Tensor) -> Tensor:
+        """Distances (b, c) of a padded block of the queries ``rows`` to consecutive columns, until the next call."""
         first, width = int(columns[0]), len(columns)
-        out = self.distances[: len(block) * width].view(len(block), width)
-        torch.mm(block, self.right[first : first + width].T, out=out).clamp_(min=0)
+        out = self.buffer[: len(block.rows) * width].view(len(block.rows), width)
+        half_distances(block, self.right.take(slice(first, first + width)), out)
         if self.exclude_self:
             inside = ((rows >= first) & (rows < first + width)).nonzero().squeeze(1)
             out[inside, rows[inside] - first] = torch.inf
@@ -164,66 +254,8 @@ class _Search:
         if 4 * k * GROUP <= width:
             groups = self.columns[: width // GROUP]
             minima = distances.view(b, -1, GROUP).amin(2)
-            chosen = _smallest(_pack(minima, groups, keys.view(-1)[: minima.numel()].view_as(minima)), k)
+            chosen = smallest(pack(minima, groups, keys.view(-1)[: minima.numel()].view_as(minima)), k)
             inside = ((chosen & COLUMN_MASK)[:, :, None] * GROUP + self.columns[:GROUP]).flatten(1)
             distances, columns = distances.gather(1, inside), inside + columns[0]
             keys = self.keys[: inside.numel()].view_as(inside)
-        return _smallest(_pack(distances, columns, keys), k)
-
-
-def _pack(distances: Tensor, columns: Tensor, out: Tensor) -> Tensor:
-    return out.copy_(distances.view(torch.int32)).bitwise_left_shift_(32).bitwise_or_(columns)
-
-
-def _smallest(keys: Tensor, k: int) -> Tensor:
-    """The k smallest keys of each row, ascending; may reorder ``keys``."""
-    k = min(k, keys.shape[1])
-    if keys.device.type != "cpu":
-        return keys.topk(k, dim=1, largest=False, sorted=True).values
-    # numpy's vectorised partition is many times faster than torch.topk, and releases the interpreter lock.
-    array = keys.numpy()
-    if 0 < k < array.shape[1]:
-        array.partition(k - 1, axis=1)
-    array[:, :k].sort(axis=1)
-    return keys[:, :k]
-
-
-def _extend(queries: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
-    left, right = queries.detach().float(), gallery.detach().float()
-    halves = [x.double().square().sum(1, keepdim=True).float() / 2 for x in (left, right)]
-    for name, half in zip(("query", "gallery"), halves, strict=True):
-        bad = int((~half.isfinite()).sum())
-        if bad:
-            raise RunError(f"{bad} of {len(half)} {name} embeddings are not finite or too large for float32")
-    left = torch.cat([-left, torch.ones_like(halves[0]), halves[0]], 1)
-    right = torch.cat([right, halves[1], torch.ones_like(halves[1])], 1)
-    # Padding lies infinitely far away, so it is never among the neighbours that exist.
-    padding = right.new_zeros(_round_up(max(len(right), 1), GROUP) - len(right), right.shape[1])
-    padding[:, -2] = torch.inf
-    return left, torch.cat([right, padding])
-
-
-@contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
-    """No TF32 or bfloat16 products, whatever the training asked for."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-@contextmanager
-def _single_threaded_workers(workers: int) -> Iterator[ThreadPoolExecutor]:
-    before = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool
-    finally:
-        torch.set_num_threads(before)  # torch keeps part of this setting per process
-
-
-def _round_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple
+        return smallest(pack(distances, columns, keys), k)

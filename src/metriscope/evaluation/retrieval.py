@@ -1,4 +1,7 @@
-"""Leave-one-out retrieval: Recall@K, precision@1, R-precision and MAP@R (arXiv:2003.08505)."""
+"""Retrieval: Recall@K, precision@K, MRR, R-precision and MAP@R (arXiv:2003.08505).
+
+By leave-one-out among all samples, or of queries in a gallery that they are no part of.
+"""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,59 +12,121 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from metriscope.errors import InputError, RunError
+from metriscope.evaluation.first_match import first_match_ranks
 from metriscope.evaluation.neighbors import visit_nearest
 
 
-class QueryScores(NamedTuple):
-    """What each of N queries found, in float64 or int64 tensors (N,); all zero where ``relevant`` is.
+class Measures(NamedTuple):
+    """What is asked of a ranking.
 
-    ``relevant`` is R, the number of other members of the query's class; ``first_hit`` the rank (from 1) of
-    the nearest of them, 0 where it lies beyond the depth searched.
+    Attributes:
+        recall_at: the K of Recall@K, the share of queries with a hit among the K nearest.
+        precision_at: the K of precision@K, the mean share of hits among the K nearest.
+        map_at_r: R-precision and MAP@R = mean over queries of (1/R) sum_{i <= R} P(i) rel(i)
+            (arXiv:2003.08505), which look at R neighbours of each query.
+        mrr: the mean of 1 / rank of the first hit, however far down it is: one more pass over the gallery for the
+            queries without a hit among the neighbours that the rest looks at.
     """
 
+    recall_at: Sequence[int] = (1, 2, 4, 8)
+    precision_at: Sequence[int] = (1,)
+    map_at_r: bool = True
+    mrr: bool = True
+
+    def check(self) -> None:
+        """Raises InputError for a K below 1."""
+        for name in ("recall_at", "precision_at"):
+            at = getattr(self, name)
+            if any(k < 1 for k in at):
+                raise InputError(f"evaluation.{name} must hold numbers of at least 1, got {list(at)}")
+
+
+class QueryScores(NamedTuple):
+    """What each of Q queries found, in float64 or int64 tensors (Q,); all zero where ``relevant`` is."""
+
+    labels: Tensor
     relevant: Tensor
+    """R, the number of gallery items of the query's class, not counting itself."""
     first_hit: Tensor
+    """Rank (from 1) of the nearest of them; 0 where it was not looked for so far away."""
+    hits: Tensor
+    """(Q, len(precision_at)): how many of them are among the K nearest, for each K of precision@K."""
     r_precision: Tensor
     average_precision: Tensor
 
 
 def query_scores(
-    embeddings: Tensor, labels: Tensor, *, depth: int, to_r: bool = True, memory_mb: float = 256
+    embeddings: Tensor,
+    labels: Tensor,
+    measures: Measures,
+    *,
+    queries: Tensor | None = None,
+    memory_mb: float = 256,
 ) -> QueryScores:
-    """Score each embedding (N, D) with labels (N,) as a query against all others.
-
-    Args:
-        depth: look at this many neighbours for the first hit.
-        to_r: also look at R neighbours for R-precision and average precision; they stay 0 without.
-        memory_mb: working memory of the search in MiB.
-    """
-    classes, members = torch.unique(labels, return_inverse=True, return_counts=True)[1:]
-    relevant = members[classes] - 1
+    """Score embeddings (N, D) with labels (N,) as queries; arguments as of :func:`retrieval_metrics`."""
+    classes = torch.unique(labels, return_inverse=True)[1]
+    alone = queries is None
+    asking = asked = torch.ones_like(labels, dtype=torch.bool)
+    if queries is not None:
+        asking, asked = queries, ~queries
+    own, kept = classes[asking], classes[asked]
+    left = embeddings if alone else embeddings[asking]
+    right = embeddings if alone else embeddings[asked]
+    members = torch.bincount(kept, minlength=len(labels))
+    relevant = members[own] - int(alone)
     first_hit = torch.zeros_like(relevant)
+    hits = relevant.new_zeros(len(relevant), len(measures.precision_at))
     r_precision = torch.zeros_like(relevant, dtype=torch.float64)
     average_precision = torch.zeros_like(r_precision)
-    depths = relevant.clamp(min=depth) if to_r else torch.full_like(relevant, depth)
+    depth = max((*measures.recall_at, *measures.precision_at), default=1)
+    depths = relevant.clamp(min=depth) if measures.map_at_r else torch.full_like(relevant, depth)
     depths[relevant == 0] = 0
-    ranks = torch.arange(1, max(len(labels), 2), device=labels.device)
-    never = len(labels)
+    ranks = torch.arange(1, len(kept) + 2, device=labels.device)
 
     def score(rows: Tensor, indices: Tensor) -> None:
         width = indices.shape[1]
         if width == 0:
             return
-        hit = classes[indices] == classes[rows, None]
-        first = torch.where(hit[:, :depth], ranks[: min(depth, width)], never).amin(1)
-        first_hit[rows] = first.where(first < never, 0)
-        if to_r:
+        hit = kept[indices] == own[rows, None]
+        first = hit.byte().argmax(1, keepdim=True)
+        first_hit[rows] = torch.where(hit.gather(1, first), first + 1, 0).squeeze(1)
+        for place, k in enumerate(measures.precision_at):
+            hits[rows, place] = hit[:, :k].sum(1)
+        if measures.map_at_r:
             total = relevant[rows, None]
             hit &= ranks[:width] <= total
-            precision = hit.cumsum(1, dtype=torch.float64) / ranks[:width]
+            precision = hit.cumsum(1, dtype=torch.float64).div_(ranks[:width])
             total = total.squeeze(1).clamp(min=1)
             r_precision[rows] = hit.sum(1).double() / total
-            average_precision[rows] = (precision * hit).sum(1) / total
+            average_precision[rows] = precision.mul_(hit).sum(1) / total
 
-    visit_nearest(embeddings, embeddings, depths, score, exclude_self=True, memory_mb=memory_mb)
-    return QueryScores(relevant, first_hit, r_precision, average_precision)
+    visit_nearest(left, right, depths, score, exclude_self=alone, memory_mb=memory_mb)
+    missing = ((relevant > 0) & (first_hit == 0)).nonzero().squeeze(1)
+    if measures.mrr and len(missing):
+        sides = (left, own), (right, kept)
+        first_hit[missing] = first_match_ranks(*sides, missing, exclude_self=alone, memory_mb=memory_mb)
+    return QueryScores(labels[asking], relevant, first_hit, hits, r_precision, average_precision)
+
+
+def means(scores: QueryScores, measures: Measures) -> dict[str, float]:
+    """The metrics of :func:`retrieval_metrics` from its scores."""
+    counted = scores.relevant > 0
+    queries = max(int(counted.sum()), 1)
+
+    def share(values: Tensor) -> float:
+        return float(values[counted].double().sum()) / queries
+
+    rank = scores.first_hit
+    metrics = {f"recall_at_{k}": share((rank > 0) & (rank <= k)) for k in measures.recall_at}
+    for k, hits in zip(measures.precision_at, scores.hits.T, strict=True):
+        metrics[f"precision_at_{k}"] = share(hits) / k
+    if measures.mrr:
+        metrics["mrr"] = share(1 / rank.clamp(min=1).double())
+    if measures.map_at_r:
+        metrics["r_precision"] = share(scores.r_precision)
+        metrics["map_at_r"] = share(scores.average_precision)
+    metrics["queries_skipped"] = float((~counted).sum())
+    return metrics
 
 
 def retrieval_metrics(
@@ -70,50 +135,54 @@ def retrieval_metrics(
     recall_at: Sequence[int] = (1, 2, 4, 8),
     map_at_r: bool = True,
     memory_mb: float = 256,
+    *,
+    precision_at: Sequence[int] = (1,),
+    mrr: bool = True,
+    queries: Tensor | None = None,
 ) -> dict[str, float]:
-    """Retrieval among all samples, each once the query, by Euclidean distance (ties: the earlier sample).
+    """Retrieval by Euclidean distance, ties to the earlier sample: each sample among all others, or in a gallery.
 
     Args:
         embeddings: (N, D); normalised ones are ranked as by cosine similarity.
         labels: (N,) integers.
-        recall_at: the K of Recall@K, the share of queries with a hit among the K nearest.
-        map_at_r: also R-precision and MAP@R = mean over queries of (1/R) sum_{i <= R} P(i) rel(i)
-            (arXiv:2003.08505), which look at R neighbours of each query.
+        recall_at, map_at_r, precision_at, mrr: see :class:`Measures`.
         memory_mb: working memory of the search in MiB.
+        queries: bool (N,), True for a query and False for an item of the gallery; None for leave-one-out.
 
     Returns:
-        ``recall_at_K`` for each K, ``precision_at_1``, ``r_precision`` and ``map_at_r``, means over the
-        queries whose class has another member (0 where there is none), and ``queries_skipped``, the number of
-        the others.
+        ``recall_at_K``, ``precision_at_K``, ``mrr``, ``r_precision`` and ``map_at_r``, means over the queries whose
+        class has another member, or one in the gallery (0 where there is none), and ``queries_skipped``, the
+        number of the others.
 
     Raises:
-        RunError: embeddings that are not finite.
+        RunError: embeddings that are not finite, or no query or no gallery among them.
     """
-    _check_recall_at(recall_at)
+    measures = Measures(tuple(recall_at), tuple(precision_at), map_at_r, mrr)
+    return means(checked_scores(embeddings, labels, measures, queries, memory_mb), measures)
+
+
+def checked_scores(
+    embeddings: Tensor, labels: Tensor, measures: Measures, queries: Tensor | None, memory_mb: float
+) -> QueryScores:
+    """:func:`query_scores` of input that is looked at first; errors as of :func:`retrieval_metrics`."""
+    measures.check()
     bad = int((~embeddings.isfinite()).any(1).sum())
     if bad:
         raise RunError(f"{bad} of {len(embeddings)} embeddings hold NaN or Inf, so they cannot be ranked")
-    scores = query_scores(embeddings, labels, depth=max(recall_at, default=1), to_r=map_at_r, memory_mb=memory_mb)
-    counted = scores.relevant > 0
-    queries = max(int(counted.sum()), 1)
-
-    def share(values: Tensor) -> float:
-        return float(values[counted].sum()) / queries
-
-    rank = scores.first_hit
-    metrics = {f"recall_at_{k}": share((rank > 0) & (rank <= k)) for k in recall_at}
-    metrics["precision_at_1"] = share(rank == 1)
-    if map_at_r:
-        metrics["r_precision"] = share(scores.r_precision)
-        metrics["map_at_r"] = share(scores.average_precision)
-    metrics["queries_skipped"] = float((~counted).sum())
-    return metrics
+    if queries is not None:
+        asking = int(queries.sum())
+        if not 0 < asking < len(queries):
+            raise RunError(
+                f"{asking} of {len(queries)} test examples are queries: there has to be a query and a gallery"
+            )
+    return query_scores(embeddings, labels, measures, queries=queries, memory_mb=memory_mb)
 
 
 class RetrievalMetrics(Metric):
     """:func:`retrieval_metrics` of everything it was fed, the same for one process and for several.
 
     Samples are sorted by their index, and one that came twice (a padded distributed sampler) counts once.
+    ``queries`` is by index. After ``compute``, ``scores`` holds what each query found.
     """
 
     full_state_update = False
@@ -125,13 +194,18 @@ class RetrievalMetrics(Metric):
         recall_at: Sequence[int] = (1, 2, 4, 8),
         map_at_r: bool = True,
         memory_mb: float = 256,
+        *,
+        precision_at: Sequence[int] = (1,),
+        mrr: bool = True,
+        queries: Tensor | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        _check_recall_at(recall_at)
-        self.recall_at = tuple(recall_at)
-        self.map_at_r = map_at_r
+        self.measures = Measures(tuple(recall_at), tuple(precision_at), map_at_r, mrr)
+        self.measures.check()
         self.memory_mb = memory_mb
+        self.queries = queries
+        self.scores: QueryScores | None = None
         self.flat: list[Tensor] | Tensor  # embeddings as one row: a rank without samples need not know D
         self.labels: list[Tensor] | Tensor
         self.index: list[Tensor] | Tensor
@@ -148,7 +222,7 @@ class RetrievalMetrics(Metric):
     def reset(self) -> None:
         """Forget all samples."""
         super().reset()
-        self._gathered = None
+        self._gathered = self.scores = None
         self._begin()
 
     def update(self, embeddings: Tensor, labels: Tensor, index: Tensor) -> None:
@@ -170,7 +244,9 @@ class RetrievalMetrics(Metric):
         first[1:] = index[1:] != index[:-1]
         order = order[first]
         self._gathered = flat.view(len(labels), -1)[order], labels[order], index[first]
-        return retrieval_metrics(*self._gathered[:2], self.recall_at, self.map_at_r, self.memory_mb)
+        queries = None if self.queries is None else self.queries.to(index.device)[self._gathered[2]]
+        self.scores = checked_scores(*self._gathered[:2], self.measures, queries, self.memory_mb)
+        return means(self.scores, self.measures)
 
     def embeddings(self) -> tuple[Tensor, Tensor, Tensor]:
         """Embeddings (N, D), labels (N,), index (N,) of all processes, sorted by index, as last computed."""
@@ -178,8 +254,3 @@ class RetrievalMetrics(Metric):
             self.compute()
         assert self._gathered is not None
         return self._gathered
-
-
-def _check_recall_at(recall_at: Sequence[int]) -> None:
-    if any(k < 1 for k in recall_at):
-        raise InputError(f"evaluation.recall_at must hold numbers of at least 1, got {list(recall_at)}")

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from metriscope.reports.style import GREY, MARKERS, PALETTE, panels
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MAX_POINTS = 5000
@@ -36,23 +37,38 @@ def projection(embeddings: ArrayLike, labels: ArrayLike, classes: Sequence[str],
     """The embedding on its two principal axes, coloured by class.
 
     Args:
+        embeddings, labels, classes: as for :func:`draw_projection`.
+        split: what was embedded, for the title.
+    """
+    figure, (axis,) = panels([f"Embedding of the {split} set"], width=6.4, height=5.2)
+    present = draw_projection(axis, embeddings, labels, classes)
+    if present > MAX_NAMED:
+        title = f"Embedding of the {split} set, {present} classes"
+        axis.set_title(title, loc="left", fontsize=10, fontweight="bold")
+    return figure
+
+
+def draw_projection(
+    axis: "Axes", embeddings: ArrayLike, labels: ArrayLike, classes: Sequence[str], legend: bool = True
+) -> int:
+    """Draw an embedding on its two principal axes, and return how many classes occur.
+
+    Args:
         embeddings: (N, D), float; rows that are not finite are left out.
         labels: (N,), class ids.
         classes: names by class id. Up to 20 classes that occur are told apart by colour and marker and named;
             more only by colour, since no legend would help.
-        split: what was embedded, for the title.
 
     Above 5000 points an even share of each class is drawn, always the same points.
     """
     points, ids = np.asarray(embeddings, dtype=np.float64), np.asarray(labels)
     finite = np.isfinite(points).all(axis=1)
     points, ids = points[finite], ids[finite]
-    figure, (axis,) = panels([f"Embedding of the {split} set"], width=6.4, height=5.2)
     axis.set(xticks=[], yticks=[])
     axis.grid(visible=False)
     if not len(points):
         axis.text(0.5, 0.5, "no finite embeddings", transform=axis.transAxes, ha="center", color=GREY)
-        return figure
+        return 0
     plane, share = principal_plane(points)
     chosen = _evenly(ids)
     plane, ids = plane[chosen], ids[chosen]
@@ -62,24 +78,11 @@ def projection(embeddings: ArrayLike, labels: ArrayLike, classes: Sequence[str],
     axis.set_aspect("equal", adjustable="datalim")
     size = float(np.clip(15000 / len(plane), 7, 28))
     if len(present) > MAX_NAMED:
-        axis.scatter(
-            plane[:, 0],
-            plane[:, 1],
-            s=size,
-            c=present.searchsorted(ids),
-            cmap="turbo",
-            alpha=0.6,
-            linewidths=0,
-        )
-        axis.set_title(
-            f"Embedding of the {split} set, {len(present)} classes",
-            loc="left",
-            fontsize=10,
-            fontweight="bold",
-        )
-        return figure
-    _scatter(axis, plane, ids, present, [classes[i] for i in present], size)
-    return figure
+        colors = present.searchsorted(ids)
+        axis.scatter(plane[:, 0], plane[:, 1], s=size, c=colors, cmap="turbo", alpha=0.6, linewidths=0)
+    else:
+        _scatter(axis, plane, ids, present, [classes[i] for i in present], size, legend)
+    return len(present)
 
 
 def _evenly(labels: NDArray[Any]) -> NDArray[np.intp]:
@@ -98,6 +101,7 @@ def _scatter(
     present: NDArray[Any],
     names: Sequence[str],
     size: float,
+    legend: bool,
 ) -> None:
     from matplotlib.colors import to_rgba_array
     from matplotlib.lines import Line2D
@@ -113,6 +117,8 @@ def _scatter(
         x, y = np.median(plane[rank == i], axis=0)
         halo = [withStroke(linewidth=3, foreground="white")]
         axis.text(x, y, name, fontsize=9, fontweight="bold", ha="center", va="center", path_effects=halo)
+    if not legend:
+        return
     keys = [
         Line2D([], [], color=color, marker=marker, linestyle="", label=name)
         for (color, marker), name in zip(looks, names, strict=True)

@@ -14,7 +14,9 @@ from metriscope.build import Loggers
 from metriscope.data.datamodule import DataModule
 from metriscope.diagnostics.decay import exponential_fit
 from metriscope.evaluation.classification import knn_accuracy, linear_probe_accuracy
+from metriscope.evaluation.clustering import clustering_metrics
 from metriscope.evaluation.neighbors import nearest
+from metriscope.evaluation.per_class import per_class, write_per_class
 from metriscope.module import EvaluatedSet, MetricLearner
 from metriscope.reports.figures import write_history_figures
 from metriscope.reports.gallery import choose_queries, retrieval_gallery
@@ -38,6 +40,9 @@ def report(
     assert tested is not None
     if _classifies(cfg, data):
         final.update(_classification(cfg, trainer, module, data, tested))
+    if cfg.evaluation.clustering:
+        found = clustering_metrics(tested.embeddings, tested.labels)
+        final.update({f"test/{name}": value for name, value in found.items()})
     if not trainer.is_global_zero:
         return final
     history = read_history(loggers.history.path)
@@ -49,6 +54,9 @@ def report(
     metrics: dict[str, Any] = summary(history, best_epoch, final)
     if cfg.evaluation.save_embeddings:
         _save_embeddings(run.folder / "embeddings.npz", tested, data)
+    if cfg.evaluation.per_class:
+        assert tested.scores is not None
+        write_per_class(run.folder / "per_class.csv", per_class(tested.scores, data.splits.test.classes))
     if cfg.logger.figures:
         paths = write_history_figures(run.folder / "figures", history, best_epoch)
         paths += _embedding_figures(run.folder / "figures", tested, data, cfg.seed)

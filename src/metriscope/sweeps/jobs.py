@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
+from metriscope.cluster import notices
 from metriscope.errors import InputError, Pruned, RunError
 from metriscope.runs import Taken, folder_of
 from metriscope.sweeps.devices import take_share
@@ -60,6 +61,9 @@ class Task:
         except KeyboardInterrupt:
             if not own_process:
                 raise
+            if notices():
+                # A job that leaves a result counts as done, but SLURM may start this one again.
+                sys.exit(130)
         except Pruned as error:
             print(f"{_folder(cfg)}: {error}", flush=True)
         except Exception as error:

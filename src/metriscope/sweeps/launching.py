@@ -24,8 +24,9 @@ from omegaconf import DictConfig
 from metriscope.configs import CONFIG_DIR
 from metriscope.errors import InputError, RunError
 from metriscope.runs import INTERRUPTED, RUNNING, read_record
+from metriscope.sweeps import slurm
 from metriscope.sweeps.jobs import Refusal, Task, raise_interrupt
-from metriscope.sweeps.plan import Job
+from metriscope.sweeps.plan import Job, Words
 from metriscope.sweeps.states import State, state_of
 
 # Part of a launcher's _target_ -> the package that has it, and the extra of this project that brings it.
@@ -74,6 +75,7 @@ class Launcher:
         check_launcher(base)
         target = str(base.hydra.launcher._target_)
         self._pool = "hydra_joblib_launcher" in target
+        self._launch_jobs = slurm.launch if target.endswith(".SlurmLauncher") else _launch
         self._mark = Path(base.hydra.sweep.dir) / f"stop-{socket.gethostname()}-{os.getpid()}"
         task = Task(self._mark, os.getpid(), self._pool)
         context: Any = HydraContext(config_loader=_hydra(config_dir).config_loader, callbacks=Callbacks(base))
@@ -83,7 +85,7 @@ class Launcher:
         if self._pool:
             # Threads that spin while they wait take the other jobs' cores.
             os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        wanted = int(base.hydra.launcher.get("n_jobs") or 1)
+        wanted = int(base.hydra.launcher.get("n_jobs") or base.hydra.launcher.get("array_parallelism") or 1)
         self.parallel = wanted if wanted > 0 else max(1, (os.cpu_count() or 1) + 1 + wanted)
 
     def launch(self, jobs: Sequence[Job]) -> dict[Path, Refusal]:
@@ -104,6 +106,8 @@ class Launcher:
                 except KeyboardInterrupt:
                     self.stopped = True
                     return {}
+                except InputError:
+                    raise
                 except Exception as error:
                     if not self._pool:
                         raise RunError(f"the launcher gave up: {' '.join(str(error).split())[:300]}") from error
@@ -117,7 +121,7 @@ class Launcher:
 
     def _launch(self, jobs: Sequence[Job]) -> dict[Path, Refusal]:
         first, self._number = self._number, self._number + len(jobs)
-        returns = self._launcher.launch([list(job.words) for job in jobs], initial_job_idx=first)
+        returns = self._launch_jobs(self._launcher, [job.words for job in jobs], first)
         values = [getattr(result, "_return_value", None) for result in returns]
         return {job.folder: v for job, v in zip(jobs, values, strict=True) if isinstance(v, Refusal)}
 
@@ -141,6 +145,11 @@ class Launcher:
             for number, handler in previous.items():
                 signal.signal(number, handler)
             self._mark.unlink(missing_ok=True)
+
+
+def _launch(launcher: Any, jobs: Sequence[Words], first: int) -> Sequence[Any]:
+    returns: Sequence[Any] = launcher.launch([list(words) for words in jobs], initial_job_idx=first)
+    return returns
 
 
 def _left(jobs: Sequence[Job], before: Sequence[State], lives: "Counter[Path]") -> list[Job]:

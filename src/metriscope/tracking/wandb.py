@@ -1,28 +1,19 @@
 """Weights & Biases as a guest: online or offline, it may fail at any time without the run noticing."""
 
 import logging
-import netrc
-import os
-import socket
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from typing import Any
 
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from metriscope.errors import InputError
 from metriscope.runs import flatten
+from metriscope.tracking.account import Mode, asked_mode, choose_mode
 
 log = logging.getLogger(__name__)
 
 STEP = "trainer/global_step"
-MODES = ("auto", "online", "offline", "disabled")
-Mode = Literal["online", "offline"]
-OLD_MODES = {"run": "online", "shared": "online", "dryrun": "offline"}
-PROBE_SECONDS = 3.0
 FINISH_SECONDS = 120
 
 
@@ -122,7 +113,7 @@ def build_wandb(
     options = cfg["logger"].get("wandb")
     if not options:
         return None
-    asked = _asked_mode(options["mode"])
+    asked = asked_mode(options["mode"])
     if asked == "disabled" or getattr(rank_zero_only, "rank", 0) != 0:
         return None
     try:
@@ -131,7 +122,7 @@ def build_wandb(
         if not hasattr(wandb, "init"):
             raise ImportError("the package is not installed; the folder wandb/ found here is not it")
         known = wandb.setup(wandb.Settings(silent=True, quiet=True)).settings
-        mode, reason = _choose_mode(asked, known.base_url, known.api_key)
+        mode, reason = choose_mode(asked, known.base_url, known.api_key)
         folder.mkdir(parents=True, exist_ok=True)
         sent = (folder / "wandb").is_dir()
         try:
@@ -151,54 +142,6 @@ def build_wandb(
         level = logging.WARNING if asked == "online" else logging.INFO
         log.log(level, "W&B is offline%s: wandb sync %s", reason and f" ({reason})", _shown(Path(run.dir).parent))
     return GuardedWandb(run, (logged or {}) if sent else {})
-
-
-def _asked_mode(mode: str) -> str:
-    source = "logger.wandb.mode"
-    if mode == "auto" and os.environ.get("WANDB_MODE"):
-        source, mode = "WANDB_MODE", os.environ["WANDB_MODE"]
-    mode = OLD_MODES.get(mode, mode)
-    if mode not in MODES:
-        raise InputError(f"{source}={mode}: choose one of {', '.join(MODES)}")
-    return mode
-
-
-def _choose_mode(mode: str, base_url: str, api_key: str | None) -> tuple[Mode, str]:
-    """``online`` or ``offline``, and why not online where that was possible."""
-    if mode == "offline":
-        return "offline", ""
-    if not _has_key(base_url, api_key):
-        # W&B would ask for the key on a terminal, and wait.
-        return "offline", "no API key"
-    if mode == "auto" and not _answers(base_url):
-        return "offline", f"{urlsplit(base_url).hostname} does not answer"
-    return "online", ""
-
-
-def _has_key(base_url: str, api_key: str | None) -> bool:
-    if api_key or os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    for path in [os.environ.get("NETRC"), "~/.netrc", "~/_netrc"]:
-        try:
-            if path and netrc.netrc(Path(path).expanduser()).authenticators(urlsplit(base_url).netloc):
-                return True
-        except (OSError, netrc.NetrcParseError):
-            continue
-    return False
-
-
-def _answers(base_url: str) -> bool:
-    """Whether the host, or the proxy in front of it, accepts a connection within :data:`PROBE_SECONDS`."""
-    target = urlsplit(base_url)
-    proxy = getproxies().get(target.scheme)
-    if proxy and not proxy_bypass(target.hostname or ""):
-        target = urlsplit(proxy if "//" in proxy else f"//{proxy}")
-    port = target.port or (80 if target.scheme == "http" else 443)
-    try:
-        socket.create_connection((target.hostname or "", port), timeout=PROBE_SECONDS).close()
-    except OSError:
-        return False
-    return True
 
 
 def _start(cfg: Mapping[str, Any], options: Mapping[str, Any], folder: Path, run_id: str, mode: Mode) -> Any:

@@ -5,6 +5,7 @@ from PIL import Image
 
 from metriscope.data.datasets import folder
 from metriscope.data.images import ImageFiles
+from metriscope.data.splits import split
 from metriscope.errors import InputError
 
 
@@ -20,12 +21,17 @@ def test_natural_order_and_unicode_names(tmp_path):
     fill(tmp_path, ["class 10", "class 2", "Übung", "猫"], count=11)
     source = folder.load(str(tmp_path))
     assert source.train.classes == ("class 2", "class 10", "Übung", "猫")
-    assert source.train.counts.tolist() == [9] * 4
-    assert source.test.counts.tolist() == [2] * 4
-    pooled = torch.cat([source.train.inputs, source.test.inputs])[:, 0, 0, 0]
-    assert sorted(pooled.tolist()) == sorted(10 * c + i for c in range(4) for i in range(11))
-    again = folder.load(str(tmp_path))
-    assert torch.equal(again.test.inputs, source.test.inputs)
+    assert source.test is None
+    assert source.train.inputs[:, 0, 0, 0].tolist() == [10 * c + i for c in (1, 0, 2, 3) for i in range(11)]
+
+
+def test_a_folder_without_halves_is_tested_on_a_fixed_fifth(tmp_path):
+    fill(tmp_path, ["a", "b"], count=15)
+    first, second = (split(folder.load(str(tmp_path)), "closed_set") for _ in range(2))
+    assert first.test.counts.tolist() == [3, 3]
+    assert torch.equal(first.test.inputs, second.test.inputs)
+    pooled = torch.cat([part.inputs[:, 0, 0, 0] for part in (first.train, first.validation, first.test)])
+    assert sorted(pooled.tolist()) == sorted(10 * c + i for c in range(2) for i in range(15))
 
 
 def test_files_are_in_natural_order(tmp_path):
@@ -42,9 +48,8 @@ def test_files_stay_on_disk_when_they_do_not_fit(tmp_path):
     disk = folder.load(str(tmp_path), memory_limit_mb=0)
     assert isinstance(disk.train.inputs, ImageFiles)
     assert disk.train.shape == memory.train.shape == (3, 6, 6)
-    for one, other in ((memory.train, disk.train), (memory.test, disk.test)):
-        assert torch.equal(one.fetch(torch.arange(len(one))), other.fetch(torch.arange(len(other))))
-        assert torch.equal(one.labels, other.labels)
+    assert torch.equal(memory.train.inputs, disk.train.fetch(torch.arange(10)))
+    assert torch.equal(memory.train.labels, disk.train.labels)
 
 
 @pytest.mark.parametrize("memory_limit_mb", [0, 100])
@@ -54,7 +59,7 @@ def test_mixed_modes_and_sizes(tmp_path, memory_limit_mb):
     with pytest.raises(InputError, match=r"6x6.*9x7.*dataset\.image_size"):
         folder.load(str(tmp_path), memory_limit_mb=memory_limit_mb)
     source = folder.load(str(tmp_path), image_size=5, memory_limit_mb=memory_limit_mb)
-    assert source.train.fetch(torch.arange(len(source.train))).shape == (12, 3, 5, 5)
+    assert source.train.fetch(torch.arange(len(source.train))).shape == (15, 3, 5, 5)
 
 
 def test_empty_and_hidden_folders_are_skipped(tmp_path):

@@ -1,102 +1,49 @@
 """Images in one folder per class."""
 
-import os
-import re
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 
-import torch
-
-from metriscope.data.examples import Examples, Source
-from metriscope.data.images import ImageFiles, Size, common_size, decode_all
-from metriscope.data.splits import stratified
+from metriscope.data.examples import Source
+from metriscope.data.listing import IMAGE_ENDINGS, ImageList, Listing, class_folders, read
 from metriscope.errors import InputError
 
-_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 _TEST_SHARE = 0.2
-_PIECES = re.compile(r"([0-9]*)([^0-9]*)")
 
 
 def load(path: str | None, image_size: int | None = None, memory_limit_mb: int = 2048) -> Source:
     """Images uint8 (N, 3, H, W) from ``<path>/<class>/*`` or ``<path>/{train,test}/<class>/*``.
 
-    Without train and test folders a fixed stratified fifth is the test half. Classes and files are in natural
-    order (``class 2`` before ``class 10``). Images that fit into ``memory_limit_mb`` are decoded once; others
-    stay files and are decoded batch by batch.
+    Without train and test folders a closed-set test takes a fixed stratified fifth. Classes and files are in
+    natural order (``class 2`` before ``class 10``).
 
     Args:
         path: the folder.
         image_size: side in pixels to scale and crop to; None keeps the images' own size, which must then be
             one.
-        memory_limit_mb: how much memory, in MiB, the decoded images may take.
+        memory_limit_mb: up to how much memory, in MiB, the images are decoded once and kept.
 
     Raises:
         InputError: no such folder, no images, files that cannot be read, or images of several sizes.
     """
     if path is None:
         raise InputError("dataset=folder needs a folder with one directory per class: set dataset.path=<folder>")
-    if image_size is not None and image_size < 1:
-        raise InputError(f"dataset.image_size={image_size}: give a number of pixels, or null for the images' own size")
     root = Path(path)
     if not root.is_dir():
         raise InputError(f"dataset.path={path} is no folder: it must hold one directory per class")
     if (root / "train").is_dir() and (root / "test").is_dir():
-        listings = [_list(root / "train"), _list(root / "test")]
+        listing = Listing(_list(root / "train"), _list(root / "test"))
     else:
-        listings = [_list(root)]
-    size = None if image_size is None else (image_size, image_size)
-    examples = _read(listings, size, memory_limit_mb)
-    if len(examples) == 2:
-        return Source(*examples)
-    train, test = stratified(examples[0].labels, _TEST_SHARE)
-    return Source(train=examples[0].take(train), test=examples[0].take(test))
+        listing = Listing(_list(root), test_share=_TEST_SHARE)
+    return read(listing, image_size, memory_limit_mb)
 
 
-def _read(listings: list[dict[str, list[str]]], size: Size | None, memory_limit_mb: int) -> list[Examples]:
-    paths = [file for listing in listings for files in listing.values() for file in files]
-    height, width = size or common_size(paths[:1])
-    if len(paths) * 3 * height * width <= memory_limit_mb * 2**20:
-        images: torch.Tensor | ImageFiles = decode_all(paths, size)
-    else:
-        images = ImageFiles(tuple(paths), size or common_size(paths))
-    parts, start = [], 0
-    for listing in listings:
-        counts = torch.tensor([len(files) for files in listing.values()])
-        labels = torch.arange(len(counts)).repeat_interleave(counts)
-        rows = slice(start, start := start + len(labels))
-        inputs = images[rows] if isinstance(images, torch.Tensor) else images.take(range(rows.start, rows.stop))
-        parts.append(Examples(inputs, labels, tuple(listing)))
-    return parts
-
-
-def _list(root: Path) -> dict[str, list[str]]:
-    listing: dict[str, list[str]] = {}
-    empty = []
-    for name in _sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and _shown(entry.name)):
-        files = [
-            file.name
-            for file in os.scandir(root / name)
-            if _shown(file.name) and file.name.lower().endswith(_ENDINGS) and file.is_file()
-        ]
-        if files:
-            listing[name] = [os.path.join(root, name, file) for file in _sorted(files)]
-        else:
-            empty.append(name)
-    if not listing:
+def _list(root: Path) -> ImageList:
+    folders, empty = class_folders(root)
+    if not folders:
         raise InputError(
             f"no images in {root}: expected <class>/<file> or {{train,test}}/<class>/<file> ending in "
-            + " ".join(_ENDINGS)
+            + " ".join(IMAGE_ENDINGS)
         )
     if empty:
         warnings.warn(f"{root}: skipped folders without images: {', '.join(empty)}", stacklevel=2)
-    return listing
-
-
-def _shown(name: str) -> bool:
-    return not name.startswith((".", "__"))
-
-
-def _sorted(names: Iterable[str]) -> list[str]:
-    """Runs of digits compare as numbers; the plain name decides between names that are then equal."""
-    return sorted(names, key=lambda name: ([(int(n or 0), t) for n, t in _PIECES.findall(name)], name))
+    return ImageList.of_folders(folders)

@@ -1,0 +1,62 @@
+"""CUB-200-2011: 11,788 photographs of 200 species of birds (Wah et al., Caltech 2011)."""
+
+import os
+from functools import partial
+from pathlib import Path
+
+from metriscope.data.archives import Archive, find_published
+from metriscope.data.completeness import FIRST, LAST, TEST_SHARE, complete
+from metriscope.data.examples import Source
+from metriscope.data.listing import ImageList, Listing, read
+from metriscope.data.tables import lookup, rows
+
+NAME = "CUB-200-2011"
+ARCHIVE = Archive(
+    "CUB_200_2011.tgz",
+    "97eceeb196236b17998738112f37df78",
+    "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",
+)
+PUBLISHED = {"images": 11788, "classes": 200, FIRST: 5864, LAST: 5924}
+_FOLDER = "CUB_200_2011"
+_FILES = ("images.txt", "image_class_labels.txt", "classes.txt", "images")
+
+
+def load(
+    data_dir: str,
+    image_size: int | None = 224,
+    memory_limit_mb: int = 2048,
+    download: bool = False,
+    verify: bool = True,
+) -> Source:
+    """Images uint8 (N, 3, H, W) in the order of ``images.txt``, classes in that of ``classes.txt``.
+
+    The archive's ``train_test_split.txt`` divides images, not classes, and is not used: the data come as one.
+
+    Args:
+        data_dir: holds ``CUB_200_2011/``, or the archive.
+        image_size, memory_limit_mb: see :func:`metriscope.data.listing.read`.
+        download: fetch the archive where there is neither.
+        verify: refuse anything but the published counts; False goes on with what is there.
+
+    Raises:
+        InputError: data that are missing, incomplete or broken.
+    """
+    return read(find(data_dir, download, verify), image_size, memory_limit_mb)
+
+
+def find(data_dir: str | Path, download: bool = False, verify: bool = True) -> Listing:
+    """The files of :func:`load`, which takes the same arguments and raises the same."""
+    return find_published(NAME, ARCHIVE, _FOLDER, _FILES, data_dir, download, partial(_list, verify=verify))
+
+
+def _list(root: Path, verify: bool) -> Listing:
+    files = {image: path for _, (image, path) in rows(root / "images.txt", "image id", "path")}
+    classes = [row for _, row in rows(root / "classes.txt", "class id", "name")]
+    ids = {label: position for position, (label, _) in enumerate(classes)}
+    table = root / "image_class_labels.txt"
+    paths, labels = [], []
+    for line, (image, label) in rows(table, "image id", "class id"):
+        paths.append(os.path.join(root, "images", lookup(files, image, "image", table, line)))
+        labels.append(lookup(ids, label, "class", table, line))
+    images = ImageList(tuple(paths), tuple(labels), tuple(name for _, name in classes))
+    return complete(NAME, root, Listing(images, test_share=TEST_SHARE), PUBLISHED, verify)

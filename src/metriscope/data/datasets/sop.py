@@ -1,0 +1,59 @@
+"""Stanford Online Products: 120,053 photographs of 22,634 articles (Song et al., arXiv:1511.06452)."""
+
+import os
+from functools import partial
+from pathlib import Path
+
+from metriscope.data.archives import Archive, find_published
+from metriscope.data.completeness import TEST, TEST_SHARE, TRAIN, complete
+from metriscope.data.examples import Source
+from metriscope.data.listing import ImageList, Listing, read
+from metriscope.data.tables import rows
+
+NAME = "Stanford Online Products"
+ARCHIVE = Archive(
+    "Stanford_Online_Products.zip",
+    "7f73d41a2f44250d4779881525aea32e",
+    "http://ftp.cs.stanford.edu/cs/cvgl/Stanford_Online_Products.zip",
+)
+PUBLISHED = {"images": 120053, "classes": 22634, TRAIN: 59551, TEST: 60502}
+_FOLDER = "Stanford_Online_Products"
+_FILES = ("Ebay_train.txt", "Ebay_test.txt")
+
+
+def load(
+    data_dir: str,
+    image_size: int | None = 224,
+    memory_limit_mb: int = 2048,
+    download: bool = False,
+    verify: bool = True,
+) -> Source:
+    """Images uint8 (N, 3, H, W); the halves of ``Ebay_train.txt`` and ``Ebay_test.txt`` share no class.
+
+    Args:
+        data_dir: holds ``Stanford_Online_Products/``, or the archive.
+        image_size, memory_limit_mb: see :func:`metriscope.data.listing.read`.
+        download: fetch the archive where there is neither.
+        verify: refuse anything but the published counts; False goes on with what is there.
+
+    Raises:
+        InputError: data that are missing, incomplete or broken.
+    """
+    return read(find(data_dir, download, verify), image_size, memory_limit_mb)
+
+
+def find(data_dir: str | Path, download: bool = False, verify: bool = True) -> Listing:
+    """The files of :func:`load`, which takes the same arguments and raises the same."""
+    return find_published(NAME, ARCHIVE, _FOLDER, _FILES, data_dir, download, partial(_list, verify=verify))
+
+
+def _list(root: Path, verify: bool) -> Listing:
+    halves = Listing(_half(root, "Ebay_train.txt"), _half(root, "Ebay_test.txt"), test_share=TEST_SHARE)
+    return complete(NAME, root, halves, PUBLISHED, verify)
+
+
+def _half(root: Path, file: str) -> ImageList:
+    table = rows(root / file, "image id", "class id", "super class id", "path", header=1)
+    ids: dict[str, int] = {}
+    labels = tuple(ids.setdefault(label, len(ids)) for _, (_, label, _, _) in table)
+    return ImageList(tuple(os.path.join(root, path) for _, (*_, path) in table), labels, tuple(ids))

@@ -1,0 +1,53 @@
+"""Lists in text files, as data sets carry them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from metriscope.errors import InputError
+
+V = TypeVar("V")
+
+
+def text_of(path: Path) -> str:
+    """The content of a UTF-8 file, without a byte order mark.
+
+    Raises:
+        InputError: it cannot be read or is no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"cannot read {path}: it is no UTF-8 text (byte {error.start})") from error
+
+
+def lookup(known: Mapping[str, V], key: str, what: str, path: Path, line: int) -> V:
+    """``known[key]``, for a key that stands in a line of ``path``; InputError where there is none."""
+    if key not in known:
+        raise InputError(f"{path} line {line}: there is no {what} {key}")
+    return known[key]
+
+
+def rows(path: Path, *columns: str, header: int = 0) -> list[tuple[int, list[str]]]:
+    """The lines of a table whose columns are set apart by white space, each with its number.
+
+    Args:
+        path: a text file.
+        columns: their names; the last one may itself contain spaces.
+        header: lines to pass over at the top.
+
+    Raises:
+        InputError: the file cannot be read, or a line has too few columns.
+    """
+    table = []
+    for number, line in enumerate(text_of(path).splitlines(), start=1):
+        cells = line.strip().split(maxsplit=len(columns) - 1)
+        if number <= header or not cells:
+            continue
+        if len(cells) < len(columns):
+            expected = " ".join(f"<{column}>" for column in columns)
+            raise InputError(f"{path} line {number}: expected '{expected}', found '{line.strip()[:80]}'")
+        table.append((number, cells))
+    return table

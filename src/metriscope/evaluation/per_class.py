@@ -1,0 +1,43 @@
+"""Retrieval class by class: which classes an average hides."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from metriscope.evaluation.retrieval import QueryScores
+from metriscope.tracking.files import replacing
+
+
+class ClassResult(NamedTuple):
+    """Means over the queries of one class that have a match."""
+
+    name: str
+    queries: int
+    skipped: int
+    """Queries of the class without any match to find."""
+    recall_at_1: float | None
+    map_at_r: float | None
+
+
+def per_class(scores: QueryScores, classes: Sequence[str]) -> list[ClassResult]:
+    """Results of every class of ``classes`` (C,), whose positions are the labels; None where no query counts."""
+    counted = scores.relevant > 0
+    found = []
+    for label, name in enumerate(classes):
+        mine = scores.labels == label
+        those = mine & counted
+        queries = int(those.sum())
+        recall = float((scores.first_hit[those] == 1).double().mean()) if queries else None
+        precision = float(scores.average_precision[those].mean()) if queries else None
+        found.append(ClassResult(name, queries, int(mine.sum()) - queries, recall, precision))
+    return found
+
+
+def write_per_class(path: Path, results: Sequence[ClassResult]) -> None:
+    """A CSV file with a line per class, the worst first; what is None stays empty."""
+    worst_first = sorted(results, key=lambda one: (one.recall_at_1 is None, one.recall_at_1, one.map_at_r))
+    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["class", *ClassResult._fields[1:]])
+        writer.writerows(worst_first)

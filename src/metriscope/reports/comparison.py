@@ -1,0 +1,229 @@
+"""A study as figures: one summary for every group and metric, and paired differences against a baseline."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+from metriscope.checks import nearest
+from metriscope.errors import InputError
+from metriscope.reports.cautions import cautions, left_out
+from metriscope.reports.groups import SEED, Group, Grouping, group_runs, text
+from metriscope.reports.statistics import Difference, Summary, holm, paired_difference, paired_t, summarize
+from metriscope.reports.study import Study, StudyRun
+
+METRICS = (
+    "test/recall_at_1",
+    "test/map_at_r",
+    "test/r_precision",
+    "test/knn_accuracy",
+    "test/linear_probe_accuracy",
+    "test/variance_intra",
+    "test/variance_inter",
+    "train/active_ratio_pairs",
+)
+"""What is compared where nothing else is asked for and any run has it."""
+
+SIGNIFICANT = 0.05
+_HIGHER = ("recall_at_", "precision_at_", "map_at_r", "r_precision", "accuracy", "nmi", "ami")
+_LOWER = ("loss",)
+
+
+class Cell(NamedTuple):
+    """One figure of the table.
+
+    ``mark`` is ``best`` for the best mean of its block, and ``tied`` for one that a paired t test over common
+    repeats (Holm over the block) cannot tell from the best; None for others, and for metrics without a better end.
+    """
+
+    summary: Summary
+    mark: Literal["best", "tied"] | None = None
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A group against the baseline in one metric; p values also adjusted over all contrasts of the metric (Holm)."""
+
+    metric: str
+    group: Group
+    baseline: Group
+    difference: Difference
+    p_t_holm: float | None = None
+    p_wilcoxon_holm: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What :func:`compare` found.
+
+    Attributes:
+        study: what was compared.
+        grouping: how its finished runs were grouped.
+        metrics: the keys compared.
+        cells: by position of the group and metric; no entry where no run of the group has the metric.
+        contrasts: against the baseline, in the order of metrics and groups; empty without one.
+        notes: what to know before reading, one line each.
+    """
+
+    study: Study
+    grouping: Grouping
+    metrics: Sequence[str]
+    cells: Mapping[tuple[int, str], Cell]
+    contrasts: Sequence[Contrast]
+    notes: Sequence[str]
+
+
+def compare(
+    study: Study,
+    by: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    baseline: Mapping[str, str] | None = None,
+    over: str = SEED,
+) -> Comparison:
+    """Compare the finished runs of a study.
+
+    Args:
+        by: config keys that make groups; by default the few that tell runs apart but for ``over``.
+        metrics: keys of the summary; by default those of :data:`METRICS` that are there.
+        baseline: values of grouping keys that name the group every other one of its block is compared with.
+        over: the key whose values are repeats, ``seed`` or ``dataset.fold``.
+
+    Raises:
+        InputError: nothing has finished, or a key, metric or baseline that is not there, with the nearest.
+    """
+    runs = study.finished
+    if not runs:
+        raise InputError(f"{study.name}: no run has finished; {'; '.join(left_out(study)[:3])}")
+    grouping = group_runs(runs, by, over)
+    there = {metric for run in runs for metric in run.metrics}
+    for metric in metrics:
+        if metric not in there:
+            raise InputError(f"{metric}: no finished run has this metric{nearest(metric, there)}")
+    chosen = list(dict.fromkeys(metrics)) or [metric for metric in METRICS if metric in there]
+    cells: dict[tuple[int, str], Cell] = {}
+    for metric in chosen:
+        cells.update(_column(grouping, metric))
+    partners = _partners(grouping, baseline) if baseline else []
+    contrasts = [line for metric in chosen for line in _contrasts(grouping, partners, metric)]
+    apart = [
+        f"{group} and {base} have no {over} in common: their difference is not tested"
+        for group, base in partners
+        if not {*map(grouping.repeat, group.runs)} & {*map(grouping.repeat, base.runs)}
+    ]
+    return Comparison(study, grouping, chosen, cells, contrasts, [*cautions(study, grouping), *apart])
+
+
+def select(study: Study, wanted: Mapping[str, str]) -> Study:
+    """The runs whose config has these values.
+
+    Raises:
+        InputError: a key that no run has, or values that no run has together.
+    """
+    known = {key for run in study.runs for key in run.config}
+    for key in wanted:
+        if key not in known:
+            raise InputError(f"{key}: no run has this key{nearest(key, known)}")
+    runs = [run for run in study.runs if all(text(run.config, key) == value for key, value in wanted.items())]
+    if not runs:
+        raise InputError(f"no run of {study.name} has {', '.join(f'{k}={v}' for k, v in wanted.items())}")
+    return replace(study, runs=runs)
+
+
+def direction(metric: str) -> int:
+    """1 where more is better, -1 where less is, 0 where neither."""
+    name = metric.rsplit("/", 1)[-1]
+    if name in _LOWER:
+        return -1
+    return int(name.startswith(_HIGHER) or name.endswith(_HIGHER))
+
+
+def pairs(grouping: Grouping, first: Group, second: Group, metric: str) -> tuple[list[float], list[float]]:
+    """Values of a metric in two groups at the repeats (seeds) that both have, in one order."""
+    ours, theirs = ({grouping.repeat(run): run for run in _having(group, metric)} for group in (first, second))
+    common = sorted(ours.keys() & theirs.keys())
+    return [ours[repeat].metrics[metric] for repeat in common], [theirs[repeat].metrics[metric] for repeat in common]
+
+
+def _having(group: Group, metric: str) -> list[StudyRun]:
+    return [run for run in group.runs if metric in run.metrics]
+
+
+def _column(grouping: Grouping, metric: str) -> dict[tuple[int, str], Cell]:
+    """The cells of one metric, the best of every block marked."""
+    blocks: dict[tuple[str, ...], list[int]] = {}
+    cells = {}
+    for place, group in enumerate(grouping.groups):
+        values = [run.metrics[metric] for run in _having(group, metric)]
+        if values:
+            cells[place, metric] = Cell(summarize(values))
+            blocks.setdefault(group.block, []).append(place)
+    sign = direction(metric)
+    for places in blocks.values() if sign else ():
+        best = max(places, key=lambda place: sign * cells[place, metric].summary.mean)
+        others = [place for place in places if place != best]
+        p_values = holm([_p(grouping, best, other, metric) for other in others])
+        if others:
+            cells[best, metric] = cells[best, metric]._replace(mark="best")
+        for other, p in zip(others, p_values, strict=True):
+            if p is None or p >= SIGNIFICANT:
+                cells[other, metric] = cells[other, metric]._replace(mark="tied")
+    return cells
+
+
+def _p(grouping: Grouping, best: int, other: int, metric: str) -> float | None:
+    values, others = pairs(grouping, grouping.groups[best], grouping.groups[other], metric)
+    return paired_t(values, others) if values else None
+
+
+def _contrasts(grouping: Grouping, partners: Sequence[tuple[Group, Group]], metric: str) -> list[Contrast]:
+    lines = []
+    for group, base in partners:
+        values, others = pairs(grouping, group, base, metric)
+        if values:
+            lines.append(Contrast(metric, group, base, paired_difference(values, others)))
+    p_t = holm([line.difference.p_t for line in lines])
+    p_wilcoxon = holm([line.difference.p_wilcoxon for line in lines])
+    return [replace(line, p_t_holm=t, p_wilcoxon_holm=w) for line, t, w in zip(lines, p_t, p_wilcoxon, strict=True)]
+
+
+def _partners(grouping: Grouping, wanted: Mapping[str, str]) -> list[tuple[Group, Group]]:
+    """Every group that has a baseline other than itself, with it."""
+    baselines = _baselines(grouping, wanted)
+    found = [(group, _partner(group, baselines, wanted)) for group in grouping.groups]
+    return [(group, base) for group, base in found if base is not None and base is not group]
+
+
+def _baselines(grouping: Grouping, wanted: Mapping[str, str]) -> list[Group]:
+    for key, value in wanted.items():
+        if key not in grouping.by:
+            raise InputError(f"baseline {key}: groups are by {', '.join(grouping.by)}; add it to --by")
+        there = {group.values[key] for group in grouping.groups}
+        if value not in there:
+            raise InputError(f"baseline {key}={value}: no group has this value{nearest(value, there)}")
+    found = [group for group in grouping.groups if wanted.items() <= group.values.items()]
+    if not found:
+        raise InputError(f"baseline {', '.join(f'{k}={v}' for k, v in wanted.items())}: no group has all of these")
+    return found
+
+
+def _partner(group: Group, baselines: Sequence[Group], wanted: Mapping[str, str]) -> Group | None:
+    """The baseline on the same data that shares the most other values with a group; None where there is none.
+
+    Raises:
+        InputError: two share as many.
+    """
+    shared: dict[int, list[Group]] = {}
+    for base in baselines:
+        if base is group:
+            return group
+        if base.block == group.block:
+            shared.setdefault(len(base.values.items() & group.values.items()), []).append(base)
+    if not shared:
+        return None
+    closest = shared[max(shared)]
+    if len(closest) > 1:
+        keys = [key for key in closest[0].values if closest[0].values[key] != closest[1].values[key]]
+        raise InputError(
+            f"baseline {', '.join(f'{k}={v}' for k, v in wanted.items())}: {' and '.join(map(str, closest[:2]))} "
+            f"both fit {group}; give {keys[0]} too"
+        )
+    return closest[0]

@@ -1,0 +1,95 @@
+"""Methods ranked over data sets: Friedman's test and the critical difference of Nemenyi (Demšar, JMLR 7, 2006)."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from metriscope.reports.comparison import SIGNIFICANT, Comparison, direction
+from metriscope.reports.style import BLACK, GREY, panels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MIN_METHODS, MIN_BLOCKS = 3, 5
+
+
+class Ranking(NamedTuple):
+    """Mean ranks, 1 for the best.
+
+    Attributes:
+        metric: what was ranked by, in its mean over repeats.
+        methods: sorted by mean rank.
+        ranks: mean rank of each method over the data sets that all methods ran on.
+        blocks: how many these are.
+        p: of Friedman's test that all methods are alike.
+        critical: mean ranks that differ by less are not told apart (Nemenyi, 5 %).
+    """
+
+    metric: str
+    methods: Sequence[str]
+    ranks: Sequence[float]
+    blocks: int
+    p: float
+    critical: float
+
+
+def rank_methods(comparison: Comparison) -> Ranking | None:
+    """Ranks in the first metric that has a better end; None for fewer than 3 methods or 5 common data sets."""
+    metric = next((metric for metric in comparison.metrics if direction(metric)), None)
+    methods = list(dict.fromkeys(group.method for group in comparison.grouping.groups))
+    means: dict[tuple[str, ...], dict[str, float]] = {}
+    for place, group in enumerate(comparison.grouping.groups):
+        if metric is not None and (place, metric) in comparison.cells:
+            means.setdefault(group.block, {})[group.method] = comparison.cells[place, metric].summary.mean
+    complete = [block for block in means.values() if len(block) == len(methods)]
+    if metric is None or len(methods) < MIN_METHODS or len(complete) < MIN_BLOCKS:
+        return None
+    from scipy.stats import friedmanchisquare, rankdata, studentized_range
+
+    values = -direction(metric) * np.array([[block[method] for method in methods] for block in complete])
+    ranks = rankdata(values, axis=1).mean(axis=0)
+    p = float(friedmanchisquare(*values.T).pvalue)
+    k = len(methods)
+    critical = (
+        studentized_range.ppf(1 - SIGNIFICANT, k, np.inf) / math.sqrt(2) * math.sqrt(k * (k + 1) / 6 / len(values))
+    )
+    order = np.argsort(ranks, kind="stable")
+    return Ranking(
+        metric, [methods[i] for i in order], ranks[order].tolist(), len(values), 1.0 if math.isnan(p) else p, critical
+    )
+
+
+def critical_difference(comparison: Comparison) -> "Figure | None":
+    """The diagram of mean ranks, methods that are not told apart joined by a bar; None where there is no ranking."""
+    ranking = rank_methods(comparison)
+    if ranking is None:
+        return None
+    count = len(ranking.methods)
+    title = f"Mean rank in {ranking.metric} over {ranking.blocks} data sets (Friedman p = {ranking.p:.2g})"
+    figure, (axis,) = panels([title], width=7.5, height=1.4 + 0.26 * count)
+    axis.set(xlim=(0.5, count + 0.5), ylim=(-count - 0.5, 1.6), yticks=[])
+    axis.spines["left"].set_visible(False)
+    axis.grid(visible=False)
+    axis.set_xlabel("mean rank (1 is best)", fontsize=9)
+    for line, (method, rank) in enumerate(zip(ranking.methods, ranking.ranks, strict=True)):
+        axis.plot([rank, rank], [-count - 0.5, -line - 0.5], color="#DDDDDD", linewidth=0.8, zorder=0)
+        axis.plot([rank], [-line - 0.5], "o", color=BLACK, markersize=5)
+        axis.annotate(f"{method}  {rank:.2f}", (rank, -line - 0.5), (6, 3), textcoords="offset points", fontsize=8.5)
+    for level, (first, last) in enumerate(cliques(ranking)):
+        height = -first - 0.28 - 0.12 * (level % 2)
+        axis.plot([ranking.ranks[first], ranking.ranks[last]], [height, height], color=GREY, linewidth=3, alpha=0.8)
+    axis.plot([1, 1 + ranking.critical], [1.0, 1.0], color=BLACK, marker="|", linewidth=1.2)
+    axis.text(1 + ranking.critical / 2, 1.1, f"critical difference {ranking.critical:.2f}", ha="center", fontsize=8)
+    return figure
+
+
+def cliques(ranking: Ranking) -> list[tuple[int, int]]:
+    """First and last place of every longest run of methods that are not told apart."""
+    found: list[tuple[int, int]] = []
+    for first, rank in enumerate(ranking.ranks):
+        last = max(place for place, other in enumerate(ranking.ranks) if other - rank < ranking.critical)
+        if last > first and (not found or last > found[-1][1]):
+            found.append((first, last))
+    return found

@@ -1,0 +1,154 @@
+"""A paper's study as text: its tables, its claims with their verdicts, and how they came about. Imports no torch."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from metriscope.reports.claims import Finding, Judgement, judge
+from metriscope.reports.comparison import Comparison, compare
+from metriscope.reports.course import with_course
+from metriscope.reports.papers import Paper
+from metriscope.reports.study import Study
+from metriscope.reports.table_formats import markdown_tables, write_tables
+from metriscope.runs import FINISHED
+from metriscope.tracking.files import replacing
+
+_BY = ("dataset.name", "loss.name")
+SHOWN = ("test/recall_at_1", "test/map_at_r", "test/knn_accuracy", "test/variance_intra", "test/variance_inter")
+"""Metrics in the figures of final values."""
+
+
+def write_reproduction(
+    study: Study, paper: Paper, folder: Path, command: str, missing: Sequence[str] = ()
+) -> list[Judgement]:
+    """Write the tables of ``paper`` (CSV, Markdown, LaTeX, JSON), figures, ``claims.json``, and a ``README.md`` of all.
+
+    Args:
+        study: its runs; those that are not finished are named and left out.
+        command: what has made the runs.
+        missing: one line for each data set that was not at hand.
+
+    Returns:
+        the claims, judged.
+
+    Raises:
+        InputError: nothing has finished.
+        OSError: the folder cannot be written.
+    """
+    from metriscope.reports.study_figures import write_figures
+
+    whole = replace(study, runs=[with_course(run) if run.status == FINISHED else run for run in study.runs])
+    judgements = [judge(claim, whole.finished) for claim in paper.claims]
+    there = {metric for run in whole.finished for metric in run.metrics}
+    tables = {}
+    for name, metrics in paper.tables.items():
+        found = [metric for metric in metrics if metric in there]
+        if found:
+            tables[name] = compare(whole, _BY, found, {"loss.name": paper.losses[0]})
+            write_tables(tables[name], folder / name)
+    shown = [metric for metric in SHOWN if metric in there]
+    figures = write_figures(compare(whole, _BY, shown), folder / "figures")
+    _write(folder / "claims.json", json.dumps([_plain(one) for one in judgements], indent=2) + "\n")
+    _write(folder / "README.md", _page(whole, paper, tables, judgements, command, missing, _below(figures, folder)))
+    return judgements
+
+
+def claims_markdown(judgements: Sequence[Judgement]) -> str:
+    """Each claim with its verdict, and a table of the findings behind it."""
+    parts = []
+    for judgement in judgements:
+        claim = judgement.claim
+        parts += [f"### Claim {claim.number} ({claim.source}): {judgement.verdict}\n", f"{claim.text}\n"]
+        rows = [_finding_row(finding) for finding in judgement.findings]
+        head = ("statement", "data set", "verdict", "difference", "95 % interval", "g_z", "n")
+        parts.append(_table(head, rows))
+    return "\n".join(parts)
+
+
+def _finding_row(finding: Finding) -> list[str]:
+    found = finding.difference
+    verdict = f"**{finding.verdict}**" + (f" ({finding.reason})" if finding.reason else "")
+    words = [f"{finding.statement.text} (`{finding.statement.metric}`)", finding.data, verdict]
+    if found is None:
+        return [*words, "-", "-", "-", "0"]
+    interval = "-" if found.interval is None else f"[{found.interval[0]:.4g}, {found.interval[1]:.4g}]"
+    effect = "-" if found.effect is None else f"{found.effect:+.2f}"
+    return [*words, f"{found.mean:+.4g}", interval, effect, str(found.n)]
+
+
+def _page(
+    study: Study,
+    paper: Paper,
+    tables: Mapping[str, Comparison],
+    judgements: Sequence[Judgement],
+    command: str,
+    missing: Sequence[str],
+    figures: Sequence[str],
+) -> str:
+    notes = dict.fromkeys(note for table in tables.values() for note in table.notes)
+    parts = [
+        f"# {paper.title} ({paper.source})\n",
+        f"{len(study.finished)} runs. Made by:\n\n```console\n{command}\n```\n",
+        *(f"> **Note:** {line}\n" for line in (*missing, *notes)),
+        f"{_circumstances(study)}\n",
+        "## Claims\n",
+        "A statement holds where the 95 % t interval of its difference, paired over seeds, lies above 0, and does not "
+        "hold where it lies below; g_z is the difference in standard deviations (Hedges). Where several losses stand "
+        "on a side, the lowest of the one is compared with the highest of the other. A claim holds if all of its "
+        "statements hold on all data sets. The runs behind each are in `claims.json`.\n",
+        claims_markdown(judgements),
+    ]
+    for name, table in tables.items():
+        parts += [f"## {name.capitalize()}\n", markdown_tables(table)]
+    parts += ["## Figures\n"] * bool(figures) + [f"![{Path(name).stem}]({name})\n" for name in figures]
+    return "\n".join(parts)
+
+
+def _circumstances(study: Study) -> str:
+    """Protocols, budgets, versions and time, from the records of the runs."""
+    lines = []
+    for name in sorted({run.config["dataset.name"] for run in study.finished}):
+        runs = [run for run in study.finished if run.config["dataset.name"] == name]
+        config = runs[0].config
+        protocol = str(config["dataset.protocol"]).replace("_", " ")
+        seconds = sum(float(run.record.get("seconds") or 0) for run in runs) / len(runs)
+        lines.append(
+            f"- {name}: {protocol}, {config['backbone.name']}, {config['trainer.max_epochs']} epochs, batch "
+            f"{config['sampler.batch_size']}, {config['head.size']}-d, {seconds:.0f} s per run"
+        )
+    versions = study.finished[0].record.get("versions") or {}
+    lines.append(f"- versions: {', '.join(f'{name} {version}' for name, version in versions.items())}")
+    return "\n".join(lines)
+
+
+def _plain(judgement: Judgement) -> dict[str, Any]:
+    claim = judgement.claim
+    findings = [
+        {
+            "statement": asdict(finding.statement),
+            "data": finding.data,
+            "verdict": finding.verdict,
+            "reason": finding.reason,
+            "difference": None if finding.difference is None else asdict(finding.difference),
+            "runs": list(finding.runs),
+        }
+        for finding in judgement.findings
+    ]
+    head = {"claim": claim.number, "source": claim.source, "text": claim.text, "verdict": judgement.verdict}
+    return {**head, "findings": findings}
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _below(paths: Sequence[Path], folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in paths if path.suffix == ".png"]
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8")

@@ -1,0 +1,259 @@
+"""A comparison as pictures, PNG and SVG: curves with bands over repeats, spread of final values, embeddings."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metriscope.reports.comparison import Comparison, direction
+from metriscope.reports.groups import Group, label
+from metriscope.reports.statistics import t_quantile
+from metriscope.reports.style import GREY, MARKERS, PALETTE, panels, save
+from metriscope.tracking.records import points
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Look = tuple[str, str, str]
+"""Colour, line style, marker."""
+
+
+class Trajectory(NamedTuple):
+    """Mean of a logged key over the runs of a group, and half of its 95 % t interval (NaN for one run), by epoch."""
+
+    epochs: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    half: NDArray[np.float64]
+
+
+CURVES = {
+    "learning_curves": {
+        "train/loss": "Training loss",
+        "val/recall_at_1": "Recall@1 on validation",
+        "val/map_at_r": "MAP@R on validation",
+    },
+    "variance": {
+        "val/variance_intra": "Intra-class variance",
+        "val/variance_inter": "Inter-class variance",
+        "val/variance_ratio": "Ratio intra / inter",
+    },
+    "greediness": {
+        "train/active_ratio": "Active ratio, terms of the loss",
+        "train/active_ratio_pairs": "Active ratio, pairs by weight",
+        "train/grad_norm": "Gradient norm of parameters",
+        "train/grad_norm_embedding_active": "Gradient norm per active sample",
+        "train/loss_decay_rate": "Drop of the loss per epoch",
+    },
+}
+"""Figures over epochs: the logged keys of their panels, with titles."""
+
+FIGURES = (*CURVES, "recall_against_variance", "intervals", "critical_difference", "embeddings")
+
+_SHOWN = 12
+_STYLES = ("-", "--", "-.", ":")
+
+
+def write_figures(comparison: Comparison, folder: Path, names: Sequence[str] = FIGURES) -> list[Path]:
+    """Draw those of some figures that the runs have something for; returns the paths, two per figure.
+
+    Raises:
+        InputError: a history that does not read.
+        OSError: the folder cannot be written.
+    """
+    from matplotlib import rc_context
+
+    from metriscope.reports.ranks import critical_difference
+
+    keys = [key for name in names for key in CURVES.get(name, ())]
+    curves = trajectories(comparison.grouping.groups, keys) if keys else []
+    makers = {
+        "recall_against_variance": recall_against_variance,
+        "intervals": intervals,
+        "critical_difference": critical_difference,
+        "embeddings": embeddings,
+    }
+    paths = []
+    for name in names:
+        figure = over_epochs(comparison, curves, CURVES[name]) if name in CURVES else makers[name](comparison)
+        if figure is not None:
+            # One layout for both files; text as text makes the SVG smaller and much faster to write.
+            layout = figure.get_layout_engine()
+            assert layout is not None
+            layout.execute(figure)
+            figure.set_layout_engine("none")
+            with rc_context({"svg.fonttype": "none"}):
+                paths += [save(figure, folder / f"{name}.{kind}") for kind in ("png", "svg")]
+    return paths
+
+
+def trajectories(groups: Sequence[Group], keys: Sequence[str]) -> list[dict[str, Trajectory]]:
+    """Of every group, what was logged over epochs; every history is read once."""
+    found = []
+    for group in groups:
+        histories = [run.history(keys) for run in group.runs]
+        curves = {key: [points(history, key) for history in histories] for key in keys}
+        found.append({key: _trajectory(lines) for key, lines in curves.items() if any(x for x, _ in lines)})
+    return found
+
+
+def _trajectory(lines: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Trajectory:
+    epochs = np.unique(np.concatenate([np.asarray(x, dtype=np.float64) for x, _ in lines]))
+    values = np.full((len(lines), len(epochs)), np.nan)
+    for row, (x, y) in zip(values, lines, strict=True):
+        row[np.searchsorted(epochs, x)] = y
+    n = np.isfinite(values).sum(axis=0)
+    mean = np.nansum(values, axis=0) / n
+    squares = np.nansum((values - mean) ** 2, axis=0)
+    several = n > 1
+    half = np.full(len(epochs), np.nan)
+    half[several] = t_quantile(n[several] - 1) * np.sqrt(squares[several] / (n[several] - 1) / n[several])
+    return Trajectory(epochs + 1, mean, half)
+
+
+def over_epochs(
+    comparison: Comparison, curves: Sequence[dict[str, Trajectory]], titles: dict[str, str]
+) -> "Figure | None":
+    """One row of panels for every data set, one line with its band for every group; None without any of the keys."""
+    from matplotlib.ticker import MaxNLocator
+
+    logged = {key: title for key, title in titles.items() if any(key in lines for lines in curves)}
+    blocks = _blocks(comparison)
+    if not logged:
+        return None
+    names = [f"{title}{f' ({name})' if name else ''}" for name in blocks for title in logged.values()]
+    figure, axes = panels(names, columns=len(logged), width=3.9, height=3.0)
+    places = iter(axes)
+    for members in blocks.values():
+        for key in logged:
+            axis = next(places)
+            for place, look in zip(members, _looks(), strict=False):
+                if key in curves[place]:
+                    _band(axis, curves[place][key], look, comparison.grouping.groups[place].method)
+            axis.set_xlabel("epoch (band: 95 % interval)", fontsize=9)
+            axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            axis.yaxis.set_major_locator(MaxNLocator(5))
+            values = [line.get_ydata() for line in axis.lines]
+            if "grad_norm" in key and values and min(map(np.min, values)) > 0:
+                axis.set_yscale("log")
+        _legend(axis)
+    return figure
+
+
+def _band(axis: "Axes", curve: Trajectory, look: Look, name: str) -> None:
+    color, style, marker = look
+    few = len(curve.epochs) <= 12
+    axis.plot(curve.epochs, curve.mean, style, color=color, label=name, marker=marker if few else None, markersize=3)
+    if np.isfinite(curve.half).any():
+        axis.fill_between(
+            curve.epochs, curve.mean - curve.half, curve.mean + curve.half, color=color, alpha=0.18, linewidth=0
+        )
+
+
+def recall_against_variance(comparison: Comparison) -> "Figure | None":
+    """Every run's Recall@1 on the test set against its intra-class and inter-class variance."""
+    keys = {"test/variance_intra": "intra-class variance", "test/variance_inter": "inter-class variance"}
+    groups = comparison.grouping.groups
+    if not any("test/recall_at_1" in run.metrics for group in groups for run in group.runs):
+        return None
+    blocks = _blocks(comparison)
+    names = [f"Recall@1 against {title}{f' ({name})' if name else ''}" for name in blocks for title in keys.values()]
+    figure, axes = panels(names, columns=2)
+    places = iter(axes)
+    for members in blocks.values():
+        for key, title in keys.items():
+            axis = next(places)
+            for place, (color, _, marker) in zip(members, _looks(), strict=False):
+                runs = [r.metrics for r in groups[place].runs if {key, "test/recall_at_1"} <= r.metrics.keys()]
+                x, y = [m[key] for m in runs], [m["test/recall_at_1"] for m in runs]
+                axis.scatter(x, y, s=22, color=color, marker=marker, alpha=0.75, label=groups[place].method)
+            axis.set_xlabel(f"{title} (test)", fontsize=9)
+            axis.set_ylabel("Recall@1 (test)", fontsize=9)
+        _legend(axis)
+    return figure
+
+
+def intervals(comparison: Comparison) -> "Figure":
+    """Mean and 95 % interval of every group in every metric, the runs as faint points."""
+    groups = comparison.grouping.groups
+    blocks = _blocks(comparison)
+    names = [f"{metric}{f' ({name})' if name else ''}" for name in blocks for metric in comparison.metrics]
+    most = max(len(members) for members in blocks.values())
+    columns = min(4, len(comparison.metrics))
+    figure, axes = panels(names, columns=columns, width=3.9, height=0.9 + 0.28 * most)
+    places = iter(axes)
+    for members in blocks.values():
+        for metric in comparison.metrics:
+            axis = next(places)
+            for height, (place, (color, _, marker)) in enumerate(zip(members, _looks(), strict=False)):
+                values = [run.metrics[metric] for run in groups[place].runs if metric in run.metrics]
+                axis.plot(values, [height] * len(values), ".", color=color, alpha=0.3, markersize=4)
+                cell = comparison.cells.get((place, metric))
+                if cell is not None:
+                    low, high = cell.summary.interval or (cell.summary.mean, cell.summary.mean)
+                    axis.plot([low, high], [height, height], color=color, linewidth=1.6)
+                    axis.plot([cell.summary.mean], [height], marker, color=color, markersize=6)
+            axis.set_yticks(range(len(members)), [groups[place].method for place in members])
+            axis.set_ylim(len(members) - 0.5, -0.5)
+            axis.grid(visible=False, axis="y")
+            axis.grid(visible=True, axis="x", color="#E5E5E5", linewidth=0.8)
+            if direction(metric):
+                better = "more is better" if direction(metric) > 0 else "less is better"
+                axis.set_xlabel(better, fontsize=8, color=GREY)
+    return figure
+
+
+def embeddings(comparison: Comparison) -> "Figure | None":
+    """The test embeddings of one run per group on their principal axes, side by side; None without any saved."""
+    from metriscope.reports.projection import draw_projection
+
+    shown = []
+    for members in _blocks(comparison).values():
+        for place in members:
+            group = comparison.grouping.groups[place]
+            saved = [run.folder for run in group.runs if run.folder and (run.folder / "embeddings.npz").is_file()]
+            if saved:
+                shown.append((str(group), saved[0] / "embeddings.npz"))
+    if not shown:
+        return None
+    figure, axes = panels([name for name, _ in shown], columns=4, width=3.6, height=3.4)
+    for axis, (_, path) in zip(axes, shown, strict=True):
+        with np.load(path, allow_pickle=False) as kept:
+            draw_projection(axis, kept["embeddings"], kept["labels"], kept["classes"], legend=False)
+    return figure
+
+
+def _blocks(comparison: Comparison) -> dict[str, list[int]]:
+    """Places of the groups to draw by what their data are called; of many, the best in the first metric."""
+    blocks: dict[tuple[str, ...], list[int]] = {}
+    groups = comparison.grouping.groups
+    for place, group in enumerate(groups):
+        blocks.setdefault(group.block, []).append(place)
+    metric = comparison.metrics[0]
+    sign = direction(metric) or 1
+
+    def rank(place: int) -> float:
+        cell = comparison.cells.get((place, metric))
+        return -sign * cell.summary.mean if cell else np.inf
+
+    named = {}
+    for members in blocks.values():
+        first = groups[members[0]]
+        name = label({key: value for key, value in first.values.items() if key.startswith("dataset.")})
+        name = name if first.block else ""
+        if len(members) > _SHOWN:
+            name = f"{name}; best {_SHOWN} of {len(members)}".lstrip("; ")
+        named[name] = sorted(sorted(members, key=rank)[:_SHOWN])
+    return named
+
+
+def _looks() -> list[Look]:
+    """Looks that stay apart, for as many lines as a panel takes."""
+    return [(color, style, marker) for style, marker in zip(_STYLES, (*MARKERS, "D"), strict=True) for color in PALETTE]
+
+
+def _legend(axis: "Axes") -> None:
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))

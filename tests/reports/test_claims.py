@@ -1,0 +1,74 @@
+import pytest
+
+from metriscope.reports.claims import Claim, Statement, judge
+from metriscope.reports.study import StudyRun
+
+
+def run(loss: str, seed: int, data: str = "digits", **metrics: float) -> StudyRun:
+    config = {"dataset.name": data, "loss.name": loss, "seed": seed}
+    values = {f"test/{name}": value for name, value in metrics.items()}
+    return StudyRun(f"{data}/{loss}/{seed}", config, values, "finished", lambda keys: [])
+
+
+def claim(metric: str = "test/recall_at_1", comparable: str | None = None) -> Claim:
+    return Claim(1, "a paper", "a beats b", [Statement("a beats b", metric, ("a",), ("b",), comparable)])
+
+
+@pytest.mark.parametrize(
+    ("gaps", "verdict"),
+    [
+        ((0.1, 0.11, 0.12), "holds"),
+        ((-0.1, -0.11, -0.12), "does not hold"),
+        ((0.1, -0.11, 0.12), "undecided"),
+        ((0.1,), "undecided"),
+        ((0.2, 0.2, 0.2), "holds"),
+        ((0.0, 0.0, 0.0), "undecided"),
+    ],
+)
+def test_a_statement_is_judged_by_its_interval(gaps, verdict):
+    runs = [run("b", seed, recall_at_1=0.5) for seed in range(len(gaps))]
+    runs += [run("a", seed, recall_at_1=0.5 + gap) for seed, gap in enumerate(gaps)]
+    judgement = judge(claim(), runs)
+    (finding,) = judgement.findings
+    assert judgement.verdict == finding.verdict == verdict
+    assert finding.difference.mean == pytest.approx(sum(gaps) / len(gaps))
+    assert len(finding.runs) == 2 * len(gaps)
+
+
+def test_a_claim_has_to_hold_on_all_data_sets():
+    runs = [run(loss, seed, data, recall_at_1=value + seed / 1000)
+            for data, values in {"x": {"a": 0.9, "b": 0.8}, "y": {"a": 0.7, "b": 0.9}}.items()
+            for loss, value in values.items() for seed in range(3)]  # fmt: skip
+    assert [finding.verdict for finding in judge(claim(), runs).findings] == ["holds", "does not hold"]
+    assert judge(claim(), runs).verdict == "does not hold"
+    assert judge(claim(), runs[:6]).verdict == "holds"
+    assert judge(claim(), [*runs[:6], run("a", 0, "z", recall_at_1=1.0)]).verdict == "undecided"
+
+
+def test_seeds_without_a_partner_do_not_count():
+    runs = [run("a", seed, recall_at_1=0.9) for seed in range(4)] + [run("b", 3, recall_at_1=0.8)]
+    (finding,) = judge(claim(), runs).findings
+    assert finding.difference.n == 1
+    assert list(finding.runs) == ["digits/a/3", "digits/b/3"]
+
+
+def test_the_weakest_of_one_side_meets_the_strongest_of_the_other():
+    statement = Statement("a and b beat c and d", "test/recall_at_1", ("a", "b"), ("c", "d"))
+    values = {"a": 0.9, "b": 0.6, "c": 0.5, "d": 0.55}
+    runs = [run(loss, seed, recall_at_1=value) for loss, value in values.items() for seed in range(3)]
+    (finding,) = judge(Claim(4, "a paper", "", [statement]), runs).findings
+    assert finding.difference.mean == pytest.approx(0.05)
+    assert finding.verdict == "holds"
+
+
+def test_losses_that_are_not_comparable_are_not_judged():
+    asked = claim("test/variance_intra", "test/knn_accuracy")
+    runs = [run("a", seed, variance_intra=0.5, knn_accuracy=0.9) for seed in range(3)]
+    alike = [run("b", seed, variance_intra=0.1, knn_accuracy=0.88) for seed in range(3)]
+    apart = [run("b", seed, variance_intra=0.1, knn_accuracy=0.7) for seed in range(3)]
+    unknown = [run("b", seed, variance_intra=0.1) for seed in range(3)]
+    assert judge(asked, runs + alike).verdict == "holds"
+    for others, reason in ((apart, "differs by 0.200"), (unknown, "missing")):
+        (finding,) = judge(asked, runs + others).findings
+        assert finding.verdict == "undecided"
+        assert reason in finding.reason
