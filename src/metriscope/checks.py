@@ -86,6 +86,8 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "trainer.log_every_n_steps": (1, math.inf, True),
     "trainer.accumulate_grad_batches": (1, math.inf, True),
     "trainer.gradient_clip_val": (0, math.inf, False),
+    "sweep.trials": (1, math.inf, True),
+    "sweep.seed": (0, 2**32 - 1, True),
 }
 # Key -> what it may be.
 _CHOICES: dict[str, tuple[Any, ...]] = {
@@ -103,6 +105,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "dataset.download": (True, False),
     "dataset.verify": (True, False),
     "evaluation.mode": ("max", "min"),
+    "sweep.mode": ("max", "min"),
     "evaluation.classification": ("auto", True, False),
     "evaluation.mrr": (True, False),
     "evaluation.clustering": (True, False),

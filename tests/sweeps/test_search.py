@@ -24,7 +24,7 @@ optuna = pytest.importorskip("optuna")
 from metriscope.sweeps.search import open_storage  # noqa: E402
 from metriscope.sweeps.space import distributions, split_space  # noqa: E402
 
-SEARCH = ["sweep=optuna_tpe", "sweep.trials=4", "sweep.sampler.n_startup_trials=2"]
+SEARCH = ["sweep=optuna_tpe", "sweep.trials=4", "+sweep.sampler.n_startup_trials=2"]
 
 
 @pytest.fixture

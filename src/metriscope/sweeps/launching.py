@@ -1,6 +1,7 @@
 """Hydra's launchers, asked to run a given list of jobs. Imports no torch."""
 
 import importlib.util
+import multiprocessing
 import os
 import signal
 import socket
@@ -90,8 +91,9 @@ class Launcher:
     def launch(self, jobs: Sequence[Job]) -> dict[Path, Refusal]:
         """Run jobs and wait for them; their folders say how they ended, the result only what those cannot know.
 
+        A signal makes it return early, with ``stopped`` set.
+
         Raises:
-            KeyboardInterrupt: the second signal; with the first, the runs at work save and stop.
             RunError: the launcher itself gave up.
         """
         lives = Counter({job.folder: _LIVES for job in jobs})
@@ -166,11 +168,13 @@ def _left(jobs: Sequence[Job], before: Sequence[State], lives: "Counter[Path]") 
 
 
 def _tell_to_stop(jobs: Sequence[Job]) -> None:
+    """A signal to those processes of the pool that have begun a run; the others have nothing to save."""
+    pool = {process.pid for process in multiprocessing.active_children()}
     for job in jobs:
-        with suppress(InputError, OSError, KeyError, ValueError):
+        with suppress(InputError, OSError, KeyError):
             record = read_record(job.folder)
-            if record["status"] == RUNNING and record["host"] == socket.gethostname():
-                os.kill(int(record["pid"]), signal.SIGTERM)
+            if record["status"] == RUNNING and record["host"] == socket.gethostname() and record["pid"] in pool:
+                os.kill(record["pid"], signal.SIGTERM)
 
 
 def _hydra(config_dir: str | None) -> Hydra:

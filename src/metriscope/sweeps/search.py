@@ -57,12 +57,13 @@ def search(words: Sequence[str], base: DictConfig, config_dir: str | None = None
     if importlib.util.find_spec("optuna") is None:
         raise InputError(f"sweep={base.sweep.name} needs optuna: pip install -e '.[sweep]'")
     check_launcher(base)
+    settings = OmegaConf.masked_copy(base, [str(key) for key in base if key != "hydra"])
+    check(settings)
     own, _ = split(words)
     fixed, varied = split_space(own, list(base.sweep.space))
     space = distributions(varied)
     compose = _Jobs(fixed, config_dir)
     compose(0, {key: _lowest(one) for key, one in space.items()})  # a key that is not there is refused at once
-    settings = OmegaConf.masked_copy(base, [str(key) for key in base if key != "hydra"])
     with _opened(settings, varied) as study:
         launcher = Launcher(base, config_dir)
         waiting = [compose(trial.number, trial.params) for trial in _left_open(study)]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from metriscope.errors import RunError
 from metriscope.runs import FAILED, FINISHED, INTERRUPTED, RUNNING
 from metriscope.sweeps.jobs import ELSEWHERE, Refusal
 from metriscope.sweeps.launching import Launcher, check_launcher
@@ -37,6 +38,7 @@ def sweep(words: Sequence[str], base: DictConfig, config_dir: str | None = None)
 
     Raises:
         InputError: something in the words or in a config, before any run starts.
+        RunError: the launcher gave up.
         Interruption: a signal stopped the sweep.
     """
     check_launcher(base)
@@ -46,9 +48,15 @@ def sweep(words: Sequence[str], base: DictConfig, config_dir: str | None = None)
         return True
     leave_agent()
     launcher = Launcher(base, config_dir)
-    refusals = launcher.launch(planned.todo)
+    gave_up, refusals = None, {}
+    try:
+        refusals = launcher.launch(planned.todo)
+    except RunError as error:
+        gave_up = error
     states = [outcome(state_of(job.folder), refusals) for job in planned.jobs]
     report(states, planned.study, f"study {planned.study}: {counts(states)}")
+    if gave_up:
+        raise gave_up
     if launcher.stopped:
         raise Interruption("interrupted: the same command goes on")
     return not any(state.status in (FAILED, INTERRUPTED) for state in states)
