@@ -7,8 +7,9 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from metriscope.diagnostics.variance import VarianceMetrics
+from metriscope.directions import unit_rows
 from metriscope.evaluation.retrieval import RetrievalMetrics
-from metriscope.models.embedder import Embedding, unit
+from metriscope.models.embedder import Embedding
 from metriscope.module import EvaluatedSet, MetricLearner
 
 
@@ -93,4 +94,4 @@ def _of_layer(layer: str, embedding: Embedding) -> tuple[Tensor, Tensor]:
     if layer == "embedding":
         return embedding.z, embedding.raw
     features = embedding.features.to(embedding.z.dtype)
-    return unit(features), features
+    return unit_rows(features), features
