@@ -4,6 +4,7 @@ A trunk is one class, :class:`Trunk`, around a body; the functions in ``BODIES``
 keyword arguments are the keys of ``configs/backbone/<name>.yaml`` other than those that every trunk has.
 """
 
+import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ class Trunk(nn.Module):
         freeze_batch_norm: batch-norm layers keep their running statistics and affine parameters, as in
             [RDML] arXiv:2002.08473, whatever ``train()`` says.
         channels_last: keep 4-d weights and inputs in the channels-last memory format.
+        precision: ``bf16`` for a frozen body to compute in bfloat16 (autocast) whatever the trainer does; None
+            for the trainer's precision.
     """
 
     loaded: LoadReport | None = None
@@ -56,6 +59,7 @@ class Trunk(nn.Module):
         freeze: bool = False,
         freeze_batch_norm: bool = False,
         channels_last: bool = False,
+        precision: str | None = None,
     ) -> None:
         super().__init__()
         self.body = body.module
@@ -63,6 +67,7 @@ class Trunk(nn.Module):
         self.in_channels = body.in_channels
         self.frozen = freeze
         self.batch_norm_frozen = freeze_batch_norm
+        self.precision = precision
         self.memory_format = torch.channels_last if channels_last else torch.preserve_format
         if channels_last:
             self.body.to(memory_format=torch.channels_last)
@@ -79,12 +84,23 @@ class Trunk(nn.Module):
             if self.in_channels is not None and inputs.shape[1] == 1:
                 inputs = inputs.expand(-1, self.in_channels, -1, -1)
             inputs = inputs.to(memory_format=self.memory_format)
-        if self.frozen:
-            with torch.no_grad():
-                features: Tensor = self.body(inputs)
-        else:
-            features = self.body(inputs)
-        return features
+        if not self.frozen:
+            features: Tensor = self.body(inputs)
+            return features
+        with torch.no_grad():
+            if self.precision != "bf16":
+                return self.body(inputs)  # type: ignore[no-any-return]
+            with torch.autocast(inputs.device.type, torch.bfloat16):
+                features = self.body(inputs)
+        return features.to(inputs.dtype)  # what comes after may know nothing of bfloat16
+
+    def fingerprint(self) -> str:
+        """SHA-256 over names, shapes, dtypes and bytes of all weights and buffers."""
+        digest = hashlib.sha256()
+        for name, tensor in self.state_dict().items():
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+            digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
 
     def train(self, mode: bool = True) -> "Trunk":
         super().train(mode and not self.frozen)
@@ -202,7 +218,11 @@ def build_trunk(cfg: Mapping[str, Any], input_shape: Shape) -> Trunk:
     """
     own = dict(cfg)
     name, weights = own.pop("name"), own.pop("weights", None)
-    habits = {key: bool(own.pop(key, False)) for key in ("freeze", "freeze_batch_norm", "channels_last")}
+    habits: dict[str, Any] = {
+        key: bool(own.pop(key, False)) for key in ("freeze", "freeze_batch_norm", "channels_last")
+    }
+    habits["precision"] = own.pop("precision", None)
+    own.pop("cache_features", None)  # what is done with the features is not the trunk's business
     if name not in BODIES:
         raise InputError(f"backbone.name: unknown trunk {name!r}; there are {', '.join(BODIES)}")
     known = [key for key in inspect.signature(BODIES[name]).parameters if key != "shape"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from metriscope.data.examples import Examples, Source
-from metriscope.data.images import ImageFiles, Size, common_size, decode_all
+from metriscope.data.images import ImageFiles, Size
 from metriscope.data.splits import stratified
 from metriscope.errors import InputError
 
@@ -18,21 +18,18 @@ _TEST_SHARE = 0.2
 _PIECES = re.compile(r"([0-9]*)([^0-9]*)")
 
 
-def load(path: str | None, image_size: int | None = None, memory_limit_mb: int = 2048) -> Source:
-    """Images uint8 (N, 3, H, W) from ``<path>/<class>/*`` or ``<path>/{train,test}/<class>/*``.
+def load(path: str | None, image_size: int | None = None) -> Source:
+    """Image files ``<path>/<class>/*`` or ``<path>/{train,test}/<class>/*``.
 
     Without train and test folders a fixed stratified fifth is the test half. Classes and files are in natural
-    order (``class 2`` before ``class 10``). Images that fit into ``memory_limit_mb`` are decoded once; others
-    stay files and are decoded batch by batch.
+    order (``class 2`` before ``class 10``).
 
     Args:
         path: the folder.
-        image_size: side in pixels to scale and crop to; None keeps the images' own size, which must then be
-            one.
-        memory_limit_mb: how much memory, in MiB, the decoded images may take.
+        image_size: side in pixels to scale and crop to; None keeps the images' own sizes.
 
     Raises:
-        InputError: no such folder, no images, files that cannot be read, or images of several sizes.
+        InputError: no such folder, or no images.
     """
     if path is None:
         raise InputError("dataset=folder needs a folder with one directory per class: set dataset.path=<folder>")
@@ -46,28 +43,18 @@ def load(path: str | None, image_size: int | None = None, memory_limit_mb: int =
     else:
         listings = [_list(root)]
     size = None if image_size is None else (image_size, image_size)
-    examples = _read(listings, size, memory_limit_mb)
+    examples = [_examples(listing, size) for listing in listings]
     if len(examples) == 2:
         return Source(*examples)
     train, test = stratified(examples[0].labels, _TEST_SHARE)
     return Source(train=examples[0].take(train), test=examples[0].take(test))
 
 
-def _read(listings: list[dict[str, list[str]]], size: Size | None, memory_limit_mb: int) -> list[Examples]:
-    paths = [file for listing in listings for files in listing.values() for file in files]
-    height, width = size or common_size(paths[:1])
-    if len(paths) * 3 * height * width <= memory_limit_mb * 2**20:
-        images: torch.Tensor | ImageFiles = decode_all(paths, size)
-    else:
-        images = ImageFiles(tuple(paths), size or common_size(paths))
-    parts, start = [], 0
-    for listing in listings:
-        counts = torch.tensor([len(files) for files in listing.values()])
-        labels = torch.arange(len(counts)).repeat_interleave(counts)
-        rows = slice(start, start := start + len(labels))
-        inputs = images[rows] if isinstance(images, torch.Tensor) else images.take(range(rows.start, rows.stop))
-        parts.append(Examples(inputs, labels, tuple(listing)))
-    return parts
+def _examples(listing: dict[str, list[str]], size: Size | None) -> Examples:
+    counts = torch.tensor([len(files) for files in listing.values()])
+    labels = torch.arange(len(counts)).repeat_interleave(counts)
+    paths = tuple(file for files in listing.values() for file in files)
+    return Examples(ImageFiles(paths, size), labels, tuple(listing))
 
 
 def _list(root: Path) -> dict[str, list[str]]:
