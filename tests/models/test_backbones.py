@@ -7,7 +7,8 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from metriscope.errors import InputError
-from metriscope.models.backbones import BODIES, Trunk, build_trunk
+from metriscope.models.backbones import BODIES, build_trunk
+from metriscope.models.trunk import Trunk
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "backbone"
 

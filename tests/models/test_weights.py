@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from metriscope.errors import InputError
-from metriscope.models.backbones import Trunk, build_trunk
+from metriscope.models.backbones import build_trunk
+from metriscope.models.trunk import Trunk
 
 SHAPE = (1, 8, 8)
 

@@ -190,7 +190,8 @@ def _random_boxes(sizes: Tensor, numbers: Tensor, scale: Sequence[float], ratio:
     The first of ten draws that fits; if none does, the largest centre crop within the bounds on the ratio.
     """
     H, W = sizes.double().unbind(1)
-    areas, ratios, place = numbers[:, : 2 * _ATTEMPTS + 2].double().split([_ATTEMPTS, _ATTEMPTS, 2], dim=1)
+    numbers = numbers.double()
+    areas, ratios, place = numbers[:, :_ATTEMPTS], numbers[:, _ATTEMPTS : 2 * _ATTEMPTS], numbers[:, 2 * _ATTEMPTS :]
     area = (scale[0] + (scale[1] - scale[0]) * areas) * (H * W)[:, None]
     aspect = torch.exp(math.log(ratio[0]) + math.log(ratio[1] / ratio[0]) * ratios)
     height, width = (area / aspect).sqrt().round(), (area * aspect).sqrt().round()

@@ -25,8 +25,9 @@ def build_data(cfg: DictConfig) -> DataModule:
     """Loads, splits and wraps the data set that ``cfg`` names.
 
     Reads the sections ``dataset``, ``sampler``, ``augmentation`` and ``backbone``, ``evaluation.batch_size``,
-    ``paths.cache_dir`` and ``seed``. Image files that are decoded once are decoded now, or with the trunk's
-    features where these are kept. Keys of ``dataset`` that are not shared by all data sets are the arguments of its ``_target_``.
+    ``paths.cache_dir`` and ``seed``. Keys of ``dataset`` that are not shared by all data sets are the arguments
+    of its ``_target_``. Image files that are decoded once are decoded now, unless a frozen trunk embeds once: it
+    may find that it has done so before.
 
     Raises:
         InputError: data that are missing or broken, or settings that do not fit them.
@@ -80,5 +81,4 @@ def _embedding(backbone: DictConfig | None, augmentation: Augmentation, folder: 
         return None
     if augmentation.width and augmentation.views is None:
         return None
-    facts: dict[str, Any] = OmegaConf.to_container(backbone, resolve=True)  # type: ignore[assignment]
-    return EmbedOnce(folder, facts)
+    return EmbedOnce(folder)

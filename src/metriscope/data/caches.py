@@ -36,7 +36,7 @@ def digest_of_tensor(tensor: Tensor) -> str:
     """A hash of shape, dtype and every byte."""
     found = hashlib.sha256(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
     if tensor.numel():
-        found.update(memoryview(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()))
+        found.update(_bytes(tensor))
     return found.hexdigest()[:32]
 
 
@@ -71,7 +71,7 @@ class Draft:
 
     def write(self, start: int, rows: Tensor) -> None:
         """Rows of the array from position ``start`` on."""
-        content = memoryview(rows.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        content = _bytes(rows)
         _write(self._file, content, start * self.row_bytes)
         self.stretches.append((start * self.row_bytes, len(content), zlib.crc32(content)))
 
@@ -114,7 +114,7 @@ class ArrayFile:
             count = torch.Size(about["shape"]).numel()
             # Not shared: a write to the tensor would stay in this process.
             flat = torch.from_file(str(self.path), shared=False, size=count, dtype=dtype)
-            _verify(memoryview(flat.view(torch.uint8).numpy()), about["stretches"])
+            _verify(_bytes(flat), about["stretches"])
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
@@ -167,6 +167,11 @@ class ArrayFile:
             os.replace(part, self.path)
         finally:
             part.unlink(missing_ok=True)
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    array: Any = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
+    return memoryview(array)
 
 
 def _write(file: int, content: bytes | memoryview, offset: int) -> None:

@@ -85,12 +85,8 @@ class DecodeOnce:
             return files
         paths = tuple(sorted(set(among)))
         everything = replace(files, paths=paths)
-        facts = {
-            "files": digest_of_files(paths),
-            "size": files.size,
-            "as": repr(files.transform),
-            "by": PIL.__version__,
-        }
+        facts = {"files": digest_of_files(paths), "size": files.size, "transform": repr(files.transform)}
+        facts["decoder"] = PIL.__version__
         cache = ArrayFile(self.folder, facts, "make room, or set paths.cache_dir=<folder> or dataset.cache=none")
         if cache.path.name not in self._decoded:
             self._decoded[cache.path.name] = _decode(everything) if self.in_memory else _decode_to(cache, everything)

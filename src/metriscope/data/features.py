@@ -13,11 +13,10 @@ from torch import Tensor
 
 from metriscope.data.caches import ArrayFile, Draft
 from metriscope.models.embedder import Features
+from metriscope.models.trunk import Trunk
 
 log = logging.getLogger(__name__)
 
-# Keys of the backbone's config that say where its weights come from or what they are for, not what it computes.
-_ELSEWHERE = {"weights", "freeze", "freeze_batch_norm", "cache_features"}
 _SECONDS_BETWEEN_LINES = 30
 
 
@@ -73,18 +72,16 @@ class EmbedOnce:
 
     Args:
         folder: where features are kept.
-        backbone: the backbone's config.
     """
 
-    def __init__(self, folder: Path, backbone: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.backbone = {key: value for key, value in backbone.items() if key not in _ELSEWHERE}
-        self._weights: str | None = None
+        self._fingerprint: str | None = None
 
     def open(self, trainer: pl.Trainer, data: Mapping[str, Any], count: int, batches: Iterable[Tensor]) -> Tensor:
         """Features float32 (N, F), in the order of the batches.
 
-        Found by the weights' bytes, the backbone's config, the trainer's precision, and ``data``.
+        Found by the trunk's fingerprint, the precision it computes in, and ``data``.
 
         Args:
             trainer: has the module, on its device.
@@ -95,10 +92,11 @@ class EmbedOnce:
         Raises:
             InputError: the folder cannot be written.
         """
-        trunk = trainer.lightning_module.embedder.trunk  # type: ignore[union-attr]
-        if self._weights is None:
-            self._weights = trunk.fingerprint()
-        facts = {**data, "weights": self._weights, "backbone": self.backbone, "precision": str(trainer.precision)}
+        module: Any = trainer.lightning_module
+        trunk: Trunk = module.embedder.trunk
+        if self._fingerprint is None:  # weights that do not learn stay what they are
+            self._fingerprint = trunk.fingerprint()
+        facts = {**data, "trunk": self._fingerprint, "precision": [str(trainer.precision), trunk.precision]}
         remedy = "make room, or set paths.cache_dir=<folder> or backbone.cache_features=false"
         cache = ArrayFile(self.folder, facts, remedy)
 
@@ -113,5 +111,4 @@ class EmbedOnce:
                     said = time.monotonic()
                     log.info("features of the frozen trunk: %s of %s", done, count)
 
-        values, _ = cache.get("features of the frozen trunk", (count, trunk.out_features), torch.float32, fill)
-        return values
+        return cache.get("features of the frozen trunk", (count, trunk.out_features), torch.float32, fill)[0]

@@ -30,13 +30,12 @@ def resize_center_crop(images: Tensor, resize: int, size: int) -> Tensor:
     height, width = (resize if side == short else int(resize * side / short) for side in images.shape[2:])
     if (height, width) != tuple(images.shape[2:]):
         bytes_do = images.device.type == "cpu"
-        resized = F.interpolate(images if bytes_do else images.float(), (height, width), **_FILTER)
+        resized = F.interpolate(
+            images if bytes_do else images.float(), (height, width), mode="bilinear", antialias=True
+        )
         images = resized if bytes_do else resized.round_().to(torch.uint8)
     top, left = round((height - size) / 2), round((width - size) / 2)
     return images[:, :, top : top + size, left : left + size]
-
-
-
 
 
 def _one_by_one(images: Tensor, boxes: Tensor, mirrored: Tensor, size: int) -> Tensor:
@@ -49,7 +48,7 @@ def _one_by_one(images: Tensor, boxes: Tensor, mirrored: Tensor, size: int) -> T
         for row in rows:
             top, left, height, width = places[row]
             crop = images[row : row + 1, :, top : top + height, left : left + width]
-            scaled = F.interpolate(crop, (size, size), **_FILTER)
+            scaled = F.interpolate(crop, (size, size), mode="bilinear", antialias=True)
             result[row] = scaled[0].flip(2) if flips[row] else scaled[0]
 
     threads = min(torch.get_num_threads(), B)

@@ -60,16 +60,18 @@ class Serving:
         files = replace(inputs, transform=for_training if training else for_evaluation)
         if self.decoding is None:
             return files
-        shared = part != "test" and (training or for_training == for_evaluation)
+        shared = part != "test" and (training or for_training is None)
         return self.decoding.open(files, self._training_half() if shared else files.paths)
 
     def image(self, part: str, index: int) -> Tensor:
         """One image of a part as evaluation sees it, before normalisation: uint8 (C, H, W), from its file."""
         inputs = self._part(part).inputs
         if not isinstance(inputs, ImageFiles):
-            return self._part(part).fetch(torch.tensor([index]))[0]
-        (pixels,) = replace(inputs, transform=self.augmentation.stored[1]).fetch([index])
-        return pixels
+            batch = self._part(part).fetch(torch.tensor([index]))
+        else:
+            batch = replace(inputs, transform=self.augmentation.stored[1]).fetch([index])
+        image: Tensor = batch[0]
+        return image
 
     def numbers(self, view: int) -> Tensor:
         """What augmentation does in one of its fixed views, (N, width): for every example of the train part.
@@ -84,10 +86,11 @@ class Serving:
     def whole(self, part: str, view: int | None) -> Whole:
         """What to embed for a part: in one augmented view, or not augmented."""
         inputs = self._part(part).inputs
-        facts = {"augmentation": self.augmentation.facts(view is not None), "view": view}
+        facts: dict[str, Any] = {"augmentation": self.augmentation.facts(view is not None), "view": view}
         rows = torch.arange(len(inputs))
-        if not isinstance(inputs, ImageFiles):
+        if isinstance(inputs, Tensor):
             return Whole(inputs, rows, {**facts, "data": digest_of_tensor(inputs)})
+        assert isinstance(inputs, ImageFiles)
         facts["size"] = inputs.size
         if view is not None:  # the numbers of an image depend on its place in the part
             return Whole(self.images(part, training=True), rows, {**facts, "data": digest_of_files(inputs.paths)})

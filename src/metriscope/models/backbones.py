@@ -4,113 +4,16 @@ A trunk is one class, :class:`Trunk`, around a body; the functions in ``BODIES``
 keyword arguments are the keys of ``configs/backbone/<name>.yaml`` other than those that every trunk has.
 """
 
-import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from metriscope.errors import InputError
-from metriscope.models.weights import LoadReport, State, load_weights
-
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Body:
-    """What a trunk runs.
-
-    Attributes:
-        module: maps (B, *shape) to (B, out_features).
-        out_features: F.
-        in_channels: channels that the module reads; a single-channel image is repeated to fill them.
-        adapt: fits foreign weights to this module's size before they are matched.
-    """
-
-    module: nn.Module
-    out_features: int
-    in_channels: int | None = None
-    adapt: Callable[[State], State] | None = None
-
-
-class Trunk(nn.Module):
-    """A body with the habits that all trunks share: frozen parts stay frozen, memory format, grey images.
-
-    Args:
-        body: the network.
-        freeze: no parameter learns, the body stays in evaluation mode and runs without recording gradients.
-        freeze_batch_norm: batch-norm layers keep their running statistics and affine parameters, as in
-            [RDML] arXiv:2002.08473, whatever ``train()`` says.
-        channels_last: keep 4-d weights and inputs in the channels-last memory format.
-        precision: ``bf16`` for a frozen body to compute in bfloat16 (autocast) whatever the trainer does; None
-            for the trainer's precision.
-    """
-
-    loaded: LoadReport | None = None
-
-    def __init__(
-        self,
-        body: Body,
-        *,
-        freeze: bool = False,
-        freeze_batch_norm: bool = False,
-        channels_last: bool = False,
-        precision: str | None = None,
-    ) -> None:
-        super().__init__()
-        self.body = body.module
-        self.out_features = body.out_features
-        self.in_channels = body.in_channels
-        self.frozen = freeze
-        self.batch_norm_frozen = freeze_batch_norm
-        self.precision = precision
-        self.memory_format = torch.channels_last if channels_last else torch.preserve_format
-        if channels_last:
-            self.body.to(memory_format=torch.channels_last)
-        if freeze:
-            self.requires_grad_(False)
-        if freeze_batch_norm:
-            for layer in self._batch_norms():
-                layer.requires_grad_(False)
-        self.train()
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Features (B, out_features) of inputs (B, *shape), in the dtype that the body computes in."""
-        if inputs.ndim == 4:
-            if self.in_channels is not None and inputs.shape[1] == 1:
-                inputs = inputs.expand(-1, self.in_channels, -1, -1)
-            inputs = inputs.to(memory_format=self.memory_format)
-        if not self.frozen:
-            features: Tensor = self.body(inputs)
-            return features
-        with torch.no_grad():
-            if self.precision != "bf16":
-                return self.body(inputs)  # type: ignore[no-any-return]
-            with torch.autocast(inputs.device.type, torch.bfloat16):
-                features = self.body(inputs)
-        return features.to(inputs.dtype)  # what comes after may know nothing of bfloat16
-
-    def fingerprint(self) -> str:
-        """SHA-256 over names, shapes, dtypes and bytes of all weights and buffers."""
-        digest = hashlib.sha256()
-        for name, tensor in self.state_dict().items():
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-            digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
-
-    def train(self, mode: bool = True) -> "Trunk":
-        super().train(mode and not self.frozen)
-        if self.batch_norm_frozen:
-            for layer in self._batch_norms():
-                layer.eval()
-        return self
-
-    def _batch_norms(self) -> list[nn.Module]:
-        return [module for module in self.modules() if isinstance(module, _BatchNorm)]
+from metriscope.models.trunk import Body, Shape, Trunk
+from metriscope.models.weights import State, load_weights
 
 
 class GlobalMean(nn.Module):
@@ -222,7 +125,7 @@ def build_trunk(cfg: Mapping[str, Any], input_shape: Shape) -> Trunk:
         key: bool(own.pop(key, False)) for key in ("freeze", "freeze_batch_norm", "channels_last")
     }
     habits["precision"] = own.pop("precision", None)
-    own.pop("cache_features", None)  # what is done with the features is not the trunk's business
+    own.pop("cache_features", None)  # what becomes of the features is not the trunk's business
     if name not in BODIES:
         raise InputError(f"backbone.name: unknown trunk {name!r}; there are {', '.join(BODIES)}")
     known = [key for key in inspect.signature(BODIES[name]).parameters if key != "shape"]
@@ -230,7 +133,7 @@ def build_trunk(cfg: Mapping[str, Any], input_shape: Shape) -> Trunk:
         raise InputError(f"backbone {name} has no key {stray[0]!r}; its own keys: {', '.join(known) or 'none'}")
     body = BODIES[name](tuple(input_shape), **own)
     report = None if weights is None else load_weights(body.module, str(weights), name, body.adapt)
-    trunk = Trunk(body, **habits)
+    trunk = Trunk(body, **habits, config={"name": name, **own})
     trunk.loaded = report
     return trunk
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from metriscope.models.backbones import Trunk
+from metriscope.models.trunk import Trunk
 
 SMALLEST_NORM = 1e-8
 

@@ -1,0 +1,116 @@
+"""The trunk of a network: inputs (B, *shape) to features (B, F), before any head."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from metriscope.models.weights import LoadReport, State
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a trunk runs.
+
+    Attributes:
+        module: maps (B, *shape) to (B, out_features).
+        out_features: F.
+        in_channels: channels that the module reads; a single-channel image is repeated to fill them.
+        adapt: fits foreign weights to this module's size before they are matched.
+    """
+
+    module: nn.Module
+    out_features: int
+    in_channels: int | None = None
+    adapt: Callable[[State], State] | None = None
+
+
+class Trunk(nn.Module):
+    """A body with the habits that all trunks share: frozen parts stay frozen, memory format, grey images.
+
+    Args:
+        body: the network.
+        freeze: no parameter learns, the body stays in evaluation mode and runs without recording gradients.
+        freeze_batch_norm: batch-norm layers keep their running statistics and affine parameters, as in
+            [RDML] arXiv:2002.08473, whatever ``train()`` says.
+        channels_last: keep 4-d weights and inputs in the channels-last memory format.
+        precision: ``bf16`` for a frozen body to compute in bfloat16 (autocast) whatever the trainer does; None
+            for the trainer's precision.
+        config: the name of the body and the keys that it was built from.
+    """
+
+    loaded: LoadReport | None = None
+
+    def __init__(
+        self,
+        body: Body,
+        *,
+        freeze: bool = False,
+        freeze_batch_norm: bool = False,
+        channels_last: bool = False,
+        precision: str | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.body = body.module
+        self.out_features = body.out_features
+        self.in_channels = body.in_channels
+        self.config = dict(config or {})
+        self.frozen = freeze
+        self.precision = precision
+        self.batch_norm_frozen = freeze_batch_norm
+        self.memory_format = torch.channels_last if channels_last else torch.preserve_format
+        if channels_last:
+            self.body.to(memory_format=torch.channels_last)
+        if freeze:
+            self.requires_grad_(False)
+        if freeze_batch_norm:
+            for layer in self._batch_norms():
+                layer.requires_grad_(False)
+        self.train()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Features (B, out_features) of inputs (B, *shape), in the dtype that the body computes in."""
+        if inputs.ndim == 4:
+            if self.in_channels is not None and inputs.shape[1] == 1:
+                inputs = inputs.expand(-1, self.in_channels, -1, -1)
+            inputs = inputs.to(memory_format=self.memory_format)
+        if not self.frozen:
+            features: Tensor = self.body(inputs)
+            return features
+        own = torch.autocast(inputs.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
+        with torch.no_grad(), own:
+            features = self.body(inputs)
+        # What comes after may not compute in bfloat16.
+        return features if self.precision is None else features.to(inputs.dtype)
+
+    def train(self, mode: bool = True) -> "Trunk":
+        super().train(mode and not self.frozen)
+        if self.batch_norm_frozen:
+            for layer in self._batch_norms():
+                layer.eval()
+        return self
+
+    def fingerprint(self) -> str:
+        """Hexadecimal SHA-256 of what decides the features: the body's config, its layers, and its weights.
+
+        Of every tensor its name, dtype, shape and bytes count; device and memory format do not. Reads all
+        weights, at some hundred MB/s.
+        """
+        layers = json.dumps([self.config, repr(self.body)], sort_keys=True)
+        digest = hashlib.sha256(layers.encode())
+        for name, tensor in sorted(self.body.state_dict().items()):
+            digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def _batch_norms(self) -> list[nn.Module]:
+        return [module for module in self.modules() if isinstance(module, _BatchNorm)]
