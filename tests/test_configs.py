@@ -129,7 +129,9 @@ def test_data_build(dataset, choice):
 
 @pytest.mark.parametrize("choice", choices("augmentation"))
 def test_augmentations_build(choice):
-    assert build_data(composed(f"augmentation={choice}")).augmentation.flip == (choice == "crop_flip")
+    augmentation = build_data(composed(f"augmentation={choice}")).augmentation
+    expected = {"none": ("none", False), "crop": ("pad", False), "crop_flip": ("pad", True)}
+    assert (augmentation.crop, augmentation.flip) == expected.get(choice, ("random_resized", True))
 
 
 @pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] in ("trainer", "callbacks", "diagnostics")])
@@ -157,7 +159,7 @@ def test_trainers_build(group, choice, tmp_path):
         ("synthetic", "mlp", "none"),
         ("mnist", "small_cnn", "none"),
         ("cifar10", "resnet18_cifar", "crop_flip"),
-        ("folder", "resnet18", "crop_flip"),
+        ("folder", "resnet18", "dml_224"),
     ],
 )
 def test_a_data_set_brings_its_companions_and_the_command_line_wins(dataset, backbone, augmentation):

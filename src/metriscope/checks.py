@@ -238,7 +238,7 @@ def _check_input(cfg: DictConfig) -> None:
         raise InputError(f"augmentation.views={augmentation.views}: augmentation={augmentation.name} draws nothing")
     if backbone.get("precision") and not backbone.freeze:
         raise InputError(
-            "backbone.precision is for a trunk that does not learn: set backbone.freeze=true, or it to null"
+            "backbone.precision is for a trunk that does not learn: set backbone.freeze=true or leave it null"
         )
     if backbone.get("cache_features") is True:
         if not backbone.freeze:

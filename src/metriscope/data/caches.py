@@ -124,7 +124,7 @@ class ArrayFile:
 
     def get(
         self, what: str, shape: tuple[int, ...], dtype: torch.dtype, fill: Callable[[Draft], Any]
-    ) -> tuple[Any, Any]:
+    ) -> tuple[Tensor, Any]:
         """The array and the extra values, from the file if it is there; else ``fill`` makes them.
 
         Processes that want the same file at the same time share one build.

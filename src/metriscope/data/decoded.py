@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import PIL
 import torch
@@ -39,12 +38,12 @@ class DecodedImages:
     def shape(self) -> tuple[int, ...]:
         return self.files.shape
 
-    def take(self, indices: Any) -> "DecodedImages":
-        return replace(self, files=self.files.take(indices), rows=self.rows[torch.as_tensor(indices)])
+    def take(self, indices: Tensor) -> "DecodedImages":
+        return replace(self, files=self.files.take(indices), rows=self.rows[indices])
 
-    def fetch(self, indices: Any) -> Tensor | Squashed:
+    def fetch(self, indices: Tensor) -> Tensor | Squashed:
         """The same as of the files."""
-        rows = self.rows[torch.as_tensor(indices, dtype=torch.int64)]
+        rows = self.rows[indices]
         return self.files.batch(self.pixels.index_select(0, rows).permute(0, 3, 1, 2), self.sizes[rows])
 
 

@@ -22,10 +22,10 @@ class Inputs(Protocol):
     def shape(self) -> tuple[int, ...]:
         """Of one input."""
 
-    def take(self, indices: Any) -> "Inputs":
+    def take(self, indices: Tensor) -> "Inputs":
         """Some of them, without reading any."""
 
-    def fetch(self, indices: Any) -> Any:
+    def fetch(self, indices: Tensor) -> Any:
         """Some of them as a batch."""
 
 
@@ -95,14 +95,14 @@ class Examples:
 
     def take(self, indices: Tensor) -> "Examples":
         """The chosen examples, with class ids and names unchanged."""
-        chosen = self.inputs[indices] if isinstance(self.inputs, Tensor) else self.inputs.take(indices.tolist())
+        chosen = self.inputs[indices] if isinstance(self.inputs, Tensor) else self.inputs.take(indices)
         return Examples(chosen, self.labels[indices], self.classes)
 
     def fetch(self, indices: Tensor) -> Any:
         """The chosen inputs as a batch: uint8 (B, C, H, W), float32 (B, F), or what else the inputs make of them."""
         if isinstance(self.inputs, Tensor):
             return self.inputs.index_select(0, indices)
-        return self.inputs.fetch(indices.tolist())
+        return self.inputs.fetch(indices)
 
     def compact(self) -> "Examples":
         """The same examples without the classes that have none, so that every id in 0..C-1 occurs."""

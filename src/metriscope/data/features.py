@@ -39,11 +39,11 @@ class KeptFeatures:
     def shape(self) -> tuple[int, ...]:
         return tuple(self.values.shape[1:])
 
-    def take(self, indices: Any) -> "KeptFeatures":
-        return KeptFeatures(self.values, self.rows[torch.as_tensor(indices)])
+    def take(self, indices: Tensor) -> "KeptFeatures":
+        return KeptFeatures(self.values, self.rows[indices])
 
-    def fetch(self, indices: Any) -> Features:
-        return Features(self.values.index_select(0, self.rows[torch.as_tensor(indices, dtype=torch.int64)]))
+    def fetch(self, indices: Tensor) -> Features:
+        return Features(self.values.index_select(0, self.rows[indices]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,10 +60,10 @@ class ViewsInTurn:
     def shape(self) -> tuple[int, ...]:
         return self.views[0].shape
 
-    def take(self, indices: Any) -> "ViewsInTurn":
+    def take(self, indices: Tensor) -> "ViewsInTurn":
         return ViewsInTurn([view.take(indices) for view in self.views], self.current)
 
-    def fetch(self, indices: Any) -> Features:
+    def fetch(self, indices: Tensor) -> Features:
         return self.views[self.current()].fetch(indices)
 
 
@@ -111,4 +111,5 @@ class EmbedOnce:
                     said = time.monotonic()
                     log.info("features of the frozen trunk: %s of %s", done, count)
 
-        return cache.get("features of the frozen trunk", (count, trunk.out_features), torch.float32, fill)[0]
+        kept, _ = cache.get("features of the frozen trunk", (count, trunk.out_features), torch.float32, fill)
+        return kept

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -141,27 +142,25 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int, int]:
-        """Of one image, (3, H, W).
-
-        Raises:
-            InputError: the images differ in size; two are named.
-        """
+        """Of one image, (3, H, W); where images keep their own sizes, of the first one."""
         if self.transform is not None:
             return 3, self.transform.size, self.transform.size
-        return (3, *(self.size or common_size(self.paths)))
+        return (3, *(self.size or _header_size(self.paths[0])))
 
-    def take(self, indices: Iterable[int]) -> "ImageFiles":
+    def take(self, indices: Iterable[int] | Tensor) -> "ImageFiles":
+        indices = indices.tolist() if isinstance(indices, Tensor) else indices
         return replace(self, paths=tuple(self.paths[i] for i in indices))
 
-    def fetch(self, indices: Iterable[int]) -> Tensor | Squashed:
+    def fetch(self, indices: Sequence[int] | Tensor) -> Tensor | Squashed:
         """Decodes the chosen files to uint8 (B, 3, H, W), with their sizes if these differ and still matter."""
+        indices = indices.tolist() if isinstance(indices, Tensor) else indices
         images = [decode(self.paths[i], self.size, self.transform) for i in indices]
         if not images:
             return torch.empty(0, *self.shape, dtype=torch.uint8)
-        pixels = torch.stack([pixels for pixels, _ in images]).permute(0, 3, 1, 2)
-        return self.batch(pixels, torch.tensor([size for _, size in images]))
+        pixels = self._stack([self.paths[i] for i in indices], [pixels for pixels, _ in images])
+        return self.batch(pixels.permute(0, 3, 1, 2), torch.tensor([size for _, size in images]))
 
     def batch(self, pixels: Tensor, sizes: Tensor) -> Tensor | Squashed:
         """What :meth:`fetch` makes of decoded images."""
@@ -177,17 +176,20 @@ class ImageFiles:
         Raises:
             InputError: a file cannot be read, or images that should be of one size are not.
         """
-        shape = self.shape[1:]
 
         def work(start: int) -> None:
             stretch = self.paths[start : start + _CHUNK]
             images = [decode(path, self.size, self.transform) for path in stretch]
-            for path, (pixels, _) in zip(stretch, images, strict=True):
-                if pixels.shape[:2] != shape:
-                    raise _sizes_differ(self.paths[0], shape, path, tuple(pixels.shape[:2]))
-            put(start, torch.stack([pixels for pixels, _ in images]), [size for _, size in images])
+            put(start, self._stack(stretch, [pixels for pixels, _ in images]), [size for _, size in images])
 
         _in_threads(work, range(0, len(self), _CHUNK))
+
+    def _stack(self, paths: Sequence[str], images: Sequence[Tensor]) -> Tensor:
+        _, height, width = self.shape
+        for path, pixels in zip(paths, images, strict=True):
+            if pixels.shape[:2] != (height, width):
+                raise _sizes_differ(self.paths[0], (height, width), path, tuple(pixels.shape[:2]))
+        return torch.stack(list(images))
 
 
 def _decode_jpeg(path: str) -> Tensor:

@@ -29,11 +29,9 @@ def resize_center_crop(images: Tensor, resize: int, size: int) -> Tensor:
     short = min(images.shape[2:])
     height, width = (resize if side == short else int(resize * side / short) for side in images.shape[2:])
     if (height, width) != tuple(images.shape[2:]):
-        bytes_do = images.device.type == "cpu"
-        resized = F.interpolate(
-            images if bytes_do else images.float(), (height, width), mode="bilinear", antialias=True
-        )
-        images = resized if bytes_do else resized.round_().to(torch.uint8)
+        images = images if images.device.type == "cpu" else images.float()
+        images = F.interpolate(images, (height, width), mode="bilinear", antialias=True)
+        images = images.round_().to(torch.uint8) if images.is_floating_point() else images
     top, left = round((height - size) / 2), round((width - size) / 2)
     return images[:, :, top : top + size, left : left + size]
 

@@ -67,10 +67,9 @@ class Serving:
         """One image of a part as evaluation sees it, before normalisation: uint8 (C, H, W), from its file."""
         inputs = self._part(part).inputs
         if not isinstance(inputs, ImageFiles):
-            batch = self._part(part).fetch(torch.tensor([index]))
+            image: Tensor = self._part(part).fetch(torch.tensor([index]))[0]
         else:
-            batch = replace(inputs, transform=self.augmentation.stored[1]).fetch([index])
-        image: Tensor = batch[0]
+            image = replace(inputs, transform=self.augmentation.stored[1]).fetch([index])[0]
         return image
 
     def numbers(self, view: int) -> Tensor:
