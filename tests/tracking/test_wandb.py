@@ -1,7 +1,9 @@
 import json
 import logging
 import socket
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,11 +36,22 @@ def config(mode: str = "auto") -> dict[str, Any]:
     return {"seed": 0, "loss": {"name": "triplet", "margin": 0.2}, "logger": {"wandb": options}}
 
 
-def records(folder: Path) -> Iterator[Any]:
-    """Records of the newest offline file: after 7 bytes, LevelDB log framing in blocks of 32 KiB."""
+def records(folder: Path) -> list[Any]:
+    """Records of the newest offline run, once W&B's process, which outlives ``finish``, has written the last one."""
+    deadline = time.monotonic() + 60
+    while True:
+        (path,) = max(folder.glob("wandb/offline-run-*")).glob("*.wandb")
+        kept = list(parsed(path.read_bytes()))
+        if any(record.HasField("exit") for record in kept):
+            return kept
+        assert time.monotonic() < deadline, f"no end of the run in {folder}"
+        time.sleep(0.05)
+
+
+def parsed(data: bytes) -> Iterator[Any]:
+    """After 7 bytes, LevelDB log framing in blocks of 32 KiB."""
     protocol: Any = import_module("wandb.proto.wandb_internal_pb2")
-    (path,) = max(folder.glob("wandb/offline-run-*")).glob("*.wandb")
-    data, at, message = path.read_bytes(), 7, b""
+    at, message = 7, b""
     while at + 7 <= len(data):
         if 32768 - at % 32768 < 7:
             at += 32768 - at % 32768
@@ -68,7 +81,7 @@ def test_an_offline_run_holds_everything(tmp_path: Path, caplog: pytest.LogCaptu
     logger.log_figures([save(figure, tmp_path / "figures" / "curves.png")])
     logger.log_summary({"best/val/recall_at_1": 0.75, "test/map_at_r": 0.5})
     logger.finish(3)
-    kept = list(records(tmp_path))
+    kept = records(tmp_path)
     run = next(record.run for record in kept if record.HasField("run"))
     assert (run.run_id, run.project, run.run_group) == ("abc123", "metriscope", "digits/mlp")
     assert (run.job_type, run.display_name, list(run.tags)) == ("default", "triplet-all-seed0", ["tiny"])
@@ -86,6 +99,9 @@ def test_an_offline_run_holds_everything(tmp_path: Path, caplog: pytest.LogCaptu
     assert next(record.exit.exit_code for record in kept if record.HasField("exit")) == 3
     assert any("/" in record.metric.step_metric for record in kept if record.HasField("metric"))
 
+    # W&B names its folders by the second.
+    while list(tmp_path.glob(f"wandb/offline-run-{datetime.now():%Y%m%d_%H%M%S}-*")):
+        time.sleep(0.05)
     resumed = tracking.build_wandb(config("offline"), tmp_path, "abc123", logged={"train/loss_step": 4})
     assert resumed is not None
     assert resumed.experiment is not logger.experiment
