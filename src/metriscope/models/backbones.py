@@ -1,26 +1,24 @@
-"""Trunks: networks that turn an input (B, *shape) into features (B, F), before any head.
+"""From a backbone config to its trunk: the bodies by name, and the libraries that have more of them.
 
-A trunk is one class, :class:`Trunk`, around a body; the functions in ``BODIES`` make the bodies. Their
-keyword arguments are the keys of ``configs/backbone/<name>.yaml`` other than those that every trunk has.
+The functions in ``BODIES`` and ``LIBRARIES`` make the bodies. Their keyword arguments are the keys of
+``configs/backbone/<name>.yaml`` other than those that every trunk has.
 """
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from metriscope.errors import InputError
+from metriscope.models.pooling import Pooling
+from metriscope.models.reading import require_image
+from metriscope.models.timm import efficientnet_lite0, timm_model
+from metriscope.models.torchvision import resnet18, resnet18_cifar, resnet50, torchvision_model, vit_b_32
 from metriscope.models.trunk import Body, Shape, Trunk
-from metriscope.models.weights import State, load_weights
-
-
-class GlobalMean(nn.Module):
-    """(B, C, H, W) to (B, C): the mean over positions."""
-
-    def forward(self, maps: Tensor) -> Tensor:
-        return maps.mean(dim=(2, 3))
+from metriscope.models.weights import load_weights
 
 
 def mlp(shape: Shape, *, widths: Sequence[int] = (512, 512)) -> Body:
@@ -34,15 +32,17 @@ def mlp(shape: Shape, *, widths: Sequence[int] = (512, 512)) -> Body:
     return Body(nn.Sequential(*layers), size)
 
 
-def small_cnn(shape: Shape, *, widths: Sequence[int] = (16, 32, 128), stem_kernel_size: int = 5) -> Body:
-    """One block of convolution, max-pool by 2, batch norm, ReLU per width; then the mean over positions.
+def small_cnn(
+    shape: Shape, *, widths: Sequence[int] = (16, 32, 128), stem_kernel_size: int = 5, pooling: str = "avg"
+) -> Body:
+    """One block of convolution, max-pool by 2, batch norm, ReLU per width; then pooling over positions.
 
     The first convolution has its own kernel size, all others 3 x 3.
     """
     _positive("backbone.widths", widths)
     if stem_kernel_size < 1 or stem_kernel_size % 2 == 0:
         raise InputError(f"backbone.stem_kernel_size must be odd and positive, got {stem_kernel_size}")
-    channels = in_channels = _image("small_cnn", shape)
+    channels = in_channels = require_image("small_cnn", shape)
     layers: list[nn.Module] = []
     kernel_size = stem_kernel_size
     for width in widths:
@@ -54,53 +54,7 @@ def small_cnn(shape: Shape, *, widths: Sequence[int] = (16, 32, 128), stem_kerne
             nn.ReLU(inplace=True),
         ]
         channels, kernel_size = width, 3
-    return Body(nn.Sequential(*layers, GlobalMean()), channels, in_channels)
-
-
-def resnet18_cifar(shape: Shape) -> Body:
-    """ResNet-18 for images of about 32 x 32 pixels: a 3 x 3 stem of stride 1 and no max-pool."""
-    channels = _image("resnet18_cifar", shape)
-    net, features = _torchvision_resnet("resnet18")
-    net.conv1 = nn.Conv2d(channels, 64, kernel_size=3, padding=1, bias=False)
-    nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
-    net.maxpool = nn.Identity()
-    return Body(net, features, channels)
-
-
-def resnet18(shape: Shape) -> Body:
-    """torchvision's ResNet-18 (arXiv:1512.03385)."""
-    return _imagenet_resnet("resnet18", shape)
-
-
-def resnet50(shape: Shape) -> Body:
-    """torchvision's ResNet-50 (arXiv:1512.03385), stride on the 3 x 3 convolution."""
-    return _imagenet_resnet("resnet50", shape)
-
-
-def vit_b_32(shape: Shape, *, image_size: int = 224) -> Body:
-    """torchvision's ViT-B/32 (arXiv:2010.11929), the trunk of [VG] arXiv:2601.21450.
-
-    Weights for another image size have their position embeddings interpolated.
-    """
-    from torchvision.models import vision_transformer
-
-    if image_size < 32 or image_size % 32:
-        raise InputError(f"backbone.image_size must be a multiple of the 32-pixel patch, got {image_size}")
-    _rgb("vit_b_32", shape)
-    if tuple(shape[1:]) != (image_size, image_size):
-        raise InputError(
-            f"vit_b_32 reads {image_size} x {image_size} images and the data gives {shape[1]} x {shape[2]}: "
-            "resize the images, or set backbone.image_size to their size (square, a multiple of 32)"
-        )
-    net: Any = vision_transformer.vit_b_32(weights=None, image_size=image_size)
-    net.heads = nn.Identity()
-
-    def adapt(state: State) -> State:
-        if "encoder.pos_embedding" not in state:
-            return state
-        return dict(vision_transformer.interpolate_embeddings(image_size, 32, state))
-
-    return Body(net, int(net.hidden_dim), 3, adapt)
+    return Body(nn.Sequential(*layers, Pooling(pooling)), channels, in_channels)
 
 
 BODIES: dict[str, Callable[..., Body]] = {
@@ -110,7 +64,10 @@ BODIES: dict[str, Callable[..., Body]] = {
     "resnet18": resnet18,
     "resnet50": resnet50,
     "vit_b_32": vit_b_32,
+    "efficientnet_lite0": efficientnet_lite0,
 }
+# Whose models are asked for by their own names: backbone.library.
+LIBRARIES: dict[str, Callable[..., Body]] = {"timm": timm_model, "torchvision": torchvision_model}
 
 
 def build_trunk(cfg: Mapping[str, Any], input_shape: Shape) -> Trunk:
@@ -120,48 +77,35 @@ def build_trunk(cfg: Mapping[str, Any], input_shape: Shape) -> Trunk:
         InputError: unknown name or key, a shape that the trunk cannot read, weights that cannot be loaded.
     """
     own = dict(cfg)
-    name, weights = own.pop("name"), own.pop("weights", None)
+    name, weights, library = own.pop("name"), own.pop("weights", None), own.pop("library", None)
     habits: dict[str, Any] = {
         key: bool(own.pop(key, False)) for key in ("freeze", "freeze_batch_norm", "channels_last")
     }
     habits["precision"] = own.pop("precision", None)
-    own.pop("cache_features", None)  # what becomes of the features is not the trunk's business
-    if name not in BODIES:
-        raise InputError(f"backbone.name: unknown trunk {name!r}; there are {', '.join(BODIES)}")
-    known = [key for key in inspect.signature(BODIES[name]).parameters if key != "shape"]
+    for key in ("mean", "std", "cache_features"):  # of the data that the trunk is given
+        own.pop(key, None)
+    build = _builder(name, library)
+    known = [key for key in inspect.signature(build).parameters if key not in ("shape", "name")]
     if stray := [key for key in own if key not in known]:
         raise InputError(f"backbone {name} has no key {stray[0]!r}; its own keys: {', '.join(known) or 'none'}")
-    body = BODIES[name](tuple(input_shape), **own)
-    report = None if weights is None else load_weights(body.module, str(weights), name, body.adapt)
-    trunk = Trunk(body, **habits, config={"name": name, **own})
+    body = build(tuple(input_shape), **own)
+    report = None if weights is None else load_weights(body.module, str(weights), name, body.pretrained, body.adapt)
+    trunk = Trunk(body, **habits, config={"name": name, "library": library, **own})
     trunk.loaded = report
     return trunk
 
 
-def _torchvision_resnet(name: str) -> tuple[Any, int]:
-    # Imported on use: torchvision takes longer to import than a small trunk takes to build.
-    from torchvision import models
-
-    net: Any = models.get_model(name, weights=None)
-    features = int(net.fc.in_features)
-    net.fc = nn.Identity()
-    return net, features
-
-
-def _imagenet_resnet(name: str, shape: Shape) -> Body:
-    _rgb(name, shape)
-    return Body(*_torchvision_resnet(name), in_channels=3)
-
-
-def _image(name: str, shape: Shape) -> int:
-    if len(shape) != 3:
-        raise InputError(f"{name} reads images (channels, height, width) and the data gives {tuple(shape)}: use mlp")
-    return shape[0]
-
-
-def _rgb(name: str, shape: Shape) -> None:
-    if _image(name, shape) not in (1, 3):
-        raise InputError(f"{name} reads images of 1 or 3 channels and the data has {shape[0]}: use small_cnn")
+def _builder(name: str, library: str | None) -> Callable[..., Body]:
+    if library is None and name in BODIES:
+        return BODIES[name]
+    if library in LIBRARIES:
+        return partial(LIBRARIES[library], name=name)
+    if library is not None:
+        raise InputError(f"backbone.library: unknown library {library!r}; there are {', '.join(LIBRARIES)}")
+    raise InputError(
+        f"backbone.name: unknown trunk {name!r}; there are {', '.join(BODIES)}, and those of a library "
+        f"(backbone=timm backbone.name={name})"
+    )
 
 
 def _positive(key: str, widths: Sequence[int]) -> None:

@@ -4,14 +4,15 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from metriscope.models.weights import LoadReport, State
+from metriscope.models.depth import blocks_of, in_order
+from metriscope.models.weights import LoadReport, Pretrained, State
 
 Shape = tuple[int, ...]
 
@@ -25,12 +26,16 @@ class Body:
         out_features: F.
         in_channels: channels that the module reads; a single-channel image is repeated to fill them.
         adapt: fits foreign weights to this module's size before they are matched.
+        pretrained: the weights that can be asked for by name.
+        position: parameter name -> number of its block, from the input on; None to go by the layers' order.
     """
 
     module: nn.Module
     out_features: int
     in_channels: int | None = None
     adapt: Callable[[State], State] | None = None
+    pretrained: Mapping[str, Pretrained] = field(default_factory=dict)
+    position: Mapping[str, int] | None = None
 
 
 class Trunk(nn.Module):
@@ -64,6 +69,7 @@ class Trunk(nn.Module):
         self.out_features = body.out_features
         self.in_channels = body.in_channels
         self.config = dict(config or {})
+        self._position = body.position
         self.frozen = freeze
         self.precision = precision
         self.batch_norm_frozen = freeze_batch_norm
@@ -98,6 +104,10 @@ class Trunk(nn.Module):
             for layer in self._batch_norms():
                 layer.eval()
         return self
+
+    def blocks(self) -> list[list[nn.Parameter]]:
+        """Parameters by block, from the input to the output; every parameter of the trunk once."""
+        return blocks_of(self.body) if self._position is None else in_order(self.body, self._position)
 
     def fingerprint(self) -> str:
         """Hexadecimal SHA-256 of what decides the features: the body's config, its layers, and its weights.

@@ -1,4 +1,4 @@
-"""Pretrained weights from torchvision or from a local file, matched by name and shape and accounted for."""
+"""Pretrained weights, by name or from a local file: matched by name and shape, and accounted for."""
 
 import importlib
 import logging
@@ -21,6 +21,20 @@ State = dict[str, Tensor]
 
 PREFIXES = ("module.", "model.", "trunk.", "backbone.", "embedder.", "body.", "_orig_mod.")
 CONTAINERS = ("state_dict", "model_state_dict", "model")
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights that a library publishes under a name.
+
+    Attributes:
+        load: reads or downloads them; raises InputError where that is impossible.
+        mean, std: per channel, on the [0, 1] scale, what images were normalised with when they were trained.
+    """
+
+    load: Callable[[], State]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -56,9 +70,13 @@ class LoadReport:
 
 
 def load_weights(
-    module: nn.Module, source: str, name: str, adapt: Callable[[State], State] | None = None
+    module: nn.Module,
+    source: str,
+    name: str,
+    pretrained: Mapping[str, Pretrained],
+    adapt: Callable[[State], State] | None = None,
 ) -> LoadReport:
-    """Fills ``module`` in place from torchvision's weights ``source`` for ``name`` or from a local file.
+    """Fills ``module`` in place from a local file, or from the ``pretrained`` weights called ``source``.
 
     Names are compared after removing wrappers such as ``module.`` or ``backbone.``; of a Metriscope
     checkpoint only the trunk is read. Tensors of another shape are left as they were. The account is logged,
@@ -67,7 +85,7 @@ def load_weights(
     Raises:
         InputError: no such weights, a file that cannot be read, or nothing in it that fits.
     """
-    state = _trunk_entries(read_state(_locate(source, name)))
+    state = _trunk_entries(_read(source, name, pretrained))
     target = module.state_dict()
     found: State = {}
     unused = []
@@ -148,31 +166,27 @@ def _read_safetensors(path: Path) -> State:
         raise InputError(f"backbone.weights: cannot read {path}: {error.strerror or error}") from error
 
 
-def _locate(source: str, name: str) -> Path:
+def _read(source: str, name: str, pretrained: Mapping[str, Pretrained]) -> State:
     path = Path(source).expanduser()
     if path.is_file():
-        return path
-    offered = _torchvision_weights(name)
-    if source in offered:
-        return _download(source, offered[source])
+        return read_state(path)
+    if source in pretrained:
+        return pretrained[source].load()
     if path.suffix or len(path.parts) > 1:
         raise InputError(f"backbone.weights: there is no file {source}")
-    choice = f"one of {', '.join(offered)}" if offered else "null (torchvision has no weights for it)"
+    choice = f"one of {', '.join(pretrained)}" if pretrained else "null (nobody publishes weights for it)"
     raise InputError(f"backbone.weights: {source!r} is not known for {name}: give {choice}, or the path of a file")
 
 
-def _torchvision_weights(name: str) -> dict[str, str]:
-    from torchvision.models import get_model_weights, list_models
+def download(source: str, url: str) -> State:
+    """The weights at ``url``, which stay in torch's own cache of downloads; the digest in the name is checked.
 
-    if name not in list_models():
-        return {}
-    return {key: member.url for key, member in get_model_weights(name).__members__.items()}
-
-
-def _download(source: str, url: str) -> Path:
+    Raises:
+        InputError: nothing could be fetched; says which file to put where.
+    """
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
     if path.is_file():
-        return path
+        return read_state(path)
     digest = re.search(r"-([0-9a-f]{8,})\.", path.name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -183,7 +197,7 @@ def _download(source: str, url: str) -> Path:
             f"backbone.weights={source}: cannot download {url} ({error}); fetch it on a machine with a "
             f"network and put it at {path}, or give the path of a local file as backbone.weights"
         ) from error
-    return path
+    return read_state(path)
 
 
 def _trunk_entries(state: State) -> State:
