@@ -15,7 +15,7 @@ SUBJECTS = {
     "triplets": "band triplet loss, forward and backward, against TripletMarginLoss and TripletMarginMiner",
     "evaluation": "Recall@K, MAP@R and R-precision of a whole set against AccuracyCalculator",
     "diagnostics": "an epoch with all diagnostics against one without",
-    "input": "batches of small images against torchvision's per-image transforms in a DataLoader",
+    "input": "batches of small images, and of photographs at 224 px, against torchvision's transforms in a DataLoader",
     "losses": "every loss that both have, in time and memory, and the growth of band triplets with the batch",
     "mnist": "an epoch of MNIST and its evaluation against the same job of the peer; needs --data-dir",
 }

@@ -169,7 +169,17 @@ class Augmentation(nn.Module):
             images = resize_center_crop(inputs, self.resize, self.size)
         else:
             images = inputs
-        return images.float().mul_(1 / (255 * self.std)).sub_(self.mean / self.std)
+        return self._normalise(images)
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        C, W = images.shape[1], images.shape[3]
+        # A whole row of factors: broadcasting along the channels of channels-last images takes longer than the rest.
+        factor, shift = (
+            values.expand(1, C, 1, W).contiguous(memory_format=torch.channels_last)
+            for values in (1 / (255 * self.std), -self.mean / self.std)
+        )
+        pixels = images.float()
+        return torch.addcmul(shift, pixels, factor, out=pixels)
 
     def _augment(self, planned: Planned) -> Tensor:
         images, boxes, mirrored = planned
