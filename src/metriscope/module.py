@@ -29,7 +29,7 @@ class MetricLearner(pl.LightningModule):
     Args:
         embedder: inputs -> :class:`Embedding`.
         objective: (B, D) embeddings and labels -> :class:`Step`.
-        build_optimizer: parameter groups by name -> optimizer.
+        build_optimizer: (parameter groups by name, the trunk's parameters by block) -> optimizer.
         build_scheduler: (optimizer, total steps, steps per epoch) -> Lightning scheduler dict, or None.
         seed: the run's seed.
 
@@ -42,7 +42,7 @@ class MetricLearner(pl.LightningModule):
         self,
         embedder: Embedder,
         objective: Objective,
-        build_optimizer: Callable[[dict[str, list[nn.Parameter]]], torch.optim.Optimizer],
+        build_optimizer: Callable[[dict[str, list[nn.Parameter]], list[list[nn.Parameter]]], torch.optim.Optimizer],
         build_scheduler: Callable[[torch.optim.Optimizer, int, int], dict[str, Any] | None],
         seed: int,
     ) -> None:
@@ -91,7 +91,7 @@ class MetricLearner(pl.LightningModule):
         return self(inputs).z, labels
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.build_optimizer(self.parameter_groups())
+        optimizer = self.build_optimizer(self.parameter_groups(), self.embedder.trunk.blocks())
         steps = int(self.trainer.estimated_stepping_batches)
         epochs = self.trainer.max_epochs or 1
         scheduler = self.build_scheduler(optimizer, steps, max(1, steps // epochs))

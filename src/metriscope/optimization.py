@@ -1,7 +1,7 @@
 """Optimisers with a learning rate per part of the model, and learning-rate schedules."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch.nn import Parameter
@@ -14,29 +14,45 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": Ada
 SCHEDULERS = ("constant", "cosine", "step", "plateau")
 
 
-def build_optimizer(cfg: Mapping[str, Any], groups: Mapping[str, list[Parameter]]) -> Optimizer:
+def build_optimizer(
+    cfg: Mapping[str, Any], groups: Mapping[str, list[Parameter]], blocks: Sequence[list[Parameter]] = ()
+) -> Optimizer:
     """A torch optimiser with one named parameter group per part that learns.
 
+    With ``layer_decay`` the trunk is a group per block, ``trunk.0`` at the input: block k of n learns at
+    ``lr_trunk * layer_decay ** (n - k)``, as in BEiT (arXiv:2106.08254), where the head stands at depth n.
+
     Args:
-        cfg: ``name``, ``lr``, ``lr_<group>`` (None: ``lr``), and the torch optimiser's own arguments.
+        cfg: ``name``, ``lr``, ``lr_<group>`` (None: ``lr``), ``layer_decay`` (None: one rate for the whole trunk),
+            and the torch optimiser's own arguments.
         groups: parameters of ``trunk``, ``head`` and ``loss``; frozen ones, and groups that have no others,
             are left out.
+        blocks: the parameters of the trunk from the input to the output.
 
     Raises:
         InputError: unknown optimiser, an argument it does not take, or nothing to train.
     """
     own = {str(key): cfg[key] for key in cfg}
-    name, lr = own.pop("name"), own.pop("lr")
+    name, lr, layer_decay = own.pop("name"), own.pop("lr"), own.pop("layer_decay", None)
     rates = {key.removeprefix("lr_"): own.pop(key) for key in list(own) if key.startswith("lr_")}
     if name not in OPTIMIZERS:
         raise InputError(f"optimizer.name: unknown optimiser {name!r}; there are {', '.join(OPTIMIZERS)}")
     if stray := set(rates) - set(groups):
         raise InputError(f"optimizer.lr_{min(stray)}: there is no such part; there are {', '.join(groups)}")
-    parts = []
+    if layer_decay is not None and not 0 < layer_decay <= 1:
+        raise InputError(f"optimizer.layer_decay must be above 0 and at most 1, got {layer_decay}")
+    pieces = []
     for part, parameters in groups.items():
+        rate = lr if rates.get(part) is None else rates[part]
+        if part == "trunk" and layer_decay is not None:
+            depth = len(blocks)
+            pieces += [(f"trunk.{k}", block, rate * layer_decay ** (depth - k)) for k, block in enumerate(blocks)]
+        else:
+            pieces.append((part, parameters, rate))
+    parts = []
+    for part, parameters, rate in pieces:
         learning = [parameter for parameter in parameters if parameter.requires_grad]
         if learning:
-            rate = lr if rates.get(part) is None else rates[part]
             parts.append({"params": learning, "lr": rate, "name": part})
     if not parts:
         raise InputError(

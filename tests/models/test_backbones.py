@@ -7,15 +7,15 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from metriscope.errors import InputError
-from metriscope.models.backbones import BODIES, build_trunk
+from metriscope.models.backbones import BODIES, LIBRARIES, build_trunk
 from metriscope.models.trunk import Trunk
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "backbone"
 
 
 def config(name: str, /, **changes: Any) -> dict[str, Any]:
-    merged: dict[str, Any] = dict(OmegaConf.load(CONFIGS / f"{name}.yaml"))
-    return merged | changes
+    loaded = OmegaConf.load(CONFIGS / f"{name}.yaml")
+    return dict(OmegaConf.merge(loaded, changes))
 
 
 def trunk(name: str, shape: tuple[int, ...], /, **changes: Any) -> Trunk:
@@ -23,9 +23,10 @@ def trunk(name: str, shape: tuple[int, ...], /, **changes: Any) -> Trunk:
     return build_trunk(config(name, **changes), shape)
 
 
-def test_every_trunk_has_a_config_named_after_it() -> None:
-    assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(BODIES)
+def test_every_trunk_and_library_has_a_config_named_after_it() -> None:
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {*BODIES, *LIBRARIES}
     assert all(config(name)["name"] == name for name in BODIES)
+    assert all(OmegaConf.load(CONFIGS / f"{name}.yaml")["library"] == name for name in LIBRARIES)
 
 
 @pytest.mark.parametrize(
@@ -42,10 +43,11 @@ def test_every_trunk_has_a_config_named_after_it() -> None:
         ("resnet18", (1, 64, 64), 512),
         ("resnet50", (3, 64, 64), 2048),
         ("vit_b_32", (1, 64, 64), 768),
+        ("efficientnet_lite0", (3, 64, 64), 1280),
     ],
 )
 def test_features_have_the_announced_size_and_a_gradient(name: str, shape: tuple[int, ...], features: int) -> None:
-    own = {"image_size": 64} if name == "vit_b_32" else {}
+    own = {"image_size": 64} if name == "vit_b_32" else {"weights": None}
     net = trunk(name, shape, **own)
     out = net(torch.randn(2, *shape))
     assert out.shape == (2, features) == (2, net.out_features)
@@ -61,9 +63,13 @@ def test_features_have_the_announced_size_and_a_gradient(name: str, shape: tuple
         ("small_cnn", (20,), {}, "reads images"),
         ("small_cnn", (1, 8, 8), {"stem_kernel_size": 4}, "odd and positive"),
         ("small_cnn", (1, 8, 8), {"widths": []}, "at least one positive width"),
-        ("small_cnn", (1, 8, 8), {"width": 3}, "no key 'width'; its own keys: widths, stem_kernel_size"),
+        ("small_cnn", (1, 8, 8), {"width": 3}, "no key 'width'; its own keys: widths, stem_kernel_size, pooling"),
+        ("small_cnn", (1, 8, 8), {"pooling": "mean"}, "backbone.pooling=mean: choose one of avg, max, gem"),
+        ("resnet18", (3, 64), {}, "reads images"),
         ("resnet18", (4, 64, 64), {}, "1 or 3 channels and the data has 4"),
         ("mlp", (4,), {"name": "mpl"}, "unknown trunk 'mpl'"),
+        ("mlp", (4,), {"name": "resnet34"}, "backbone=timm backbone.name=resnet34"),
+        ("timm", (3, 32, 32), {"library": "tim", "name": "resnet34"}, "unknown library 'tim'; there are timm, torch"),
     ],
 )
 def test_what_does_not_fit_is_refused(name: str, shape: tuple[int, ...], changes: dict[str, Any], message: str) -> None:

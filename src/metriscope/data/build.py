@@ -14,6 +14,7 @@ from metriscope.data.decoded import DecodeOnce
 from metriscope.data.examples import Source
 from metriscope.data.features import EmbedOnce
 from metriscope.data.images import ImageFiles, common_size
+from metriscope.data.normalisation import normalisation
 from metriscope.data.splits import Splits, split
 
 _SHARED = {
@@ -37,7 +38,8 @@ def build_data(cfg: DictConfig) -> DataModule:
     splits = split(source, dataset["protocol"], dataset.get("fold", 0), dataset.get("validation"))
     options: dict[str, Any] = OmegaConf.to_container(cfg.augmentation, resolve=True)  # type: ignore[assignment]
     del options["name"]
-    augmentation = Augmentation(**options, mean=dataset.get("mean"), std=dataset.get("std"))
+    mean, std = normalisation(cfg, splits.train.shape[0])
+    augmentation = Augmentation(**options, mean=mean, std=std)
     folder = Path(cfg.paths.cache_dir)
     sampler = cfg.sampler
     data = DataModule(

@@ -1,12 +1,17 @@
 """From a composed config to the network of a run."""
 
+import logging
+
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from metriscope import seeds
+from metriscope.data.normalisation import disagreement, normalisation
 from metriscope.models.backbones import build_trunk
 from metriscope.models.embedder import Embedder
 from metriscope.models.heads import build_head
+
+log = logging.getLogger(__name__)
 
 
 def build_embedder(cfg: DictConfig, input_shape: tuple[int, ...]) -> Embedder:
@@ -23,4 +28,10 @@ def build_embedder(cfg: DictConfig, input_shape: tuple[int, ...]) -> Embedder:
         torch.manual_seed(seeds.derive(cfg.seed, "initialisation"))
         trunk = build_trunk({str(key): value for key, value in backbone.items()}, input_shape)
         head, size = build_head(cfg.head.name, trunk.out_features, cfg.head.size, cfg.head.get("hidden"))
+    loaded = trunk.loaded
+    if loaded is not None and loaded.published is not None:
+        expected = (loaded.published.mean, loaded.published.std)
+        settings = disagreement(normalisation(cfg, input_shape[0]), expected)
+        if settings:
+            log.warning("backbone.weights=%s expect images normalised in another way: set %s", loaded.source, settings)
     return Embedder(trunk, head, size, normalize=cfg.head.normalize)

@@ -43,9 +43,7 @@ def torchvision_model(shape: Shape, *, name: str, pooling: str | None = None) ->
         raise InputError(f"backbone.name={name}: torchvision has no such model{nearest(name, names)}")
     if name.startswith("vit_"):
         if pooling is not None:
-            raise InputError(
-                f"backbone.pooling={pooling}: {name} has no maps to pool, its class token is read; set null"
-            )
+            raise InputError(f"backbone.pooling={pooling}: {name} has a class token and no maps to pool; set null")
         return _vision_transformer(name, shape, shape[1])
     net: Any = models.get_model(name, weights=None, **_OPTIONS.get(name, {}))
     _cut(net, name, Pooling(pooling or "avg", keepdim=True))

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from metriscope.checks import nearest
 from metriscope.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class LoadReport:
         missing: names of the trunk that the file does not have.
         misfits: names present in both with different shapes.
         unused: names in the file that the trunk has no place for, such as a classifier.
+        published: the entry that was asked for by name; None of a file.
     """
 
     source: str
@@ -56,6 +58,7 @@ class LoadReport:
     missing: tuple[str, ...]
     misfits: tuple[str, ...]
     unused: tuple[str, ...]
+    published: Pretrained | None = None
 
     def __str__(self) -> str:
         parts = [f"{self.matched} of {self.total} tensors of the trunk loaded from {self.source}"]
@@ -106,6 +109,7 @@ def load_weights(
         missing=tuple(key for key in counted if key not in found),
         misfits=tuple(key for key in counted if key in found and key not in fitting),
         unused=tuple(unused),
+        published=None if Path(source).expanduser().is_file() else pretrained[source],
     )
     if not report.matched:
         raise InputError(
@@ -174,8 +178,11 @@ def _read(source: str, name: str, pretrained: Mapping[str, Pretrained]) -> State
         return pretrained[source].load()
     if path.suffix or len(path.parts) > 1:
         raise InputError(f"backbone.weights: there is no file {source}")
-    choice = f"one of {', '.join(pretrained)}" if pretrained else "null (nobody publishes weights for it)"
-    raise InputError(f"backbone.weights: {source!r} is not known for {name}: give {choice}, or the path of a file")
+    choice = f"one of {_few(tuple(pretrained))}" if pretrained else "null (nobody publishes weights for it)"
+    hint = nearest(source, pretrained).rstrip(".")
+    raise InputError(
+        f"backbone.weights: {source!r} is not known for {name}{hint or ':'} give {choice}, or the path of a file"
+    )
 
 
 def download(source: str, url: str) -> State:
