@@ -7,6 +7,7 @@ left out; where the machine is never quiet, OMP_WAIT_POLICY=passive keeps idle t
 
 import argparse
 import importlib
+import os
 import sys
 import time
 from pathlib import Path
@@ -15,16 +16,19 @@ SUBJECTS = {
     "triplets": "band triplet loss, forward and backward, against TripletMarginLoss and TripletMarginMiner",
     "evaluation": "metrics of a whole set against AccuracyCalculator and faiss, and their growth with the set",
     "diagnostics": "an epoch with all diagnostics against one without",
-    "input": "batches of small images against torchvision's per-image transforms in a DataLoader",
+    "input": "batches of small images, and of photographs at 224 px, against torchvision's transforms in a DataLoader",
+    "frozen": "a head on a frozen trunk: features kept against forwarding in every epoch; needs --data-dir",
     "losses": "every loss that both have, in time and memory, and the growth of band triplets with the batch",
     "compare": "scripts/compare.py on 1,000 made-up runs of 100 epochs: seconds and peak memory",
     "mnist": "an epoch of MNIST and its evaluation against the same job of the peer; needs --data-dir",
 }
+NEED_DATA = ("frozen", "mnist")
 
 
 def main() -> int:
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does, here for both sides
     arguments = _parser().parse_args()
-    chosen = arguments.subjects or [name for name in SUBJECTS if name != "mnist" or arguments.data_dir]
+    chosen = arguments.subjects or [name for name in SUBJECTS if name not in NEED_DATA or arguments.data_dir]
 
     from benchmarks.measuring import header
 
@@ -51,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("subjects", nargs="*", metavar="subject", type=_subject, help="what to measure: see below")
-    parser.add_argument("--data-dir", type=Path, help="folder that holds MNIST/raw, as paths.data_dir")
+    parser.add_argument("--data-dir", type=Path, help="folder with MNIST/raw, as paths.data_dir, and cifar10-jpg.tar")
     parser.add_argument("--quick", action="store_true", help="small sizes, few repeats: to see that it works")
     return parser
 

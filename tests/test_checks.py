@@ -36,7 +36,7 @@ REFUSED = [
     ("sampler.batch_size=0", "sampler.batch_size=0: * at least 1"),
     ("sampler.classes_per_batch=0", "sampler.classes_per_batch=0: * at least 1"),
     ("sampler.samples_per_class=2.5", "sampler.samples_per_class=2.5: * whole number"),
-    ("augmentation.pad=-1", "augmentation.pad=-1: * at least 0"),
+    ("augmentation=crop augmentation.pad=-1", "augmentation.pad=-1: * at least 0"),
     ("optimizer.lr=-1", "optimizer.lr=-1: * at least 0"),
     ("optimizer.lr=nan", "optimizer.lr=nan: * a number"),
     ("optimizer.lr=inf", "optimizer.lr=inf: * a number"),

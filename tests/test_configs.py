@@ -136,7 +136,9 @@ def test_data_build(dataset, choice):
 
 @pytest.mark.parametrize("choice", choices("augmentation"))
 def test_augmentations_build(choice):
-    assert build_data(composed(f"augmentation={choice}")).augmentation.flip == (choice == "crop_flip")
+    augmentation = build_data(composed(f"augmentation={choice}")).augmentation
+    expected = {"none": ("none", False), "crop": ("pad", False), "crop_flip": ("pad", True)}
+    assert (augmentation.crop, augmentation.flip) == expected.get(choice, ("random_resized", True))
 
 
 @pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] in ("trainer", "callbacks", "diagnostics")])
@@ -164,9 +166,9 @@ def test_trainers_build(group, choice, tmp_path):
         ("synthetic", "mlp", "none"),
         ("mnist", "small_cnn", "none"),
         ("cifar10", "resnet18_cifar", "crop_flip"),
-        ("folder", "resnet18", "crop_flip"),
-        ("csv", "resnet18", "crop_flip"),
-        *((name, "resnet50", "crop_flip") for name in ("cub", "cars196", "sop", "inshop", "tiny_imagenet")),
+        ("folder", "resnet18", "dml_224"),
+        ("csv", "resnet18", "dml_224"),
+        *((name, "resnet50", "dml_224") for name in ("cub", "cars196", "sop", "inshop", "tiny_imagenet")),
     ],
 )
 def test_a_data_set_brings_its_companions_and_the_command_line_wins(dataset, backbone, augmentation):
@@ -182,7 +184,7 @@ def test_a_data_set_brings_its_companions_and_the_command_line_wins(dataset, bac
 def test_fine_grained_retrieval_is_class_disjoint_in_pairs_of_a_class(dataset):
     """[RDML] arXiv:2002.08473: batches of 112 with 2 samples per class, images of 224 pixels."""
     cfg = composed(f"dataset={dataset}")
-    assert (cfg.dataset.protocol, cfg.dataset.image_size) == ("class_disjoint", 224)
+    assert (cfg.dataset.protocol, cfg.dataset.image_size, cfg.augmentation.size) == ("class_disjoint", None, 224)
     assert (cfg.sampler.batch_size, cfg.sampler.samples_per_class, cfg.sampler.classes_per_batch) == (112, 2, None)
     assert cfg.dataset.verify is True
     assert cfg.dataset.download is False

@@ -1,4 +1,4 @@
-"""Batches of small images: one uint8 tensor sliced and augmented against torchvision's per-image transforms."""
+"""Training batches: one uint8 tensor, sliced and augmented, against torchvision's per-image transforms."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import CIFAR10, MNIST
 
+from benchmarks import photographs
 from benchmarks.measuring import Times, isolated, side_by_side
 from benchmarks.table import Table, ratio
 from metriscope import seeds
@@ -63,6 +64,7 @@ def run(quick: bool, data_dir: Path | None) -> None:
         for name, taken in zip(names, times, strict=True):
             speed = f"{size / taken.minimum:,.0f} ({size / taken.median:,.0f})"
             table.row([kind, name, speed, "" if name == "ours" else ratio(taken, times[0])])
+    photographs.run(quick)
 
 
 def compare(kind: str, size: int, repeats: int) -> tuple[list[str], list[Times]]:
@@ -92,12 +94,14 @@ def our_batches(kind: str, pixels: Tensor, labels: Tensor) -> Iterator[tuple[Ten
     data = DataModule(
         splits,
         Batching("class_balanced", BATCH),
-        Augmentation(pad, flip, mean, std),
+        Augmentation("pad", pad=pad, flip=flip, mean=mean, std=std),
         evaluation_batch_size=BATCH,
         seed=0,
     )
-    for step, (inputs, classes, _) in enumerate(data.train_dataloader()):
-        yield data.augmentation(inputs, seeds.generator(0, "augmentation", 0, step, 0)), classes
+    for step, (inputs, classes, index) in enumerate(data.train_dataloader()):
+        source = seeds.generator(0, "augmentation", 0, step, 0)
+        numbers = torch.rand(len(index), data.augmentation.width, generator=source)
+        yield data.augmentation(data.augmentation.plan(inputs, numbers)), classes
 
 
 def peer_batches(kind: str, pixels: Tensor, labels: Tensor, workers: int) -> Iterator[tuple[Tensor, Tensor]]:

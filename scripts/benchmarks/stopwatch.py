@@ -72,7 +72,7 @@ def timed_job(overrides: list[str]) -> tuple[Spans, dict[str, Any]]:
     from metriscope.cli import compose_config
 
     before = Span.now()
-    with _silence():
+    with silence():
         outcome = train(compose_config([*OVERRIDES, *overrides]))
     job = Span.now().since(before)
     watch = next(c for c in outcome.objects["trainer"].callbacks if isinstance(c, Stopwatch))
@@ -80,6 +80,7 @@ def timed_job(overrides: list[str]) -> tuple[Spans, dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
+    """Nothing reaches the terminal."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         yield

@@ -62,6 +62,10 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "sampler.classes_per_batch": (1, math.inf, True),
     "sampler.samples_per_class": (1, math.inf, True),
     "augmentation.pad": (0, math.inf, True),
+    "augmentation.size": (1, math.inf, True),
+    "augmentation.resize": (1, math.inf, True),
+    "augmentation.stored_size": (1, math.inf, True),
+    "augmentation.views": (1, math.inf, True),
     "optimizer.lr": (0, math.inf, False),
     "optimizer.lr_trunk": (0, math.inf, False),
     "optimizer.lr_head": (0, math.inf, False),
@@ -77,6 +81,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "dataset.fold": (0, math.inf, True),
     "dataset.num_workers": (0, math.inf, True),
     "dataset.image_size": (1, math.inf, True),
+    "dataset.memory_limit_mb": (0, math.inf, False),
     "evaluation.batch_size": (1, math.inf, True),
     "evaluation.every_n_epochs": (1, math.inf, True),
     "evaluation.memory_mb": (1, math.inf, False),
@@ -104,6 +109,10 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "dataset.protocol": ("closed_set", "class_disjoint"),
     "dataset.download": (True, False),
     "dataset.verify": (True, False),
+    "dataset.cache": ("auto", "disk", "none"),
+    "augmentation.crop": ("none", "pad", "random_resized"),
+    "backbone.cache_features": ("auto", True, False),
+    "backbone.precision": ("bf16",),
     "evaluation.mode": ("max", "min"),
     "sweep.mode": ("max", "min"),
     "evaluation.classification": ("auto", True, False),
@@ -144,6 +153,7 @@ def check(cfg: DictConfig) -> None:
     _check_values(cfg)
     _check_backbone(cfg)
     _check_needs(cfg)
+    _check_input(cfg)
     _check_evaluation(cfg)
     _check_monitors(cfg)
 
@@ -255,6 +265,38 @@ def _check_needs(cfg: DictConfig) -> None:
         raise InputError(f"memory={cfg.memory.name} gives loss={loss} nothing: it compares with its own parameters")
     if miner == "distance_weighted" and not cfg.head.normalize:
         raise InputError("miner=distance_weighted needs embeddings on the unit sphere: set head.normalize=true")
+
+
+def _check_input(cfg: DictConfig) -> None:
+    augmentation, backbone = cfg.augmentation, cfg.backbone
+    size, resize = augmentation.get("size"), augmentation.get("resize")
+    if size is not None and resize is not None and resize < size:
+        raise InputError(f"augmentation.resize={resize}: the centre crop needs at least augmentation.size={size}")
+    for key, highest in (("scale", 1.0), ("ratio", math.inf)):
+        bounds = augmentation.get(key)
+        if bounds is not None and not _ordered(bounds, highest):
+            rule = "two numbers, 0 < lowest <= highest" + (" <= 1" if highest == 1 else "")
+            raise InputError(f"augmentation.{key}={bounds}: it has to be {rule}")
+    random = augmentation.flip or augmentation.crop == "random_resized" or augmentation.get("pad")
+    if augmentation.views and not random:
+        raise InputError(f"augmentation.views={augmentation.views}: augmentation={augmentation.name} draws nothing")
+    if backbone.get("precision") and not backbone.freeze:
+        raise InputError(
+            "backbone.precision is for a trunk that does not learn: set backbone.freeze=true or leave it null"
+        )
+    if backbone.get("cache_features") is True:
+        if not backbone.freeze:
+            raise InputError("backbone.cache_features=true needs a trunk that does not learn: set backbone.freeze=true")
+        if random and not augmentation.views:
+            raise InputError(
+                "backbone.cache_features=true needs inputs that repeat: set augmentation=none, or augmentation.views "
+                "to a number of augmentations that take turns"
+            )
+
+
+def _ordered(bounds: Any, highest: float) -> bool:
+    numbers = isinstance(bounds, ListConfig) and all(isinstance(x, int | float) and x is not True for x in bounds)
+    return numbers and len(bounds) == 2 and 0 < bounds[0] <= bounds[1] <= highest and math.isfinite(bounds[1])
 
 
 def _accepted_by_sum(cfg: DictConfig) -> frozenset[str]:

@@ -24,9 +24,11 @@ from metriscope.errors import InputError
 from metriscope.tracking.files import drafts, replacing, write_json
 
 # What may differ between two invocations of one and the same run: where things are, who watches, how fast.
+# Decoded images are the same pixels as those decoded anew; kept features agree with computed ones to rounding.
 _IRRELEVANT = {
     "paths", "logger", "tags", "study", "resume", "scale", "sweep",
     "dataset.data_dir", "dataset.download", "dataset.num_workers", "dataset.memory_limit_mb",
+    "dataset.cache", "backbone.cache_features",
     "evaluation.memory_mb", "evaluation.save_embeddings",
     "trainer.name", "trainer.accelerator", "trainer.log_every_n_steps",
 }  # fmt: skip

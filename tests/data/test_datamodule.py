@@ -14,7 +14,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def config(dataset, augmentation="none", sampler="class_balanced", **changes):
-    cfg = OmegaConf.create({"seed": 0, "paths": {"data_dir": "data"}, "evaluation": {"batch_size": 256}})
+    cfg = OmegaConf.create({"seed": 0, "paths": {"cache_dir": "cache"}, "evaluation": {"batch_size": 256}})
     cfg.sampler = OmegaConf.load(CONFIGS / "sampler" / f"{sampler}.yaml")
     cfg.augmentation = OmegaConf.load(CONFIGS / "augmentation" / f"{augmentation}.yaml")
     chosen = OmegaConf.load(CONFIGS / "dataset" / f"{dataset}.yaml")
@@ -140,7 +140,8 @@ def test_a_resumed_run_goes_on_with_the_same_batches(tmp_path, source, step):
             (tmp_path / f"{i % 2}").mkdir(exist_ok=True)
             Image.new("RGB", (8, 8), (i, i, i)).save(tmp_path / f"{i % 2}" / f"{i}.png")
         changes = {"dataset__path": str(tmp_path), "dataset__memory_limit_mb": 0, "dataset__image_size": 8}
-        cfg = config("folder", "crop_flip", **changes, dataset__num_workers=1, sampler__batch_size=10)
+        changes |= {"dataset__cache": "none", "dataset__num_workers": 1}
+        cfg = config("folder", "crop_flip", **changes, sampler__batch_size=10)
     else:
         cfg = config("digits", "crop_flip", sampler__batch_size=400)
     checkpoint = tmp_path / "a.ckpt"

@@ -13,7 +13,13 @@ from metriscope.data.datasets import cub
 from metriscope.errors import InputError
 
 SMALL = (
-    *("backbone=small_cnn", "dataset.image_size=16", "dataset.memory_limit_mb=0", "dataset.num_workers=1"),
+    *(
+        "backbone=small_cnn",
+        "dataset.image_size=16",
+        "dataset.cache=none",
+        "dataset.memory_limit_mb=0",
+        "dataset.num_workers=1",
+    ),
     *("sampler.batch_size=8", "trainer=cpu", "trainer.max_epochs=1", "logger=none", "logger.figures=false"),
     *("evaluation.recall_at=[1]", "evaluation.classification=false", "diagnostics=none"),
 )

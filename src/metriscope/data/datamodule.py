@@ -1,23 +1,29 @@
 """Dataloaders over the parts of a data set."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from lightning_fabric.utilities.apply_func import move_data_to_device
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from metriscope.cluster import spare_worker
 from metriscope.data.augment import Augmentation
-from metriscope.data.examples import Examples
+from metriscope.data.decoded import DecodeOnce
+from metriscope.data.examples import Examples, Inputs
+from metriscope.data.features import EmbedOnce, KeptFeatures, ViewsInTurn
+from metriscope.data.images import ImageFiles
 from metriscope.data.samplers import ClassBalancedBatchSampler, SequentialBatchSampler, ShuffleBatchSampler
+from metriscope.data.serving import Serving
 from metriscope.data.splits import Splits
 from metriscope.errors import InputError
+from metriscope.models.embedder import Features
 from metriscope.seeds import generator
 
-Batch = tuple[Tensor, Tensor, Tensor]
+Batch = tuple[Any, Tensor, Tensor]
 TrainSampler = ClassBalancedBatchSampler | ShuffleBatchSampler
 
 
@@ -77,6 +83,8 @@ class DataModule(LightningDataModule):
     and crop and flip while the trainer trains, by numbers that depend on seed, epoch, step and rank alone. A
     run resumed within an epoch goes on at the batch it had come to.
 
+    Where a frozen trunk embeds once, batches have its features in place of images.
+
     The samplers share the data out among ranks: the trainer needs ``use_distributed_sampler=False``.
 
     Args:
@@ -86,6 +94,8 @@ class DataModule(LightningDataModule):
         evaluation_batch_size: examples per batch outside training.
         seed: of the run, for the order of the data and for augmentation.
         num_workers: processes that decode image files; data in memory needs none.
+        decoding: what to do with image files; None decodes them batch by batch.
+        embedding: keeps the features of a frozen trunk; None to run the trunk on every batch.
 
     Raises:
         InputError: a sampler or a normalisation that does not fit the data.
@@ -99,9 +109,10 @@ class DataModule(LightningDataModule):
         evaluation_batch_size: int,
         seed: int,
         num_workers: int = 0,
+        decoding: DecodeOnce | None = None,
+        embedding: EmbedOnce | None = None,
     ) -> None:
         super().__init__()
-        augmentation.check(splits.train.shape)
         if evaluation_batch_size < 1:
             raise InputError(f"evaluation.batch_size={evaluation_batch_size}: set it to at least 1")
         self.splits = splits
@@ -110,11 +121,15 @@ class DataModule(LightningDataModule):
         self.evaluation_batch_size = evaluation_batch_size
         self.seed = seed
         self.num_workers = num_workers
+        self.serving = Serving(splits, augmentation, decoding)
+        self.embedding = embedding
+        augmentation.check(self.input_shape)
         self._sampler = batching.sampler(splits.train.labels, seed)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        return self.splits.train.shape
+        """Of one example, as the network sees it."""
+        return self.augmentation.output_shape(self.splits.train.shape)
 
     @property
     def num_classes(self) -> int:
@@ -125,6 +140,16 @@ class DataModule(LightningDataModule):
     def protocol(self) -> str:
         return self.splits.protocol
 
+    def decode(self) -> None:
+        """Reads all image files that are decoded once.
+
+        Raises:
+            InputError: a file cannot be read, or there is no room to keep the images.
+        """
+        for part in ("train", "validation", "test"):
+            if getattr(self.splits, part) is not None:
+                self.serving.images(part, training=part == "train")
+
     @property
     def train_batch_sampler(self) -> TrainSampler:
         """The sampler of the train dataloader, for this rank."""
@@ -134,17 +159,18 @@ class DataModule(LightningDataModule):
         return self._sampler
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self.splits.train, self.train_batch_sampler, self._go_to_where_the_run_stands)
+        examples = self._served("train", training=True)
+        return self._loader(examples, self.train_batch_sampler, self._go_to_where_the_run_stands)
 
     def train_eval_dataloader(self) -> DataLoader[Batch]:
-        """The train part once, in order; not augmented outside of training."""
-        return self._in_order(self.splits.train)
+        """The train part once, in order; not augmented."""
+        return self._in_order("train")
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
-        return [] if self.splits.validation is None else self._in_order(self.splits.validation)
+        return [] if self.splits.validation is None else self._in_order("validation")
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        return self._in_order(self.splits.test)
+        return self._in_order("test")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The train part, to be embedded as reference for k-NN and the linear probe."""
@@ -157,16 +183,34 @@ class DataModule(LightningDataModule):
         labels = self.splits.validation.labels
         return [torch.tensor(batch) for batch in self.batching.adapted(labels).sampler(labels, seed=0)]
 
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        inputs, labels, index = batch
+        trainer = self.trainer
+        if trainer is not None and trainer.training and not isinstance(inputs, Features):
+            inputs = self.augmentation.plan(inputs, self._numbers(index))
+        return inputs, labels, index
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         inputs, labels, index = batch
-        trainer, source = self.trainer, None
-        if trainer is not None and trainer.training:
-            step = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-            source = generator(self.seed, "augmentation", trainer.current_epoch, step, trainer.global_rank)
-        inputs = self.augmentation.to(inputs.device)(inputs, source)
-        if trainer is not None:  # Lightning converts to the run's precision before images are floats
-            inputs = trainer.precision_plugin.convert_input(inputs)
+        if not isinstance(inputs, Features):
+            inputs = self._as_seen(inputs, index.device)
+        if self.trainer is not None:  # Lightning converts to the run's precision before images are floats
+            inputs = self.trainer.precision_plugin.convert_input(inputs)
         return inputs, labels, index
+
+    def _as_seen(self, inputs: Any, device: torch.device) -> Tensor:
+        seen: Tensor = self.augmentation.to(device)(inputs, stored=self.serving.from_files)
+        return seen
+
+    def _numbers(self, index: Tensor) -> Tensor:
+        """What augmentation does with the training batch in progress."""
+        assert self.trainer is not None
+        epoch, views = self.trainer.current_epoch, self.augmentation.views
+        if views is not None:
+            return self.serving.numbers(epoch % views)[index]
+        step = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        source = generator(self.seed, "augmentation", epoch, step, self.trainer.global_rank)
+        return torch.rand(len(index), self.augmentation.width, generator=source)
 
     def _place(self) -> tuple[int, int]:
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
@@ -176,7 +220,41 @@ class DataModule(LightningDataModule):
             self._sampler.set_epoch(self.trainer.current_epoch)
             self._sampler.resume_at(self.trainer.fit_loop.epoch_loop.batch_progress.current.ready)
 
-    def _in_order(self, examples: Examples) -> DataLoader[Batch]:
+    def _served(self, part: str, training: bool = False) -> Examples:
+        """A part with the inputs that its dataloader gives out."""
+        examples: Examples = getattr(self.splits, part)
+        if self.embedding is None or self.trainer is None:
+            return replace(examples, inputs=self.serving.images(part, training))
+        views = self.augmentation.views
+        if not training or views is None:
+            return replace(examples, inputs=self._features(part, None))
+        kept = [self._features(part, view) for view in range(views)]
+        return replace(examples, inputs=ViewsInTurn(kept, self._view))
+
+    def _view(self) -> int:
+        assert self.trainer is not None
+        assert self.augmentation.views is not None
+        return self.trainer.current_epoch % self.augmentation.views
+
+    def _features(self, part: str, view: int | None) -> KeptFeatures:
+        assert self.trainer is not None
+        assert self.embedding is not None
+        whole = self.serving.whole(part, view)
+        count = len(whole.inputs)
+        values = self.embedding.open(self.trainer, whole.facts, count, self._batches_of(whole.inputs, view))
+        return KeptFeatures(values, whole.rows)
+
+    def _batches_of(self, inputs: Tensor | Inputs, view: int | None) -> Iterator[Tensor]:
+        """All inputs in order, as the network sees them, on its device."""
+        assert self.trainer is not None
+        device = self.trainer.strategy.root_device
+        examples = Examples(inputs, torch.zeros(len(inputs), dtype=torch.int64), ("",))
+        for batch, _, index in self._loader(examples, SequentialBatchSampler(len(inputs), self.evaluation_batch_size)):
+            planned = batch if view is None else self.augmentation.plan(batch, self.serving.numbers(view)[index])
+            yield self._as_seen(move_data_to_device(planned, device), device)
+
+    def _in_order(self, part: str) -> DataLoader[Batch]:
+        examples = self._served(part)
         return self._loader(examples, SequentialBatchSampler(len(examples), self.evaluation_batch_size, *self._place()))
 
     def _loader(
@@ -185,7 +263,7 @@ class DataModule(LightningDataModule):
         batches: TrainSampler | SequentialBatchSampler,
         before: Callable[[], None] | None = None,
     ) -> DataLoader[Batch]:
-        workers = 0 if isinstance(examples.inputs, Tensor) else self.num_workers
+        workers = self.num_workers if isinstance(examples.inputs, ImageFiles) else 0
         loader = _LateLoader(
             BatchDataset(examples),
             batch_size=None,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -9,7 +10,23 @@ from torch import Tensor
 from metriscope.data.images import ImageFiles
 from metriscope.errors import InputError
 
-__all__ = ["Examples", "ImageFiles", "Source"]
+__all__ = ["Examples", "ImageFiles", "Inputs", "Source"]
+
+
+class Inputs(Protocol):
+    """Inputs that are not simply a tensor in memory."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input."""
+
+    def take(self, indices: Tensor) -> "Inputs":
+        """Some of them, without reading any."""
+
+    def fetch(self, indices: Tensor) -> Any:
+        """Some of them as a batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,13 +34,14 @@ class Examples:
     """Inputs with one label each.
 
     Attributes:
-        inputs: images as uint8 (N, C, H, W), vectors as float32 (N, F), or image files.
+        inputs: images as uint8 (N, C, H, W), vectors as float32 (N, F), or anything that has them, such as image
+            files.
         labels: int64 (N,), positions in ``classes``.
         classes: the names, one per class id. A class may have no example here, such as a rare class of a
             closed-set data set in a small validation split; :meth:`compact` drops those.
     """
 
-    inputs: Tensor | ImageFiles
+    inputs: Tensor | Inputs
     labels: Tensor
     classes: tuple[str, ...]
 
@@ -45,7 +63,7 @@ class Examples:
     @classmethod
     def from_labels(
         cls,
-        inputs: Tensor | ImageFiles,
+        inputs: Tensor | Inputs,
         labels: Sequence[int] | Tensor,
         names: Mapping[int, str] | None = None,
     ) -> "Examples":
@@ -68,9 +86,7 @@ class Examples:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one example: (C, H, W) or (F,)."""
-        if isinstance(self.inputs, ImageFiles):
-            return (3, *self.inputs.size)
-        return tuple(self.inputs.shape[1:])
+        return tuple(self.inputs.shape[1:]) if isinstance(self.inputs, Tensor) else self.inputs.shape
 
     @property
     def counts(self) -> Tensor:
@@ -79,14 +95,14 @@ class Examples:
 
     def take(self, indices: Tensor) -> "Examples":
         """The chosen examples, with class ids and names unchanged."""
-        chosen = self.inputs[indices] if isinstance(self.inputs, Tensor) else self.inputs.take(indices.tolist())
+        chosen = self.inputs[indices] if isinstance(self.inputs, Tensor) else self.inputs.take(indices)
         return Examples(chosen, self.labels[indices], self.classes)
 
-    def fetch(self, indices: Tensor) -> Tensor:
-        """The chosen inputs as one tensor: uint8 (B, C, H, W) or float32 (B, F)."""
+    def fetch(self, indices: Tensor) -> Any:
+        """The chosen inputs as a batch: uint8 (B, C, H, W), float32 (B, F), or what else the inputs make of them."""
         if isinstance(self.inputs, Tensor):
             return self.inputs.index_select(0, indices)
-        return self.inputs.fetch(indices.tolist())
+        return self.inputs.fetch(indices)
 
     def compact(self) -> "Examples":
         """The same examples without the classes that have none, so that every id in 0..C-1 occurs."""

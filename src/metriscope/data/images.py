@@ -3,7 +3,9 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor
 from metriscope.errors import InputError
 
 Size = tuple[int, int]  # height, width
-_CHUNK = 256
+_CHUNK = 64
 
 
 class ImageFileError(InputError):
@@ -27,54 +29,87 @@ class ImageFileError(InputError):
         super().__init__(message.rpartition("ImageFileError: ")[2].strip())
 
 
-def decode(path: str, size: Size | None = None) -> Tensor:
-    """Reads one image of any mode as uint8 (3, H, W).
+class Squashed(NamedTuple):
+    """A batch of images squashed into squares.
+
+    Attributes:
+        pixels: uint8 (B, 3, S, S).
+        sizes: int64 (B, 2), height and width that each image had.
+    """
+
+    pixels: Tensor
+    sizes: Tensor
+
+
+@dataclass(frozen=True)
+class ResizeCrop:
+    """torchvision's ``Resize`` and ``CenterCrop`` of a Pillow image, to the pixel: the field's evaluation.
+
+    Attributes:
+        resize: the shorter side in pixels.
+        size: side of the square that is cut out of the centre.
+    """
+
+    resize: int
+    size: int
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        short = min(image.size)
+        width, height = (self.resize if side == short else int(self.resize * side / short) for side in image.size)
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        top, left = round((height - self.size) / 2), round((width - self.size) / 2)
+        return image.crop((left, top, left + self.size, top + self.size))
+
+
+@dataclass(frozen=True)
+class Square:
+    """The whole image squashed into a square, of which a random crop in the image's own aspect can be cut."""
+
+    size: int
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        return image.resize((self.size, self.size), Image.Resampling.BILINEAR)
+
+
+Transform = ResizeCrop | Square
+
+
+def decode(path: str, size: Size | None = None, transform: Transform | None = None) -> tuple[Tensor, Size]:
+    """Reads one image of any mode as uint8 (H, W, 3), with the height and width that the transform saw.
 
     Args:
         path: the file.
         size: (H, W) to bring it to, by scaling the shorter side and cropping the centre; None keeps its own
             size.
+        transform: what to make of it then.
 
     Raises:
         InputError: the file is missing, truncated or no image; the message names it.
     """
-    if size is None and path.lower().endswith((".jpg", ".jpeg")):
+    if size is None and transform is None and path.lower().endswith((".jpg", ".jpeg")):
         try:
-            return _decode_jpeg(path)
+            pixels = _decode_jpeg(path)
+            return pixels, (pixels.shape[0], pixels.shape[1])
         except RuntimeError:
             pass  # Pillow reads more kinds, and says what is wrong with the rest
     try:
         with Image.open(path) as image:
+            seen = size or (image.height, image.width)
+            # JPEG can decode at a fraction of its size; twice the target keeps the resampling's quality
             if size is not None:
-                # JPEG can decode at a fraction of its size; twice the target keeps the resampling's quality
                 image.draft(None, (2 * size[1], 2 * size[0]))
+            elif isinstance(transform, Square):
+                image.draft(None, (2 * transform.size, 2 * transform.size))
             rgb = _rgb(image)
             if size is not None and rgb.size != size[::-1]:
                 rgb = ImageOps.fit(rgb, size[::-1], Image.Resampling.BILINEAR)
-            return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+            if transform is not None:
+                rgb = transform(rgb)
+            return torch.from_numpy(np.array(rgb)), seen
     except Exception as error:  # Pillow's parsers raise almost any type on a broken file
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageFileError(f"cannot read the image {path}: {reason}") from error
-
-
-def decode_all(paths: Sequence[str], size: Size | None = None) -> Tensor:
-    """Reads images as one uint8 tensor (N, 3, H, W), with a thread per core.
-
-    Raises:
-        InputError: a file cannot be read, or ``size`` is None and the images differ in size.
-    """
-    first = decode(paths[0], size)
-    images = torch.empty(len(paths), *first.shape, dtype=torch.uint8)
-
-    def fill(start: int) -> None:
-        for row in range(start, min(start + _CHUNK, len(paths))):
-            image = decode(paths[row], size)
-            if image.shape != first.shape:
-                raise _sizes_differ(paths[0], (first.shape[1], first.shape[2]), paths[row], tuple(image.shape[1:]))
-            images[row] = image
-
-    _in_threads(fill, range(0, len(paths), _CHUNK))
-    return images
 
 
 def common_size(paths: Sequence[str]) -> Size:
@@ -96,29 +131,72 @@ class ImageFiles:
 
     Attributes:
         paths: one file per example.
-        size: (H, W) to which every image is brought.
+        size: (H, W) to which every image is brought; None for the images' own sizes.
+        transform: what is made of every image then.
     """
 
     paths: tuple[str, ...]
-    size: Size
+    size: Size | None = None
+    transform: Transform | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def take(self, indices: Iterable[int]) -> "ImageFiles":
-        return ImageFiles(tuple(self.paths[i] for i in indices), self.size)
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one image, (3, H, W); where images keep their own sizes, of the first one."""
+        if self.transform is not None:
+            return 3, self.transform.size, self.transform.size
+        return (3, *(self.size or _header_size(self.paths[0])))
 
-    def fetch(self, indices: Iterable[int]) -> Tensor:
-        """Decodes the chosen files to uint8 (B, 3, H, W)."""
-        images = [decode(self.paths[i], self.size) for i in indices]
-        return torch.stack(images) if images else torch.empty(0, 3, *self.size, dtype=torch.uint8)
+    def take(self, indices: Iterable[int] | Tensor) -> "ImageFiles":
+        indices = indices.tolist() if isinstance(indices, Tensor) else indices
+        return replace(self, paths=tuple(self.paths[i] for i in indices))
+
+    def fetch(self, indices: Sequence[int] | Tensor) -> Tensor | Squashed:
+        """Decodes the chosen files to uint8 (B, 3, H, W), with their sizes if these differ and still matter."""
+        indices = indices.tolist() if isinstance(indices, Tensor) else indices
+        images = [decode(self.paths[i], self.size, self.transform) for i in indices]
+        if not images:
+            return torch.empty(0, *self.shape, dtype=torch.uint8)
+        pixels = self._stack([self.paths[i] for i in indices], [pixels for pixels, _ in images])
+        return self.batch(pixels.permute(0, 3, 1, 2), torch.tensor([size for _, size in images]))
+
+    def batch(self, pixels: Tensor, sizes: Tensor) -> Tensor | Squashed:
+        """What :meth:`fetch` makes of decoded images."""
+        return Squashed(pixels, sizes) if isinstance(self.transform, Square) else pixels
+
+    def decode_all(self, put: Callable[[int, Tensor, list[Size]], None]) -> None:
+        """Decodes every file once, with a thread per core, and hands stretches of them to ``put``.
+
+        Args:
+            put: takes the position of the first image, uint8 (n, H, W, 3) and the n sizes; called from several
+                threads, in any order.
+
+        Raises:
+            InputError: a file cannot be read, or images that should be of one size are not.
+        """
+
+        def work(start: int) -> None:
+            stretch = self.paths[start : start + _CHUNK]
+            images = [decode(path, self.size, self.transform) for path in stretch]
+            put(start, self._stack(stretch, [pixels for pixels, _ in images]), [size for _, size in images])
+
+        _in_threads(work, range(0, len(self), _CHUNK))
+
+    def _stack(self, paths: Sequence[str], images: Sequence[Tensor]) -> Tensor:
+        _, height, width = self.shape
+        for path, pixels in zip(paths, images, strict=True):
+            if pixels.shape[:2] != (height, width):
+                raise _sizes_differ(self.paths[0], (height, width), path, tuple(pixels.shape[:2]))
+        return torch.stack(list(images))
 
 
 def _decode_jpeg(path: str) -> Tensor:
     from torchvision import io  # seconds to import, three times Pillow's speed on small images
 
     image: Tensor = io.decode_jpeg(io.read_file(path), mode=io.ImageReadMode.RGB)
-    return image
+    return image.permute(1, 2, 0)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -140,7 +218,7 @@ def _header_size(path: str) -> Size:
 def _sizes_differ(path: str, size: Size, other: str, other_size: tuple[int, ...]) -> InputError:
     return InputError(
         f"images differ in size: {path} is {size[1]}x{size[0]}, {other} is {other_size[1]}x{other_size[0]}; "
-        "set dataset.image_size=<pixels> to bring them to one size"
+        "set dataset.image_size=<pixels> to bring them to one size, or augmentation=dml_224"
     )
 
 

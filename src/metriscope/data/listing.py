@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from metriscope.data.examples import Examples, Source
-from metriscope.data.images import ImageFiles, Size, common_size, decode_all
+from metriscope.data.images import ImageFiles
 from metriscope.errors import InputError
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
@@ -66,37 +66,25 @@ class Listing:
         return [self.train] if self.test is None else [self.train, self.test]
 
 
-def read(listing: Listing, image_size: int | None, memory_limit_mb: int) -> Source:
-    """The images of a listing, uint8 (N, 3, H, W): decoded once where all fit into ``memory_limit_mb``, else
-    left as files that are decoded batch by batch.
+def source(listing: Listing, image_size: int | None = None) -> Source:
+    """A listing as a :class:`Source` of image files; nothing is decoded yet.
 
     Args:
         listing: the files.
-        image_size: side in pixels to scale and crop to; None keeps the images' own size, which must then be
-            one.
-        memory_limit_mb: how much memory, in MiB, the decoded images may take.
+        image_size: side in pixels to scale and crop to; None keeps the images' own sizes.
 
     Raises:
-        InputError: no images, files that cannot be read, or images of several sizes.
+        InputError: a size below 1.
     """
     if image_size is not None and image_size < 1:
         raise InputError(f"dataset.image_size={image_size}: give a number of pixels, or null for the images' own size")
     size = None if image_size is None else (image_size, image_size)
-    images = _read([path for part in listing.lists for path in part.paths], size, memory_limit_mb)
-    parts, start = [], 0
-    for part in listing.lists:
-        rows = slice(start, start := start + len(part))
-        inputs = images[rows] if isinstance(images, torch.Tensor) else images.take(range(rows.start, rows.stop))
-        parts.append(Examples(inputs, torch.tensor(part.labels, dtype=torch.int64), part.classes))
+    parts = [
+        Examples(ImageFiles(part.paths, size), torch.tensor(part.labels, dtype=torch.int64), part.classes)
+        for part in listing.lists
+    ]
     queries = None if listing.queries is None else torch.tensor(listing.queries, dtype=torch.bool)
     return Source(parts[0], parts[1] if len(parts) == 2 else None, queries, listing.test_share)
-
-
-def _read(paths: Sequence[str], size: Size | None, memory_limit_mb: int) -> torch.Tensor | ImageFiles:
-    height, width = size or common_size(paths[:1])
-    if len(paths) * 3 * height * width <= memory_limit_mb * 2**20:
-        return decode_all(paths, size)
-    return ImageFiles(tuple(paths), size or common_size(paths))
 
 
 def class_folders(root: Path) -> tuple[dict[str, list[str]], list[str]]:

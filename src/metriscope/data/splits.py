@@ -166,7 +166,7 @@ def _renamed(examples: Examples, classes: tuple[str, ...]) -> Examples:
 
 
 def _pool(train: Examples, test: Examples) -> Examples:
-    if train.shape != test.shape:
+    if isinstance(train.inputs, Tensor) and train.shape != test.shape:
         raise InputError(f"train examples are {train.shape}, test examples {test.shape}: they cannot be pooled")
     known = set(train.classes)
     classes = train.classes + tuple(name for name in test.classes if name not in known)
@@ -175,5 +175,5 @@ def _pool(train: Examples, test: Examples) -> Examples:
         return Examples(torch.cat([train.inputs, test.inputs]), labels, classes).compact()
     assert isinstance(train.inputs, ImageFiles)
     assert isinstance(test.inputs, ImageFiles)
-    files = ImageFiles(train.inputs.paths + test.inputs.paths, train.inputs.size)
+    files = replace(train.inputs, paths=train.inputs.paths + test.inputs.paths)
     return Examples(files, labels, classes).compact()

@@ -78,8 +78,11 @@ def build_trunk(cfg: Mapping[str, Any], input_shape: Shape) -> Trunk:
     """
     own = dict(cfg)
     name, weights, library = own.pop("name"), own.pop("weights", None), own.pop("library", None)
-    habits = {key: bool(own.pop(key, False)) for key in ("freeze", "freeze_batch_norm", "channels_last")}
-    for key in ("mean", "std"):  # of the data that the trunk is given
+    habits: dict[str, Any] = {
+        key: bool(own.pop(key, False)) for key in ("freeze", "freeze_batch_norm", "channels_last")
+    }
+    habits["precision"] = own.pop("precision", None)
+    for key in ("mean", "std", "cache_features"):  # of the data that the trunk is given
         own.pop(key, None)
     build = _builder(name, library)
     known = [key for key in inspect.signature(build).parameters if key not in ("shape", "name")]

@@ -23,8 +23,14 @@ class Embedding(NamedTuple):
     features: Tensor
 
 
+class Features(NamedTuple):
+    """What a frozen trunk has made of a batch before, (B, F): only the head has something to do."""
+
+    values: Tensor
+
+
 class Embedder(nn.Module):
-    """Inputs (B, *shape) to an :class:`Embedding`.
+    """Inputs (B, *shape), or their :class:`Features`, to an :class:`Embedding`.
 
     Args:
         trunk: gives features (B, F).
@@ -40,8 +46,8 @@ class Embedder(nn.Module):
         self.size = size
         self.normalize = normalize
 
-    def forward(self, inputs: Tensor) -> Embedding:
-        features = self.trunk(inputs)
+    def forward(self, inputs: Tensor | Features) -> Embedding:
+        features = inputs.values if isinstance(inputs, Features) else self.trunk(inputs)
         raw = self.head(features)
         raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
         return Embedding(unit_rows(raw) if self.normalize else raw, raw, features)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +47,8 @@ class Trunk(nn.Module):
         freeze_batch_norm: batch-norm layers keep their running statistics and affine parameters, as in
             [RDML] arXiv:2002.08473, whatever ``train()`` says.
         channels_last: keep 4-d weights and inputs in the channels-last memory format.
+        precision: ``bf16`` for a frozen body to compute in bfloat16 (autocast) whatever the trainer does; None
+            for the trainer's precision.
         config: the name of the body and the keys that it was built from.
     """
 
@@ -58,6 +61,7 @@ class Trunk(nn.Module):
         freeze: bool = False,
         freeze_batch_norm: bool = False,
         channels_last: bool = False,
+        precision: str | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -67,6 +71,7 @@ class Trunk(nn.Module):
         self.config = dict(config or {})
         self._position = body.position
         self.frozen = freeze
+        self.precision = precision
         self.batch_norm_frozen = freeze_batch_norm
         self.memory_format = torch.channels_last if channels_last else torch.preserve_format
         if channels_last:
@@ -84,12 +89,14 @@ class Trunk(nn.Module):
             if self.in_channels is not None and inputs.shape[1] == 1:
                 inputs = inputs.expand(-1, self.in_channels, -1, -1)
             inputs = inputs.to(memory_format=self.memory_format)
-        if self.frozen:
-            with torch.no_grad():
-                features: Tensor = self.body(inputs)
-        else:
+        if not self.frozen:
+            features: Tensor = self.body(inputs)
+            return features
+        own = torch.autocast(inputs.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
+        with torch.no_grad(), own:
             features = self.body(inputs)
-        return features
+        # What comes after may not compute in bfloat16.
+        return features if self.precision is None else features.to(inputs.dtype)
 
     def train(self, mode: bool = True) -> "Trunk":
         super().train(mode and not self.frozen)

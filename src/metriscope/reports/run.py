@@ -109,13 +109,13 @@ def _save_embeddings(path: Path, tested: EvaluatedSet, data: DataModule) -> None
 
 
 class _TestImages:
-    """Test images by position, decoded only when shown."""
+    """Test images by position, read only when shown."""
 
     def __init__(self, data: DataModule) -> None:
-        self.examples = data.splits.test
+        self.data = data
 
     def __getitem__(self, index: int) -> Tensor:
-        return self.examples.fetch(torch.tensor([index]))[0]
+        return self.data.serving.image("test", index)
 
 
 def _embedding_figures(folder: Path, tested: EvaluatedSet, data: DataModule, seed: int) -> list[Path]:

@@ -43,7 +43,7 @@ def test_class_order_is_that_of_classes_txt_not_of_names(tmp_path):
 
 
 def test_protocols(birds):
-    source = cub.load(birds, 8, memory_limit_mb=0)
+    source = cub.load(birds, 8)
     assert isinstance(source.train.inputs, ImageFiles)
     disjoint = split(source, "class_disjoint", validation=0)
     assert (len(disjoint.train), len(disjoint.test)) == (7, 9)

@@ -8,7 +8,7 @@ from pathlib import Path
 from metriscope.data.archives import Archive, obtain
 from metriscope.data.completeness import FIRST, LAST, TEST_SHARE, complete
 from metriscope.data.examples import Source
-from metriscope.data.listing import ImageList, Listing, class_folders, read
+from metriscope.data.listing import ImageList, Listing, class_folders, source
 from metriscope.data.matlab import annotations, class_names
 from metriscope.data.tables import text_of
 from metriscope.errors import InputError
@@ -43,7 +43,6 @@ _PARTS = (
 def load(
     data_dir: str,
     image_size: int | None = 224,
-    memory_limit_mb: int = 2048,
     download: bool = False,
     verify: bool = True,
 ) -> Source:
@@ -57,14 +56,14 @@ def load(
 
     Args:
         data_dir: holds one of these, or the archives.
-        image_size, memory_limit_mb: see :func:`metriscope.data.listing.read`.
+        image_size: see :func:`metriscope.data.listing.source`.
         download: check and unpack the archives in ``data_dir``; their host is gone, so that nothing is fetched.
         verify: refuse anything but the published counts; False goes on with what is there.
 
     Raises:
         InputError: data that are missing, incomplete or broken.
     """
-    return read(find(data_dir, download, verify), image_size, memory_limit_mb)
+    return source(find(data_dir, download, verify), image_size)
 
 
 def find(data_dir: str | Path, download: bool = False, verify: bool = True) -> Listing:

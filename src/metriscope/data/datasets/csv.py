@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metriscope.data.examples import Source
-from metriscope.data.listing import ImageList, Listing, natural, read
+from metriscope.data.listing import ImageList, Listing, natural, source
 from metriscope.data.tables import text_of
 from metriscope.errors import InputError
 
@@ -22,7 +22,7 @@ class _Row(NamedTuple):
     split: str
 
 
-def load(path: str | None, image_size: int | None = None, memory_limit_mb: int = 2048) -> Source:
+def load(path: str | None, image_size: int | None = None) -> Source:
     """Images uint8 (N, 3, H, W) from a file with the columns ``path``, ``label`` and, if wanted, ``split``.
 
     Paths are relative to the file; labels are any text, classes in natural order (``class 2`` before
@@ -31,7 +31,7 @@ def load(path: str | None, image_size: int | None = None, memory_limit_mb: int =
 
     Args:
         path: the CSV file, UTF-8, with a header.
-        image_size, memory_limit_mb: see :func:`metriscope.data.listing.read`.
+        image_size: see :func:`metriscope.data.listing.source`.
 
     Raises:
         InputError: a file or image that is not there, a column that is missing, or a line that cannot be
@@ -39,7 +39,7 @@ def load(path: str | None, image_size: int | None = None, memory_limit_mb: int =
     """
     if path is None:
         raise InputError("dataset=csv needs a file with the columns path,label[,split]: set dataset.path=<file>")
-    return read(find(Path(path)), image_size, memory_limit_mb)
+    return source(find(Path(path)), image_size)
 
 
 def find(file: Path) -> Listing:

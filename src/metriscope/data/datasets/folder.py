@@ -4,26 +4,24 @@ import warnings
 from pathlib import Path
 
 from metriscope.data.examples import Source
-from metriscope.data.listing import IMAGE_ENDINGS, ImageList, Listing, class_folders, read
+from metriscope.data.listing import IMAGE_ENDINGS, ImageList, Listing, class_folders, source
 from metriscope.errors import InputError
 
 _TEST_SHARE = 0.2
 
 
-def load(path: str | None, image_size: int | None = None, memory_limit_mb: int = 2048) -> Source:
-    """Images uint8 (N, 3, H, W) from ``<path>/<class>/*`` or ``<path>/{train,test}/<class>/*``.
+def load(path: str | None, image_size: int | None = None) -> Source:
+    """Image files ``<path>/<class>/*`` or ``<path>/{train,test}/<class>/*``.
 
     Without train and test folders a closed-set test takes a fixed stratified fifth. Classes and files are in
     natural order (``class 2`` before ``class 10``).
 
     Args:
         path: the folder.
-        image_size: side in pixels to scale and crop to; None keeps the images' own size, which must then be
-            one.
-        memory_limit_mb: up to how much memory, in MiB, the images are decoded once and kept.
+        image_size: side in pixels to scale and crop to; None keeps the images' own sizes.
 
     Raises:
-        InputError: no such folder, no images, files that cannot be read, or images of several sizes.
+        InputError: no such folder, or no images.
     """
     if path is None:
         raise InputError("dataset=folder needs a folder with one directory per class: set dataset.path=<folder>")
@@ -34,7 +32,7 @@ def load(path: str | None, image_size: int | None = None, memory_limit_mb: int =
         listing = Listing(_list(root / "train"), _list(root / "test"))
     else:
         listing = Listing(_list(root), test_share=_TEST_SHARE)
-    return read(listing, image_size, memory_limit_mb)
+    return source(listing, image_size)
 
 
 def _list(root: Path) -> ImageList:

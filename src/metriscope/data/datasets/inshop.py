@@ -5,7 +5,7 @@ from pathlib import Path
 
 from metriscope.data.completeness import GALLERY, QUERIES, TEST_SHARE, TRAIN, complete
 from metriscope.data.examples import Source
-from metriscope.data.listing import ImageList, Listing, read
+from metriscope.data.listing import ImageList, Listing, source
 from metriscope.data.tables import rows
 from metriscope.errors import InputError
 
@@ -22,7 +22,6 @@ _REMEDY = (
 def load(
     data_dir: str,
     image_size: int | None = 224,
-    memory_limit_mb: int = 2048,
     download: bool = False,
     verify: bool = True,
 ) -> Source:
@@ -31,14 +30,14 @@ def load(
     Args:
         data_dir: holds ``inshop/`` with ``img/`` and ``list_eval_partition.txt``, or the folders as its
             authors give them (``Img/img/`` and ``Eval/``).
-        image_size, memory_limit_mb: see :func:`metriscope.data.listing.read`.
+        image_size: see :func:`metriscope.data.listing.source`.
         download: answered with where to ask for the data, which nobody may pass on.
         verify: refuse anything but the published counts; False goes on with what is there.
 
     Raises:
         InputError: data that are missing, incomplete or broken.
     """
-    return read(find(data_dir, download, verify), image_size, memory_limit_mb)
+    return source(find(data_dir, download, verify), image_size)
 
 
 def find(data_dir: str | Path, download: bool = False, verify: bool = True) -> Listing:

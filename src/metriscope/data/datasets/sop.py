@@ -7,7 +7,7 @@ from pathlib import Path
 from metriscope.data.archives import Archive, find_published
 from metriscope.data.completeness import TEST, TEST_SHARE, TRAIN, complete
 from metriscope.data.examples import Source
-from metriscope.data.listing import ImageList, Listing, read
+from metriscope.data.listing import ImageList, Listing, source
 from metriscope.data.tables import rows
 
 NAME = "Stanford Online Products"
@@ -24,7 +24,6 @@ _FILES = ("Ebay_train.txt", "Ebay_test.txt")
 def load(
     data_dir: str,
     image_size: int | None = 224,
-    memory_limit_mb: int = 2048,
     download: bool = False,
     verify: bool = True,
 ) -> Source:
@@ -32,14 +31,14 @@ def load(
 
     Args:
         data_dir: holds ``Stanford_Online_Products/``, or the archive.
-        image_size, memory_limit_mb: see :func:`metriscope.data.listing.read`.
+        image_size: see :func:`metriscope.data.listing.source`.
         download: fetch the archive where there is neither.
         verify: refuse anything but the published counts; False goes on with what is there.
 
     Raises:
         InputError: data that are missing, incomplete or broken.
     """
-    return read(find(data_dir, download, verify), image_size, memory_limit_mb)
+    return source(find(data_dir, download, verify), image_size)
 
 
 def find(data_dir: str | Path, download: bool = False, verify: bool = True) -> Listing:

@@ -7,7 +7,7 @@ from pathlib import Path
 from metriscope.data.archives import Archive, find_published
 from metriscope.data.completeness import TEST, TRAIN, complete
 from metriscope.data.examples import Source
-from metriscope.data.listing import ImageList, Listing, images_in, read
+from metriscope.data.listing import ImageList, Listing, images_in, source
 from metriscope.data.tables import lookup, rows
 
 NAME = "Tiny ImageNet"
@@ -24,7 +24,6 @@ _FILES = ("wnids.txt", "train", "val/val_annotations.txt")
 def load(
     data_dir: str,
     image_size: int | None = 224,
-    memory_limit_mb: int = 2048,
     download: bool = False,
     verify: bool = True,
 ) -> Source:
@@ -34,14 +33,14 @@ def load(
 
     Args:
         data_dir: holds ``tiny-imagenet-200/``, or the archive.
-        image_size, memory_limit_mb: see :func:`metriscope.data.listing.read`.
+        image_size: see :func:`metriscope.data.listing.source`.
         download: fetch the archive where there is neither.
         verify: refuse anything but the published counts; False goes on with what is there.
 
     Raises:
         InputError: data that are missing, incomplete or broken.
     """
-    return read(find(data_dir, download, verify), image_size, memory_limit_mb)
+    return source(find(data_dir, download, verify), image_size)
 
 
 def find(data_dir: str | Path, download: bool = False, verify: bool = True) -> Listing:
