@@ -1,87 +1,87 @@
 """Run a paper's study as far as the data at hand allows, and write its tables, figures and verdicts.
 
-    python scripts/reproduce.py contrastive_vs_triplet scale=laptop hydra/launcher=joblib
+python scripts/reproduce.py contrastive_vs_triplet scale=laptop hydra/launcher=joblib
 
-Words after the paper's name go to every run, as on the command line of train.py (seed='range(5)' is the default).
-Finished runs are not repeated, so the same command goes on after an interruption.
+Words after the paper's name go to every run, as on the command line of train.py; five seeds are the default. Finished
+runs are not repeated, so the same command goes on after an interruption.
 """
 
 import argparse
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from metriscope.cli import INTERRUPTED, WRONG_INPUT, fail
-from metriscope.composing import compose_config, parse
 from metriscope.errors import InputError
-from metriscope.reports.papers import PAPERS, Paper
-from metriscope.reports.reproduction import write_reproduction
-from metriscope.reports.study import load_study
+
+if TYPE_CHECKING:
+    from metriscope.reports.papers import Paper
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
+FINISHED, RUNS_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+# What makes the study the paper's.
+_OWN = {"dataset", "loss", "experiment", "study"}
 
 
-def main() -> int:
-    """Exits with 0 when all runs have finished, 1 when some failed, 2 for wrong input, 130 when interrupted."""
+def main(words: Sequence[str] | None = None) -> int:
+    """Exit code: 0 when all runs have finished, 1 when some failed, 2 for wrong input, 130 when interrupted."""
+    arguments = _parser().parse_intermixed_args(words)
+    try:
+        return _reproduce(arguments)
+    except InputError as error:
+        print(f"metriscope: {error}", file=sys.stderr)
+        return WRONG_INPUT
+    except OSError as error:
+        print(f"metriscope: cannot write {error.filename}: {error.strerror}; set --out", file=sys.stderr)
+        return WRONG_INPUT
+    except KeyboardInterrupt:
+        print("metriscope: interrupted: the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    from metriscope.reports.papers import PAPERS
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paper", choices=PAPERS)
     parser.add_argument("words", nargs="*", metavar="word", help="scale=full|laptop, paths.data_dir=..., seed=...")
     parser.add_argument("--report-only", action="store_true", help="train nothing; report on the runs that are there")
-    parser.add_argument(
-        "--out", type=Path, help="where tables, figures and verdicts go; default: in the study's folder"
-    )
-    arguments = parser.parse_args()
+    parser.add_argument("--out", type=Path, help="where tables, figures and verdicts go (default: <study>/report)")
+    return parser
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    from metriscope.composing import compose_config, parse
+    from metriscope.reports.papers import PAPERS
+    from metriscope.reports.reproduction import write_reproduction
+    from metriscope.reports.study import load_study
+
     paper = PAPERS[arguments.paper]
-    try:
-        return _reproduce(paper, arguments)
-    except InputError as error:
-        fail(str(error), WRONG_INPUT)
-    except KeyboardInterrupt:
-        fail("interrupted: the same command goes on", INTERRUPTED)
-    return 0
-
-
-def _reproduce(paper: Paper, arguments: argparse.Namespace) -> int:
-    words = _with_defaults(paper, arguments.words)
-    single = [word for word in words if not parse(word).is_sweep_override() and not parse(word).is_hydra_override()]
-    cfg = compose_config(single)
-    commands, missing = _commands(paper, words, Path(cfg.paths.data_dir), cfg.scale.name)
+    given = {str(parse(word).key_or_group) for word in arguments.words}
+    if own := sorted(given & _OWN):
+        raise InputError(f"{own[0]} is the paper's own: leave it out; data sets that are at hand are found")
+    words = [f"experiment={paper.experiment}", *arguments.words, *(() if "seed" in given else ("seed=range(5)",))]
+    for_all = [word for word in words if not (parse(word).is_sweep_override() or parse(word).is_hydra_override())]
+    cfg = compose_config(for_all)
+    study = f"{cfg.study}-{cfg.scale.name}"
+    sweeps, missing = plan(paper, Path(cfg.paths.data_dir), cfg.scale.name == "laptop")
     for line in missing:
         print(f"reproduce: {line}")
-    study = f"{cfg.study}-{cfg.scale.name}"
-    failed = False
-    for command in [] if arguments.report_only else commands:
-        print(f"reproduce: python train.py {shlex.join(command)}", flush=True)
-        code = subprocess.run([sys.executable, str(TRAIN), *command, f"study={study}"]).returncode
-        if code == INTERRUPTED:
-            raise KeyboardInterrupt
-        if code == WRONG_INPUT:
-            return code
-        failed |= code != 0
+    codes = [] if arguments.report_only else [_train([*words, *sweep, f"study={study}"]) for sweep in sweeps]
     folder = Path(cfg.paths.output_dir) / study
     out = arguments.out or folder / "report"
-    runs = load_study(folder)
-    spoken = f"python scripts/reproduce.py {arguments.paper} {shlex.join(arguments.words)}"
-    judgements = write_reproduction(runs, paper, out, spoken, missing)
-    for judgement in judgements:
+    spoken = shlex.join(["python", "scripts/reproduce.py", arguments.paper, *arguments.words])
+    for judgement in write_reproduction(load_study(folder), paper, out, spoken, missing):
         print(f"claim {judgement.claim.number}: {judgement.verdict}: {judgement.claim.text}")
     print(f"report: {out / 'README.md'}")
-    return int(failed)
+    return RUNS_FAILED if any(codes) else FINISHED
 
 
-def _with_defaults(paper: Paper, words: list[str]) -> list[str]:
-    given = {str(parse(word).key_or_group) for word in words}
-    if clash := given & {"dataset", "loss", "experiment", "study"}:
-        raise InputError(
-            f"{min(clash)} is the paper's own: leave it out; the data sets at hand are found by themselves"
-        )
-    return [f"experiment={paper.experiment}", *words, *(["seed=range(5)"] if "seed" not in given else [])]
-
-
-def _commands(paper: Paper, words: list[str], data_dir: Path, scale: str) -> tuple[list[list[str]], list[str]]:
-    """One sweep for all data sets that take the same words, and a line for each that is not at hand."""
-    sweeps: dict[tuple[str, ...], list[str]] = {}
+def plan(paper: "Paper", data_dir: Path, laptop: bool) -> tuple[list[list[str]], list[str]]:
+    """The words of a sweep for all data sets that take the same ones, and a line for each that is not at hand."""
+    together: dict[tuple[str, ...], list[str]] = {}
     missing = []
     for data in paper.data:
         choice = data.at_hand(data_dir)
@@ -89,9 +89,25 @@ def _commands(paper: Paper, words: list[str], data_dir: Path, scale: str) -> tup
             folders = " or ".join(str(data_dir / needs) for needs in data.choices.values() if needs)
             missing.append(f"{data.title} is not at hand: no {folders}")
         else:
-            sweeps.setdefault(tuple(data.laptop) if scale == "laptop" else (), []).append(choice)
-    losses = ",".join(paper.losses)
-    return [["-m", *words, f"loss={losses}", f"dataset={','.join(d)}", *extra] for extra, d in sweeps.items()], missing
+            together.setdefault(tuple(data.laptop) if laptop else (), []).append(choice)
+    losses = f"loss={','.join(paper.losses)}"
+    return [[losses, f"dataset={','.join(names)}", *extra] for extra, names in together.items()], missing
+
+
+def _train(words: Sequence[str]) -> int:
+    """Run one sweep; its exit code.
+
+    Raises:
+        InputError: the sweep has refused the words, in a line of its own.
+        KeyboardInterrupt: the sweep was interrupted.
+    """
+    print(f"reproduce: python train.py -m {shlex.join(words)}", flush=True)
+    code = subprocess.run([sys.executable, str(TRAIN), "-m", *words], check=False).returncode
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    if code == WRONG_INPUT:
+        raise InputError("the sweep above was refused: nothing was reported")
+    return code
 
 
 if __name__ == "__main__":

@@ -1,0 +1,99 @@
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from studies import config, write_run
+
+from metriscope.reports.papers import CONTRASTIVE_VS_TRIPLET, VARIANCE_GREEDINESS
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import reproduce  # noqa: E402
+
+PAPER = "contrastive_vs_triplet"
+EXPERIMENT = "experiment=paper/contrastive_vs_triplet"
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Finished runs of both losses on two data sets: triplet is better on both, and keeps more variance."""
+    for dataset in ("synthetic", "digits"):
+        for loss, quality, variance in (("contrastive", 0.6, 0.1), ("triplet", 0.62, 0.3)):
+            for seed in range(3):
+                words = EXPERIMENT, "scale=laptop", f"loss={loss}", f"dataset={dataset}"
+                made = config(tmp_path, *words, seed=seed, study=f"{PAPER}-laptop")
+                final = {"test/variance_intra": variance + seed / 1000, "test/variance_inter": variance - seed / 1000}
+                write_run(made, quality + seed / 1e4, epochs=6, final=final)
+    return tmp_path / f"{PAPER}-laptop"
+
+
+def report(tmp_path, *words):
+    return reproduce.main([PAPER, "scale=laptop", f"paths.output_dir={tmp_path}", "--report-only", *words])
+
+
+def test_a_report_has_tables_figures_and_verdicts(study, tmp_path, capsys):
+    assert report(tmp_path, f"paths.data_dir={tmp_path / 'none'}") == 0
+    shown = capsys.readouterr().out
+    assert "claim 1: holds: Triplet keeps more" in shown
+    assert "reproduce: MNIST is not at hand: no " in shown
+    page = (study / "report" / "README.md").read_text()
+    for heading in ("Claim 1 (arXiv:2510.02161): holds", "## Variance", "## Greediness", "## Retrieval", "## Figures"):
+        assert heading in page
+    assert "MNIST is not at hand" in page
+    assert "closed set" in page
+    for path in re.findall(r"!\[.*?\]\((.*?)\)", page):
+        assert (study / "report" / path).is_file()
+    claims = json.loads((study / "report" / "claims.json").read_text())
+    finding = claims[0]["findings"][0]
+    assert (finding["verdict"], finding["difference"]["n"], len(finding["runs"])) == ("holds", 3, 6)
+    assert finding["difference"]["mean"] == pytest.approx(0.2)
+    for table in ("variance", "greediness", "classification", "retrieval"):
+        assert sorted(path.suffix for path in (study / "report" / table).glob("comparison.*")) == [
+            ".csv", ".json", ".md", ".tex",
+        ]  # fmt: skip
+
+
+def test_what_is_refused(tmp_path, capsys):
+    assert report(tmp_path, "dataset=mnist") == 2
+    assert "dataset is the paper's own" in capsys.readouterr().err
+    assert report(tmp_path, "scale=huge") == 2
+    assert "scale=huge: no such choice" in capsys.readouterr().err
+    assert report(tmp_path) == 2
+    assert "no such folder" in capsys.readouterr().err
+
+
+def test_data_sets_that_take_the_same_words_are_one_sweep(tmp_path):
+    for folder in ("MNIST/raw", "cifar10-jpg"):
+        (tmp_path / folder).mkdir(parents=True)
+    sweeps, missing = reproduce.plan(CONTRASTIVE_VS_TRIPLET, tmp_path, laptop=True)
+    losses = "loss=contrastive,triplet"
+    assert sweeps == [[losses, "dataset=synthetic,mnist"], [losses, "dataset=cifar10_jpg", "backbone=small_cnn"]]
+    assert [line.split(" is ")[0] for line in missing] == ["FashionMNIST", "CUB-200-2011", "CARS196"]
+    sweeps, _ = reproduce.plan(CONTRASTIVE_VS_TRIPLET, tmp_path, laptop=False)
+    assert sweeps == [[losses, "dataset=synthetic,mnist,cifar10_jpg"]]
+    (sweep,), _ = reproduce.plan(VARIANCE_GREEDINESS, tmp_path, laptop=False)
+    assert len(sweep[0].split(",")) == 7
+
+
+def test_commands_of_the_readme_know_their_arguments():
+    lines = re.findall(r"^python scripts/reproduce\.py .*$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    assert lines
+    for line in lines:
+        assert reproduce._parser().parse_args(shlex.split(line)[2:]).paper in (
+            "contrastive_vs_triplet",
+            "variance_greediness",
+        )
+
+
+@pytest.mark.slow
+def test_a_study_from_nothing(tmp_path):
+    words = [f"paths.data_dir={tmp_path / 'none'}", f"paths.output_dir={tmp_path}", "scale=laptop", "seed=0,1"]
+    short = ["trainer.max_epochs=3", "trainer.limit_train_batches=2", "logger=files", "logger.figures=false"]
+    assert reproduce.main([PAPER, *words, *short]) == 0
+    claims = json.loads((tmp_path / f"{PAPER}-laptop" / "report" / "claims.json").read_text())
+    assert {finding["data"] for claim in claims for finding in claim["findings"]} == {"synthetic"}
+    assert all(finding["difference"]["n"] == 2 for claim in claims for finding in claim["findings"])
