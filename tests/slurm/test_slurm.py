@@ -129,11 +129,15 @@ def test_a_preempted_job_comes_back_and_wandb_has_every_step_once(held, slurm, u
     came_back(sweep, slurm, sweep.job(), undisturbed("seed=0"))
     attempts = sorted(sweep.run().glob("wandb/offline-run-*/*.wandb"))
     assert {path.stem for path in attempts} == {f"run-{sweep.record()['wandb_id']}"}
-    rows = [
-        values(record.history.item) for path in attempts for record in records_of(path) if record.HasField("history")
-    ]
-    steps = [row[STEP] for row in rows if "train/loss_step" in row]
-    assert steps == list(range(10))
+
+    def steps():
+        records = (record for path in attempts for record in records_of(path) if record.HasField("history"))
+        return [
+            row[STEP] for row in map(values, (record.history.item for record in records)) if "train/loss_step" in row
+        ]
+
+    until(lambda: len(steps()) >= 10, "what W&B's own process writes when the run's has ended")
+    assert steps() == list(range(10))
 
 
 def test_a_requeued_job_comes_back(held, slurm, undisturbed):

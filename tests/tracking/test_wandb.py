@@ -50,13 +50,15 @@ def records(folder: Path) -> list[Any]:
 
 
 def records_of(path: Path) -> Iterator[Any]:
-    """Records of an offline file: after 7 bytes, LevelDB log framing in blocks of 32 KiB."""
+    """Whole records of an offline file: after 7 bytes, LevelDB log framing in blocks of 32 KiB."""
     protocol: Any = import_module("wandb.proto.wandb_internal_pb2")
     data, at, message = path.read_bytes(), 7, b""
     while at + 7 <= len(data):
         if 32768 - at % 32768 < 7:
             at += 32768 - at % 32768
         length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+        if at + 7 + length > len(data):
+            return
         message += data[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):  # whole, or the last part
