@@ -9,13 +9,13 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from metriscope import checks
+from metriscope import values
 from metriscope.build import build_objective
 from metriscope.catalog import LOSSES, MINERS
-from metriscope.checks import check, nearest
+from metriscope.checks import check
 from metriscope.cli import compose_config
 from metriscope.configs import CONFIG_DIR, choices, section
-from metriscope.errors import InputError
+from metriscope.errors import InputError, nearest
 from metriscope.runs import flatten
 
 REFUSED = [
@@ -194,7 +194,7 @@ def test_every_pair_of_loss_and_miner_is_refused_or_runs_a_step(loss):
         assert all(p.grad is None or p.grad.isfinite().all() for p in objective.parameters())
 
 
-@pytest.mark.parametrize("key", [*checks._RANGES, *checks._CHOICES])
+@pytest.mark.parametrize("key", [*values.RANGES, *values.CHOICES])
 def test_rules_are_about_keys_that_there_are(key):
     """A rule for a key that no config has would never be heard of."""
     group, _, rest = key.partition(".")

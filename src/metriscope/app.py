@@ -10,9 +10,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from metriscope.checks import check, nearest
+from metriscope.checks import check
 from metriscope.cluster import back_to_the_queue, check_tasks
-from metriscope.errors import InputError, Interrupted, Pruned, RunError
+from metriscope.errors import InputError, Interrupted, Pruned, RunError, nearest
 from metriscope.runs import FAILED, FINISHED, INTERRUPTED, PRUNED, Run, open_run
 from metriscope.tracking.console import log_to_file, print_config, print_results
 

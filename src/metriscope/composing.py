@@ -13,9 +13,8 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
-from metriscope.checks import nearest
 from metriscope.configs import CONFIG_DIR, choices
-from metriscope.errors import InputError
+from metriscope.errors import InputError, nearest
 from metriscope.runs import flatten
 
 

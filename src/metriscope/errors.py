@@ -1,6 +1,8 @@
 """The ways in which Metriscope stops on purpose; any other exception is a bug and keeps its traceback."""
 
+import difflib
 import signal
+from collections.abc import Iterable
 
 
 class InputError(Exception):
@@ -21,3 +23,9 @@ class Interrupted(Exception):
 
 class Pruned(RunError):
     """A trial of a search that was ended early because others do better. Not a failure."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` for the closest choice, or a full stop."""
+    match = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f"; did you mean '{match[0]}'?" if match else "."

@@ -7,8 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from metriscope.checks import nearest
-from metriscope.errors import InputError
+from metriscope.errors import InputError, nearest
 from metriscope.models.pooling import Pooling
 from metriscope.models.reading import probed, require_rgb
 from metriscope.models.trunk import Body, Shape

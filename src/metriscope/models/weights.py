@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metriscope.checks import nearest
-from metriscope.errors import InputError
+from metriscope.errors import InputError, nearest
 
 log = logging.getLogger(__name__)
 

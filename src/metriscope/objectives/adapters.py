@@ -21,7 +21,7 @@ def _peer_class(kind: str, name: str) -> Any:
     """
     from importlib import import_module
 
-    from metriscope.checks import nearest
+    from metriscope.errors import nearest
 
     try:
         module = import_module(f"pytorch_metric_learning.{kind}")

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from metriscope.checks import nearest
-from metriscope.errors import InputError
+from metriscope.errors import InputError, nearest
 from metriscope.reports.cautions import cautions, left_out
 from metriscope.reports.groups import SEED, Group, Grouping, group_runs, text
 from metriscope.reports.statistics import Difference, Summary, holm, paired_difference, paired_t, summarize

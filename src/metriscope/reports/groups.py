@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metriscope.checks import nearest
-from metriscope.errors import InputError
+from metriscope.errors import InputError, nearest
 from metriscope.reports.study import StudyRun
 from metriscope.runs import relevant
 

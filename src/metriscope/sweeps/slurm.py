@@ -12,8 +12,7 @@ from typing import Any
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 
-from metriscope.checks import nearest
-from metriscope.errors import InputError
+from metriscope.errors import InputError, nearest
 
 # How often to look for results, and how often to ask SLURM for jobs that left none.
 _LOOK_SECONDS, _ASK_SECONDS = 1, 15

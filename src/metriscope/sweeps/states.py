@@ -10,8 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from metriscope.checks import nearest
-from metriscope.errors import InputError
+from metriscope.errors import InputError, nearest
 from metriscope.runs import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, is_held, lock_of
 
 MISSING, BROKEN = "missing", "broken"
