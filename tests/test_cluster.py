@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 import metriscope.cluster
 import metriscope.guards
 from metriscope.app import train
-from metriscope.cluster import back_to_the_queue, check_tasks, notices, spare_worker
+from metriscope.cluster import back_to_the_queue, check_tasks, notices
 from metriscope.errors import InputError, Interrupted, RunError
 from metriscope.guards import GracefulStop
 from metriscope.runs import folder_of
@@ -297,21 +297,26 @@ def test_the_command_line_says_so_too(monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+WORKER = """
+import signal
+from metriscope.cluster import spare_worker
+spare_worker(0)
+print("ready", flush=True)
+input()
+print("still there", flush=True)
+signal.sigwait({signal.SIGINT})  # for ever: nobody sends it
+"""
+
+
 def test_a_worker_obeys_its_run_alone():
-    ready, told = os.pipe(), os.pipe()
-    worker = os.fork()
-    if worker == 0:
-        spare_worker(0)
-        os.write(ready[1], b"!")
-        os.read(told[0], 1)
-        os.write(ready[1], b"?")
-        signal.sigwait({signal.SIGINT})  # for ever: nobody sends it
-        os._exit(1)
-    os.read(ready[0], 1)
-    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-        subprocess.run(["kill", f"-{number.value}", str(worker)], check=True)
-    os.write(told[1], b"!")
-    assert os.read(ready[0], 1) == b"?", "it is still there"
-    os.kill(worker, signal.SIGTERM)
-    _, status = os.waitpid(worker, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
+    # Not a fork of this process, in which other tests have left threads that no signal mask reaches.
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", WORKER], **pipes) as worker:
+        assert worker.stdout.readline() == "ready\n"
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+            subprocess.run(["kill", f"-{number.value}", str(worker.pid)], check=True)
+        worker.stdin.write("\n")
+        worker.stdin.flush()
+        assert worker.stdout.readline() == "still there\n"
+        worker.terminate()
+        assert worker.wait(60) == 0
