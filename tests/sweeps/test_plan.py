@@ -57,7 +57,7 @@ def test_words_for_hydra_are_not_words_of_runs():
     [
         ["loss=contrastive", "seed=3", "loss.margin=0.7"],
         ["dataset=cifar10", "+trainer.profiler=simple", "~callbacks.name"],
-        ["experiment=paper/triplet", "loss.reduction=mean", "++trainer.max_epochs=7", "tags=[a,b]"],
+        ["experiment=paper/contrastive_vs_triplet", "loss.reduction=mean", "++trainer.max_epochs=7", "tags=[a,b]"],
         ["dataset=cifar10", "backbone=resnet50", "sampler.batch_size=7"],
     ],
 )
