@@ -72,7 +72,9 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     codes = [] if arguments.report_only else [_train([*words, *sweep, f"study={study}"]) for sweep in sweeps]
     folder = Path(cfg.paths.output_dir) / study
     out = arguments.out or folder / "report"
-    spoken = shlex.join(["python", "scripts/reproduce.py", arguments.paper, *arguments.words])
+    # Where things are is of no use to a reader.
+    told = [word for word in arguments.words if not word.startswith("paths.")]
+    spoken = shlex.join(["python", "scripts/reproduce.py", arguments.paper, *told])
     for judgement in write_reproduction(load_study(folder), paper, out, spoken, missing):
         print(f"claim {judgement.claim.number}: {judgement.verdict}: {judgement.claim.text}")
     print(f"report: {out / 'README.md'}")
@@ -86,8 +88,8 @@ def plan(paper: "Paper", data_dir: Path, laptop: bool) -> tuple[list[list[str]],
     for data in paper.data:
         choice = data.at_hand(data_dir)
         if choice is None:
-            folders = " or ".join(str(data_dir / needs) for needs in data.choices.values() if needs)
-            missing.append(f"{data.title} is not at hand: no {folders}")
+            folders = " or ".join(needs for needs in data.choices.values() if needs)
+            missing.append(f"{data.title} is not at hand: no {folders} in paths.data_dir")
         else:
             together.setdefault(tuple(data.laptop) if laptop else (), []).append(choice)
     losses = f"loss={','.join(paper.losses)}"
