@@ -7,8 +7,10 @@ BIN := .venv/bin
 train: .venv/.core
 	$(BIN)/python train.py $(ARGS)
 
+# A worker per core, so a thread per worker.
+test: export OMP_NUM_THREADS = 1
 test: .venv/.dev lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 test-slurm: .venv/.dev
 	$(BIN)/python -m pytest -m slurm tests/slurm $(ARGS)

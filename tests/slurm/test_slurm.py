@@ -53,19 +53,20 @@ def send(slurm, tmp_path_factory):
             sweep.process.wait()
 
 
+def trained(output_dir, *words):
+    """The folder of a run that this process trains as the cluster's jobs do: on one thread, for the same last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return train(compose_config([*TINY, f"paths.output_dir={output_dir}", *words])).folder
+    finally:
+        torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory):
     """What a run comes to that nothing happens to: its history and its summary, to the bit."""
-
-    @cache
-    def go(*words):
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        outcome = train(compose_config([*TINY, f"paths.output_dir={tmp_path_factory.mktemp('alone')}", *words]))
-        torch.set_num_threads(threads)
-        return figures(outcome.folder)
-
-    return go
+    return cache(lambda *words: figures(trained(tmp_path_factory.mktemp("alone"), *words)))
 
 
 def figures(folder):
@@ -157,8 +158,7 @@ def test_a_cancelled_job_is_interrupted_and_can_go_on(held, slurm, undisturbed):
     assert (sweep.record()["status"], sweep.record()["reason"]) == ("interrupted", "stopped by SIGTERM")
     assert list(sweep.table().values()) == ["interrupted"]
     assert f"SLURM job {sweep.job()} ended as cancelled: " in sweep.err.read_text()
-    outcome = train(compose_config([*TINY, "seed=2", *HOLD, f"paths.output_dir={sweep.folder / 'outputs'}"]))
-    assert outcome.folder == sweep.run()
+    assert trained(sweep.folder / "outputs", "seed=2", *HOLD) == sweep.run()
     assert sweep.record()["resumed"] == 1
     assert figures(sweep.run()) == undisturbed("seed=2")
 
