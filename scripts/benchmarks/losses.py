@@ -18,7 +18,7 @@ def run(quick: bool, data_dir: Path | None) -> None:
     for name in CONTESTS:
         for layout in LAYOUTS:
             for size in (32,) if quick else (128, 512, 2048):
-                behind += _row(table, name, size, layout, seconds=0 if quick else 1)
+                behind += _row(table, name, size, layout, seconds=0 if quick else 0.5)
     for name, contest in CONTESTS.items():
         if contest.differs:
             print(f"{name} differs: {contest.differs}")
@@ -29,7 +29,7 @@ def run(quick: bool, data_dir: Path | None) -> None:
 def _row(table: Table, name: str, size: int, layout: str, seconds: float) -> list[str]:
     """Prints a line; what of it is slower than the peer, or takes more memory."""
     refusal = peer_refusal(name, size, layout)
-    result = isolated(compare, name, size, layout, seconds, not refusal, 1)
+    result = isolated(compare, name, size, layout, seconds, not refusal)
     own = isolated(memory, name, "ours", size, layout)
     case = [name, layout, str(size), _agrees(name, result), milliseconds(result.ours)]
     if result.peer is None:

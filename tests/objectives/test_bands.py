@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import INF, listed, triplets_of
 
-from metriscope.objectives import bands
+from metriscope.objectives import bands, chunks
 from metriscope.objectives.bands import band_sums
 from metriscope.objectives.losses.anchorwise import KnownGradient
 
@@ -69,7 +69,7 @@ def test_every_band(path, band, margin):
 @pytest.mark.parametrize("chunk", [1, 14, 40])
 def test_chunks_of_rows_add_up(path, monkeypatch, chunk):
     d, positive, negative = case(9, 14, seed=4)
-    monkeypatch.setattr(bands, "_CHUNK_ELEMENTS_CPU", chunk)
+    monkeypatch.setattr(chunks, "_CHUNK_ELEMENTS_CPU", chunk)
     hold(band_sums(d, positive, negative, 0.3, -0.1, 0.2), brute(d, positive, negative, 0.3, -0.1, 0.2))
 
 
@@ -122,7 +122,7 @@ def test_ties_fall_on_the_open_side(cells, margin, low, high, search, chunk):
     negative = torch.tensor([[c[1] == "n" for c in row] for row in cells], dtype=torch.bool).reshape(shape)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bands, "_FEW_POSITIVES", -1 if search else 10**9)
-        patch.setattr(bands, "_CHUNK_ELEMENTS_CPU", chunk)
+        patch.setattr(chunks, "_CHUNK_ELEMENTS_CPU", chunk)
         found = band_sums(d, positive, negative, margin, low, high)
     hold(found, brute(d, positive, negative, margin, low, high))
 

@@ -17,7 +17,7 @@ from oracles import (
     triplets_of,
 )
 
-from metriscope.objectives import bands
+from metriscope.objectives import bands, chunks
 from metriscope.objectives.losses.base import REDUCTIONS
 from metriscope.objectives.losses.triplet import TripletLoss
 from metriscope.objectives.selection import Pairs, TripletBand, Triplets
@@ -83,7 +83,7 @@ def test_narrow_floats_are_computed_in_float32(name, dtype):
 @pytest.mark.parametrize("chunk", [1, 1 << 18])
 def test_both_ways_to_count_and_chunks(monkeypatch, reduction, few, chunk):
     monkeypatch.setattr(bands, "_FEW_POSITIVES", few)
-    monkeypatch.setattr(bands, "_CHUNK_ELEMENTS_CPU", chunk)
+    monkeypatch.setattr(chunks, "_CHUNK_ELEMENTS_CPU", chunk)
     labels = LAYOUTS["uneven, with a singleton"]
     z = embeddings(labels)
     account = triplet_account(distance_table("euclidean", z), triplets_of(*pairs(labels)), MARGIN, reduction, -0.1, 0.2)

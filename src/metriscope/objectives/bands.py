@@ -20,9 +20,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Rows are worked on in chunks: on a CPU small enough for its cache, elsewhere large enough to hide launches.
-_CHUNK_ELEMENTS_CPU = 1 << 16
-_CHUNK_ELEMENTS = 1 << 24
+from metriscope.objectives.chunks import chunk_rows, count_rows
+
 # Up to so many positives per anchor, comparing with each in turn beats binary searches.
 _FEW_POSITIVES = 8
 
@@ -48,19 +47,20 @@ def _compare(
 ) -> tuple[Tensor, Tensor]:
     """Weights (r, R) and the number of triplets with nearest < d_ap - d_an < furthest, from each positive in turn."""
     row, column = positive.nonzero().unbind(1)
-    counts = positive.sum(1, dtype=torch.int32)
+    counts = torch.bincount(row, minlength=len(d))
     place = torch.arange(len(row), device=d.device) - (counts.cumsum(0) - counts)[row]
     own = d.new_full((len(d), width), -math.inf)
     own[row, place] = d[row, column]
     others = _only(d, negative)
-    weights = torch.zeros_like(d)
-    covers = torch.empty_like(own)
+    least, most = others + nearest, others.add_(furthest) if furthest < math.inf else None
+    weights, covers = torch.zeros_like(d), torch.empty_like(own)
+    # Comparisons that write 0 and 1 as numbers are several times as fast as those that make masks.
+    inside, below = torch.empty_like(d), torch.empty_like(d)
     for k in range(width):
-        gap = own[:, k : k + 1] - others
-        # 1 where active, else 0, by signs: several times as fast as comparisons, which make masks.
-        inside = (gap - nearest).sign_().clamp_min_(0)
-        if furthest < math.inf:
-            inside.mul_(gap.neg_().add_(furthest).sign_().clamp_min_(0))
+        one = own[:, k : k + 1]
+        torch.gt(one, least, out=inside)
+        if most is not None:
+            inside.mul_(torch.lt(one, most, out=below))
         weights.sub_(inside)
         covers[:, k] = inside.sum(1)
     weights[row, column] = covers[row, place]
@@ -114,12 +114,11 @@ def band_sums(
     # The most positives of any anchor is a number the host needs: on a GPU, or in a compiled graph,
     # the full width costs less than waiting for it.
     synchronous = distances.device.type == "cpu" and not torch.compiler.is_compiling()
-    width = max(1, int(positive.sum(1).max())) if synchronous and rows else columns
+    width = max(1, int(count_rows(positive).max())) if synchronous and rows else columns
     account = _compare if synchronous and width <= _FEW_POSITIVES else _search
     weights = torch.empty_like(distances)
     totals, actives = [], []
-    chunk = _CHUNK_ELEMENTS_CPU if distances.device.type == "cpu" else _CHUNK_ELEMENTS
-    step = max(1, chunk // max(1, columns))
+    step = chunk_rows(distances)
     for start in range(0, rows, step):
         d, pos, neg = (x[start : start + step] for x in (distances, positive, negative))
         w, active = account(d, pos, neg, width, -upper_gap, -low)

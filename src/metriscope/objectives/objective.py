@@ -74,8 +74,10 @@ class Objective(nn.Module):
         rows = columns = None
         if part is not None:
             rows, columns = part
-            embeddings, labels = embeddings.index_select(0, rows), labels[rows]
-            references, reference_labels = references.index_select(0, columns), reference_labels[columns]
+            # The batch is where references begin: one look-up is half the work of two, in the backward pass above all.
+            chosen = references.index_select(0, torch.cat([rows, columns]))
+            embeddings, references = torch.split(chosen, [len(rows), len(columns)])
+            labels, reference_labels = labels[rows], reference_labels[columns]
         positive = labels.unsqueeze(1) == reference_labels
         negative = ~positive if self.memory is None else ~positive & (reference_labels >= 0)
         # Nobody is compared with itself; the first references are the batch.

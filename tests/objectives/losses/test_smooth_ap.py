@@ -5,7 +5,7 @@ import torch
 from loop_oracles import CASES, DTYPES, balanced, case, hold, hold_form, hold_library, mean_of
 from pytorch_metric_learning import losses
 
-from metriscope.objectives.losses import anchorwise
+from metriscope.objectives import chunks
 from metriscope.objectives.losses.smooth_ap import SmoothAPLoss
 from metriscope.objectives.selection import TripletBand
 
@@ -37,7 +37,7 @@ def test_against_the_loop(name, dtype):
 
 @pytest.mark.parametrize("elements", [1, 30, 200])
 def test_chunks_of_positives_and_anchors_add_up(monkeypatch, elements):
-    monkeypatch.setattr(anchorwise, "_CHUNK_ELEMENTS_CPU", elements)
+    monkeypatch.setattr(chunks, "_CHUNK_ELEMENTS_CPU", elements)
     hold(SmoothAPLoss(TEMPERATURE), oracle, "few classes", torch.float64)
 
 
@@ -45,7 +45,7 @@ def test_memory_bounds_the_chunk():
     _, comparison = case("few classes", torch.float64, "cosine")
     wanted = SmoothAPLoss()(comparison, TripletBand()).value
     torch.testing.assert_close(SmoothAPLoss(memory_mb=1e-4)(comparison, TripletBand()).value, wanted)
-    assert anchorwise.chunk_elements(comparison.distances, 1e-4) == 2
+    assert chunks.chunk_elements(comparison.distances, 1e-4) == 2
 
 
 def test_form():

@@ -7,7 +7,7 @@ from loop_oracles import CASES, DTYPES, balanced, case, hold, hold_form, hold_li
 from oracles import INF, Account, compare, gradient, total
 from pytorch_metric_learning import losses
 
-from metriscope.objectives.losses import anchorwise
+from metriscope.objectives import chunks
 from metriscope.objectives.losses.soft_margin_triplet import SoftMarginTripletLoss
 from metriscope.objectives.miners.batch_hard import BatchHardMiner
 from metriscope.objectives.selection import TripletBand
@@ -68,7 +68,7 @@ def test_a_list(name):
 
 @pytest.mark.parametrize("elements", [1, 30, 200])
 def test_chunks_of_positives_and_anchors_add_up(monkeypatch, elements):
-    monkeypatch.setattr(anchorwise, "_CHUNK_ELEMENTS_CPU", elements)
+    monkeypatch.setattr(chunks, "_CHUNK_ELEMENTS_CPU", elements)
     hold(SoftMarginTripletLoss(MARGIN), oracle(), "few classes", torch.float64, **METRICS)
     hold(
         SoftMarginTripletLoss(MARGIN),

@@ -12,14 +12,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from metriscope.objectives.chunks import chunk_rows, count_rows
 from metriscope.objectives.losses.base import LossOutput
 from metriscope.objectives.selection import Comparison
-
-# On a CPU a chunk is small enough for its cache, elsewhere large enough to hide launches.
-_CHUNK_ELEMENTS_CPU = 1 << 16
-_CHUNK_ELEMENTS = 1 << 24
-# Temporaries of a chunk that are alive together.
-_BUFFERS = 5
 
 Rule = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(rows (r, R), positive, negative (r, R) bool, share (r, 1)) -> losses (r, 1), share * d loss / d rows (r, R).
@@ -45,14 +40,6 @@ class KnownGradient(torch.autograd.Function):
         return weights if looks and grad == 1 else grad * weights, None, None
 
 
-def chunk_elements(matrix: Tensor, memory_mb: float | None = None) -> int:
-    """Elements of one temporary: what suits the device, within ``memory_mb`` (2**20 bytes) for all of them."""
-    suited = _CHUNK_ELEMENTS_CPU if matrix.device.type == "cpu" else _CHUNK_ELEMENTS
-    if memory_mb is None:
-        return suited
-    return min(suited, int(memory_mb * 2**20 / (matrix.element_size() * _BUFFERS)))
-
-
 def most_positives(positive: Tensor) -> int:
     """The most positives of any anchor, at least 1: a number the host waits for.
 
@@ -60,7 +47,7 @@ def most_positives(positive: Tensor) -> int:
     """
     if torch.compiler.is_compiling() or not positive.numel():
         return max(1, positive.shape[1])
-    return max(1, int(positive.sum(1).max()))
+    return max(1, int(count_rows(positive).max()))
 
 
 def mean_over_anchors(
@@ -83,20 +70,20 @@ def mean_over_anchors(
         of_distances: whether the rule is one of distances instead.
         per_pair: whether a row's loss is a sum over its positives and the mean is one over positive pairs.
         elements: temporary elements that the rule needs per element of a row.
-        memory_mb: see :func:`chunk_elements`.
+        memory_mb: see :func:`metriscope.objectives.chunks.chunk_elements`.
 
     Returns:
         A loss with ``active = terms``, the anchors or positive pairs of the mean.
     """
     matrix, distance = comparison.distances, comparison.distance
     with torch.no_grad(), torch.autocast(matrix.device.type, enabled=False):
-        counts = positive.sum(1, keepdim=True)
-        valid = (counts > 0) & (negative.sum(1, keepdim=True) > 0)
+        counts = count_rows(positive).unsqueeze(1)
+        valid = (counts > 0) & (count_rows(negative).unsqueeze(1) > 0)
         terms = ((counts if per_pair else 1) * valid).sum()
         share = valid.to(matrix.dtype) / terms.clamp_min(1)
         weights = torch.empty_like(matrix)
         losses = torch.zeros_like(share)
-        step = max(1, chunk_elements(matrix, memory_mb) // max(1, elements * matrix.shape[1]))
+        step = chunk_rows(matrix, memory_mb, elements)
         for start in range(0, matrix.shape[0], step):
             rows = slice(start, start + step)
             distances = matrix.detach()[rows]

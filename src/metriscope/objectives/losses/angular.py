@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from metriscope.objectives.losses.anchorwise import KnownGradient, chunk_elements, numbers, softplus
+from metriscope.objectives.chunks import chunk_elements
+from metriscope.objectives.losses.anchorwise import KnownGradient, numbers, softplus
 from metriscope.objectives.losses.base import Loss, LossOutput
 from metriscope.objectives.selection import Comparison, Selection, as_pairs
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metriscope.objectives.losses.anchorwise import chunk_elements
+from metriscope.objectives.chunks import chunk_rows, count_rows
 
 HingeRule = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 """(rows (r, R), positive, negative (r, R) bool, sizes) -> losses (r, k), d losses[:, 0] / d rows (r, R), active (r, c).
@@ -51,13 +51,12 @@ def hinged_rows(
         complete: whether only rows with a positive and a negative count.
     """
     matrix = matrix.detach()
-    # Reductions of bool to int64 or bool are several times as slow.
-    sizes = torch.stack([mask.sum(1, dtype=torch.int32).long() for mask in (positive, negative)], 1)
+    sizes = torch.stack([count_rows(positive), count_rows(negative)], 1)
     anchors = (sizes > 0).all(1, keepdim=True)
     weights = torch.empty_like(matrix)
     losses = matrix.new_zeros(len(matrix), sums)
     active = torch.zeros(len(matrix), counts, dtype=torch.int64, device=matrix.device)
-    step = max(1, chunk_elements(matrix) // max(1, matrix.shape[1]))
+    step = chunk_rows(matrix)
     for start in range(0, len(matrix), step):
         rows = slice(start, start + step)
         with torch.autocast(matrix.device.type, enabled=False):

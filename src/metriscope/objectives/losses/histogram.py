@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
+from metriscope.objectives.chunks import chunk_rows
 from metriscope.objectives.losses.anchorwise import (
     NEGATIVE,
     POSITIVE,
     KnownGradient,
-    chunk_elements,
     histograms,
     kinds,
     soft_bins,
@@ -50,7 +50,7 @@ class HistogramLoss(Loss):
         """The value, its derivative by the distances (B, R), and the pairs."""
         bins, distance, distances = self.num_bins, comparison.distance, comparison.distances.detach()
         counts = torch.zeros(3, bins + 1, dtype=torch.float64, device=distances.device)
-        step = max(1, chunk_elements(distances) // max(1, distances.shape[1]))
+        step = chunk_rows(distances)
         chunks = [slice(start, start + step) for start in range(0, len(distances), step)]
         for rows in chunks:
             kind, lower, upper_share = self._place(distance.similarity(distances[rows]), positive[rows], negative[rows])

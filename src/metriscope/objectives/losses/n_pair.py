@@ -1,6 +1,7 @@
 """Multi-class N-pair loss."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from metriscope.objectives.losses.anchorwise import mean_over_anchors
@@ -67,9 +68,8 @@ class NPairLoss(Loss):
         return rows, columns
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        rule = mean_log_likelihood(self.temperature)
         if comparison.rows is not None:
-            return mean_over_anchors(comparison, comparison.positive, comparison.negative, rule)
+            return self._one_each(comparison)
         place, size = _places(comparison.reference_labels)
         own_place = place[: len(comparison.labels)].unsqueeze(1)
         if self.anchors == "first":
@@ -79,4 +79,14 @@ class NPairLoss(Loss):
             turns = torch.floor((own_place + 1) / size)
             partner = (own_place + 1 - turns * size == place) & (size > 1)
         positive, negative = partner & comparison.positive, partner & comparison.negative
-        return mean_over_anchors(comparison, positive, negative, rule)
+        return mean_over_anchors(comparison, positive, negative, mean_log_likelihood(self.temperature))
+
+    def _one_each(self, comparison: Comparison) -> LossOutput:
+        """Of anchors (b) and positives (r) that are one of each class, so that each anchor has one of the positives."""
+        logits = comparison.similarities / self.temperature
+        anchors, positives = logits.shape
+        terms = torch.tensor(anchors if positives > 1 else 0, device=logits.device)
+        if not anchors:
+            return LossOutput(logits.sum(), terms, terms, {})
+        value = F.cross_entropy(logits, comparison.positive.view(torch.int8).argmax(1))
+        return LossOutput(value, terms, terms, {})

@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from metriscope.objectives.losses.anchorwise import chunk_elements, mean_over_anchors, most_positives
+from metriscope.objectives.chunks import chunk_rows
+from metriscope.objectives.losses.anchorwise import mean_over_anchors, most_positives
 from metriscope.objectives.losses.base import Loss, LossOutput
 from metriscope.objectives.selection import Comparison, Selection
 
@@ -49,7 +50,7 @@ class SmoothAPLoss(Loss):
             itself = torch.eye(*positive.shape, dtype=torch.bool, device=positive.device)
             positive = positive | (itself & positive.any(1, keepdim=True))
         width = most_positives(positive)
-        step = max(1, chunk_elements(comparison.distances, self.memory_mb) // max(1, positive.shape[1]))
+        step = chunk_rows(comparison.distances, self.memory_mb)
 
         def rule(rows: Tensor, own: Tensor, other: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
             return self._rule(rows, own, other, share, width, step)

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metriscope.objectives.bands import BandSums
+from metriscope.objectives.chunks import chunk_elements, count_rows
 from metriscope.objectives.interpolation import negative_distances
-from metriscope.objectives.losses.anchorwise import KnownGradient, chunk_elements, most_positives, softplus
+from metriscope.objectives.losses.anchorwise import KnownGradient, most_positives, softplus
 from metriscope.objectives.losses.base import Loss, LossOutput, mean_part, reduce
 from metriscope.objectives.selection import Comparison, Selection, TripletBand, Triplets, as_band
 
@@ -94,7 +95,7 @@ class SoftMarginTripletLoss(Loss):
             return self._list(comparison, selection)
         band, pairs = as_band(selection, comparison)
         sums = soft_band_sums(distances.detach(), pairs.positive, pairs.negative, self.margin, band, self.memory_mb)
-        terms = (pairs.positive.sum(1) * pairs.negative.sum(1)).sum()
+        terms = (count_rows(pairs.positive) * count_rows(pairs.negative)).sum()
         scale = reduce(sums.total.new_ones(()), sums.active, terms, self.reduction)
         value: Tensor = KnownGradient.apply(distances, sums.weights.mul_(scale), sums.total * scale)
         return LossOutput(value, sums.active, terms, mean_part(sums.total, terms, self.reduction))

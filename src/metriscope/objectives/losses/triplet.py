@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from metriscope.objectives.bands import band_sums
+from metriscope.objectives.chunks import count_rows
 from metriscope.objectives.interpolation import negative_distances
 from metriscope.objectives.losses.anchorwise import KnownGradient
 from metriscope.objectives.losses.base import Loss, LossOutput, mean_part, reduce
@@ -38,7 +39,7 @@ class TripletLoss(Loss):
         sums = band_sums(
             comparison.distances.detach(), pairs.positive, pairs.negative, self.margin, band.low, band.high
         )
-        terms = (pairs.positive.sum(1) * pairs.negative.sum(1)).sum()
+        terms = (count_rows(pairs.positive) * count_rows(pairs.negative)).sum()
         scale = reduce(sums.total.new_ones(()), sums.active, terms, self.reduction)
         value: Tensor = KnownGradient.apply(comparison.distances, sums.weights.mul_(scale), sums.total * scale)
         return LossOutput(value, sums.active, terms, mean_part(sums.total, terms, self.reduction))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from metriscope.objectives.chunks import count_rows
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.selection import Comparison, Triplets
 
@@ -82,7 +83,7 @@ class AngularMiner(Miner):
 
     def _sample(self, comparison: Comparison) -> Tensor | None:
         """Which of the chosen triplets to list, ascending, or None for all."""
-        most = (comparison.positive.sum(1) * comparison.negative.sum(1)).sum()
+        most = (count_rows(comparison.positive) * count_rows(comparison.negative)).sum()
         if self.max_triplets is None or int(most) <= self.max_triplets:
             return None
         count = sum(int(wide.sum()) for _, _, wide in self._chunks(comparison))

@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from metriscope.objectives.chunks import count_rows
 from metriscope.objectives.miners.base import Miner, draw
 from metriscope.objectives.selection import Comparison, Triplets
 
@@ -50,7 +51,7 @@ class DistanceWeightedMiner(Miner):
         log_weights = log_weights.masked_fill(~eligible, -math.inf)
         weights = (log_weights - log_weights.amax(1, keepdim=True)).exp().nan_to_num(0)
         anchor, positive = comparison.positive.nonzero(as_tuple=True)
-        per_anchor = comparison.positive.sum(1)
+        per_anchor = count_rows(comparison.positive)
         drawn = draw(weights, max(1, int(per_anchor.max())), comparison.generator)
         rank = comparison.positive.cumsum(1)[anchor, positive] - 1
         return Triplets(anchor, positive, drawn[anchor, rank], eligible.any(1)[anchor])
