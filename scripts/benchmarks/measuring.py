@@ -8,6 +8,7 @@ import resource
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
@@ -91,6 +92,8 @@ def isolated(function: Callable[..., Result], *arguments: Any) -> Result:
 
 def _settle(thread_count: int, start_method: str) -> None:
     use_threads(thread_count)
+    # What the peer says of its own code would tear the tables apart.
+    warnings.filterwarnings("ignore", module="pytorch_metric_learning")
     # DataLoader workers start as they would for a user, not from the fork server.
     multiprocessing.set_start_method(start_method, force=True)
 

@@ -148,6 +148,8 @@ def build_trainer(
     warnings.filterwarnings("ignore", message=r".*in eval mode at the start of training.*")
     # Where SLURM is installed, not every run is a job.
     warnings.filterwarnings("ignore", message=r".*`srun` command is available.*")
+    # A run that resumes finds its own checkpoints there.
+    warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty.*")
     stop = GracefulStop(run.last_checkpoint, cfg.trainer.log_every_n_steps)
     threshold = cfg.diagnostics.pair_weight_threshold if cfg.diagnostics.greediness else None
     asked = _plain(cfg.evaluation)
