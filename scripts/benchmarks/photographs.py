@@ -22,8 +22,6 @@ from metriscope.data.augment import Augmentation
 from metriscope.data.datamodule import Batching, DataModule
 from metriscope.data.datasets import folder as folder_dataset
 from metriscope.data.decoded import DecodeOnce
-from metriscope.data.examples import Examples
-from metriscope.data.images import ImageFiles
 from metriscope.data.splits import Splits
 
 SIZE = (500, 375)
@@ -81,9 +79,8 @@ def compare(folder: str, count: int, repeats: int) -> tuple[list[str], list[Time
 def our_data(photographs: Path, cache: Path) -> DataModule:
     """All photographs as training images, at the defaults of ``augmentation=dml_224``."""
     source = folder_dataset.load(str(photographs))
-    labels = torch.cat([source.train.labels, source.test.labels])
-    paths = [path for half in (source.train, source.test) for path in half.inputs.paths]  # type: ignore[union-attr]
-    everything = Examples(ImageFiles(tuple(paths)), labels, source.train.classes)
+    assert source.test is None, "a folder of classes is one pool"
+    everything = source.train
     return DataModule(
         Splits(everything, None, everything, "closed_set"),
         Batching("shuffle", BATCH),
