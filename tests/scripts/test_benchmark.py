@@ -20,6 +20,7 @@ from benchmarks import (  # noqa: E402
     losses,
     measuring,
     mnist,
+    photographs,
     table,
 )
 
@@ -92,6 +93,13 @@ def test_recall_agrees_with_faiss() -> None:
     assert different <= 6
     assert recalls["ours"] == pytest.approx(recalls["faiss"], abs=different / 600 + 1e-12)
     assert 0 < recalls["ours"]["recall_at_1"] < recalls["ours"]["recall_at_8"] < 1
+
+
+def test_photographs_are_served_as_they_were_made(tmp_path: Path) -> None:
+    photographs.make_photographs(tmp_path / "photographs", 20)
+    (batch,) = photographs.our_epoch(photographs.our_data(tmp_path / "photographs", tmp_path / "cache"))
+    assert batch[0].shape == (20, 3, photographs.SIDE, photographs.SIDE)
+    assert sorted(batch[1].tolist()) == list(range(20))
 
 
 @pytest.mark.parametrize("kind", input.KINDS)
