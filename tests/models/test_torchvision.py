@@ -65,7 +65,7 @@ def test_features_of_every_family(name: str) -> None:
         ("densenet121", lambda net, x: torch.relu(net.features(x))),
     ],
 )
-@pytest.mark.parametrize("pooling", [None, "gem"])
+@pytest.mark.parametrize("pooling", [None, "max", "gem"])
 def test_pooling_is_of_the_maps_that_the_network_pools(name: str, maps: Any, pooling: str | None) -> None:
     torch.manual_seed(0)
     net: Any = models.get_model(name, weights=None)
@@ -74,7 +74,7 @@ def test_pooling_is_of_the_maps_that_the_network_pools(name: str, maps: Any, poo
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         found = maps(net.eval(), images).flatten(2)
-        expected = {None: found.mean(2), "gem": found.clamp_min(1e-6).pow(3).mean(2).pow(1 / 3)}
+        expected = {None: found.mean(2), "max": found.amax(2), "gem": found.clamp_min(1e-6).pow(3).mean(2).pow(1 / 3)}
         torch.testing.assert_close(own(images), expected[pooling])
 
 

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from metriscope.checks import check
@@ -12,9 +14,7 @@ from metriscope.reports.papers import PAPERS, Data
 def test_every_run_of_a_study_composes(name, scale):
     paper = PAPERS[name]
     budgets = set()
-    # Each loss on one data set and one loss on each: no choice depends on both at once.
-    pairs = [(loss, paper.data[0]) for loss in paper.losses] + [(paper.losses[0], data) for data in paper.data[1:]]
-    for loss, data in pairs:
+    for loss, data in itertools.product(paper.losses, paper.data):
         further = data.laptop if scale == "laptop" else ()
         for choice in data.choices:
             words = [f"experiment={paper.experiment}", f"loss={loss}", f"scale={scale}", f"dataset={choice}"]
