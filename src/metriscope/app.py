@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from metriscope.checks import check
 from metriscope.cluster import back_to_the_queue, check_tasks
+from metriscope.configs import plain
 from metriscope.errors import InputError, Interrupted, Pruned, RunError, nearest
 from metriscope.runs import FAILED, FINISHED, INTERRUPTED, PRUNED, Run, open_run
 from metriscope.tracking.console import log_to_file, print_config, print_results
@@ -46,7 +47,7 @@ def train(cfg: DictConfig) -> Outcome:
     """
     check(cfg)
     check_tasks(cfg)
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    config = plain(cfg)
     with open_run(config) as run:
         if run.finished:
             metrics = run.summary()

@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 
 from metriscope import seeds
-from metriscope.configs import section
+from metriscope.configs import plain, section
 from metriscope.data.build import build_data
 from metriscope.data.datamodule import DataModule
 from metriscope.diagnostics.greediness import GreedinessMonitor
@@ -45,14 +45,9 @@ __all__ = ["Loggers", "build_data", "build_loggers", "build_module", "build_obje
 _RETRIEVAL = ("recall_at", "precision_at", "mrr", "memory_mb")
 
 
-def _plain(section: DictConfig) -> dict[str, Any]:
-    container: dict[str, Any] = OmegaConf.to_container(section, resolve=True)  # type: ignore[assignment]
-    return container
-
-
 def _part(section: DictConfig, **further: Any) -> Any:
     """The object that a section with a ``_target_`` describes; ``name`` is the choice, not an argument."""
-    arguments = _plain(section)
+    arguments = plain(section)
     arguments.pop("name", None)
     try:
         return instantiate(arguments, **further)
@@ -96,8 +91,8 @@ def build_module(cfg: DictConfig, data: DataModule) -> MetricLearner:
     return MetricLearner(
         embedder,
         objective,
-        partial(build_optimizer, _plain(cfg.optimizer)),
-        partial(_scheduler, _plain(cfg.scheduler), monitor),
+        partial(build_optimizer, plain(cfg.optimizer)),
+        partial(_scheduler, plain(cfg.scheduler), monitor),
         seed=cfg.seed,
     )
 
@@ -127,7 +122,7 @@ def build_loggers(cfg: DictConfig, run: Run, global_step: int | None) -> Loggers
     """History and W&B; ``global_step`` is that of the checkpoint a resumed run goes on from."""
     history = HistoryLogger(run.folder)
     logged = None if global_step is None else history.resume_from(global_step)
-    return Loggers(history, build_wandb(_plain(cfg), run.folder, run.record.get("wandb_id", ""), logged))
+    return Loggers(history, build_wandb(plain(cfg), run.folder, run.record.get("wandb_id", ""), logged))
 
 
 def build_trainer(
@@ -152,7 +147,7 @@ def build_trainer(
     warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty.*")
     stop = GracefulStop(run.last_checkpoint, cfg.trainer.log_every_n_steps)
     threshold = cfg.diagnostics.pair_weight_threshold if cfg.diagnostics.greediness else None
-    asked = _plain(cfg.evaluation)
+    asked = plain(cfg.evaluation)
     retrieval = partial(RetrievalMetrics, **{key: asked[key] for key in _RETRIEVAL})
     callbacks = [
         EvaluationMonitor(retrieval, VarianceMetrics if cfg.diagnostics.variance else None, asked["layers"]),
@@ -164,7 +159,7 @@ def build_trainer(
         stop,
         *_checkpoints(cfg, run, data.splits.validation is not None),
     ]
-    options = _plain(cfg.trainer)
+    options = plain(cfg.trainer)
     options.pop("name")
     plugins: list[Any] = [WholeCheckpoints()]
     if SLURMEnvironment.detect():

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from metriscope.catalog import LOSSES, MINERS, fitting_miners
-from metriscope.configs import choices, section
+from metriscope.configs import choices, plain, section
 from metriscope.errors import InputError, nearest
 from metriscope.runs import flatten
 from metriscope.values import check_values
@@ -24,7 +24,7 @@ def check(cfg: DictConfig) -> None:
         InputError: naming the key, its value, and what would do.
     """
     _check_pair(cfg)
-    missing = sorted(key for key, value in flatten(_plain(cfg)).items() if value == "???")
+    missing = sorted(key for key, value in flatten(plain(cfg, resolve=False)).items() if value == "???")
     if missing:
         raise InputError(f"{missing[0]} has no value: give it as {missing[0]}=...")
     try:
@@ -38,10 +38,6 @@ def check(cfg: DictConfig) -> None:
     _check_input(cfg)
     _check_evaluation(cfg)
     _check_monitors(cfg)
-
-
-def _plain(cfg: DictConfig) -> dict[str, Any]:
-    return OmegaConf.to_container(cfg)  # type: ignore[return-value]
 
 
 def _unresolved(error: OmegaConfBaseException) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_method
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from metriscope.configs import plain
 from metriscope.data.augment import Augmentation
 from metriscope.data.datamodule import Batching, DataModule
 from metriscope.data.decoded import DecodeOnce
@@ -33,10 +34,10 @@ def build_data(cfg: DictConfig) -> DataModule:
     Raises:
         InputError: data that are missing or broken, or settings that do not fit them.
     """
-    dataset: dict[str, Any] = OmegaConf.to_container(cfg.dataset, resolve=True)  # type: ignore[assignment]
+    dataset = plain(cfg.dataset)
     source: Source = get_method(dataset["_target_"])(**{k: v for k, v in dataset.items() if k not in _SHARED})
     splits = split(source, dataset["protocol"], dataset.get("fold", 0), dataset.get("validation"))
-    options: dict[str, Any] = OmegaConf.to_container(cfg.augmentation, resolve=True)  # type: ignore[assignment]
+    options = plain(cfg.augmentation)
     del options["name"]
     mean, std = normalisation(cfg, splits.train.shape[0])
     augmentation = Augmentation(**options, mean=mean, std=std)

@@ -3,9 +3,10 @@
 import logging
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from metriscope import seeds
+from metriscope.configs import plain
 from metriscope.data.normalisation import disagreement, normalisation
 from metriscope.models.backbones import build_trunk
 from metriscope.models.embedder import Embedder
@@ -22,11 +23,9 @@ def build_embedder(cfg: DictConfig, input_shape: tuple[int, ...]) -> Embedder:
     Raises:
         InputError: a choice that does not exist, does not fit the data, or weights that cannot be loaded.
     """
-    backbone = OmegaConf.to_container(cfg.backbone, resolve=True)
-    assert isinstance(backbone, dict)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive(cfg.seed, "initialisation"))
-        trunk = build_trunk({str(key): value for key, value in backbone.items()}, input_shape)
+        trunk = build_trunk(plain(cfg.backbone), input_shape)
         head, size = build_head(cfg.head.name, trunk.out_features, cfg.head.size, cfg.head.get("hidden"))
     loaded = trunk.loaded
     if loaded is not None and loaded.published is not None:

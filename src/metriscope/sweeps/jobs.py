@@ -7,11 +7,12 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from metriscope.cluster import notices
+from metriscope.configs import plain
 from metriscope.errors import InputError, Pruned, RunError
 from metriscope.runs import Taken, folder_of
 from metriscope.sweeps.devices import take_share
@@ -93,5 +94,4 @@ def raise_interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _folder(cfg: DictConfig) -> Path:
-    config: Any = OmegaConf.to_container(cfg, resolve=True)
-    return folder_of(config)
+    return folder_of(plain(cfg))

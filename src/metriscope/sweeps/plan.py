@@ -11,12 +11,12 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 import metriscope.runs
 from metriscope.checks import check
 from metriscope.composing import Composer, compose_config, parse
-from metriscope.configs import CONFIG_DIR, choices
+from metriscope.configs import CONFIG_DIR, choices, plain
 from metriscope.errors import InputError
 from metriscope.runs import FINISHED, folder_of
 from metriscope.sweeps.states import PLANS, State, state_of
@@ -138,8 +138,7 @@ def plan(words: Sequence[str], base: DictConfig, config_dir: str | None = None) 
 
 def _folder(cfg: DictConfig) -> Path:
     try:
-        config: Any = OmegaConf.to_container(cfg, resolve=True)
-        return folder_of(config)
+        return folder_of(plain(cfg))
     except Exception:
         check(cfg)  # says in one line what is wrong with it
         raise

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from metriscope.checks import check
 from metriscope.composing import Composer
+from metriscope.configs import plain
 from metriscope.errors import InputError
 from metriscope.runs import FAILED, FINISHED, PRUNED, folder_of, identity
 from metriscope.sweeps.launching import Launcher, check_launcher
@@ -97,7 +98,7 @@ class _Jobs:
         words = (*self._fixed, *words_of(params), f"sweep.trial={number}")
         cfg = self._composer(words)
         check(cfg)
-        return _Trial(number, params, Job(words, folder_of(_plain(cfg))))
+        return _Trial(number, params, Job(words, folder_of(plain(cfg))))
 
 
 @contextmanager
@@ -107,7 +108,7 @@ def _opened(settings: DictConfig, varied: Mapping[str, str]) -> "Iterator[Study]
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = Path(settings.sweep.storage)
-    like = {"settings": identity(_plain(settings)), "space": dict(varied), "metric": settings.sweep.metric}
+    like = {"settings": identity(plain(settings)), "space": dict(varied), "metric": settings.sweep.metric}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock"), timeout=0):
@@ -210,8 +211,3 @@ def _report(study: "Study", states: Mapping[int, State], metric: str) -> str:
 
 def _lowest(one: "BaseDistribution") -> Any:
     return getattr(one, "low", None) if hasattr(one, "low") else one.choices[0]  # type: ignore[attr-defined]
-
-
-def _plain(cfg: DictConfig) -> dict[str, Any]:
-    container: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    return container
