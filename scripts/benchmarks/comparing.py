@@ -1,6 +1,7 @@
 """Both sides of a contest over one synthetic batch: agreement first, then time and memory."""
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -104,7 +105,7 @@ def compare(
     raw, labels = batch(size, layout)
     chosen = [side for who, side in sides(name, labels).items() if who == "ours" or against_peer]
     found = agreement(name, size, layout) if against_peer else None
-    work = [lambda side=side: step(side, raw, labels) for side in chosen]  # type: ignore[misc]
+    work = [partial(step, side, raw, labels) for side in chosen]
     # What has just agreed is warm.
     times = side_by_side(work, seconds=seconds, at_least=at_least, warm_up=found is None)
     return Comparison(found, times[0], times[1] if against_peer else None)

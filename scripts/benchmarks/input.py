@@ -1,6 +1,7 @@
 """Training batches: one uint8 tensor, sliced and augmented, against torchvision's per-image transforms."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,7 +76,7 @@ def compare(kind: str, size: int, repeats: int) -> tuple[list[str], list[Times]]
         "DataLoader, 0 workers": lambda: peer_batches(kind, *data, workers=0),
         "DataLoader, 2 workers": lambda: peer_batches(kind, *data, workers=2),
     }
-    work = [lambda source=source: _exhaust(source(), size) for source in sources.values()]  # type: ignore[misc]
+    work = [partial(_exhaust, source, size) for source in sources.values()]
     return list(sources), side_by_side(work, seconds=0, at_least=repeats, at_most=repeats)
 
 
@@ -114,7 +115,7 @@ def peer_batches(kind: str, pixels: Tensor, labels: Tensor, workers: int) -> Ite
     return iter(DataLoader(dataset, BATCH, shuffle=True, num_workers=workers))
 
 
-def _exhaust(batches: Iterator[tuple[Tensor, Tensor]], expected: int) -> None:
-    seen = sum(len(classes) for _, classes in batches)
+def _exhaust(source: Callable[[], Iterator[tuple[Tensor, Tensor]]], expected: int) -> None:
+    seen = sum(len(classes) for _, classes in source())
     if seen != expected:
         raise AssertionError(f"{seen} images in an epoch of {expected}")

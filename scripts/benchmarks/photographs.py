@@ -2,7 +2,8 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ def compare(folder: str, count: int, repeats: int) -> tuple[list[str], list[Time
         f"DataLoader, {WORKERS} workers, Pillow images": lambda: peer_epoch(photographs, on_tensors=False),
         f"DataLoader, {WORKERS} workers, decode_jpeg to tensors": lambda: peer_epoch(photographs, on_tensors=True),
     }
-    work = [lambda source=source: _exhaust(source(), count) for source in sides.values()]  # type: ignore[misc]
+    work = [partial(_exhaust, source, count) for source in sides.values()]
     times = side_by_side(work, seconds=0, at_least=repeats, at_most=repeats)
     sizes = [path.stat().st_size for path in photographs.rglob("*.jpg")]
     return list(sides), times, building, float(np.mean(sizes))
@@ -118,7 +119,7 @@ def _tensor(path: str) -> Tensor:
     return image
 
 
-def _exhaust(batches: Iterator[tuple[Tensor, Tensor]], expected: int) -> None:
-    seen = sum(len(labels) for _, labels in batches)
+def _exhaust(source: Callable[[], Iterator[tuple[Tensor, Tensor]]], expected: int) -> None:
+    seen = sum(len(labels) for _, labels in source())
     if seen != expected:
         raise AssertionError(f"{seen} images in an epoch of {expected}")
