@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test test-slurm test-all lint bench report clean
+.PHONY: train test test-slurm test-all coverage lint bench report clean
 
 train: .venv/.core
 	$(BIN)/python train.py $(ARGS)
@@ -18,10 +18,16 @@ test-slurm: .venv/.dev
 test-all: .venv/.dev lint
 	$(BIN)/python -m pytest -m "" $(ARGS)
 
+# The fast suite with branch coverage, runs in processes of their own included.
+coverage: export OMP_NUM_THREADS = 1
+coverage: .venv/.dev
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report term $(ARGS)
+
 lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/deptry .
 
 bench: .venv/.dev
 	$(BIN)/python scripts/benchmark.py $(ARGS)
@@ -46,4 +52,4 @@ report: .venv/.core
 	@touch $@
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .coverage .coverage.* dist build
