@@ -9,9 +9,9 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from metriscope.catalog import LOSSES, MINERS, describe, fitting_miners
-from metriscope.configs import section
-from metriscope.tracking.files import replacing
+from metriscope.config.catalog import LOSSES, MINERS, describe, fitting_miners
+from metriscope.config.files import section
+from metriscope.files import replacing
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "losses.md"
 HEADER = """# Losses and miners

@@ -35,11 +35,11 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _compare(arguments: argparse.Namespace) -> None:
     from metriscope.reports.comparison import compare, select
-    from metriscope.reports.study import load_study
+    from metriscope.run.study import load_study
 
     folder: Path = arguments.study
     if arguments.wandb:
-        from metriscope.reports.project import load_project
+        from metriscope.reports.wandb.study import load_project
 
         study = load_project(arguments.wandb, folder.resolve().name)
     else:
@@ -62,7 +62,7 @@ def _compare(arguments: argparse.Namespace) -> None:
         written.append(write_page(found, drawn, out / "comparison.html"))
     print(f"written: {out}/{{{', '.join(path.relative_to(out).as_posix() for path in written)}}}")
     if arguments.log_wandb:
-        from metriscope.reports.summary_run import log_comparison
+        from metriscope.reports.wandb.comparison import log_comparison
 
         print(log_comparison(found, drawn, out, arguments.wandb))
 

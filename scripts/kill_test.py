@@ -25,10 +25,11 @@ from typing import Any
 import torch
 import yaml
 
-from metriscope import build, cli
-from metriscope.reports import run as _  # noqa: F401
+from metriscope import cli
+from metriscope import ending as _  # noqa: F401
+from metriscope.build.trainer import trainer as build
+from metriscope.files import drafts
 from metriscope.sweeps.states import FINISHED, RUNNING, State, counts, states_of
-from metriscope.tracking.files import drafts
 
 SEEDS = 6
 TINY = (

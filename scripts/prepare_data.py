@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metriscope.cli import FINISHED, INTERRUPTED, WRONG_INPUT
-from metriscope.configs import choices, section
+from metriscope.config.files import choices, section
 from metriscope.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def prepare(name: str, data_dir: Path, download: bool = False, decode: bool = Fa
     config = section("dataset", name)
     module = importlib.import_module(config._target_.rpartition(".")[0])
     if hasattr(module, "find"):
-        from metriscope.data.completeness import counts
+        from metriscope.data.files.completeness import counts
 
         listing = module.find(data_dir, download)
         if decode:
@@ -63,7 +63,7 @@ def _decode(paths: list[str]) -> None:
 
     from rich.progress import track
 
-    from metriscope.data.images import decode
+    from metriscope.data.inputs.images import decode
     from metriscope.tracking.console import is_interactive
 
     def fault(path: str) -> str | None:

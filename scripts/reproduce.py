@@ -53,10 +53,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _reproduce(arguments: argparse.Namespace) -> int:
-    from metriscope.composing import compose_config, parse
+    from metriscope.config.compose import compose_config, parse
     from metriscope.reports.papers import PAPERS
     from metriscope.reports.reproduction import write_reproduction
-    from metriscope.reports.study import load_study
+    from metriscope.run.study import load_study
 
     paper = PAPERS[arguments.paper]
     given = {str(parse(word).key_or_group) for word in arguments.words}

@@ -29,7 +29,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> str:
-    from metriscope.reports.workspace import build_report, sections
+    from metriscope.reports.wandb.report import build_report, sections
 
     study = arguments.study.resolve().name
     if arguments.dry_run:
@@ -43,7 +43,7 @@ def _report(arguments: argparse.Namespace) -> str:
     if not arguments.wandb:
         raise InputError("where to? give --wandb entity/project, or --dry-run to see the panels")
     report = build_report(arguments.wandb, study, arguments.by)
-    from metriscope.reports.project import connect
+    from metriscope.reports.wandb.study import connect
 
     connect()
     try:

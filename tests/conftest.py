@@ -7,9 +7,9 @@ import torch
 
 from metriscope.app import Outcome, train
 from metriscope.cli import compose_config
-from metriscope.composing import Composer
+from metriscope.config.compose import Composer
 from metriscope.sweeps.jobs import Refusal
-from metriscope.sweeps.launching import Launcher
+from metriscope.sweeps.launch import Launcher
 
 # 5 classes in 8 dimensions: 90 training, 10 validation and 100 test samples; an epoch of 5 batches of 20.
 TINY = (

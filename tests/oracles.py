@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.distances import Cosine, Distance, Euclidean, SquaredEuclidean
-from metriscope.objectives.losses.triplet import TripletLoss
+from metriscope.objectives.losses.triplets.triplet import TripletLoss
 from metriscope.objectives.miners.bands import AllMiner
 from metriscope.objectives.objective import Objective
 from metriscope.objectives.selection import Comparison

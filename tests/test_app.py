@@ -15,9 +15,9 @@ import yaml
 from omegaconf import OmegaConf
 
 from metriscope.app import train
+from metriscope.build.trainer import data as data_build
 from metriscope.cli import compose_config
-from metriscope.configs import choices
-from metriscope.data import build as data_build
+from metriscope.config.files import choices
 from metriscope.data import splits
 from metriscope.errors import InputError
 from metriscope.evaluation.retrieval import retrieval_metrics

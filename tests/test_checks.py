@@ -9,14 +9,14 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from metriscope import values
-from metriscope.build import build_objective
-from metriscope.catalog import LOSSES, MINERS
-from metriscope.checks import check
+from metriscope.build.trainer import build_objective
 from metriscope.cli import compose_config
-from metriscope.configs import CONFIG_DIR, choices, section
+from metriscope.config import keys as values
+from metriscope.config.catalog import LOSSES, MINERS
+from metriscope.config.files import CONFIG_DIR, choices, section
+from metriscope.config.rules import check
 from metriscope.errors import InputError, nearest
-from metriscope.runs import flatten
+from metriscope.run.folder import flatten
 
 REFUSED = [
     ("loss.margin=-1", "loss.margin=-1: * at least 0"),

@@ -12,13 +12,13 @@ import pytorch_lightning as pl
 from conftest import TINY
 from omegaconf import OmegaConf
 
-import metriscope.cluster
-import metriscope.guards
+import metriscope.callbacks.graceful_stop
+import metriscope.run.slurm
 from metriscope.app import train
-from metriscope.cluster import back_to_the_queue, check_tasks, notices
+from metriscope.callbacks.graceful_stop import GracefulStop
 from metriscope.errors import InputError, Interrupted, RunError
-from metriscope.guards import GracefulStop
-from metriscope.runs import folder_of
+from metriscope.run.folder import folder_of
+from metriscope.run.slurm import back_to_the_queue, check_tasks, notices
 
 JOB = "4711"
 PREEMPTED = "JobState=RUNNING PreemptEligibleTime=2026-01-01T00:00:00 PreemptTime=2026-01-01T00:00:09"
@@ -94,7 +94,7 @@ def test_ctrl_c_and_other_ends_do_not(job):
 
 
 def test_outside_of_jobs_nothing_is_asked(monkeypatch):
-    monkeypatch.setattr(metriscope.cluster, "_scontrol", None)
+    monkeypatch.setattr(metriscope.run.slurm, "_scontrol", None)
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
         with pytest.raises(KeyboardInterrupt):
             stopped_by(number)
@@ -151,7 +151,7 @@ def test_a_job_that_slurm_already_ends_is_on_its_way(job):
 def test_only_the_first_process_asks(job, monkeypatch):
     asked, waited = job(), []
     monkeypatch.setenv("SLURM_PROCID", "1")
-    monkeypatch.setattr(metriscope.cluster.time, "sleep", waited.append)
+    monkeypatch.setattr(metriscope.run.slurm.time, "sleep", waited.append)
     with pytest.raises(KeyboardInterrupt):
         stopped_by(signal.SIGUSR2)
     assert (asked(), len(waited)) == ([], 1)
@@ -191,8 +191,8 @@ def test_an_evaluation_is_given_up_when_the_time_is_up(job, tmp_path, monkeypatc
         stop.on_validation_batch_end()
         os.kill(os.getpid(), signal.SIGUSR2)
         stop.on_validation_batch_end()
-        moment = metriscope.guards.time.monotonic() + 60
-        monkeypatch.setattr(metriscope.guards, "time", SimpleNamespace(monotonic=lambda: moment))
+        moment = metriscope.callbacks.graceful_stop.time.monotonic() + 60
+        monkeypatch.setattr(metriscope.callbacks.graceful_stop, "time", SimpleNamespace(monotonic=lambda: moment))
         with pytest.raises(Interrupted, match="SIGUSR2"):
             stop.on_validation_batch_end()
 
@@ -219,7 +219,7 @@ def test_a_run_is_saved_before_its_job_is_requeued(job, tiny, monkeypatch):
     asked, seen = job(), []
     cfg = tiny("resume=never")
     folder = folder_of(OmegaConf.to_container(cfg, resolve=True))
-    requeue = metriscope.cluster._requeue
+    requeue = metriscope.run.slurm._requeue
 
     class Notice(pl.Callback):
         def on_train_batch_end(self, trainer, *args):
@@ -230,13 +230,13 @@ def test_a_run_is_saved_before_its_job_is_requeued(job, tiny, monkeypatch):
         seen.append(json.loads((folder / "run.json").read_text()))
         requeue()
 
-    monkeypatch.setattr("metriscope.build.progress", lambda: [Notice()])
-    monkeypatch.setattr(metriscope.cluster, "_requeue", look_and_requeue)
+    monkeypatch.setattr("metriscope.build.trainer.progress", lambda: [Notice()])
+    monkeypatch.setattr(metriscope.run.slurm, "_requeue", look_and_requeue)
     with pytest.raises(KeyboardInterrupt, match="stopped by SIGUSR2"):
         train(cfg)
     assert asked() == [f"requeue {JOB}"]
     assert [(record["status"], record["reason"]) for record in seen] == [("interrupted", "stopped by SIGUSR2")]
-    monkeypatch.setattr("metriscope.build.progress", list)
+    monkeypatch.setattr("metriscope.build.trainer.progress", list)
     assert train(tiny("resume=must")).metrics == wanted
 
 
@@ -299,7 +299,7 @@ def test_the_command_line_says_so_too(monkeypatch, tmp_path):
 
 WORKER = """
 import signal
-from metriscope.cluster import spare_worker
+from metriscope.run.slurm import spare_worker
 spare_worker(0)
 print("ready", flush=True)
 input()

@@ -9,15 +9,15 @@ import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
-from metriscope.build import build_data, build_objective, build_trainer
-from metriscope.catalog import LOSSES, MINERS, fitting_miners
-from metriscope.checks import check
+from metriscope.build.network import build_embedder
+from metriscope.build.trainer import build_data, build_objective, build_trainer
 from metriscope.cli import compose_config
-from metriscope.configs import CONFIG_DIR, choices, section
+from metriscope.config.catalog import LOSSES, MINERS, fitting_miners
+from metriscope.config.files import CONFIG_DIR, choices, section
+from metriscope.config.rules import check
 from metriscope.errors import InputError
-from metriscope.models.build import build_embedder
-from metriscope.optimization import build_optimizer, build_scheduler
-from metriscope.runs import flatten, identity, open_run
+from metriscope.run.folder import flatten, identity, open_run
+from metriscope.training.optimizers import build_optimizer, build_scheduler
 
 FILES = sorted(path.relative_to(CONFIG_DIR).as_posix() for path in CONFIG_DIR.rglob("*.yaml"))
 GROUPS = sorted({path.split("/")[0] for path in FILES if "/" in path} - {"hydra", "experiment"})

@@ -16,9 +16,9 @@ from conftest import TINY
 from omegaconf import OmegaConf
 
 from metriscope.app import train
-from metriscope.build import build_data, build_module, build_trainer
-from metriscope.runs import Run, folder_of, open_run
-from metriscope.tracking.records import read_history
+from metriscope.build.trainer import build_data, build_module, build_trainer
+from metriscope.run.folder import Run, folder_of, open_run
+from metriscope.run.history import read_history
 
 DDP = ("trainer.devices=2", "trainer.strategy=ddp")
 

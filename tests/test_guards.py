@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from metriscope.build import build_data, build_module
+from metriscope.build.trainer import build_data, build_module
+from metriscope.callbacks.graceful_stop import BatchGuard, GracefulStop
 from metriscope.errors import Interrupted, RunError
-from metriscope.guards import BatchGuard, GracefulStop
 
 NAN, INF = float("nan"), float("inf")
 

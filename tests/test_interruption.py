@@ -16,7 +16,7 @@ from metriscope.app import train
 from metriscope.cli import main
 from metriscope.data.datasets import synthetic
 from metriscope.errors import InputError, RunError
-from metriscope.runs import folder_of
+from metriscope.run.folder import folder_of
 
 # 5 batches an epoch, 2 epochs: steps 0..9.
 MID_EPOCH, LAST_OF_EPOCH, LAST_BUT_ONE = 7, 4, 8
@@ -47,7 +47,7 @@ def watch(monkeypatch):
     """Lets a callback into the next runs without a trace in their config."""
 
     def put(*callbacks):
-        monkeypatch.setattr("metriscope.build.progress", lambda: list(callbacks))
+        monkeypatch.setattr("metriscope.build.trainer.progress", lambda: list(callbacks))
 
     return put
 

@@ -9,7 +9,7 @@ from torch.nn import Parameter
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from metriscope.errors import InputError
-from metriscope.optimization import build_optimizer, build_scheduler
+from metriscope.training.optimizers import build_optimizer, build_scheduler
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from metriscope.errors import InputError
-from metriscope.runs import FAILED, FINISHED, INTERRUPTED, flatten, folder_of, identity, open_run
+from metriscope.run.folder import FAILED, FINISHED, INTERRUPTED, flatten, folder_of, identity, open_run
 
 CONFIG = {
     "seed": 3,
@@ -305,7 +305,7 @@ def test_other_ranks_touch_nothing(config, monkeypatch, name):
 
 def test_other_ranks_do_not_wait_for_ever(config, monkeypatch):
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr("metriscope.runs._JOIN_SECONDS", 0.2)
+    monkeypatch.setattr("metriscope.run.folder._JOIN_SECONDS", 0.2)
     with pytest.raises(InputError, match="not claimed"), open_run(config):
         pass
     assert not Path(config["paths"]["output_dir"]).exists()

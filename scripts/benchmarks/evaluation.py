@@ -130,7 +130,7 @@ def compare_with_faiss(layout: Layout, repeats: int) -> tuple[dict[str, dict[str
     Raises:
         AssertionError: neighbours differ whose distances do not, or recalls by more than such lists explain.
     """
-    from metriscope.evaluation.neighbors import nearest
+    from metriscope.evaluation.search.neighbors import nearest
 
     data = clustered(layout)
     recalls: dict[str, dict[str, float]] = {}

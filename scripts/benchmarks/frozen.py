@@ -109,8 +109,8 @@ def unpack(archive: Path, folder: Path, per_class: int, tests: int) -> None:
 
 def job(folder: str, name: str, epochs: int, words: tuple[str, ...]) -> Result:
     """One run of the command line, with a cache of its own."""
-    import metriscope.build
-    import metriscope.reports.run  # noqa: F401  (imports are not part of the time)
+    import metriscope.build.trainer
+    import metriscope.ending  # noqa: F401  (imports are not part of the time)
     from metriscope.app import train
     from metriscope.cli import compose_config
 

@@ -15,9 +15,9 @@ from benchmarks import photographs
 from benchmarks.measuring import Times, isolated, side_by_side
 from benchmarks.table import Table, ratio
 from metriscope import seeds
-from metriscope.data.augment import Augmentation
 from metriscope.data.datamodule import Batching, DataModule
 from metriscope.data.examples import Examples
+from metriscope.data.inputs.augment import Augmentation
 from metriscope.data.splits import Splits
 
 BATCH, CLASSES = 250, 10

@@ -35,8 +35,8 @@ def peer(data_dir: str, overrides: list[str]) -> tuple[Spans, dict[str, float]]:
     from pytorch_metric_learning.utils.inference import CustomKNN
     from torchvision import datasets, transforms
 
+    from metriscope.build.network import build_embedder
     from metriscope.cli import compose_config
-    from metriscope.models.build import build_embedder
 
     started = Span.now()
     cfg = compose_config([*OVERRIDES, "backbone.channels_last=false", *overrides])

@@ -19,10 +19,10 @@ from torchvision.transforms import v2
 from benchmarks.measuring import Times, isolated, side_by_side
 from benchmarks.table import Table, ratio
 from metriscope import seeds
-from metriscope.data.augment import Augmentation
 from metriscope.data.datamodule import Batching, DataModule
 from metriscope.data.datasets import folder as folder_dataset
-from metriscope.data.decoded import DecodeOnce
+from metriscope.data.inputs.augment import Augmentation
+from metriscope.data.inputs.decoded import DecodeOnce
 from metriscope.data.splits import Splits
 
 SIZE = (500, 375)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from metriscope.runs import FINISHED, folder_of, identity
-from metriscope.tracking.files import write_json
-from metriscope.tracking.records import Row, summary
+from metriscope.files import write_json
+from metriscope.run.folder import FINISHED, folder_of, identity
+from metriscope.run.history import Row, summary
 
 _STEP = ("loss", "active_ratio", "active_ratio_pairs", "grad_norm_embedding", "grad_norm_embedding_active")
 _NORMS = ("grad_norm", "grad_norm_trunk", "grad_norm_head")

@@ -10,11 +10,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from metriscope.checks import check
-from metriscope.cluster import back_to_the_queue, check_tasks
-from metriscope.configs import plain
+from metriscope.config.files import plain
+from metriscope.config.rules import check
 from metriscope.errors import InputError, Interrupted, Pruned, RunError, nearest
-from metriscope.runs import FAILED, FINISHED, INTERRUPTED, PRUNED, Run, open_run
+from metriscope.run.folder import FAILED, FINISHED, INTERRUPTED, PRUNED, Run, open_run
+from metriscope.run.slurm import back_to_the_queue, check_tasks
 from metriscope.tracking.console import log_to_file, print_config, print_results
 
 log = logging.getLogger(__name__)
@@ -112,8 +112,8 @@ def _unknown_monitor(cfg: DictConfig, metrics: Any) -> str | None:
 def _execute(cfg: DictConfig, run: Run) -> Outcome:
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-    from metriscope.build import build_data, build_loggers, build_module, build_trainer
-    from metriscope.reports.run import report
+    from metriscope.build.trainer import build_data, build_loggers, build_module, build_trainer
+    from metriscope.ending import report
 
     data = build_data(cfg)
     module = build_module(cfg, data)

@@ -8,10 +8,10 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
-from metriscope.catalog import describe
-from metriscope.checks import check
-from metriscope.composing import Composer, compose_config, parse
-from metriscope.configs import CONFIG_DIR
+from metriscope.config.catalog import describe
+from metriscope.config.compose import Composer, compose_config, parse
+from metriscope.config.files import CONFIG_DIR
+from metriscope.config.rules import check
 from metriscope.errors import InputError, RunError
 
 __all__ = ["check_command", "compose_config", "main"]
@@ -78,7 +78,7 @@ def check_command(words: Sequence[str], multirun: bool = False, config_dir: str 
 
     Raises:
         InputError: a word that cannot be read, a choice or key that is not there (with the nearest one), or a
-            config that :func:`metriscope.checks.check` refuses.
+            config that :func:`metriscope.config.rules.check` refuses.
     """
     if multirun:
         from metriscope.sweeps.plan import expand, first_job, split

@@ -8,8 +8,8 @@ import layouts
 import pytest
 from file_server import serving
 
-from metriscope.data.archives import checksum
 from metriscope.data.datasets import cub, sop, tiny_imagenet
+from metriscope.data.files.archives import checksum
 from metriscope.errors import InputError
 
 PUBLISHED = {"images": 16}

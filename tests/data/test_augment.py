@@ -5,8 +5,8 @@ import torch
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as tv
 
-from metriscope.data.augment import Augmentation
-from metriscope.data.images import Squashed
+from metriscope.data.inputs.augment import Augmentation
+from metriscope.data.inputs.images import Squashed
 from metriscope.errors import InputError
 
 

@@ -6,8 +6,8 @@ import time
 import pytest
 import torch
 
-from metriscope.data import caches
-from metriscope.data.caches import ArrayFile, digest_of_files, digest_of_tensor
+from metriscope.data.inputs import caches
+from metriscope.data.inputs.caches import ArrayFile, digest_of_files, digest_of_tensor
 from metriscope.errors import InputError
 
 VALUES = torch.arange(60.0).view(10, 2, 3)

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from pytorch_lightning.callbacks import Callback
 
-from metriscope.data.build import build_data
+from metriscope.build.data import build_data
 from metriscope.errors import InputError
 
 CONFIGS = Path(__file__).parents[2] / "configs"

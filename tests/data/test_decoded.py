@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from test_datamodule import Recorder, config, trainer
 
-from metriscope.data import images
-from metriscope.data.build import build_data
+from metriscope.build.data import build_data
+from metriscope.data.inputs import images
 from metriscope.errors import InputError
 
 

@@ -5,7 +5,7 @@ import socket
 import pytest
 from file_server import serving
 
-from metriscope.data.download import checksum, fetch
+from metriscope.data.files.download import checksum, fetch
 from metriscope.errors import InputError
 
 CONTENT = os.urandom(300_000)
@@ -91,7 +91,7 @@ def test_an_interruption_keeps_what_came(server, target, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("metriscope.data.download._copy", interrupted)
+        patch.setattr("metriscope.data.files.download._copy", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fetch(server.url, target, MD5)
     assert part(target).read_bytes() == CONTENT[:50_000]

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from metriscope.data.extraction import unpack
+from metriscope.data.files.extraction import unpack
 from metriscope.errors import InputError
 
 

@@ -8,12 +8,12 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.transforms import functional
 
-from metriscope.data.augment import Augmentation
 from metriscope.data.datamodule import BatchDataset
 from metriscope.data.examples import Examples
-from metriscope.data.images import ImageFiles, ResizeCrop, Square, Squashed, common_size
-from metriscope.data.images import decode as decode_with_size
-from metriscope.data.resample import resized_crops
+from metriscope.data.inputs.augment import Augmentation
+from metriscope.data.inputs.images import ImageFiles, ResizeCrop, Square, Squashed, common_size
+from metriscope.data.inputs.images import decode as decode_with_size
+from metriscope.data.inputs.resample import resized_crops
 from metriscope.errors import InputError
 
 

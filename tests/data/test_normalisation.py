@@ -4,9 +4,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from metriscope.build.data import build_data
+from metriscope.build.normalisation import disagreement, normalisation
 from metriscope.cli import compose_config
-from metriscope.data.build import build_data
-from metriscope.data.normalisation import disagreement, normalisation
 
 RGB = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

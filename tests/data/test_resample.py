@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from metriscope.data.resample import _by_weights, resize_center_crop, resized_crops
+from metriscope.data.inputs.resample import _by_weights, resize_center_crop, resized_crops
 
 
 def smooth(*shape):

@@ -18,12 +18,12 @@ from oracles import (
 
 from metriscope.diagnostics.activity import active_samples, pair_activity
 from metriscope.objectives.distances import Cosine
-from metriscope.objectives.losses.contrastive import ContrastiveLoss
-from metriscope.objectives.losses.n_pair import NPairLoss
-from metriscope.objectives.losses.triplet import TripletLoss
-from metriscope.objectives.memory import CrossBatchMemory
+from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
+from metriscope.objectives.losses.softmax.n_pair import NPairLoss
+from metriscope.objectives.losses.triplets.triplet import TripletLoss
 from metriscope.objectives.miners.bands import NoMiner
 from metriscope.objectives.objective import Objective
+from metriscope.objectives.references.memory import CrossBatchMemory
 from metriscope.objectives.selection import TripletBand
 
 FROM_SIMILARITY = {

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from metriscope.diagnostics.monitor import Averages, ratio
+from metriscope.diagnostics.averages import Averages, ratio
 
 
 def test_an_epoch_is_a_ratio_of_sums():

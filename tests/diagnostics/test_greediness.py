@@ -5,12 +5,12 @@ import pytorch_lightning as pl
 import torch
 from oracles import FROM_DISTANCE, distance_table, pairs, triplet_account, triplets_of
 
-from metriscope.build import build_data, build_module
-from metriscope.diagnostics.greediness import GreedinessMonitor
-from metriscope.evaluation.monitor import EvaluationMonitor
+from metriscope.build.trainer import build_data, build_module
+from metriscope.callbacks.evaluation import EvaluationMonitor
+from metriscope.callbacks.greediness import GreedinessMonitor
 from metriscope.evaluation.retrieval import RetrievalMetrics
+from metriscope.run.history import read_history
 from metriscope.tracking.history import HistoryLogger
-from metriscope.tracking.records import read_history
 
 MARGIN = 0.3
 THRESHOLD = 0.05

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from metriscope.errors import RunError
-from metriscope.evaluation import neighbors
-from metriscope.evaluation.neighbors import GROUP, PAD, nearest, plan_blocks, visit_nearest
+from metriscope.evaluation.search import neighbors
+from metriscope.evaluation.search.neighbors import GROUP, PAD, nearest, plan_blocks, visit_nearest
 
 
 def brute_force(queries: Tensor, gallery: Tensor, k: int, exclude_self: bool = False) -> list[list[int]]:

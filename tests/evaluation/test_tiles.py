@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from metriscope.evaluation import neighbors, screening, sweep
-from metriscope.evaluation.half_distances import half_distances, padded, points
-from metriscope.evaluation.neighbors import nearest
+from metriscope.evaluation.search import neighbors, screening
+from metriscope.evaluation.search import tiles as sweep
+from metriscope.evaluation.search.half_distances import half_distances, padded, points
+from metriscope.evaluation.search.neighbors import nearest
 
 
 def gaussian(count: int, size: int, seed: int = 0) -> Tensor:

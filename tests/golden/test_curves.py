@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from metriscope.app import train
-from metriscope.composing import compose_config
+from metriscope.config.compose import compose_config
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))

@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import Parameter
 
 from metriscope.models.backbones import build_trunk
-from metriscope.models.depth import blocks_of, in_order
+from metriscope.models.blocks import blocks_of, in_order
 from metriscope.models.trunk import Trunk
 
 

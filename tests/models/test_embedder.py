@@ -5,9 +5,9 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from metriscope.directions import unit_rows as unit
+from metriscope.build.network import build_embedder
 from metriscope.errors import InputError
-from metriscope.models.build import build_embedder
+from metriscope.unit import unit_rows as unit
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHAPE = (1, 8, 8)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from oracles import compare, gradient, listed
 
-from metriscope.objectives.losses.contrastive import ContrastiveLoss
-from metriscope.objectives.losses.triplet import TripletLoss
+from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
+from metriscope.objectives.losses.triplets.triplet import TripletLoss
 from metriscope.objectives.miners.bands import AllMiner, BandMiner
 from metriscope.objectives.miners.batch_hard import BatchEasyPositiveMiner, BatchHardMiner
 from metriscope.objectives.miners.pair_margin import PairMarginMiner

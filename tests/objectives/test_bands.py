@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import INF, listed, triplets_of
 
-from metriscope.objectives import bands, chunks
-from metriscope.objectives.bands import band_sums
-from metriscope.objectives.losses.anchorwise import KnownGradient
+from metriscope.objectives.kernels import bands, chunks
+from metriscope.objectives.kernels.bands import band_sums
+from metriscope.objectives.kernels.rows import KnownGradient
 
 PATHS = {"each positive in turn": 10**9, "binary search": -1}
 BANDS = {

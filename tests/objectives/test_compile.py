@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from metriscope.app import train
-from metriscope.build import build_objective
-from metriscope.catalog import LOSSES
+from metriscope.build.trainer import build_objective
 from metriscope.cli import compose_config
+from metriscope.config.catalog import LOSSES
 
 CLASSES, SIZE = 4, 8
 BANDS = [("triplet", miner) for miner in ("semihard", "hard", "easy", "violating", "curriculum")]

@@ -16,7 +16,7 @@ from oracles import (
 
 from metriscope.errors import InputError
 from metriscope.objectives.losses.base import REDUCTIONS
-from metriscope.objectives.losses.contrastive import ContrastiveLoss
+from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
 from metriscope.objectives.selection import Pairs, TripletBand, Triplets
 
 layouts = pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)

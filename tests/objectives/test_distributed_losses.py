@@ -10,9 +10,9 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from metriscope.build import build_objective
-from metriscope.catalog import LOSSES, MINERS, fitting_miners
+from metriscope.build.trainer import build_objective
 from metriscope.cli import compose_config
+from metriscope.config.catalog import LOSSES, MINERS, fitting_miners
 
 SHARES = (7, 12)
 STEPS = 3

@@ -17,9 +17,9 @@ from oracles import (
     triplets_of,
 )
 
-from metriscope.objectives import bands, chunks
+from metriscope.objectives.kernels import bands, chunks
 from metriscope.objectives.losses.base import REDUCTIONS
-from metriscope.objectives.losses.triplet import TripletLoss
+from metriscope.objectives.losses.triplets.triplet import TripletLoss
 from metriscope.objectives.selection import Pairs, TripletBand, Triplets
 
 MARGIN = 0.3

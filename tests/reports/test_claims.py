@@ -1,7 +1,7 @@
 import pytest
 
 from metriscope.reports.claims import Claim, Statement, judge
-from metriscope.reports.study import StudyRun
+from metriscope.run.study import StudyRun
 
 
 def run(loss: str, seed: int, data: str = "digits", **metrics: float) -> StudyRun:

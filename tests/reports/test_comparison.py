@@ -9,8 +9,8 @@ from studies import config, write_run, write_study
 from metriscope.errors import InputError
 from metriscope.reports.comparison import compare, direction, pairs, select
 from metriscope.reports.groups import FOLD, group_runs, label
-from metriscope.reports.study import Study, StudyRun, load_study
-from metriscope.runs import FINISHED, flatten
+from metriscope.run.folder import FINISHED, flatten
+from metriscope.run.study import Study, StudyRun, load_study
 
 RECALL, INTRA = "test/recall_at_1", "test/variance_intra"
 VALUES = {"contrastive": [0.80, 0.82, 0.81, 0.79, 0.83], "triplet": [0.85, 0.86, 0.88, 0.84, 0.87]}

@@ -1,7 +1,7 @@
 import pytest
 
-from metriscope.reports.course import COURSE, with_course
-from metriscope.reports.study import StudyRun
+from metriscope.reports.history_metrics import COURSE, with_course
+from metriscope.run.study import StudyRun
 
 EPOCHS = 6
 LOSSES = [0.8, 0.6, 0.4, 0.3, 0.2, 0.1]

@@ -2,10 +2,10 @@ import itertools
 
 import pytest
 
-from metriscope.checks import check
-from metriscope.composing import compose_config
-from metriscope.configs import choices
-from metriscope.reports.course import COURSE
+from metriscope.config.compose import compose_config
+from metriscope.config.files import choices
+from metriscope.config.rules import check
+from metriscope.reports.history_metrics import COURSE
 from metriscope.reports.papers import PAPERS, Data
 
 

@@ -8,10 +8,10 @@ from studies import write_study
 
 from metriscope.errors import InputError
 from metriscope.reports.comparison import compare
-from metriscope.reports.project import connect, load_project
-from metriscope.reports.study import Study, load_study
-from metriscope.runs import FAILED, FINISHED, INTERRUPTED, RUNNING
-from metriscope.tracking.records import points, read_history
+from metriscope.reports.wandb.study import connect, load_project
+from metriscope.run.folder import FAILED, FINISHED, INTERRUPTED, RUNNING
+from metriscope.run.history import points, read_history
+from metriscope.run.study import Study, load_study
 
 
 class Remote:

@@ -6,10 +6,10 @@ import yaml
 from studies import config, write_run, write_study
 
 from metriscope.errors import InputError
-from metriscope.reports import study as reading
-from metriscope.reports.study import load_run, load_study
-from metriscope.runs import INTERRUPTED, RUNNING, flatten
-from metriscope.tracking.records import points, read_history
+from metriscope.run import study as reading
+from metriscope.run.folder import INTERRUPTED, RUNNING, flatten
+from metriscope.run.history import points, read_history
+from metriscope.run.study import load_run, load_study
 
 
 def test_a_study_is_what_its_runs_wrote(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from test_comparison import RECALL, made
 from metriscope.reports.comparison import compare
 from metriscope.reports.groups import Group
 from metriscope.reports.ranks import Ranking, cliques, critical_difference, rank_methods
-from metriscope.reports.study import Study, StudyRun, load_study
 from metriscope.reports.study_figures import embeddings, intervals, over_epochs, trajectories, write_figures
+from metriscope.run.study import Study, StudyRun, load_study
 
 
 def with_history(rows: list[dict[str, float]]) -> StudyRun:

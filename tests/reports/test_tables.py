@@ -8,9 +8,9 @@ from test_comparison import RECALL, VALUES, known, made
 
 from metriscope.reports.comparison import Comparison, compare
 from metriscope.reports.page import write_page
-from metriscope.reports.study import Study
 from metriscope.reports.table_formats import as_json, latex, markdown, write_tables
 from metriscope.reports.tables import fitting, tables
+from metriscope.run.study import Study
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from benchmarks import (  # noqa: E402
     table,
 )
 
-from metriscope.catalog import LOSSES  # noqa: E402
+from metriscope.config.catalog import LOSSES  # noqa: E402
 
 pytest.importorskip("pytorch_metric_learning")
 

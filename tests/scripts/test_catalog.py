@@ -3,7 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from metriscope.catalog import LOSSES, MINERS
+from metriscope.config.catalog import LOSSES, MINERS
 
 ROOT = Path(__file__).parents[2]
 

@@ -198,7 +198,7 @@ def test_a_report_of_panels_without_network(
 
 def test_the_report_shows_runs_of_the_study_by_loss() -> None:
     pytest.importorskip("wandb_workspaces")
-    from metriscope.reports.workspace import build_report, sections
+    from metriscope.reports.wandb.report import build_report, sections
 
     report = build_report("me/them", "trial")
     grids = [block for block in report.blocks if hasattr(block, "panels")]

@@ -13,7 +13,7 @@ sys.path.insert(0, str(SCRIPTS))
 import kill_test  # noqa: E402
 
 from metriscope.app import train  # noqa: E402
-from metriscope.composing import compose_config  # noqa: E402
+from metriscope.config.compose import compose_config  # noqa: E402
 
 
 @pytest.mark.slow

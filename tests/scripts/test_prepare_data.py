@@ -7,8 +7,8 @@ from pathlib import Path
 import layouts
 import pytest
 
-from metriscope.data.archives import checksum
 from metriscope.data.datasets import cub
+from metriscope.data.files.archives import checksum
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "prepare_data.py"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from metriscope.guards import GracefulStop
+from metriscope.callbacks.graceful_stop import GracefulStop
 
 
 class Hold(pl.Callback):

@@ -6,7 +6,7 @@ import socket
 
 from filelock import FileLock
 
-from metriscope.runs import lock_of
+from metriscope.run.folder import lock_of
 
 
 def leave(folder, status="finished", **further):

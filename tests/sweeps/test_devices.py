@@ -7,7 +7,7 @@ import sys
 import pytest
 from conftest import TINY
 
-from metriscope.composing import compose_config
+from metriscope.config.compose import compose_config
 from metriscope.sweeps.devices import share, take_share
 
 
@@ -57,7 +57,7 @@ def test_a_machine_without_gpus(visible):
 
 def test_cuda_is_not_started_for_it():
     script = (
-        "import torch; from metriscope.composing import compose_config; "
+        "import torch; from metriscope.config.compose import compose_config; "
         "from metriscope.sweeps.devices import take_share; "
         "take_share(1, compose_config(['trainer=auto'])); assert not torch.cuda.is_initialized()"
     )

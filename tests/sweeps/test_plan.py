@@ -8,9 +8,9 @@ from conftest import TINY
 from omegaconf import OmegaConf
 from study_folders import leave
 
-from metriscope.composing import Composer, compose_config
+from metriscope.config.compose import Composer, compose_config
 from metriscope.errors import InputError
-from metriscope.runs import folder_of
+from metriscope.run.folder import folder_of
 from metriscope.sweeps import plan as planning
 from metriscope.sweeps.plan import base_config, expand, first_job, plan, split
 

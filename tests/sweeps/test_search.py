@@ -12,12 +12,12 @@ from omegaconf import OmegaConf
 
 import metriscope.app
 from metriscope.app import Outcome, train
-from metriscope.checks import check
 from metriscope.cli import check_command, main
-from metriscope.composing import compose_config
-from metriscope.configs import CONFIG_DIR
+from metriscope.config.compose import compose_config
+from metriscope.config.files import CONFIG_DIR
+from metriscope.config.rules import check
 from metriscope.errors import InputError, RunError
-from metriscope.runs import identity
+from metriscope.run.folder import identity
 
 optuna = pytest.importorskip("optuna")
 

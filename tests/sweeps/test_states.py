@@ -7,8 +7,8 @@ import pytest
 from study_folders import held, leave
 
 from metriscope.errors import InputError
+from metriscope.files import write_json
 from metriscope.sweeps.states import counts, duration, state_of, states_of, table
-from metriscope.tracking.files import write_json
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import metriscope.app
 from metriscope.app import Outcome
 from metriscope.cli import main
 from metriscope.errors import InputError, Pruned, RunError
-from metriscope.sweeps.launching import Launcher
+from metriscope.sweeps.launch import Launcher
 from metriscope.sweeps.states import states_of
 
 
@@ -200,7 +200,7 @@ assert not {{"torch", "pytorch_lightning", "wandb", "optuna", "joblib"}} & set(s
     [("joblib", "hydra-joblib-launcher", "parallel"), ("ray", "hydra-ray-launcher", "ray")],
 )
 def test_a_launcher_that_is_not_installed(sweep, monkeypatch, choice, package, extra):
-    monkeypatch.setattr("metriscope.sweeps.launching._installed", lambda module: False)
+    monkeypatch.setattr("metriscope.sweeps.launch._installed", lambda module: False)
     code, ran, said = sweep("seed=0,1", f"hydra/launcher={choice}")
     assert (code, ran) == (2, [])
     assert said.err == f"metriscope: hydra/launcher={choice} needs {package}: pip install -e '.[{extra}]'\n"

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from metriscope.callbacks.progress import EpochLines, epoch_line
 from metriscope.tracking import console
-from metriscope.tracking.progress import EpochLines, epoch_line
 
 METRICS = {
     "train/loss": 0.25,

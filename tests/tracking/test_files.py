@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metriscope.tracking.files import replacing, write_json
+from metriscope.files import replacing, write_json
 
 
 def test_json_turns_what_it_cannot_say_into_null_and_text(tmp_path: Path) -> None:

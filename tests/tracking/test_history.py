@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from metriscope.errors import InputError, RunError
+from metriscope.run.history import points, read_history, summary
 from metriscope.tracking.history import HistoryLogger
-from metriscope.tracking.records import points, read_history, summary
 
 
 def three_epochs(folder: Path) -> HistoryLogger:

@@ -14,7 +14,7 @@ import pytest
 from metriscope.errors import InputError
 from metriscope.reports.style import panels, save
 from metriscope.tracking import wandb as tracking
-from metriscope.tracking.account import choose_mode
+from metriscope.tracking.connection import choose_mode
 
 
 @pytest.fixture(autouse=True)

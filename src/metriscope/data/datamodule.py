@@ -10,17 +10,17 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from metriscope.cluster import spare_worker
-from metriscope.data.augment import Augmentation
-from metriscope.data.decoded import DecodeOnce
 from metriscope.data.examples import Examples, Inputs
-from metriscope.data.features import EmbedOnce, KeptFeatures, ViewsInTurn
-from metriscope.data.images import ImageFiles
+from metriscope.data.inputs.augment import Augmentation
+from metriscope.data.inputs.decoded import DecodeOnce
+from metriscope.data.inputs.features import EmbedOnce, KeptFeatures, ViewsInTurn
+from metriscope.data.inputs.images import ImageFiles
+from metriscope.data.inputs.provider import Serving
 from metriscope.data.samplers import ClassBalancedBatchSampler, SequentialBatchSampler, ShuffleBatchSampler
-from metriscope.data.serving import Serving
 from metriscope.data.splits import Splits
 from metriscope.errors import InputError
 from metriscope.models.embedder import Features
+from metriscope.run.slurm import spare_worker
 from metriscope.seeds import generator
 
 Batch = tuple[Any, Tensor, Tensor]

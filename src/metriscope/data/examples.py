@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from metriscope.data.images import ImageFiles
+from metriscope.data.inputs.images import ImageFiles
 from metriscope.errors import InputError
 
 __all__ = ["Examples", "ImageFiles", "Inputs", "Source"]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from metriscope.data.examples import Examples, Source
-from metriscope.data.images import ImageFiles
+from metriscope.data.inputs.images import ImageFiles
 from metriscope.errors import InputError
 from metriscope.seeds import generator
 

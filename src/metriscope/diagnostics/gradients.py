@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from metriscope.diagnostics.monitor import Measures
+from metriscope.diagnostics.averages import Measures
 
 
 def parameter_norm(parameters: Iterable[nn.Parameter], device: torch.device) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from metriscope.errors import InputError
-from metriscope.evaluation.neighbors import nearest
+from metriscope.evaluation.search.neighbors import nearest
 
 
 def knn_accuracy(

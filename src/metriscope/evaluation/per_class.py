@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metriscope.evaluation.retrieval import QueryScores
-from metriscope.tracking.files import replacing
+from metriscope.files import replacing
 
 
 class ClassResult(NamedTuple):

@@ -12,8 +12,8 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from metriscope.errors import InputError, RunError
-from metriscope.evaluation.first_match import first_match_ranks
-from metriscope.evaluation.neighbors import visit_nearest
+from metriscope.evaluation.search.first_match import first_match_ranks
+from metriscope.evaluation.search.neighbors import visit_nearest
 
 
 class Measures(NamedTuple):

@@ -14,7 +14,7 @@ from torch import nn
 
 from metriscope.errors import InputError
 from metriscope.models.pooling import Pooling
-from metriscope.models.reading import require_image
+from metriscope.models.shapes import require_image
 from metriscope.models.timm import efficientnet_lite0, timm_model
 from metriscope.models.torchvision import resnet18, resnet18_cifar, resnet50, torchvision_model, vit_b_32
 from metriscope.models.trunk import Body, Shape, Trunk

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from metriscope.directions import unit_rows
 from metriscope.models.trunk import Trunk
+from metriscope.unit import unit_rows
 
 
 class Embedding(NamedTuple):

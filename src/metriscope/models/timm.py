@@ -9,7 +9,7 @@ from torch import nn
 
 from metriscope.errors import InputError, nearest
 from metriscope.models.pooling import Pooling
-from metriscope.models.reading import probed, require_rgb
+from metriscope.models.shapes import probed, require_rgb
 from metriscope.models.trunk import Body, Shape
 from metriscope.models.weights import Pretrained, State, read_state
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from metriscope.models.depth import blocks_of, in_order
+from metriscope.models.blocks import blocks_of, in_order
 from metriscope.models.weights import LoadReport, Pretrained, State
 
 Shape = tuple[int, ...]

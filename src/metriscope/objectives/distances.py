@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from metriscope.directions import unit_rows
+from metriscope.unit import unit_rows
 
 
 def _precise(embeddings: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from metriscope.objectives.distances import Distance
 from metriscope.objectives.distributed import gather_batch, is_distributed
 from metriscope.objectives.losses.base import Loss, LossOutput
-from metriscope.objectives.memory import CrossBatchMemory
 from metriscope.objectives.miners.base import Miner
+from metriscope.objectives.references.memory import CrossBatchMemory
 from metriscope.objectives.selection import Comparison
 
 
@@ -26,7 +26,7 @@ class Objective(nn.Module):
     References are the batch itself, in training the batches of all processes, and the content of a memory.
 
     Args:
-        distance, miner, loss: the parts; whether they fit is the business of :mod:`metriscope.checks`.
+        distance, miner, loss: the parts; whether they fit is the business of :mod:`metriscope.config.rules`.
         memory: embeddings of past batches, or None.
     """
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from metriscope.reports.statistics import Difference, paired_difference
-from metriscope.reports.study import StudyRun
+from metriscope.run.study import StudyRun
 
 Verdict = Literal["holds", "does not hold", "undecided"]
 COMPARABLE = 0.05

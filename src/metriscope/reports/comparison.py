@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from metriscope.errors import InputError, nearest
-from metriscope.reports.cautions import cautions, left_out
 from metriscope.reports.groups import SEED, Group, Grouping, group_runs, text
 from metriscope.reports.statistics import Difference, Summary, holm, paired_difference, paired_t, summarize
-from metriscope.reports.study import Study, StudyRun
+from metriscope.reports.warnings import cautions, left_out
+from metriscope.run.study import Study, StudyRun
 
 METRICS = (
     "test/recall_at_1",

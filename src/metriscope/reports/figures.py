@@ -1,6 +1,6 @@
 """A run's history as pictures: how it learned, what became of the variance, how greedy the loss was.
 
-Each function takes rows as :func:`metriscope.tracking.records.read_history` returns them.
+Each function takes rows as :func:`metriscope.run.history.read_history` returns them.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metriscope.reports.style import BLUE, GREEN, GREY, ORANGE, RED, SKY, panels, save
-from metriscope.tracking.records import Row, points
+from metriscope.run.history import Row, points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

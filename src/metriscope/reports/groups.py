@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from metriscope.errors import InputError, nearest
-from metriscope.reports.study import StudyRun
-from metriscope.runs import relevant
+from metriscope.run.folder import relevant
+from metriscope.run.study import StudyRun
 
 SEED, FOLD = "seed", "dataset.fold"
 # In this order keys are asked to tell runs apart: what people call a run by, before its details.

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from metriscope.files import replacing
 from metriscope.reports.comparison import Comparison
 from metriscope.reports.tables import Shown, Table, tables
-from metriscope.tracking.files import replacing
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1300px; padding: 0 1rem; color: #222 }

@@ -6,14 +6,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from metriscope.files import replacing
 from metriscope.reports.claims import Finding, Judgement, judge
 from metriscope.reports.comparison import Comparison, compare
-from metriscope.reports.course import with_course
+from metriscope.reports.history_metrics import with_course
 from metriscope.reports.papers import Paper
-from metriscope.reports.study import Study
 from metriscope.reports.table_formats import markdown_tables, write_tables
-from metriscope.runs import FINISHED
-from metriscope.tracking.files import replacing
+from metriscope.run.folder import FINISHED
+from metriscope.run.study import Study
 
 _BY = ("dataset.name", "loss.name")
 SHOWN = ("test/recall_at_1", "test/map_at_r", "test/knn_accuracy", "test/variance_intra", "test/variance_inter")

@@ -11,7 +11,7 @@ from metriscope.reports.comparison import Comparison, direction
 from metriscope.reports.groups import Group, label
 from metriscope.reports.statistics import t_quantile
 from metriscope.reports.style import GREY, MARKERS, PALETTE, panels, save
-from metriscope.tracking.records import points
+from metriscope.run.history import points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metriscope.tracking.files import replacing
+from metriscope.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from metriscope.files import replacing
 from metriscope.reports.comparison import Cell, Comparison, Contrast
 from metriscope.reports.tables import Shown, tables
-from metriscope.tracking.files import replacing
 
 FORMATS = ("csv", "md", "tex", "json")
 

@@ -13,14 +13,14 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override
 from omegaconf import DictConfig
 
-import metriscope.runs
-from metriscope.checks import check
-from metriscope.composing import Composer, compose_config, parse
-from metriscope.configs import CONFIG_DIR, choices, plain
+import metriscope.run.folder
+from metriscope.config.compose import Composer, compose_config, parse
+from metriscope.config.files import CONFIG_DIR, choices, plain
+from metriscope.config.rules import check
 from metriscope.errors import InputError
-from metriscope.runs import FINISHED, folder_of
+from metriscope.files import write_json
+from metriscope.run.folder import FINISHED, folder_of
 from metriscope.sweeps.states import PLANS, State, state_of
-from metriscope.tracking.files import write_json
 
 Words = tuple[str, ...]
 
@@ -114,7 +114,8 @@ def plan(words: Sequence[str], base: DictConfig, config_dir: str | None = None) 
         config_dir: a folder of further choices.
 
     Raises:
-        InputError: as of :func:`metriscope.composing.compose_config` and :func:`metriscope.checks.check`, for any job.
+        InputError: as of :func:`metriscope.config.compose.compose_config` and :func:`metriscope.config.rules.check`,
+            for any job.
     """
     own, _ = split(words)
     words_of_jobs = expand(own)
@@ -174,7 +175,7 @@ def _fingerprint(config_dir: str | None) -> str:
     roots = [CONFIG_DIR, *([Path(config_dir)] if config_dir else [])]
     files = [path for root in roots for path in sorted(root.rglob("*.yaml"))]
     digest = hashlib.sha256(f"{metadata.version('hydra-core')} {metadata.version('omegaconf')}".encode())
-    for path in [*files, Path(metriscope.runs.__file__)]:
+    for path in [*files, Path(metriscope.run.folder.__file__)]:
         content = path.read_bytes()
         digest.update(f"{path}\0{len(content)}\0".encode() + content)
         if b"oc.env" in content and path.suffix == ".yaml":

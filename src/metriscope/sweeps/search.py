@@ -14,12 +14,12 @@ from filelock import FileLock, Timeout
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from metriscope.checks import check
-from metriscope.composing import Composer
-from metriscope.configs import plain
+from metriscope.config.compose import Composer
+from metriscope.config.files import plain
+from metriscope.config.rules import check
 from metriscope.errors import InputError
-from metriscope.runs import FAILED, FINISHED, PRUNED, folder_of, identity
-from metriscope.sweeps.launching import Launcher, check_launcher
+from metriscope.run.folder import FAILED, FINISHED, PRUNED, folder_of, identity
+from metriscope.sweeps.launch import Launcher, check_launcher
 from metriscope.sweeps.plan import Job, Words, split
 from metriscope.sweeps.space import distributions, split_space, words_of
 from metriscope.sweeps.states import State, duration, state_of

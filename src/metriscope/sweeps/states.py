@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from metriscope.errors import InputError, nearest
-from metriscope.runs import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, is_held, lock_of
+from metriscope.run.folder import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, is_held, lock_of
 
 MISSING, BROKEN = "missing", "broken"
 ORDER = (FINISHED, RUNNING, PRUNED, INTERRUPTED, FAILED, BROKEN, MISSING)

@@ -9,9 +9,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from metriscope.errors import RunError
-from metriscope.runs import FAILED, FINISHED, INTERRUPTED, RUNNING
+from metriscope.run.folder import FAILED, FINISHED, INTERRUPTED, RUNNING
 from metriscope.sweeps.jobs import ELSEWHERE, Refusal
-from metriscope.sweeps.launching import Launcher, check_launcher
+from metriscope.sweeps.launch import Launcher, check_launcher
 from metriscope.sweeps.plan import Plan, plan
 from metriscope.sweeps.states import MISSING, State, counts, state_of, table
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 
-from metriscope.tracking.files import replacing
+from metriscope.files import replacing
 
 
 class WholeCheckpoints(TorchCheckpointIO):

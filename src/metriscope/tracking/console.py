@@ -83,7 +83,7 @@ def progress() -> "list[Callback]":
 
     The trainer needs ``enable_progress_bar=is_interactive()`` beside them.
     """
-    from metriscope.tracking.progress import Bar, EpochLines
+    from metriscope.callbacks.progress import Bar, EpochLines
 
     return [Bar(), EpochLines(logging.DEBUG)] if is_interactive() else [EpochLines(logging.INFO)]
 
@@ -131,7 +131,7 @@ def print_results(
     """The table at the end of a run: a box on a terminal, plain aligned text elsewhere.
 
     Args:
-        metrics: flat, as :func:`metriscope.tracking.records.summary` returns them (``best/epoch`` from 0).
+        metrics: flat, as :func:`metriscope.run.history.summary` returns them (``best/epoch`` from 0).
         folder: the run's folder, named in the last line.
         protocol: how the data was split, such as "closed set"; part of what the figures mean.
         epochs: how many were trained.

@@ -11,8 +11,8 @@ from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from metriscope.errors import RunError
-from metriscope.tracking.files import replacing
-from metriscope.tracking.records import Row, read_history
+from metriscope.files import replacing
+from metriscope.run.history import Row, read_history
 
 
 class HistoryLogger(Logger):

@@ -8,8 +8,8 @@ from typing import Any
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from metriscope.runs import flatten
-from metriscope.tracking.account import Mode, asked_mode, choose_mode
+from metriscope.run.folder import flatten
+from metriscope.tracking.connection import Mode, asked_mode, choose_mode
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import layouts
 import pytest
 import torch
 
-from metriscope.data.archives import checksum
 from metriscope.data.datasets import cars196
+from metriscope.data.files.archives import checksum
 from metriscope.data.splits import split
 from metriscope.errors import InputError
 

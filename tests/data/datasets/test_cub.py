@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from metriscope.data.datasets import cub
-from metriscope.data.images import ImageFiles
+from metriscope.data.inputs.images import ImageFiles
 from metriscope.data.splits import split
 from metriscope.errors import InputError
 

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from metriscope.data.datasets import folder
-from metriscope.data.images import ImageFiles
+from metriscope.data.inputs.images import ImageFiles
 from metriscope.data.splits import split
 from metriscope.errors import InputError
 

@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.distances import Cosine
-from metriscope.objectives.losses.arcface import ArcFaceLoss
 from metriscope.objectives.losses.base import Loss
-from metriscope.objectives.losses.center_contrastive import CenterContrastiveLoss
-from metriscope.objectives.losses.cosface import CosFaceLoss
-from metriscope.objectives.losses.cross_entropy import CrossEntropyLoss
-from metriscope.objectives.losses.normalized_softmax import NormalizedSoftmaxLoss
-from metriscope.objectives.losses.proxy_anchor import ProxyAnchorLoss
-from metriscope.objectives.losses.proxy_nca import ProxyNCALoss
-from metriscope.objectives.losses.soft_triple import SoftTripleLoss
-from metriscope.objectives.losses.sub_center_arcface import SubCenterArcFaceLoss
+from metriscope.objectives.losses.classes.arcface import ArcFaceLoss
+from metriscope.objectives.losses.classes.center_contrastive import CenterContrastiveLoss
+from metriscope.objectives.losses.classes.cosface import CosFaceLoss
+from metriscope.objectives.losses.classes.cross_entropy import CrossEntropyLoss
+from metriscope.objectives.losses.classes.normalized_softmax import NormalizedSoftmaxLoss
+from metriscope.objectives.losses.classes.proxy_anchor import ProxyAnchorLoss
+from metriscope.objectives.losses.classes.proxy_nca import ProxyNCALoss
+from metriscope.objectives.losses.classes.soft_triple import SoftTripleLoss
+from metriscope.objectives.losses.classes.sub_center_arcface import SubCenterArcFaceLoss
 from metriscope.objectives.selection import Comparison
 
 CLASSES, SIZE = 5, 4

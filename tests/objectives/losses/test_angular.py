@@ -15,8 +15,8 @@ from row_oracles import (
     some_pairs,
 )
 
-from metriscope.objectives.losses import angular
-from metriscope.objectives.losses.angular import AngularLoss
+from metriscope.objectives.losses.triplets import angular
+from metriscope.objectives.losses.triplets.angular import AngularLoss
 
 ALPHA = 45.0
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from metriscope.objectives.losses.arcface import add_angle
+from metriscope.objectives.losses.classes.arcface import add_angle
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.2, 0.5, 1.5, 3.0])

@@ -13,7 +13,7 @@ from row_oracles import (
     some_pairs,
 )
 
-from metriscope.objectives.losses.circle import CircleLoss
+from metriscope.objectives.losses.pairs.circle import CircleLoss
 
 M, GAMMA = 0.4, 20.0
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from loop_oracles import CASES, DTYPES, hold, hold_form, hold_selected_pairs, mean_of
 
-from metriscope.objectives.losses.decoupled_contrastive import DecoupledContrastiveLoss
+from metriscope.objectives.losses.softmax.decoupled_contrastive import DecoupledContrastiveLoss
 
 TEMPERATURE = 0.2
 

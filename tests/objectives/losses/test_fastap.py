@@ -6,7 +6,7 @@ from loop_oracles import CASES, DTYPES, balanced, hold, hold_form, hold_library,
 from oracles import compare
 from pytorch_metric_learning import losses
 
-from metriscope.objectives.losses.fastap import FastAPLoss
+from metriscope.objectives.losses.ranking.fastap import FastAPLoss
 from metriscope.objectives.selection import TripletBand
 
 

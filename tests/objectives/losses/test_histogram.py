@@ -6,7 +6,7 @@ from loop_oracles import CASES, DTYPES, balanced, hold, hold_form, hold_library,
 from oracles import Account, compare, gradient, total
 from pytorch_metric_learning import losses
 
-from metriscope.objectives.losses.histogram import HistogramLoss
+from metriscope.objectives.losses.ranking.histogram import HistogramLoss
 from metriscope.objectives.selection import TripletBand
 
 

@@ -6,7 +6,7 @@ from loop_oracles import CASES, DTYPES, balanced, case, hold, hold_form, hold_li
 from oracles import gradient
 from pytorch_metric_learning import losses
 
-from metriscope.objectives.losses.infonce import InfoNCELoss
+from metriscope.objectives.losses.softmax.infonce import InfoNCELoss
 from metriscope.objectives.selection import TripletBand
 
 TEMPERATURE = 0.2

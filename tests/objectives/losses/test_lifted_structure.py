@@ -13,7 +13,7 @@ from row_oracles import (
     some_pairs,
 )
 
-from metriscope.objectives.losses.lifted_structure import LiftedStructureLoss
+from metriscope.objectives.losses.pairs.lifted_structure import LiftedStructureLoss
 
 FORMS = ("generalised", "original")
 MARGIN, GRANTED = 0.7, 1.4

@@ -16,7 +16,7 @@ from row_oracles import (
     some_pairs,
 )
 
-from metriscope.objectives.losses.margin import MarginLoss
+from metriscope.objectives.losses.pairs.margin import MarginLoss
 from metriscope.objectives.selection import TripletBand, Triplets
 
 MARGIN, BETA, NU = 0.2, 1.0, 0.1

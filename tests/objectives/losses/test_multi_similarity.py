@@ -13,7 +13,7 @@ from row_oracles import (
     some_pairs,
 )
 
-from metriscope.objectives.losses.multi_similarity import MultiSimilarityLoss
+from metriscope.objectives.losses.pairs.multi_similarity import MultiSimilarityLoss
 
 ALPHA, BETA, BASE = 2.0, 50.0, 0.5
 

@@ -6,7 +6,7 @@ from loop_oracles import CASES, DTYPES, TOLERANCE, balanced, case, hold_form, ho
 from oracles import distance, gradient, total
 from pytorch_metric_learning import losses
 
-from metriscope.objectives.losses.n_pair import NPairLoss
+from metriscope.objectives.losses.softmax.n_pair import NPairLoss
 from metriscope.objectives.selection import TripletBand
 
 TEMPERATURE = 0.5

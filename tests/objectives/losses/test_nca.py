@@ -5,7 +5,7 @@ import torch
 from loop_oracles import CASES, DTYPES, balanced, hold, hold_form, hold_library, hold_selected_pairs, mean_of
 from pytorch_metric_learning import losses
 
-from metriscope.objectives.losses.nca import NCALoss
+from metriscope.objectives.losses.softmax.nca import NCALoss
 
 SCALE = 1.5
 METRIC = {"metric": "squared_euclidean", "matrix": "squared_euclidean"}

@@ -6,9 +6,9 @@ from proxy_oracles import CASES, CLASSES, LAYOUTS, SIZE, batch, build, compare, 
 from torch import nn
 
 from metriscope.objectives.distances import Cosine, unit_rows
-from metriscope.objectives.losses.arcface import ArcFaceLoss
-from metriscope.objectives.losses.proxy_anchor import ProxyAnchorLoss
-from metriscope.objectives.losses.proxy_nca import ProxyNCALoss
+from metriscope.objectives.losses.classes.arcface import ArcFaceLoss
+from metriscope.objectives.losses.classes.proxy_anchor import ProxyAnchorLoss
+from metriscope.objectives.losses.classes.proxy_nca import ProxyNCALoss
 from metriscope.objectives.miners.bands import NoMiner
 from metriscope.objectives.objective import Objective
 

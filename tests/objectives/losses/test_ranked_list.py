@@ -13,7 +13,7 @@ from row_oracles import (
     runs_compiled_and_in_bfloat16,
 )
 
-from metriscope.objectives.losses.ranked_list import RankedListLoss
+from metriscope.objectives.losses.pairs.ranked_list import RankedListLoss
 from metriscope.objectives.selection import TripletBand
 
 ALPHA, M, BALANCE, T_P, T_N = 1.2, 0.4, 0.3, 2.0, 5.0

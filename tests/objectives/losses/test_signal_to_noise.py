@@ -14,7 +14,7 @@ from row_oracles import (
     some_pairs,
 )
 
-from metriscope.objectives.losses.signal_to_noise import SignalToNoiseLoss, noise_to_signal
+from metriscope.objectives.losses.pairs.signal_to_noise import SignalToNoiseLoss, noise_to_signal
 from metriscope.objectives.selection import TripletBand
 
 MARGIN, WEIGHT = 3.0, 0.2

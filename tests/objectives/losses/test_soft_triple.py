@@ -3,7 +3,7 @@
 import torch
 from proxy_oracles import CLASSES, LAYOUTS, SIZE, batch, build, compare
 
-from metriscope.objectives.losses.soft_triple import SoftTripleLoss
+from metriscope.objectives.losses.classes.soft_triple import SoftTripleLoss
 
 LABELS = LAYOUTS["all classes"]
 

@@ -5,7 +5,7 @@ import torch
 from loop_oracles import CASES, DTYPES, balanced, hold, hold_form, hold_library, hold_selected_pairs, mean_of
 from pytorch_metric_learning import losses
 
-from metriscope.objectives.losses.supcon import SupConLoss
+from metriscope.objectives.losses.softmax.supcon import SupConLoss
 
 TEMPERATURE = 0.2
 

@@ -16,7 +16,7 @@ from row_oracles import (
     some_pairs,
 )
 
-from metriscope.objectives.losses.tuplet_margin import TupletMarginLoss
+from metriscope.objectives.losses.triplets.tuplet_margin import TupletMarginLoss
 from metriscope.objectives.selection import TripletBand
 
 MARGIN, SCALE = 5.73, 16.0

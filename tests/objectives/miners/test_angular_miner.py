@@ -8,8 +8,8 @@ import torch
 from miner_cases import CASES, case, rows, triplet_set
 from pytorch_metric_learning.miners import AngularMiner as Peer
 
-from metriscope.objectives.losses.contrastive import ContrastiveLoss
-from metriscope.objectives.losses.triplet import TripletLoss
+from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
+from metriscope.objectives.losses.triplets.triplet import TripletLoss
 from metriscope.objectives.miners import angular
 from metriscope.objectives.miners.angular import AngularMiner
 

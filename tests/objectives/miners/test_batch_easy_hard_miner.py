@@ -9,7 +9,7 @@ from oracles import LAYOUTS
 from pytorch_metric_learning.miners import BatchEasyHardMiner as Peer
 
 from metriscope.errors import InputError
-from metriscope.objectives.losses.triplet import TripletLoss
+from metriscope.objectives.losses.triplets.triplet import TripletLoss
 from metriscope.objectives.miners.batch_easy_hard import STRATEGIES, BatchEasyHardMiner
 from metriscope.objectives.miners.batch_hard import BatchHardMiner
 

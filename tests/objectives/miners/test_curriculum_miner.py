@@ -10,8 +10,8 @@ from torch.nn.functional import normalize
 
 from metriscope.errors import InputError
 from metriscope.objectives.interpolation import interpolated, negative_distances
-from metriscope.objectives.losses.contrastive import ContrastiveLoss
-from metriscope.objectives.losses.triplet import TripletLoss
+from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
+from metriscope.objectives.losses.triplets.triplet import TripletLoss
 from metriscope.objectives.miners.curriculum import CurriculumMiner
 from metriscope.objectives.selection import TripletBand, Triplets
 

@@ -5,12 +5,12 @@ import logging
 import os
 from pathlib import Path
 
-from metriscope.data.archives import Archive, obtain
-from metriscope.data.completeness import FIRST, LAST, TEST_SHARE, complete
 from metriscope.data.examples import Source
-from metriscope.data.listing import ImageList, Listing, class_folders, source
-from metriscope.data.matlab import annotations, class_names
-from metriscope.data.tables import text_of
+from metriscope.data.files.archives import Archive, obtain
+from metriscope.data.files.completeness import FIRST, LAST, TEST_SHARE, complete
+from metriscope.data.files.listing import ImageList, Listing, class_folders, source
+from metriscope.data.files.matlab import annotations, class_names
+from metriscope.data.files.tables import text_of
 from metriscope.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def load(
 
     Args:
         data_dir: holds one of these, or the archives.
-        image_size: see :func:`metriscope.data.listing.source`.
+        image_size: see :func:`metriscope.data.files.listing.source`.
         download: check and unpack the archives in ``data_dir``; their host is gone, so that nothing is fetched.
         verify: refuse anything but the published counts; False goes on with what is there.
 

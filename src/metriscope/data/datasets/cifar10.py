@@ -6,9 +6,9 @@ import torch
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import check_integrity
 
-from metriscope.data.download import download as fetch
-from metriscope.data.download import missing
 from metriscope.data.examples import Examples, Source
+from metriscope.data.files.download import download as fetch
+from metriscope.data.files.download import missing
 from metriscope.errors import InputError
 
 

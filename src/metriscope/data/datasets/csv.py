@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metriscope.data.examples import Source
-from metriscope.data.listing import ImageList, Listing, natural, source
-from metriscope.data.tables import text_of
+from metriscope.data.files.listing import ImageList, Listing, natural, source
+from metriscope.data.files.tables import text_of
 from metriscope.errors import InputError
 
 _TEST_SHARE = 0.2
@@ -31,7 +31,7 @@ def load(path: str | None, image_size: int | None = None) -> Source:
 
     Args:
         path: the CSV file, UTF-8, with a header.
-        image_size: see :func:`metriscope.data.listing.source`.
+        image_size: see :func:`metriscope.data.files.listing.source`.
 
     Raises:
         InputError: a file or image that is not there, a column that is missing, or a line that cannot be

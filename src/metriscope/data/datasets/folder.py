@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 
 from metriscope.data.examples import Source
-from metriscope.data.listing import IMAGE_ENDINGS, ImageList, Listing, class_folders, source
+from metriscope.data.files.listing import IMAGE_ENDINGS, ImageList, Listing, class_folders, source
 from metriscope.errors import InputError
 
 _TEST_SHARE = 0.2

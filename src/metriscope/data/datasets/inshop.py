@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from metriscope.data.completeness import GALLERY, QUERIES, TEST_SHARE, TRAIN, complete
 from metriscope.data.examples import Source
-from metriscope.data.listing import ImageList, Listing, source
-from metriscope.data.tables import rows
+from metriscope.data.files.completeness import GALLERY, QUERIES, TEST_SHARE, TRAIN, complete
+from metriscope.data.files.listing import ImageList, Listing, source
+from metriscope.data.files.tables import rows
 from metriscope.errors import InputError
 
 NAME = "In-Shop Clothes Retrieval"
@@ -30,7 +30,7 @@ def load(
     Args:
         data_dir: holds ``inshop/`` with ``img/`` and ``list_eval_partition.txt``, or the folders as its
             authors give them (``Img/img/`` and ``Eval/``).
-        image_size: see :func:`metriscope.data.listing.source`.
+        image_size: see :func:`metriscope.data.files.listing.source`.
         download: answered with where to ask for the data, which nobody may pass on.
         verify: refuse anything but the published counts; False goes on with what is there.
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metriscope.data.download import download as fetch
-from metriscope.data.download import missing
 from metriscope.data.examples import Examples, Source
+from metriscope.data.files.download import download as fetch
+from metriscope.data.files.download import missing
 from metriscope.errors import InputError
 
 _NAMES = {

@@ -4,11 +4,11 @@ import os
 from functools import partial
 from pathlib import Path
 
-from metriscope.data.archives import Archive, find_published
-from metriscope.data.completeness import TEST, TEST_SHARE, TRAIN, complete
 from metriscope.data.examples import Source
-from metriscope.data.listing import ImageList, Listing, source
-from metriscope.data.tables import rows
+from metriscope.data.files.archives import Archive, find_published
+from metriscope.data.files.completeness import TEST, TEST_SHARE, TRAIN, complete
+from metriscope.data.files.listing import ImageList, Listing, source
+from metriscope.data.files.tables import rows
 
 NAME = "Stanford Online Products"
 ARCHIVE = Archive(
@@ -31,7 +31,7 @@ def load(
 
     Args:
         data_dir: holds ``Stanford_Online_Products/``, or the archive.
-        image_size: see :func:`metriscope.data.listing.source`.
+        image_size: see :func:`metriscope.data.files.listing.source`.
         download: fetch the archive where there is neither.
         verify: refuse anything but the published counts; False goes on with what is there.
 

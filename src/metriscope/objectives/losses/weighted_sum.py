@@ -20,7 +20,7 @@ class SumLoss(Loss):
         weights: one factor for each.
     """
 
-    # What the parts have in common, known only with them: see ``metriscope.checks``.
+    # What the parts have in common, known only with them: see ``metriscope.config.rules``.
     accepts = frozenset({"all", "band", "pairs", "triplets", "none"})
 
     def __init__(self, losses: Sequence[Loss], weights: Sequence[float]) -> None:

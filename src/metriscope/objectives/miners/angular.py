@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from metriscope.objectives.chunks import count_rows
+from metriscope.objectives.kernels.chunks import count_rows
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.selection import Comparison, Triplets
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from metriscope.objectives.chunks import count_rows
+from metriscope.objectives.kernels.chunks import count_rows
 from metriscope.objectives.miners.base import Miner, draw
 from metriscope.objectives.selection import Comparison, Triplets
 

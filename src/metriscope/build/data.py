@@ -1,0 +1,87 @@
+"""From the composed config to the data."""
+
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_method
+from omegaconf import DictConfig
+
+from metriscope.build.normalisation import normalisation
+from metriscope.config.files import plain
+from metriscope.data.datamodule import Batching, DataModule
+from metriscope.data.examples import Source
+from metriscope.data.inputs.augment import Augmentation
+from metriscope.data.inputs.decoded import DecodeOnce
+from metriscope.data.inputs.features import EmbedOnce
+from metriscope.data.inputs.images import ImageFiles, common_size
+from metriscope.data.splits import Splits, split
+
+_SHARED = {
+    "_target_", "name", "protocol", "fold", "validation", "mean", "std", "num_workers", "cache", "memory_limit_mb",
+}  # fmt: skip
+
+
+def build_data(cfg: DictConfig) -> DataModule:
+    """Loads, splits and wraps the data set that ``cfg`` names.
+
+    Reads the sections ``dataset``, ``sampler``, ``augmentation`` and ``backbone``, ``evaluation.batch_size``,
+    ``paths.cache_dir`` and ``seed``. Keys of ``dataset`` that are not shared by all data sets are the arguments
+    of its ``_target_``. Image files that are decoded once are decoded now, unless a frozen trunk embeds once: it
+    may find that it has done so before.
+
+    Raises:
+        InputError: data that are missing or broken, or settings that do not fit them.
+    """
+    dataset = plain(cfg.dataset)
+    source: Source = get_method(dataset["_target_"])(**{k: v for k, v in dataset.items() if k not in _SHARED})
+    splits = split(source, dataset["protocol"], dataset.get("fold", 0), dataset.get("validation"))
+    options = plain(cfg.augmentation)
+    del options["name"]
+    mean, std = normalisation(cfg, splits.train.shape[0])
+    augmentation = Augmentation(**options, mean=mean, std=std)
+    folder = Path(cfg.paths.cache_dir)
+    sampler = cfg.sampler
+    data = DataModule(
+        splits,
+        Batching(
+            sampler.name,
+            sampler.batch_size,
+            sampler.get("classes_per_batch"),
+            sampler.get("samples_per_class"),
+        ),
+        augmentation,
+        evaluation_batch_size=cfg.evaluation.batch_size,
+        seed=cfg.seed,
+        num_workers=dataset.get("num_workers", 0),
+        decoding=_decoding(splits, augmentation, dataset, folder / "images"),
+        embedding=_embedding(cfg.get("backbone"), augmentation, folder / "features"),
+    )
+    if data.embedding is None:
+        data.decode()
+    return data
+
+
+def _decoding(splits: Splits, augmentation: Augmentation, dataset: dict[str, Any], folder: Path) -> DecodeOnce | None:
+    """What to do with image files; None where there are none."""
+    parts = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
+    files = [part.inputs for part in parts if isinstance(part.inputs, ImageFiles)]
+    if not files:
+        return None
+    images = sum(map(len, files))
+    pixels = max(prod((replace(files[0], transform=transform)).shape) for transform in augmentation.stored)
+    fits = images * pixels <= dataset.get("memory_limit_mb", 0) * 2**20
+    decoding = DecodeOnce(dataset.get("cache", "none"), folder, in_memory=fits)
+    if not decoding.decodes and augmentation.stored[1] is None and files[0].size is None:
+        common_size([path for part in files for path in part.paths])  # no worker should be the first to find out
+    return decoding
+
+
+def _embedding(backbone: DictConfig | None, augmentation: Augmentation, folder: Path) -> EmbedOnce | None:
+    """Where a frozen trunk's features are kept; None where the trunk runs on every batch."""
+    if backbone is None or not backbone.freeze or backbone.get("cache_features", "auto") is False:
+        return None
+    if augmentation.width and augmentation.views is None:
+        return None
+    return EmbedOnce(folder)

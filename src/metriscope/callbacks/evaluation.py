@@ -1,0 +1,97 @@
+"""The callback that evaluates embeddings: retrieval and variance over the whole validation or test set."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from metriscope.diagnostics.variance import VarianceMetrics
+from metriscope.evaluation.retrieval import RetrievalMetrics
+from metriscope.models.embedder import Embedding
+from metriscope.training.learner import EvaluatedSet, MetricLearner
+from metriscope.unit import unit_rows
+
+
+class EvaluationMonitor(pl.Callback):
+    """Logs ``val/`` and ``test/`` retrieval metrics and variances, and leaves the embeddings in the module.
+
+    Args:
+        build_retrieval: makes the retrieval metric; takes ``queries``.
+        build_variance: number of classes -> variance metric; None to leave variances out.
+        layers: what is evaluated. ``embedding`` is what the loss sees; ``trunk`` the features before the head,
+            scaled to unit length, with keys that end in ``_trunk``.
+    """
+
+    def __init__(
+        self,
+        build_retrieval: Callable[..., RetrievalMetrics],
+        build_variance: Callable[[int], VarianceMetrics] | None,
+        layers: Sequence[str] = ("embedding",),
+    ) -> None:
+        self.build_retrieval = build_retrieval
+        self.build_variance = build_variance
+        self.layers = tuple(layers)
+        self.measured: dict[str, tuple[RetrievalMetrics, VarianceMetrics | None]] = {}
+
+    def _start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        splits = trainer.datamodule.splits  # type: ignore[attr-defined]
+        queries = splits.queries if stage == "test" else None
+        classes = getattr(splits, stage).num_classes
+        for layer in self.layers:
+            variance = self.build_variance(classes).to(pl_module.device) if self.build_variance else None
+            self.measured[layer] = self.build_retrieval(queries=queries).to(pl_module.device), variance
+
+    def _update(self, embedding: Any, batch: Any) -> None:
+        _, labels, index = batch
+        for layer, (retrieval, variance) in self.measured.items():
+            z, raw = _of_layer(layer, embedding)
+            retrieval.update(z, labels, index)
+            if variance is not None:
+                variance.update(z, raw, labels)
+
+    def _finish(self, pl_module: pl.LightningModule, stage: str) -> None:
+        assert isinstance(pl_module, MetricLearner)
+        for layer, (retrieval, variance) in self.measured.items():
+            values: dict[str, Any] = dict(retrieval.compute())
+            if variance is not None:
+                values.update(variance.compute())
+            if layer == "embedding":
+                embeddings, labels, _ = retrieval.embeddings()
+                pl_module.evaluated = EvaluatedSet(embeddings, labels, retrieval.scores)
+            suffix = "" if layer == "embedding" else f"_{layer}"
+            pl_module.log_dict({f"{stage}/{name}{suffix}": float(value) for name, value in values.items()})
+        self.measured = {}
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start(trainer, pl_module, "validation")
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._update(outputs, batch)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._finish(pl_module, "val")
+
+    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start(trainer, pl_module, "test")
+
+    on_test_batch_end = on_validation_batch_end
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._finish(pl_module, "test")
+
+
+def _of_layer(layer: str, embedding: Embedding) -> tuple[Tensor, Tensor]:
+    """What is ranked, and the same before it was scaled: (B, D) each."""
+    if layer == "embedding":
+        return embedding.z, embedding.raw
+    features = embedding.features.to(embedding.z.dtype)
+    return unit_rows(features), features

@@ -1,0 +1,163 @@
+"""Callbacks that stop a run in time: a loss that is not finite, a signal from outside."""
+
+import math
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from metriscope.errors import Interrupted, RunError
+from metriscope.run.slurm import notices
+from metriscope.training.learner import MetricLearner
+
+# How long an evaluation may go on after a notice: that of SLURM comes half a minute or so before the end.
+_EVALUATION_SECONDS = 15
+
+
+class BatchGuard(pl.Callback):
+    """Stops at the first step whose loss or embeddings are not finite; warns once of a batch without terms.
+
+    The flags stay on the device; a GPU is only waited for every ``check_every_n_steps`` and before anything
+    is saved at the end of an epoch. The step that is named is the first bad one all the same.
+    """
+
+    def __init__(self, check_every_n_steps: int) -> None:
+        self.check_every_n_steps = check_every_n_steps
+        self.flags: list[tuple[int, torch.Tensor]] = []
+        self.warned = False
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: torch.Tensor) -> None:
+        assert isinstance(pl_module, MetricLearner)
+        assert pl_module.step is not None
+        assert pl_module.embedding is not None
+        finite = torch.isfinite(loss.detach()), torch.isfinite(pl_module.embedding.z.detach()).all()
+        flags = torch.stack([*finite, pl_module.step.output.terms > 0])
+        self.flags.append((trainer.global_step, flags))
+        if flags.device.type == "cpu" or len(self.flags) >= self.check_every_n_steps:
+            self._check(trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._check(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._check(trainer)
+
+    def _check(self, trainer: pl.Trainer) -> None:
+        if not self.flags:
+            return
+        steps, flags = zip(*self.flags, strict=True)
+        self.flags = []
+        for step, (loss_ok, embeddings_ok, has_terms) in zip(steps, torch.stack(flags).tolist(), strict=True):
+            if not (loss_ok and embeddings_ok):
+                what = "loss" if embeddings_ok else "embeddings"
+                raise RunError(
+                    f"{what} not finite at step {step} (epoch {trainer.current_epoch}): lower optimizer.lr, set "
+                    "trainer.gradient_clip_val, or look at the data; the last good checkpoint is kept"
+                )
+            if not has_terms and not self.warned:
+                self.warned = True
+                warnings.warn(
+                    f"the batch of step {step} has no valid term for the loss (one class, or no two samples "
+                    "of a class): it teaches nothing; see sampler.classes_per_batch and samples_per_class",
+                    stacklevel=2,
+                )
+
+
+class GracefulStop(pl.Callback):
+    """Turns Ctrl-C, SIGTERM and the notices of a scheduler into: finish the step, save ``last.ckpt``, stop.
+
+    The same once more stops at once. One of each is one request: Ctrl-C reaches all processes of a terminal, and a
+    sweep passes it on by SIGTERM. In a job of SLURM only Ctrl-C is ever meant twice. Of several processes that
+    train together, all stop after the same step.
+
+    Args:
+        checkpoint: where the state is saved.
+        every_n_steps: how often several processes ask each other whether one was told to stop.
+    """
+
+    def __init__(self, checkpoint: Path, every_n_steps: int) -> None:
+        self.checkpoint = checkpoint
+        self.every_n_steps = every_n_steps
+        self.received: int | None = None
+        self._numbers: tuple[int, ...] = ()
+        self._evaluates_until = math.inf
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received == number and (number == signal.SIGINT or not notices()):
+            raise KeyboardInterrupt
+        notice = number in notices()
+        if self.received is None or notice:
+            self.received = number
+        if notice:
+            self._evaluates_until = min(self._evaluates_until, time.monotonic() + _EVALUATION_SECONDS)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Installs the handlers for the time of a ``with`` block (main thread only).
+
+        After a signal they stay: what follows it must not disturb the closing of the run.
+        """
+        self._numbers = (signal.SIGINT, signal.SIGTERM, *notices())
+        previous = {number: signal.getsignal(number) for number in self._numbers}
+        self._listen()
+        try:
+            yield
+        finally:
+            for number, handler in previous.items() if self.received is None else ():
+                signal.signal(number, handler)
+
+    def _listen(self) -> None:
+        for number in self._numbers:
+            signal.signal(number, self._receive)
+
+    def _stop(self) -> None:
+        assert self.received is not None
+        raise Interrupted(self.received)
+
+    def _told(self, trainer: pl.Trainer) -> bool:
+        """Whether this process, or another one that trains with it, was told to stop."""
+        if trainer.world_size > 1:
+            number = torch.tensor(self.received or 0, device=trainer.strategy.root_device)
+            self.received = int(trainer.strategy.reduce(number, reduce_op="max")) or None
+        return self.received is not None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Lightning's handler of SIGTERM, by now installed over this one, broadcasts in the middle of anything.
+        self._listen()
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._listen()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # After the last batch of an epoch comes the validation; the regular checkpoint follows it. Gradients that
+        # are still being added up are in no checkpoint.
+        whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if not whole or trainer.is_last_batch:
+            return
+        if trainer.world_size > 1 and trainer.global_step % self.every_n_steps != 0:
+            return
+        if self._told(trainer):
+            trainer.save_checkpoint(self.checkpoint)
+            self._stop()
+
+    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        # Better to train an epoch again than to lose the place in the queue.
+        if time.monotonic() > self._evaluates_until:
+            self._stop()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._told(trainer):
+            self._stop()
+
+    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        if self.received is not None:
+            self._stop()

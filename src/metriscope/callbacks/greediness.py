@@ -1,0 +1,173 @@
+"""The callback that watches a loss at work: its value, active ratios, gradient norms and decay."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from metriscope import seeds
+from metriscope.diagnostics.activity import active_samples, pair_activity, proxy_activity
+from metriscope.diagnostics.averages import Averages, Measures, ratio
+from metriscope.diagnostics.decay import decay_rate
+from metriscope.diagnostics.gradients import embedding_norms, parameter_norms
+from metriscope.objectives.objective import Step
+from metriscope.training.learner import MetricLearner
+
+
+def loss_measures(step: Step) -> Measures:
+    """The loss's own account: value, active ratio of its terms, and its parts."""
+    output = step.output
+    parts = {name: (part, 1.0) for name, part in output.parts.items()}
+    active = {} if output.active is None else {"active_ratio": (output.active, output.terms)}
+    return {"loss": (output.value.detach(), 1.0), **active, **parts}
+
+
+def judged_matrix(step: Step) -> Tensor:
+    """The matrix whose gradient tells pair weights: distances (B, R), or similarities to proxies (B, C)."""
+    return step.comparison.distances if step.output.similarities is None else step.output.similarities
+
+
+def pull_measures(
+    step: Step, matrix_gradient: Tensor | None, embedding_gradient: Tensor, hinge: bool, threshold: float
+) -> Measures:
+    """What the backward pass tells: pairs that count by weight, and how hard embeddings are pulled.
+
+    Args:
+        step: the evaluated batch.
+        matrix_gradient: gradient of :func:`judged_matrix`; None where a loss does not use it, and nothing
+            is then known of pairs.
+        embedding_gradient: (B, D), dL/dz.
+        hinge: whether inactive terms of the loss weigh exactly nothing.
+        threshold: see :func:`metriscope.diagnostics.activity.pair_activity`.
+    """
+    if matrix_gradient is None:
+        nobody = torch.zeros(len(embedding_gradient), dtype=torch.bool, device=embedding_gradient.device)
+        return {"grad_norm_embedding": embedding_norms(embedding_gradient, nobody)["grad_norm_embedding"]}
+    comparison = None if step.output.similarities is not None else step.comparison
+    if comparison is None:
+        activity = proxy_activity(matrix_gradient, threshold)
+    else:
+        activity = pair_activity(comparison, matrix_gradient, threshold)
+    return {
+        "active_ratio_pairs": (activity.active.sum(), activity.valid),
+        **embedding_norms(embedding_gradient, active_samples(activity, hinge, comparison)),
+    }
+
+
+class GreedinessMonitor(pl.Callback):
+    """Logs ``train/<name>`` per epoch, ``train/<name>_step`` for single steps, and ``val/<name>``.
+
+    Pair weights and embedding gradients are read from the backward pass that happens anyway. On the
+    validation set the loss is evaluated over fixed class-balanced batches of the embeddings.
+
+    Args:
+        threshold: for the pair-weight active ratio; None to watch the loss alone.
+        log_every_n_steps: how often single steps are logged.
+    """
+
+    def __init__(self, threshold: float | None, log_every_n_steps: int) -> None:
+        self.threshold = threshold
+        self.log_every_n_steps = log_every_n_steps
+        self.averages = Averages()
+        self.pending: dict[str, tuple[Tensor, Tensor | float]] = {}
+        self.previous: dict[str, float] = {}
+        self.updated = False
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Not called where an epoch is resumed half-way: its sums then come from the checkpoint.
+        self.averages = Averages()
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        assert isinstance(pl_module, MetricLearner)
+        assert pl_module.step is not None
+        self.pending.update(loss_measures(pl_module.step))
+        if self.threshold is not None:
+            judged_matrix(pl_module.step).retain_grad()
+            pl_module.step.comparison.embeddings.retain_grad()
+
+    @torch.no_grad()
+    def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.threshold is None:
+            return
+        assert isinstance(pl_module, MetricLearner)
+        assert pl_module.step is not None
+        matrix_gradient = judged_matrix(pl_module.step).grad
+        embedding_gradient = pl_module.step.comparison.embeddings.grad
+        if embedding_gradient is None:
+            return
+        hinge = pl_module.objective.loss.hinge
+        unscaled = embedding_gradient * (trainer.accumulate_grad_batches / _loss_scale(trainer))
+        self.pending.update(pull_measures(pl_module.step, matrix_gradient, unscaled, hinge, self.threshold))
+
+    @torch.no_grad()
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        self.updated = True
+        if self.threshold is not None:
+            assert isinstance(pl_module, MetricLearner)
+            self.pending.update(parameter_norms(pl_module.parameter_groups(), pl_module.device))
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        measures, self.pending = self.pending, {}
+        self.averages.add(measures)
+        # Batches that only add to the gradients make no step to be logged.
+        updated, self.updated = self.updated, False
+        if updated and trainer.global_step % self.log_every_n_steps == 0:
+            values = {name: ratio(*measure) for name, measure in measures.items()}
+            for name in {"loss", "active_ratio"} & values.keys():
+                pl_module.log(name, values[name], prog_bar=True, logger=False)
+            row = {f"train/{name}_step": value for name, value in values.items()}
+            for logger in trainer.loggers:
+                # Lightning counts logged steps from 0; the optimizer has just made its global_step-th.
+                logger.log_metrics({"epoch": trainer.current_epoch, **row}, step=trainer.global_step - 1)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._report("train", self.averages.compute(distributed=True), pl_module)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, MetricLearner)
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        objective, averages = pl_module.objective, Averages()
+        foreign = data.protocol == "class_disjoint" and objective.loss.bound_to_classes
+        if pl_module.evaluated is None or data.splits.validation is None or foreign:
+            return
+        if len(pl_module.evaluated.labels) != len(data.splits.validation):
+            # Of a part of the set (limit_val_batches) the fixed batches are not all there.
+            return
+        embeddings, labels = pl_module.evaluated.embeddings, pl_module.evaluated.labels
+        for number, rows in enumerate(data.validation_batches()):
+            z = embeddings[rows].to(pl_module.device).requires_grad_()
+            with torch.enable_grad():
+                generator = seeds.generator(pl_module.seed, "validation miner", number)
+                step = objective(z, labels[rows].to(pl_module.device), generator, trainer.current_epoch)
+                averages.add(loss_measures(step))
+                if self.threshold is not None:
+                    wanted = (judged_matrix(step), z)
+                    by_pair, by_z = torch.autograd.grad(step.output.value, wanted, allow_unused=True)
+                    averages.add(pull_measures(step, by_pair, by_z, objective.loss.hinge, self.threshold))
+        self._report("val", averages.compute(distributed=False), pl_module)
+
+    def _report(self, stage: str, values: dict[str, float], pl_module: pl.LightningModule) -> None:
+        loss = values.get("loss_mean", values.get("loss"))
+        if loss is not None:
+            if stage in self.previous:
+                values["loss_decay_rate"] = decay_rate(self.previous[stage], loss)
+            self.previous[stage] = loss
+        pl_module.log_dict({f"{stage}/{name}": value for name, value in values.items()})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"averages": self.averages.state_dict(), "previous": dict(self.previous)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.averages.load_state_dict(state_dict["averages"])
+        self.previous = dict(state_dict["previous"])
+
+
+def _loss_scale(trainer: pl.Trainer) -> float:
+    """The factor that float16 training multiplies the loss with; gradients of embeddings carry it too."""
+    scaler = getattr(trainer.precision_plugin, "scaler", None)
+    return float(scaler.get_scale()) if scaler is not None else 1.0

@@ -1,0 +1,102 @@
+"""Whether a data set on disk is all there."""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from metriscope.data.files.listing import ImageList, Listing
+from metriscope.errors import InputError
+
+log = logging.getLogger(__name__)
+
+TRAIN, TEST, QUERIES, GALLERY = "train images", "test images", "query images", "gallery images"
+FIRST, LAST = "images in the first half of the classes", "images in the last half of the classes"
+
+# Of every class, for a closed-set test of data that are published to be split by classes: the share that the
+# published splits of CUB-200-2011 and CARS196 by images have.
+TEST_SHARE = 0.5
+
+
+def find_root(name: str, data_dir: str | Path, folders: Sequence[str], files: Sequence[str], remedy: str) -> Path:
+    """The first of ``<data_dir>/<folder>``, or ``data_dir`` itself, that holds all ``files``.
+
+    Raises:
+        InputError: none does; the message names what is missing, and the remedy.
+    """
+    places = [*(Path(data_dir) / folder for folder in folders), Path(data_dir)]
+    absent = [[file for file in files if not (place / file).exists()] for place in places]
+    for place, gaps in zip(places, absent, strict=True):
+        if not gaps:
+            return place
+    meant = min(range(len(places)), key=lambda place: len(absent[place]))  # the place that has most of it
+    raise InputError(f"{name} is not complete: {', '.join(absent[meant])} missing in {places[meant]}; {remedy}")
+
+
+def counts(listing: Listing) -> dict[str, int]:
+    """How many images and classes there are, in all and by half: of the classes, where it comes as one."""
+    present = [{part.classes[label] for label in part.labels} for part in listing.lists]
+    found = {"images": sum(map(len, listing.lists)), "classes": len(set().union(*present))}
+    train, test = listing.train, listing.test
+    if test is None:
+        half = (len(train.classes) + 1) // 2
+        first = sum(label < half for label in train.labels)
+        return found | {FIRST: first, LAST: len(train) - first}
+    found |= {TRAIN: len(train), TEST: len(test)}
+    if listing.queries is not None:
+        found |= {QUERIES: sum(listing.queries), GALLERY: len(test) - sum(listing.queries)}
+    return found
+
+
+def complete(name: str, root: Path, listing: Listing, published: Mapping[str, int], verify: bool) -> Listing:
+    """The listing, when every file is there and the counts are the published ones.
+
+    Args:
+        name: of the data set, for messages.
+        root: the folder that holds it.
+        listing: what its own lists say.
+        published: some of :func:`counts`.
+        verify: False goes on with the images that are there, and warns.
+
+    Raises:
+        InputError: something is missing (named) or more than there should be; or no image is left.
+    """
+    present = [_present(part) for part in listing.lists]
+    absent = [path for part, kept in zip(listing.lists, present, strict=True) for path in _unkept(part, kept)]
+    faults = []
+    if absent:
+        total = sum(map(len, listing.lists))
+        such = os.path.relpath(absent[0], root)
+        faults.append(f"{len(absent)} of {total} listed images are missing, such as {such}")
+        listing = _kept(listing, present)
+    found = counts(listing)
+    faults += [f"{found[what]} {what} instead of {n}" for what, n in published.items() if found[what] != n]
+    if not faults:
+        return listing
+    line = f"{name} in {root} is not complete: {', '.join(faults)}"
+    if verify or not found["images"]:
+        raise InputError(
+            f"{line}; put it right, or move the folder away and fetch the data anew"
+            + (" (dataset.verify=false goes on with what is there)" if found["images"] else "")
+        )
+    log.warning("%s; going on with what is there (dataset.verify=false)", line)
+    return listing
+
+
+def _present(images: ImageList) -> list[bool]:
+    places = [os.path.split(path) for path in images.paths]
+    folders = {folder for folder, _ in places}
+    files = {folder: set(os.listdir(folder)) if os.path.isdir(folder) else set() for folder in folders}
+    return [name in files[folder] for folder, name in places]
+
+
+def _unkept(images: ImageList, kept: Sequence[bool]) -> list[str]:
+    return [path for path, there in zip(images.paths, kept, strict=True) if not there]
+
+
+def _kept(listing: Listing, present: Sequence[Sequence[bool]]) -> Listing:
+    parts = [part.kept(keep) for part, keep in zip(listing.lists, present, strict=True)]
+    queries = listing.queries
+    if queries is not None:
+        queries = tuple(asks for asks, there in zip(queries, present[1], strict=True) if there)
+    return Listing(parts[0], parts[1] if len(parts) == 2 else None, queries, listing.test_share)

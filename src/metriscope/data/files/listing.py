@@ -1,0 +1,116 @@
+"""Lists of image files with their classes, before any image is read."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from metriscope.data.examples import Examples, Source
+from metriscope.data.inputs.images import ImageFiles
+from metriscope.errors import InputError
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+_PIECES = re.compile(r"([0-9]*)([^0-9]*)")
+
+
+@dataclass(frozen=True)
+class ImageList:
+    """Image files with one label each.
+
+    Attributes:
+        paths: the files.
+        labels: positions in ``classes``.
+        classes: the names, in the order that halves them under the class-disjoint protocol.
+    """
+
+    paths: tuple[str, ...]
+    labels: tuple[int, ...]
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of_folders(cls, folders: Mapping[str, Sequence[str]]) -> "ImageList":
+        """From class names with their files."""
+        labels = (label for label, files in enumerate(folders.values()) for _ in files)
+        return cls(tuple(file for files in folders.values() for file in files), tuple(labels), tuple(folders))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def kept(self, keep: Sequence[bool]) -> "ImageList":
+        """The images marked True; classes stay as they are."""
+        chosen = [(path, label) for path, label, kept in zip(self.paths, self.labels, keep, strict=True) if kept]
+        return ImageList(tuple(path for path, _ in chosen), tuple(label for _, label in chosen), self.classes)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A data set as it is distributed: what :class:`Source` is, with files in place of images.
+
+    Attributes:
+        train: its train half, or all of it.
+        test: its test half; None where it comes as one.
+        queries: for each test image whether it asks (True) or is in the gallery; None for all of both.
+        test_share: as of :class:`Source`.
+    """
+
+    train: ImageList
+    test: ImageList | None = None
+    queries: tuple[bool, ...] | None = None
+    test_share: float | None = None
+
+    @property
+    def lists(self) -> list[ImageList]:
+        return [self.train] if self.test is None else [self.train, self.test]
+
+
+def source(listing: Listing, image_size: int | None = None) -> Source:
+    """A listing as a :class:`Source` of image files; nothing is decoded yet.
+
+    Args:
+        listing: the files.
+        image_size: side in pixels to scale and crop to; None keeps the images' own sizes.
+
+    Raises:
+        InputError: a size below 1.
+    """
+    if image_size is not None and image_size < 1:
+        raise InputError(f"dataset.image_size={image_size}: give a number of pixels, or null for the images' own size")
+    size = None if image_size is None else (image_size, image_size)
+    parts = [
+        Examples(ImageFiles(part.paths, size), torch.tensor(part.labels, dtype=torch.int64), part.classes)
+        for part in listing.lists
+    ]
+    queries = None if listing.queries is None else torch.tensor(listing.queries, dtype=torch.bool)
+    return Source(parts[0], parts[1] if len(parts) == 2 else None, queries, listing.test_share)
+
+
+def class_folders(root: Path) -> tuple[dict[str, list[str]], list[str]]:
+    """Images by class of ``<root>/<class>/*``, and the names of the folders without images.
+
+    Classes and files are in natural order; hidden ones are passed over.
+    """
+    names = natural(entry.name for entry in os.scandir(root) if entry.is_dir() and _shown(entry.name))
+    folders = {name: images_in(root / name) for name in names}
+    return {name: files for name, files in folders.items() if files}, [name for name in names if not folders[name]]
+
+
+def images_in(folder: Path) -> list[str]:
+    """Paths of the images directly in a folder, in natural order."""
+    names = [
+        file.name
+        for file in os.scandir(folder)
+        if _shown(file.name) and file.name.lower().endswith(IMAGE_ENDINGS) and file.is_file()
+    ]
+    return [os.path.join(folder, name) for name in natural(names)]
+
+
+def natural(names: Iterable[str]) -> list[str]:
+    """Sorted with runs of digits as numbers; the plain name decides between names that are then equal."""
+    return sorted(names, key=lambda name: ([(int(n or 0), t) for n, t in _PIECES.findall(name)], name))
+
+
+def _shown(name: str) -> bool:
+    return not name.startswith((".", "__"))

@@ -1,0 +1,123 @@
+"""Image files decoded once, into memory or into a file that all runs share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import PIL
+import torch
+from torch import Tensor
+
+from metriscope.data.inputs.caches import ArrayFile, Draft, digest_of_files
+from metriscope.data.inputs.images import ImageFiles, Size, Squashed
+from metriscope.errors import InputError
+
+MODES = ("auto", "disk", "none")
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedImages:
+    """Images of which no file is opened any more.
+
+    Attributes:
+        files: what they were decoded from.
+        pixels: uint8 (M, H, W, 3), in memory or mapped from disk.
+        sizes: int64 (M, 2), height and width of the images before they were transformed.
+        rows: int64 (N,), where in the two the images are.
+    """
+
+    files: ImageFiles
+    pixels: Tensor
+    sizes: Tensor
+    rows: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.files.shape
+
+    def take(self, indices: Tensor) -> "DecodedImages":
+        return replace(self, files=self.files.take(indices), rows=self.rows[indices])
+
+    def fetch(self, indices: Tensor) -> Tensor | Squashed:
+        """The same as of the files."""
+        rows = self.rows[indices]
+        return self.files.batch(self.pixels.index_select(0, rows).permute(0, 3, 1, 2), self.sizes[rows])
+
+
+class DecodeOnce:
+    """Decodes the files of a data set once per run if they fit into memory, else once for all runs.
+
+    Args:
+        mode: ``auto``; ``disk``, for all runs even if they fit into memory; or ``none``, never for all runs:
+            what does not fit into memory is decoded batch by batch.
+        folder: where decoded images are kept.
+        in_memory: whether they fit.
+
+    Raises:
+        InputError: an unknown mode.
+    """
+
+    def __init__(self, mode: str, folder: Path, in_memory: bool) -> None:
+        if mode not in MODES:
+            raise InputError(f"dataset.cache={mode}: choose one of {', '.join(MODES)}")
+        self.folder = folder
+        self.to_disk = mode == "disk" or (mode == "auto" and not in_memory)
+        self.in_memory = in_memory and not self.to_disk
+        self._decoded: dict[str, tuple[Tensor, Tensor]] = {}
+
+    @property
+    def decodes(self) -> bool:
+        """Whether files are decoded once at all."""
+        return self.to_disk or self.in_memory
+
+    def open(self, files: ImageFiles, among: Sequence[str]) -> ImageFiles | DecodedImages:
+        """The images of ``files``, decoded together with all those at the paths ``among``.
+
+        Raises:
+            InputError: a file cannot be read, images that should be of one size are not, or the folder cannot
+                be written.
+        """
+        if not self.decodes:
+            return files
+        paths = tuple(sorted(set(among)))
+        everything = replace(files, paths=paths)
+        facts = {"files": digest_of_files(paths), "size": files.size, "transform": repr(files.transform)}
+        facts["decoder"] = PIL.__version__
+        cache = ArrayFile(self.folder, facts, "make room, or set paths.cache_dir=<folder> or dataset.cache=none")
+        if cache.path.name not in self._decoded:
+            self._decoded[cache.path.name] = _decode(everything) if self.in_memory else _decode_to(cache, everything)
+        place = {path: row for row, path in enumerate(paths)}
+        rows = torch.tensor([place[path] for path in files.paths], dtype=torch.int64)
+        return DecodedImages(files, *self._decoded[cache.path.name], rows)
+
+
+def _decode(files: ImageFiles) -> tuple[Tensor, Tensor]:
+    _, height, width = files.shape
+    pixels = torch.empty(len(files), height, width, 3, dtype=torch.uint8)
+    sizes = torch.empty(len(files), 2, dtype=torch.int64)
+
+    def put(start: int, images: Tensor, seen: list[Size]) -> None:
+        pixels[start : start + len(images)] = images
+        sizes[start : start + len(images)] = torch.tensor(seen)
+
+    files.decode_all(put)
+    return pixels, sizes
+
+
+def _decode_to(cache: ArrayFile, files: ImageFiles) -> tuple[Tensor, Tensor]:
+    def fill(draft: Draft) -> list[Size]:
+        sizes: dict[int, Size] = {}
+
+        def put(start: int, images: Tensor, seen: list[Size]) -> None:
+            draft.write(start, images)
+            sizes.update(enumerate(seen, start))
+
+        files.decode_all(put)
+        return [sizes[row] for row in range(len(files))]
+
+    _, height, width = files.shape
+    pixels, sizes = cache.get("decoded images", (len(files), height, width, 3), torch.uint8, fill)
+    return pixels, torch.tensor(sizes)

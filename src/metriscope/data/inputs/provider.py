@@ -1,0 +1,109 @@
+"""What a dataloader reads of each part of a data set: as it is, or decoded once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metriscope.data.examples import Examples, Inputs
+from metriscope.data.inputs.augment import Augmentation
+from metriscope.data.inputs.caches import digest_of_files, digest_of_tensor
+from metriscope.data.inputs.decoded import DecodeOnce
+from metriscope.data.inputs.images import ImageFiles
+from metriscope.data.splits import Splits
+from metriscope.seeds import generator
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What is embedded together, so that the folds of a data set share it.
+
+    Attributes:
+        inputs: as a dataloader reads them.
+        rows: int64, where in them the examples of a part are.
+        facts: plain values that decide what the trunk sees of the inputs.
+    """
+
+    inputs: Tensor | Inputs
+    rows: Tensor
+    facts: Mapping[str, Any]
+
+
+class Serving:
+    """The inputs of each part, in the form that training or evaluation needs.
+
+    Args:
+        splits: the parts.
+        augmentation: says what image files are read as.
+        decoding: what to do with image files; None decodes them batch by batch.
+    """
+
+    def __init__(self, splits: Splits, augmentation: Augmentation, decoding: DecodeOnce | None) -> None:
+        self.splits = splits
+        self.augmentation = augmentation
+        self.decoding = decoding
+        self._numbers: tuple[int, Tensor] | None = None
+
+    @property
+    def from_files(self) -> bool:
+        """Whether images are read from files, and then as the augmentation says."""
+        return isinstance(self.splits.train.inputs, ImageFiles)
+
+    def images(self, part: str, training: bool = False) -> Tensor | Inputs:
+        """Images, or vectors, of a part."""
+        inputs = self._part(part).inputs
+        if not isinstance(inputs, ImageFiles):
+            return inputs
+        for_training, for_evaluation = self.augmentation.stored
+        files = replace(inputs, transform=for_training if training else for_evaluation)
+        if self.decoding is None:
+            return files
+        shared = part != "test" and (training or for_training is None)
+        return self.decoding.open(files, self._training_half() if shared else files.paths)
+
+    def image(self, part: str, index: int) -> Tensor:
+        """One image of a part as evaluation sees it, before normalisation: uint8 (C, H, W), from its file."""
+        inputs = self._part(part).inputs
+        if not isinstance(inputs, ImageFiles):
+            image: Tensor = self._part(part).fetch(torch.tensor([index]))[0]
+        else:
+            image = replace(inputs, transform=self.augmentation.stored[1]).fetch([index])[0]
+        return image
+
+    def numbers(self, view: int) -> Tensor:
+        """What augmentation does in one of its fixed views, (N, width): for every example of the train part.
+
+        The same for all seeds, so that the runs of a study share what is computed from it.
+        """
+        if self._numbers is None or self._numbers[0] != view:
+            size = len(self.splits.train), self.augmentation.width
+            self._numbers = view, torch.rand(size, generator=generator(0, "views", view))
+        return self._numbers[1]
+
+    def whole(self, part: str, view: int | None) -> Whole:
+        """What to embed for a part: in one augmented view, or not augmented."""
+        inputs = self._part(part).inputs
+        facts: dict[str, Any] = {"augmentation": self.augmentation.facts(view is not None), "view": view}
+        rows = torch.arange(len(inputs))
+        if isinstance(inputs, Tensor):
+            return Whole(inputs, rows, {**facts, "data": digest_of_tensor(inputs)})
+        assert isinstance(inputs, ImageFiles)
+        facts["size"] = inputs.size
+        if view is not None:  # the numbers of an image depend on its place in the part
+            return Whole(self.images(part, training=True), rows, {**facts, "data": digest_of_files(inputs.paths)})
+        paths = sorted({*(inputs.paths if part == "test" else self._training_half())})
+        files = replace(inputs, paths=tuple(paths), transform=self.augmentation.stored[1])
+        place = {path: row for row, path in enumerate(paths)}
+        rows = torch.tensor([place[path] for path in inputs.paths])
+        images = files if self.decoding is None else self.decoding.open(files, paths)
+        return Whole(images, rows, {**facts, "data": digest_of_files(paths)})
+
+    def _part(self, part: str) -> Examples:
+        examples: Examples = getattr(self.splits, part)
+        return examples
+
+    def _training_half(self) -> tuple[str, ...]:
+        parts = [part.inputs for part in (self.splits.train, self.splits.validation) if part is not None]
+        return tuple(path for inputs in parts if isinstance(inputs, ImageFiles) for path in inputs.paths)

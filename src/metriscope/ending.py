@@ -1,0 +1,131 @@
+"""What a run leaves behind when it ends: classification, summary, embeddings and figures."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from metriscope.build.trainer import Loggers
+from metriscope.data.datamodule import DataModule
+from metriscope.diagnostics.decay import exponential_fit
+from metriscope.evaluation.classification import knn_accuracy, linear_probe_accuracy
+from metriscope.evaluation.clustering import clustering_metrics
+from metriscope.evaluation.per_class import per_class, write_per_class
+from metriscope.evaluation.search.neighbors import nearest
+from metriscope.files import replacing, write_json
+from metriscope.reports.figures import write_history_figures
+from metriscope.reports.gallery import choose_queries, retrieval_gallery
+from metriscope.reports.projection import projection
+from metriscope.reports.style import save
+from metriscope.run.folder import Run
+from metriscope.run.history import points, read_history, summary
+from metriscope.training.learner import EvaluatedSet, MetricLearner
+
+log = logging.getLogger(__name__)
+
+_NEIGHBOURS_SHOWN = 8
+
+
+def report(
+    cfg: DictConfig, run: Run, trainer: pl.Trainer, module: MetricLearner, data: DataModule, loggers: Loggers
+) -> dict[str, Any]:
+    """Write ``summary.json`` and what the config asks for beside it, after the test; returns the summary."""
+    final = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("test/")}
+    tested = module.evaluated
+    assert tested is not None
+    if _classifies(cfg, data):
+        final.update(_classification(cfg, trainer, module, data, tested))
+    if cfg.evaluation.clustering:
+        found = clustering_metrics(tested.embeddings, tested.labels)
+        final.update({f"test/{name}": value for name, value in found.items()})
+    if not trainer.is_global_zero:
+        return final
+    history = read_history(loggers.history.path)
+    losses = points(history, "train/loss_mean")[1] or points(history, "train/loss")[1]
+    fit = exponential_fit(losses)
+    if fit is not None:
+        final.update({"train/loss_decay_fit": fit.rate, "train/loss_half_life": fit.half_life})
+    best_epoch = _best_epoch(run)
+    metrics: dict[str, Any] = summary(history, best_epoch, final)
+    if cfg.evaluation.save_embeddings:
+        _save_embeddings(run.folder / "embeddings.npz", tested, data)
+    if cfg.evaluation.per_class:
+        assert tested.scores is not None
+        write_per_class(run.folder / "per_class.csv", per_class(tested.scores, data.splits.test.classes))
+    if cfg.logger.figures:
+        paths = write_history_figures(run.folder / "figures", history, best_epoch)
+        paths += _embedding_figures(run.folder / "figures", tested, data, cfg.seed)
+        if loggers.wandb:
+            loggers.wandb.log_figures(paths)
+    if loggers.wandb:
+        loggers.wandb.log_summary(metrics)
+    write_json(run.folder / "summary.json", metrics)
+    return metrics
+
+
+def _classifies(cfg: DictConfig, data: DataModule) -> bool:
+    choice = cfg.evaluation.classification
+    return data.protocol == "closed_set" if choice == "auto" else bool(choice)
+
+
+def _classification(
+    cfg: DictConfig, trainer: pl.Trainer, module: MetricLearner, data: DataModule, tested: EvaluatedSet
+) -> dict[str, float]:
+    """k-NN and linear-probe accuracy on the test set, fitted on the training set without augmentation."""
+    batches: Any = trainer.predict(module, datamodule=data)
+    known = torch.cat([z for z, _ in batches]).cpu()
+    labels = torch.cat([y for _, y in batches]).cpu()
+    if trainer.world_size > 1:
+        shares: list[Any] = [None] * trainer.world_size
+        torch.distributed.all_gather_object(shares, (known, labels))
+        known, labels = (torch.cat(parts) for parts in zip(*shares, strict=True))
+    embeddings, truth = tested.embeddings.cpu(), tested.labels.cpu()
+    values = {"test/knn_accuracy": knn_accuracy(known, labels, embeddings, truth, cfg.evaluation.knn_k)}
+    if cfg.evaluation.linear_probe:
+        values["test/linear_probe_accuracy"] = linear_probe_accuracy(known, labels, embeddings, truth)
+    return values
+
+
+def _best_epoch(run: Run) -> int | None:
+    if not run.best_checkpoint.exists():
+        return None
+    return int(torch.load(run.best_checkpoint, weights_only=True, map_location="cpu", mmap=True)["epoch"])
+
+
+def _save_embeddings(path: Path, tested: EvaluatedSet, data: DataModule) -> None:
+    """``embeddings`` (N, D) float32, ``labels`` (N,) int64, ``classes`` (C,) names of the test set."""
+    with replacing(path) as draft:
+        np.savez(
+            draft,
+            embeddings=tested.embeddings.cpu().numpy(),
+            labels=tested.labels.cpu().numpy(),
+            classes=np.array(data.splits.test.classes, dtype=np.str_),
+        )
+
+
+class _TestImages:
+    """Test images by position, read only when shown."""
+
+    def __init__(self, data: DataModule) -> None:
+        self.data = data
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.data.serving.image("test", index)
+
+
+def _embedding_figures(folder: Path, tested: EvaluatedSet, data: DataModule, seed: int) -> list[Path]:
+    embeddings, labels = tested.embeddings.cpu(), tested.labels.cpu().numpy()
+    classes = data.splits.test.classes
+    paths = [save(projection(embeddings.numpy(), labels, classes), folder / "projection.png")]
+    shows_images = len(data.input_shape) == 3 and data.input_shape[0] in (1, 3)
+    if shows_images and len(labels) > 1:
+        found = nearest(embeddings, embeddings, _NEIGHBOURS_SHOWN, exclude_self=True).numpy()
+        queries = choose_queries(labels, found, seed=seed)
+        figure = retrieval_gallery(_TestImages(data), labels, found, queries, classes)
+        paths.append(save(figure, folder / "retrieval_gallery.png"))
+    return paths

@@ -1,0 +1,262 @@
+"""Exact nearest neighbours in bounded memory: a block of queries against the gallery, never the whole matrix.
+
+A neighbour is ranked by half its squared distance in float32
+(:mod:`metriscope.evaluation.search.half_distances`), and at equal distance by its position. Three ways lead
+to the same answer:
+
+- every row by itself (``RowSearch``), for any k and on any device;
+- on a CPU and for small k, tiles that serve their rows and their columns where queries are the gallery
+  (:mod:`metriscope.evaluation.search.tiles`): half the products;
+- the same with products in bfloat16 where the machine is faster at them
+  (:mod:`metriscope.evaluation.search.screening`); rows that are not proven to be exact are searched by themselves.
+
+Pairs nearer than float32 resolves, at about 1e-7 of the squared norms, count as equally near.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metriscope.evaluation.search import screening
+from metriscope.evaluation.search.half_distances import (
+    PAD,
+    Points,
+    full_precision,
+    half_distances,
+    padded,
+    points,
+    round_up,
+    single_threaded_workers,
+)
+from metriscope.evaluation.search.ranking import COLUMN_MASK, pack, smallest
+from metriscope.evaluation.search.tiles import Product, plan_tiles, sweep
+
+GROUP = 64  # columns that a shallow search first represents by their minimum
+BYTES_PER_PAIR = 20  # a float32 distance, an int64 key, and their share that a shallow search copies
+BYTES_PER_NEIGHBOUR = 64  # keys, indices and what a visitor derives from them
+ROWS = {"cpu": 128}  # a block that stays in cache; other devices prefer large products
+ROWS_ELSEWHERE = 2048
+
+Visit = Callable[[Tensor, Tensor], None]
+
+
+class Blocks(NamedTuple):
+    """How a search is cut: ``workers`` threads, each holding ``rows`` queries x ``columns`` gallery items."""
+
+    rows: int
+    columns: int
+    workers: int
+
+
+def plan_blocks(gallery_size: int, k: int, memory_mb: float, device: torch.device) -> Blocks:
+    """The largest useful blocks whose temporaries, over all threads, stay within ``memory_mb`` MiB.
+
+    Rows go first, down to ``PAD``; below that the gallery is cut too. The smallest block is ``PAD`` x
+    ``GROUP``.
+    """
+    workers = torch.get_num_threads() if device.type == "cpu" else 1
+    budget = int(memory_mb * 2**20) // workers
+    columns = round_up(max(gallery_size, 1), GROUP)
+    rows = budget // (BYTES_PER_PAIR * columns + BYTES_PER_NEIGHBOUR * k)
+    rows = min(rows // PAD * PAD, ROWS.get(device.type, ROWS_ELSEWHERE))
+    if rows < PAD:
+        rows = PAD
+        fitting = (budget // rows - BYTES_PER_NEIGHBOUR * k) // BYTES_PER_PAIR
+        columns = min(columns, max(fitting // GROUP, 1) * GROUP)
+    return Blocks(rows, columns, workers)
+
+
+def visit_nearest(
+    queries: Tensor,
+    gallery: Tensor,
+    k: int | Tensor,
+    visit: Visit,
+    *,
+    exclude_self: bool = False,
+    memory_mb: float = 256,
+) -> None:
+    """Hand the nearest neighbours of every query to ``visit``, block by block.
+
+    Args:
+        queries: (Q, D).
+        gallery: (N, D), on the same device.
+        k: how many neighbours, or (Q,) how many for each query. Fewer come where the gallery has fewer.
+        visit: called as ``visit(rows, indices)`` with the positions (b,) of the block's queries and the
+            gallery positions (b, k) of their neighbours, nearest first, ties by the lower position. With one
+            k per query, a block is as deep as its deepest query needs. Each query comes once, in no promised
+            order; calls come from several threads, so write to disjoint places.
+        exclude_self: queries are the gallery, and item i is no neighbour of itself (leave-one-out by
+            position).
+        memory_mb: bound on the temporaries in MiB; see :func:`plan_blocks`.
+
+    Raises:
+        RunError: embeddings that are not finite, or too large to be squared in float32.
+    """
+    if exclude_self and len(queries) != len(gallery):
+        raise ValueError(f"leave-one-out needs queries = gallery, got {len(queries)} and {len(gallery)} rows")
+    if len(queries) == 0:
+        return
+    device = queries.device
+    available = max(len(gallery) - int(exclude_self), 0)
+    depths = torch.as_tensor(k, device=device).expand(len(queries)).clamp(0, available)
+    right = points(gallery, "gallery")
+    left = right if exclude_self else points(queries, "query")
+    order = depths.argsort(stable=True)
+    with full_precision(device):
+        order = _visit_swept(left, right, depths, order, visit, exclude_self, memory_mb)
+        _visit_searched(left, right, depths, order, visit, exclude_self, memory_mb)
+
+
+def _visit_swept(
+    left: Points, right: Points, depths: Tensor, order: Tensor, visit: Visit, exclude_self: bool, memory_mb: float
+) -> Tensor:
+    """Visits the queries whose neighbours come out of tiles, and returns those of ``order`` that are left."""
+    k = int(depths.max())
+    swept = _swept(left, right, k, exclude_self, memory_mb) if k and left.rows.device.type == "cpu" else None
+    if swept is None:
+        return order
+    keys, certain = swept
+    indices = keys.bitwise_and_(COLUMN_MASK)
+    rows = max(int(memory_mb * 2**20) // (BYTES_PER_NEIGHBOUR * k), PAD)
+    with torch.inference_mode():
+        proven = order[certain[order]]
+        for block in torch.split(proven, rows) if len(proven) else ():
+            visit(block, indices[block, : int(depths[block[-1]])])
+    return order[~certain[order]]
+
+
+def _swept(left: Points, right: Points, k: int, exclude_self: bool, memory_mb: float) -> tuple[Tensor, Tensor] | None:
+    """Keys (Q, k) and for which queries they hold; None where tiles do not pay."""
+    left, right = (padded(left, PAD),) * 2 if left is right else (padded(left, PAD), padded(right, PAD))
+    sizes = len(left.rows), len(right.rows)
+    tiling = plan_tiles(*sizes, screening.candidates(k), memory_mb)
+    if tiling and screening.suits(left, right) and screening.pays():
+        found = screening.screened(left, right, k, tiling, symmetric=exclude_self, exclude_self=exclude_self)
+        if found:
+            return found
+    tiling = plan_tiles(*sizes, k, memory_mb)
+    if not (tiling and exclude_self and _symmetric(left, tiling.side)):
+        return None
+
+    def make_product(side: int) -> Product:
+        buffer = torch.empty(side * side)
+
+        def product(rows: slice, columns: slice) -> Tensor:
+            a, b = left.take(rows), left.take(columns)
+            shape = len(a.half), len(b.half)
+            return half_distances(a, b, buffer[: shape[0] * shape[1]].view(shape))
+
+        return product
+
+    keys = sweep(make_product, *sizes, k, tiling, symmetric=True, exclude_self=True)
+    return keys, torch.ones(len(keys), dtype=torch.bool)
+
+
+def _symmetric(these: Points, side: int) -> bool:
+    """Whether products on this machine come out the same for (i, j) and (j, i)."""
+    first = these.take(slice(side))
+    tile = half_distances(first, first, first.rows.new_empty(side, side))
+    return torch.equal(tile, tile.T)
+
+
+def _visit_searched(
+    left: Points, right: Points, depths: Tensor, order: Tensor, visit: Visit, exclude_self: bool, memory_mb: float
+) -> None:
+    """Visits the queries in ``order``, which is by ascending depth, each searched for by itself."""
+    if len(order) == 0:
+        return
+    blocks = plan_blocks(len(right.rows), int(depths[order[-1]]), memory_mb, left.rows.device)
+
+    def visit_block(search: RowSearch, rows: Tensor) -> None:
+        visit(rows, search(left, rows, int(depths[rows[-1]])))
+
+    search_blocks(order, right, blocks, exclude_self, visit_block)
+
+
+def search_blocks(
+    order: Tensor, right: Points, blocks: Blocks, exclude_self: bool, visit: Callable[["RowSearch", Tensor], None]
+) -> None:
+    """Calls ``visit(search, rows)`` for blocks of ``order``, from several threads, each with a search of its own."""
+    right = padded(right, GROUP)
+    tiles = torch.split(order, blocks.rows)
+
+    @torch.inference_mode()  # per thread: lets a visitor fill tensors made in inference mode
+    def work(worker: int) -> None:
+        search = RowSearch(right, blocks, exclude_self)
+        for rows in tiles[worker :: blocks.workers]:
+            visit(search, rows)
+
+    if order.device.type == "cpu":
+        with single_threaded_workers(blocks.workers) as pool:
+            list(pool.map(work, range(blocks.workers)))
+    else:
+        work(0)
+
+
+def whole_block(left: Points, rows: Tensor) -> Points:
+    """The queries ``rows``, the last repeated up to a multiple of ``PAD``."""
+    padding = rows[-1:].expand(round_up(len(rows), PAD) - len(rows))
+    return left.take(torch.cat([rows, padding]))
+
+
+def nearest(queries: Tensor, gallery: Tensor, k: int, *, exclude_self: bool = False, memory_mb: float = 256) -> Tensor:
+    """The gallery positions (Q, min(k, available)) of each query's neighbours, nearest first.
+
+    Arguments and errors as in :func:`visit_nearest`.
+    """
+    available = max(len(gallery) - int(exclude_self), 0)
+    found = torch.empty(len(queries), min(k, available), dtype=torch.int64, device=queries.device)
+
+    def keep(rows: Tensor, indices: Tensor) -> None:
+        found[rows] = indices
+
+    visit_nearest(queries, gallery, k, keep, exclude_self=exclude_self, memory_mb=memory_mb)
+    return found
+
+
+class RowSearch:
+    """One thread's search and its buffers: fresh memory for every block would cost as much as selecting."""
+
+    def __init__(self, right: Points, blocks: Blocks, exclude_self: bool) -> None:
+        self.right, self.blocks, self.exclude_self = right, blocks, exclude_self
+        self.buffer = right.rows.new_empty(blocks.rows * blocks.columns)
+        self.keys = torch.empty_like(self.buffer, dtype=torch.int64)
+        self.columns = torch.arange(len(right.rows), device=right.rows.device)
+
+    def __call__(self, left: Points, rows: Tensor, k: int) -> Tensor:
+        block = whole_block(left, rows)
+        best = self.keys.new_empty(len(block.rows), 0)
+        for columns in torch.split(self.columns, self.blocks.columns):
+            distances = self.distances_to(block, rows, columns)
+            best = smallest(torch.cat([best, self._candidates(distances, columns, k)], 1), k)
+        return best[: len(rows)] & COLUMN_MASK
+
+    def distances_to(self, block: Points, rows: Tensor, columns: Tensor) -> Tensor:
+        """Distances (b, c) of a padded block of the queries ``rows`` to consecutive columns, until the next call."""
+        first, width = int(columns[0]), len(columns)
+        out = self.buffer[: len(block.rows) * width].view(len(block.rows), width)
+        half_distances(block, self.right.take(slice(first, first + width)), out)
+        if self.exclude_self:
+            inside = ((rows >= first) & (rows < first + width)).nonzero().squeeze(1)
+            out[inside, rows[inside] - first] = torch.inf
+        return out
+
+    def _candidates(self, distances: Tensor, columns: Tensor, k: int) -> Tensor:
+        """The keys (b, <= k) of the nearest columns.
+
+        For small k only the k groups of consecutive columns with the smallest minima are ranked: an item of
+        any other group has k items before it, and at equal distance the earlier group holds the lower
+        columns.
+        """
+        b, width = distances.shape
+        keys = self.keys[: b * width].view(b, width)
+        if 4 * k * GROUP <= width:
+            groups = self.columns[: width // GROUP]
+            minima = distances.view(b, -1, GROUP).amin(2)
+            chosen = smallest(pack(minima, groups, keys.view(-1)[: minima.numel()].view_as(minima)), k)
+            inside = ((chosen & COLUMN_MASK)[:, :, None] * GROUP + self.columns[:GROUP]).flatten(1)
+            distances, columns = distances.gather(1, inside), inside + columns[0]
+            keys = self.keys[: inside.numel()].view_as(inside)
+        return smallest(pack(distances, columns, keys), k)

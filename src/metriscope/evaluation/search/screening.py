@@ -1,0 +1,171 @@
+"""Neighbours from bfloat16 products, proven to be those of float32.
+
+With rounded rows q~ and g~, |q.g - q~.g~| <= rho (2 + rho) |q| |g|, where rho is the largest |z - z~| / |z| of any
+row; and |q| |g| is at most |q|^2/2 + |g|^2/2. So is what a sum of D products in float32 can lose, (D + 2) 2^-24 of
+it (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). Norms shrunk by the sum of these shares
+make a distance a **lower bound** of the one in float32, whatever the order of additions.
+
+The nearest by this bound, some more of them than asked for, are ranked again in float32. They hold the answer of a
+row if the last of the answer is nearer than the largest bound among them: all others lie beyond. Rows for which
+that cannot be said are left to the search in float32.
+"""
+
+import time
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from metriscope.evaluation.search.half_distances import PAD, Points, half_distances, single_threaded_workers
+from metriscope.evaluation.search.ranking import COLUMN_MASK, distances_of, pack, smallest
+from metriscope.evaluation.search.tiles import NOTHING, Product, Tiling, sweep
+
+SMALLEST_DIMENSION = 64  # below it most of the time goes elsewhere than into the product
+SHARE_OF_ROUNDING = 2**-8 * 1.01  # of a product returned in bfloat16, 8 bits of significand
+UNDERFLOW = 2.0**-81  # absolute, per side: what D < 2^14 products of numbers below 2^-126 can lose
+RANGE = 2.0**-50, 2.0**60  # of the largest half squared norm, between under- and overflow
+
+SAMPLE, ENOUGH = 256, 0.9  # how many queries are tried first, and what share of them has to be proven
+
+
+@cache
+def pays() -> bool:
+    """Whether this machine multiplies bfloat16 clearly faster than float32, by trying: a matter of milliseconds."""
+    slow = torch.ones(256, 512)
+    return _seconds(slow.bfloat16()) < 0.67 * _seconds(slow)
+
+
+def _seconds(block: Tensor) -> float:
+    taken = []
+    for _ in range(4):
+        before = time.perf_counter()
+        block @ block.T
+        taken.append(time.perf_counter() - before)
+    return min(taken)
+
+
+def suits(*sets: Points) -> bool:
+    """Whether the bound holds for such points."""
+    largest = max(float(each.half[each.half.isfinite()].max()) for each in sets)
+    dimension = sets[0].rows.shape[1]
+    return SMALLEST_DIMENSION <= dimension < 2**14 and RANGE[0] <= largest <= RANGE[1]
+
+
+def candidates(k: int) -> int:
+    """How many are ranked again to find k."""
+    return k + k // 2 + 12
+
+
+def screened(
+    queries: Points, gallery: Points, k: int, tiling: Tiling, *, symmetric: bool, exclude_self: bool
+) -> tuple[Tensor, Tensor] | None:
+    """The keys (Q, k) of each query's neighbours, ascending, and for which queries (Q,) they are proven to be.
+
+    None where a sample of the queries says that too few would be, as in classes so dense that bfloat16 cannot tell
+    their members apart.
+
+    Args:
+        queries, gallery: padded to multiples of ``PAD``, and such that :func:`suits`.
+        k: at most the neighbours that there are; ``candidates(k)`` may be more.
+        tiling: made for ``candidates(k)``.
+        symmetric: queries are the gallery.
+    """
+    left = _Screen(queries)
+    right = left if symmetric else _Screen(gallery)
+    sample = torch.arange(0, len(queries.rows), -(-len(queries.rows) // SAMPLE))
+    sample = sample[: len(sample) // PAD * PAD]
+    part = _Screen(queries.take(sample))
+    bounds = sweep(
+        _lower_bounds(part, right),
+        len(sample),
+        len(gallery.rows),
+        candidates(k),
+        tiling,
+        symmetric=False,
+        exclude_self=False,
+    )
+    certain = _rank_again(part.points, gallery, bounds, k, tiling.workers)[1]
+    if float(certain.float().mean()) < ENOUGH:
+        return None
+    bounds = sweep(
+        _lower_bounds(left, right),
+        len(queries.rows),
+        len(gallery.rows),
+        candidates(k),
+        tiling,
+        symmetric=symmetric,
+        exclude_self=exclude_self,
+    )
+    return _rank_again(queries, gallery, bounds, k, tiling.workers)
+
+
+class _Screen:
+    """Points and their rows in bfloat16."""
+
+    def __init__(self, these: Points) -> None:
+        self.points, self.rows = these, these.rows.bfloat16()
+        lost = torch.zeros((), dtype=torch.float64)
+        for start in range(0, len(self.rows), 8192):
+            exact, half = these.take(slice(start, start + 8192))
+            error = (exact - self.rows[start : start + 8192]).square().sum(1, keepdim=True, dtype=torch.float64)
+            lost = torch.maximum(lost, (error / (2 * half.double())).nan_to_num(0).max())
+        self.rounding = float(lost.sqrt())
+        """The largest |z - z~| / |z|."""
+
+
+def _share(rounding: float, dimension: int) -> float:
+    """Of the sum of half squared norms: rounded rows, then products summed twice, with room for single operations."""
+    return 1.01 * (rounding * (2 + rounding) + 4 * (dimension + 8) * 2**-24)
+
+
+def _lower_bounds(left: _Screen, right: _Screen) -> Callable[[int], Product]:
+    share = _share(max(left.rounding, right.rounding), left.rows.shape[1])
+    lows = [(1 - share) * each.points.half - UNDERFLOW for each in (left, right)]
+
+    def make_product(side: int) -> Product:
+        rounded = torch.empty(side * side, dtype=torch.bfloat16)
+        products, bounds = torch.empty(2, side * side)
+
+        def product(rows: slice, columns: slice) -> Tensor:
+            low = lows[0][rows], lows[1][columns].T
+            shape = len(low[0]), low[1].shape[1]
+            tile, exact, out = (buffer[: shape[0] * shape[1]].view(shape) for buffer in (rounded, products, bounds))
+            # A product below zero counts as zero: it may only make the bound lower.
+            exact.copy_(torch.mm(left.rows[rows], right.rows[columns].T, out=tile).clamp_(min=0))
+            return torch.add(*low, out=out).sub_(exact, alpha=1 + SHARE_OF_ROUNDING).clamp_(min=0)
+
+        return product
+
+    return make_product
+
+
+def _rank_again(queries: Points, gallery: Points, bounds: Tensor, k: int, workers: int) -> tuple[Tensor, Tensor]:
+    """Exact keys from candidates (Q, m) by bound, and for which rows the first k are proven."""
+    m = bounds.shape[1]
+    found = bounds.new_empty(len(bounds), k)
+    certain = torch.empty(len(bounds), dtype=torch.bool)
+    own = torch.arange(PAD)
+
+    @torch.inference_mode()
+    def work(worker: int) -> None:
+        buffer, rows = torch.empty(PAD, PAD * m), torch.empty(PAD * m, gallery.rows.shape[1])
+        for start in range(worker * PAD, len(bounds), workers * PAD):
+            these = slice(start, start + PAD)
+            block = bounds[these]
+            lower = distances_of(block)
+            columns = (block & COLUMN_MASK).clamp_(max=len(gallery.rows) - 1)
+            # All pairs of 16 queries and their candidates, of which a sixteenth is wanted: bits as in any block.
+            near = columns.flatten()
+            torch.index_select(gallery.rows, 0, near, out=rows)
+            pairs = half_distances(queries.take(these), Points(rows, gallery.half[near]), buffer)
+            distances = pairs.view(PAD, PAD, m)[own, own].masked_fill(block == NOTHING, torch.inf)
+            keys = smallest(pack(distances, columns, torch.empty_like(block)), k)
+            found[these] = keys
+            # A bound above its distance would mean that this machine computes otherwise than assumed.
+            sound = (lower <= distances).all(1)
+            certain[these] = sound & (distances_of(keys[:, -1]) < lower[:, -1])
+
+    with single_threaded_workers(workers) as pool:
+        list(pool.map(work, range(workers)))
+    return found, certain

@@ -1,0 +1,28 @@
+"""CosFace: softmax over classes with an additive margin on the cosine."""
+
+from metriscope.objectives.losses.base import LossOutput
+from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
+from metriscope.objectives.selection import Comparison, Selection
+
+
+class CosFaceLoss(ProxyLoss):
+    """-log e^{s (cos(theta_y) - m)} / (e^{s (cos(theta_y) - m)} + sum_{j != y} e^{s cos(theta_j)}).
+
+    CosFace, or large margin cosine loss: Wang et al., arXiv:1801.09414; also AM-softmax
+    (arXiv:1801.05599). ``active`` and ``terms`` both count samples. pytorch-metric-learning has the same.
+
+    Args:
+        num_classes, embedding_size: see :class:`ProxyLoss`.
+        margin: m, in units of cosine similarity, between 0 and 2.
+        scale: s, above 0.
+    """
+
+    def __init__(self, num_classes: int, embedding_size: int, margin: float = 0.35, scale: float = 64.0) -> None:
+        super().__init__(num_classes, embedding_size)
+        self.margin = margin
+        self.scale = scale
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        own = own_classes(comparison.labels, self.num_classes)
+        similarities = self.similarities(comparison)
+        return softmax_loss(similarities, own, self.scale, own_scores(similarities, own) - self.margin)

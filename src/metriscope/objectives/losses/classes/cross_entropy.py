@@ -1,0 +1,39 @@
+"""Cross-entropy of a linear classifier: the baseline that knows no metric."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.losses.classes.proxies import own_classes, precise, softmax_loss
+from metriscope.objectives.selection import Comparison, Selection
+
+
+class CrossEntropyLoss(Loss):
+    """-log softmax_y(W z + b), a linear classifier with bias on the embedding as the head gives it.
+
+    The classification baseline of [MLRC] (arXiv:2003.08505), where it rivals losses made for metrics. On
+    embeddings of unit length (``head.normalize``) scores grow only with the weights; see
+    :class:`NormalizedSoftmaxLoss` for the form with a temperature. ``active`` and ``terms`` both count samples.
+    ``similarities`` are the scores, dot products rather than cosines.
+
+    Args:
+        num_classes: C; class c has label c. Samples with another label have no term.
+        embedding_size: D.
+    """
+
+    accepts = frozenset({"none"})
+    hinge = False
+    pairwise = False
+    takes_sizes = True
+
+    def __init__(self, num_classes: int, embedding_size: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.classifier = nn.Linear(embedding_size, num_classes)
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        embeddings, weight = precise(comparison.embeddings, self.classifier.weight)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            scores = F.linear(embeddings, weight, self.classifier.bias.to(weight.dtype))
+        return softmax_loss(scores, own_classes(comparison.labels, self.num_classes), 1.0)

@@ -1,0 +1,26 @@
+"""Normalised softmax: classification by cosine."""
+
+from metriscope.objectives.losses.base import LossOutput
+from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, softmax_loss
+from metriscope.objectives.selection import Comparison, Selection
+
+
+class NormalizedSoftmaxLoss(ProxyLoss):
+    """-log e^{cos(x, p_y) / T} / sum_c e^{cos(x, p_c) / T}.
+
+    Zhai and Wu, "Classification is a Strong Baseline for Deep Metric Learning", arXiv:1811.12649;
+    the layer normalisation that the paper puts before it is the head's business. ``active`` and
+    ``terms`` both count samples. pytorch-metric-learning has the same.
+
+    Args:
+        num_classes, embedding_size: see :class:`ProxyLoss`.
+        temperature: T, above 0.
+    """
+
+    def __init__(self, num_classes: int, embedding_size: int, temperature: float = 0.05) -> None:
+        super().__init__(num_classes, embedding_size)
+        self.temperature = temperature
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        own = own_classes(comparison.labels, self.num_classes)
+        return softmax_loss(self.similarities(comparison), own, 1 / self.temperature)

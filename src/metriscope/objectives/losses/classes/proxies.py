@@ -1,0 +1,142 @@
+"""What losses with vectors of their own share: proxies, the softmax over classes, who has a class at all."""
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.selection import Comparison
+from metriscope.unit import unit_rows
+
+
+class Own(NamedTuple):
+    """The class of each sample among the classes of a loss.
+
+    Attributes:
+        column: (B,) int64, the label, or 0 for a sample of no known class.
+        known: (B,) bool; a sample with a label outside 0 ... C - 1 has no term.
+        terms: scalar int64, the samples of a known class.
+    """
+
+    column: Tensor
+    known: Tensor
+    terms: Tensor
+
+
+def own_classes(labels: Tensor, num_classes: int) -> Own:
+    """(B,) labels -> :class:`Own`."""
+    known = (labels >= 0) & (labels < num_classes)
+    return Own(labels * known, known, known.sum())
+
+
+def precise(embeddings: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in one dtype of at least float32: scales of 64 leave nothing of a bfloat16 similarity."""
+    dtype = torch.promote_types(torch.promote_types(embeddings.dtype, vectors.dtype), torch.float32)
+    return embeddings.to(dtype), vectors.to(dtype)
+
+
+def cosine_similarities(embeddings: Tensor, vectors: Tensor) -> Tensor:
+    """(B, D) and (K, D) -> (B, K), in float32 at least, under autocast too."""
+    embeddings, vectors = precise(embeddings, vectors)
+    with torch.autocast(embeddings.device.type, enabled=False):
+        return unit_rows(embeddings) @ unit_rows(vectors).T
+
+
+def unit_vectors(count: int, size: int) -> Tensor:
+    """(count, size) uniform directions from torch's global generator.
+
+    Only directions enter a cosine, but length is what a learning rate is measured against: at length 1 a step
+    turns a proxy as far as it turns an embedding.
+    """
+    return F.normalize(torch.randn(count, size), dim=1)
+
+
+class ProxyLoss(Loss):
+    """Base class of losses that compare samples with learned unit vectors, some for each class.
+
+    Args:
+        num_classes: C; class c has label c. Samples with another label have no term.
+        embedding_size: D.
+        per_class: K vectors for each class; row k C + c of ``proxies`` (K C, D) is the k-th of class c.
+
+    Their learning rate is ``optimizer.lr_loss``. Every process computes the loss of the gathered batch, so
+    gradients of proxies, and proxies, are the same on all.
+    """
+
+    accepts = frozenset({"none"})
+    hinge = False
+    pairwise = False
+    takes_sizes = True
+
+    def __init__(self, num_classes: int, embedding_size: int, per_class: int = 1) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.per_class = per_class
+        self.proxies = nn.Parameter(unit_vectors(num_classes * per_class, embedding_size))
+
+    def similarities(self, comparison: Comparison) -> Tensor:
+        """(B, K C) cosines."""
+        return cosine_similarities(comparison.embeddings, self.proxies)
+
+    def by_class(self, similarities: Tensor) -> Tensor:
+        """(B, K C) -> (B, K, C): reductions over K run along contiguous classes, many times faster than over (C, K)."""
+        return similarities.view(-1, self.per_class, self.num_classes)
+
+
+class _Softmax(torch.autograd.Function):
+    """Sum of -log softmax at one column of each row times a weight; the gradient is made in the forward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, scores: Tensor, target: Tensor | None, column: Tensor, weights: Tensor, scale: float
+    ) -> Tensor:
+        column, weights = column.unsqueeze(1), weights.unsqueeze(1)
+        logits = scores * scale
+        if target is not None:
+            logits.scatter_(1, column, scale * target.unsqueeze(1))
+        logarithms = logits.log_softmax(1)
+        own = logarithms.gather(1, column)
+        gradient = logarithms.exp_().scatter_(1, column, own.expm1()).mul_(scale * weights)
+        ctx.margin = target is not None
+        ctx.save_for_backward(gradient, column)
+        return -(own * weights).sum()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        gradient, column = ctx.saved_tensors
+        by_scores = gradient * grad
+        by_target = None
+        if ctx.margin:
+            by_target = by_scores.gather(1, column).squeeze(1)
+            by_scores.scatter_(1, column, 0)
+        return by_scores, by_target, None, None, None
+
+
+def softmax_loss(
+    scores: Tensor,
+    own: Own,
+    scale: float,
+    target: Tensor | None = None,
+    similarities: Tensor | None = None,
+    parts: dict[str, Tensor] | None = None,
+) -> LossOutput:
+    """Mean of -log softmax_c(scale * scores) at the own class, over the samples that have one.
+
+    Args:
+        scores: (B, C), one for each class.
+        own: class of each sample.
+        scale: factor of all scores (one over a temperature), above 0.
+        target: (B,) score of the own class in place of ``scores``' own, where a margin lowers it.
+        similarities: what the output reports; by default ``scores``.
+        parts: of the output.
+    """
+    weights = own.known.to(scores.dtype) / own.terms.clamp_min(1)
+    value: Tensor = _Softmax.apply(scores, target, own.column, weights, scale)
+    return LossOutput(value, own.terms, own.terms, parts or {}, scores if similarities is None else similarities)
+
+
+def own_scores(scores: Tensor, own: Own) -> Tensor:
+    """(B, C) -> (B,), the score of each sample's own class."""
+    return scores.gather(1, own.column.unsqueeze(1)).squeeze(1)

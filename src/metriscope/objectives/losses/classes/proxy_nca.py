@@ -1,0 +1,47 @@
+"""Proxy-NCA: neighbourhood components over one proxy for each class."""
+
+import math
+
+from metriscope.objectives.losses.base import LossOutput
+from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
+from metriscope.objectives.selection import Comparison, Selection
+
+
+class ProxyNCALoss(ProxyLoss):
+    """-log e^{-d(x, p_y) / T} / sum_{z in Z} e^{-d(x, p_z) / T}, d = ||x - p||^2 between unit vectors.
+
+    Proxy-NCA: Movshovitz-Attias et al., arXiv:1703.07464: Z are the classes other than y, so that the
+    value may fall below 0, and T = 1. ``include_positive=true`` sums over all classes; with
+    ``temperature=0.1111`` (1/9) that is the loss of ProxyNCA++ (Teh et al., arXiv:2004.01113).
+    ``active`` and ``terms`` both count samples; one class alone has none in the original form.
+
+    pytorch-metric-learning calls ProxyNCA what has the own class in the sum: ``include_positive=true`` equals it,
+    with ``temperature`` one over its ``softmax_scale``.
+
+    Args:
+        num_classes, embedding_size: see :class:`ProxyLoss`.
+        temperature: T, in units of squared distance, above 0.
+        include_positive: whether the own class is among Z.
+    """
+
+    def __init__(
+        self, num_classes: int, embedding_size: int, temperature: float = 1.0, include_positive: bool = False
+    ) -> None:
+        super().__init__(num_classes, embedding_size)
+        self.temperature = temperature
+        self.include_positive = include_positive
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        own = own_classes(comparison.labels, self.num_classes)
+        similarities = self.similarities(comparison)
+        # d = 2 - 2 cos, and what all classes have in common cancels.
+        scale = 2 / self.temperature
+        if self.include_positive:
+            return softmax_loss(similarities, own, scale)
+        others = (similarities * scale).scatter(1, own.column.unsqueeze(1), -math.inf)
+        if self.num_classes == 1:
+            # Nothing to be compared with.
+            others, own = others.zero_(), own._replace(known=own.known & False, terms=own.terms * 0)
+        terms = others.logsumexp(1) - scale * own_scores(similarities, own)
+        value = (terms * own.known).sum() / own.terms.clamp_min(1)
+        return LossOutput(value, own.terms, own.terms, {}, similarities)

@@ -1,0 +1,65 @@
+"""Sub-center ArcFace: several vectors for each class, of which the closest counts."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metriscope.objectives.losses.base import LossOutput
+from metriscope.objectives.losses.classes.arcface import add_angle
+from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
+from metriscope.objectives.selection import Comparison, Selection
+
+
+class _Closest(torch.autograd.Function):
+    """The maximum over dimension 1, with a backward pass of arithmetic, a quarter of autograd's; ties share."""
+
+    @staticmethod
+    def forward(ctx: Any, similarities: Tensor) -> Tensor:
+        closest = similarities.amax(1)
+        ctx.save_for_backward(similarities, closest)
+        return closest
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        similarities, closest = ctx.saved_tensors
+        # 1 at a maximum, else 0.
+        wins = (similarities - closest.unsqueeze(1)).sign_().add_(1)
+        return wins.mul_((grad / wins.sum(1)).unsqueeze(1))
+
+
+class SubCenterArcFaceLoss(ProxyLoss):
+    """ArcFace with cos(theta_j) = max_k cos(x, w_jk): the angle to the closest of K vectors of class j.
+
+    Noisy or unusual samples gather around vectors of their own, away from those of the clean ones.
+    Deng et al., "Sub-center ArcFace: Boosting Face Recognition by Large-scale Noisy Web Faces", ECCV 2020.
+    ``active`` and ``terms`` both count samples.
+
+    pytorch-metric-learning has the same with its margin in degrees. ``similarities`` are those to all K C vectors;
+    only one of each class has a weight for a sample.
+
+    Args:
+        num_classes, embedding_size: see :class:`ProxyLoss`.
+        margin: m in radians, between 0 and pi.
+        scale: s, above 0.
+        sub_centers: K, vectors for each class, at least 1.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_size: int,
+        margin: float = 0.5,
+        scale: float = 64.0,
+        sub_centers: int = 3,
+    ) -> None:
+        super().__init__(num_classes, embedding_size, sub_centers)
+        self.margin = margin
+        self.scale = scale
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        own = own_classes(comparison.labels, self.num_classes)
+        similarities = self.similarities(comparison)
+        closest: Tensor = _Closest.apply(self.by_class(similarities))
+        target = add_angle(own_scores(closest, own), self.margin)
+        return softmax_loss(closest, own, self.scale, target, similarities)

@@ -1,0 +1,71 @@
+"""Contrastive loss over pairs."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from metriscope.objectives.kernels.hinged_rows import hinged_rows
+from metriscope.objectives.kernels.rows import KnownGradient, numbers
+from metriscope.objectives.losses.base import Loss, LossOutput, mean_part, reduce
+from metriscope.objectives.selection import Comparison, Selection, as_pairs
+
+
+class ContrastiveLoss(Loss):
+    """Positives d^2 (or max(0, d - positive_margin)^2), negatives max(0, margin - d)^2.
+
+    With ``distance=euclidean squared=true reduction=sum`` this is the contrastive loss of [CT]
+    (arXiv:2510.02161) and of Hadsell et al. 2006; ``squared=false reduction=mean_active`` is the plain
+    form of most libraries, where the means over non-zero positives and non-zero negatives are added.
+    The default ``reduction=mean`` divides by all valid pairs.
+
+    Args:
+        margin: distance beyond which a negative costs nothing, above 0.
+        positive_margin: distance below which a positive costs nothing.
+        squared: whether hinges are squared.
+        reduction: ``mean``, ``sum`` or ``mean_active``.
+
+    Reports the active ratio of positives and of negatives as ``active_ratio_positive`` and
+    ``active_ratio_negative``.
+    """
+
+    accepts = frozenset({"all", "pairs", "triplets"})
+    hinge = True
+
+    def __init__(
+        self, margin: float = 1.0, positive_margin: float = 0.0, squared: bool = True, reduction: str = "mean"
+    ) -> None:
+        super().__init__()
+        self.margin = margin
+        self.positive_margin = positive_margin
+        self.squared = squared
+        self.reduction = reduction
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        pairs = as_pairs(selection, comparison)
+        distances = comparison.distances
+        found = hinged_rows(distances, pairs.positive, pairs.negative, self._rule, sums=2, counts=2, complete=False)
+        totals, terms = found.losses.sum(0, dtype=torch.float64), found.sizes.sum(0)
+        total, every = totals.sum(), terms.sum()
+        if self.reduction == "mean_active":
+            scales = reduce(torch.ones_like(totals), found.active, found.active, "mean_active")
+            value = (totals * scales).sum()
+            # Weights of positives are above 0, those of negatives below.
+            by_pull, by_push = scales.to(distances.dtype)
+            weights = F.prelu(found.weights, by_push / by_pull).mul_(by_pull)
+        else:
+            scale = reduce(torch.ones_like(total), every, every, self.reduction)
+            weights, value = found.weights.mul_(scale), total * scale
+        attached: Tensor = KnownGradient.apply(distances, weights, value)
+        ratios = found.active / terms.clamp_min(1)
+        parts = {"active_ratio_positive": ratios[0], "active_ratio_negative": ratios[1]}
+        return LossOutput(attached, found.active.sum(), every, parts | mean_part(total, every, self.reduction))
+
+    def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        pulls = (rows - self.positive_margin).clamp_min_(0).mul_(numbers(positive, rows.dtype))
+        pushes = (self.margin - rows).clamp_min_(0).mul_(numbers(negative, rows.dtype))
+        signs = pulls.sign(), pushes.sign()
+        active = torch.stack([sign.sum(1) for sign in signs], 1).long()
+        if self.squared:
+            losses = torch.stack([torch.linalg.vecdot(hinges, hinges) for hinges in (pulls, pushes)], 1)
+            return losses, pulls.sub_(pushes).mul_(2), active
+        return torch.stack([pulls.sum(1), pushes.sum(1)], 1), signs[0].sub_(signs[1]), active

@@ -1,0 +1,112 @@
+"""Margin loss with learnable boundaries."""
+
+import torch
+from torch import Tensor, nn
+
+from metriscope.objectives.kernels.hinged_rows import hinged_rows
+from metriscope.objectives.kernels.rows import KnownGradient, numbers
+from metriscope.objectives.losses.base import Loss, LossOutput, mean_part, reduce
+from metriscope.objectives.selection import Comparison, Selection, Triplets, as_pairs
+
+
+class MarginLoss(Loss):
+    """Positives max(0, d - beta + margin), negatives max(0, beta - d + margin), with beta learned.
+
+    Wu et al., arXiv:1706.07567, with Euclidean distances of normalised embeddings: beta is the
+    boundary between positives and negatives, one for all or one per class of the anchor. The paper's part per image is
+    left out. Its sampling is ``miner=distance_weighted``; of a list of triplets each contributes its two pairs.
+
+    pytorch-metric-learning's ``MarginLoss`` turns pairs into all their triplets, so that a pair counts once for
+    each triplet it is in (``count=triplets``), divides by the non-zero ones (``reduction=mean_active``) and keeps
+    beta fixed unless asked. With these the two are equal, but for its nu with one beta per class.
+
+    Args:
+        num_classes: of the training set.
+        embedding_size: not used.
+        margin: alpha, in units of the distance, at least 0.
+        beta: where boundaries start, in units of the distance, above 0.
+        learn_beta: whether they are parameters of the loss.
+        beta_per_class: one per class rather than one for all; a class that training does not have gets their mean.
+        nu: weight of the anchors' mean beta, added to the loss to keep boundaries small, at least 0.
+        count: ``pairs``, each once, or ``triplets``, each as often as there are triplets with it.
+        reduction: ``mean`` over all terms, ``sum``, or ``mean_active`` over non-zero terms.
+
+    ``terms`` are pairs, each as often as it counts, ``active`` those with a non-zero hinge.
+    """
+
+    accepts = frozenset({"all", "pairs", "triplets"})
+    hinge = True
+    takes_sizes = True
+    beta: Tensor
+
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_size: int,
+        margin: float = 0.2,
+        beta: float = 1.2,
+        learn_beta: bool = True,
+        beta_per_class: bool = True,
+        nu: float = 0.0,
+        count: str = "pairs",
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__()
+        self.margin = margin
+        self.nu = nu
+        self.count = count
+        self.reduction = reduction
+        start = torch.full((num_classes if beta_per_class else 1,), float(beta))
+        if learn_beta:
+            self.beta = nn.Parameter(start)
+        else:
+            self.register_buffer("beta", start)
+
+    def boundaries(self, labels: Tensor) -> Tensor:
+        """(B,) labels -> (B,) betas."""
+        last = len(self.beta) - 1
+        if last == 0:
+            return self.beta.expand(len(labels))
+        return torch.where(labels <= last, self.beta[labels.clamp_max(last)], self.beta.mean())
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        betas = self.boundaries(comparison.labels).to(comparison.distances.dtype)
+        excess = comparison.distances - betas.unsqueeze(1)
+        judge = self._list if isinstance(selection, Triplets) else self._pairs
+        total, actives, terms = judge(excess, comparison, selection)
+        active, count = actives.sum(), terms.sum()
+        value = reduce(total, active, count, self.reduction)
+        if self.nu:
+            value = value + self.nu * betas.mean() * (count > 0)
+        ratios = actives / terms.clamp_min(1)
+        parts = {"active_ratio_positive": ratios[0], "active_ratio_negative": ratios[1], "beta": betas.detach().mean()}
+        return LossOutput(value, active, count, parts | mean_part(total, count, self.reduction))
+
+    def _pairs(self, excess: Tensor, comparison: Comparison, selection: Selection) -> tuple[Tensor, Tensor, Tensor]:
+        pairs = as_pairs(selection, comparison)
+        found = hinged_rows(
+            excess, pairs.positive, pairs.negative, self._rule, counts=2, complete=self.count == "triplets"
+        )
+        total: Tensor = KnownGradient.apply(excess, found.weights, found.losses.sum(dtype=torch.float64))
+        sizes = found.sizes
+        terms = sizes.prod(1).sum().expand(2) if self.count == "triplets" else sizes.sum(0)
+        return total, found.active, terms
+
+    def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        pulled = numbers(positive & (rows > -self.margin), rows.dtype)
+        pushed = numbers(negative & (rows < self.margin), rows.dtype)
+        active = torch.stack([pulled.sum(1), pushed.sum(1)], 1).long()
+        if self.count == "triplets":
+            times = sizes.flip(1)
+            per_pull, per_push = torch.split(times.to(rows.dtype), 1, 1)
+            pulled, pushed, active = pulled.mul_(per_pull), pushed.mul_(per_push), active * times
+        weights = pulled.sub_(pushed)
+        granted = active.sum(1, keepdim=True).to(rows.dtype) * self.margin
+        return torch.linalg.vecdot(weights, rows).unsqueeze(1) + granted, weights, active
+
+    def _list(self, excess: Tensor, comparison: Comparison, selection: Selection) -> tuple[Tensor, Tensor, Tensor]:
+        assert isinstance(selection, Triplets)
+        kinds = ((selection.positive, 1), (selection.negative, -1))
+        hinges = torch.stack([sign * excess[selection.anchor, column] + self.margin for column, sign in kinds])
+        hinges = hinges.clamp_min(0) * selection.valid
+        return hinges.sum(), (hinges.detach() > 0).sum(1), selection.valid.sum().expand(2)

@@ -1,0 +1,53 @@
+"""Multi-similarity loss."""
+
+from torch import Tensor
+
+from metriscope.objectives.kernels.rows import masked_softmax, mean_over_anchors, softplus
+from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.selection import Comparison, Selection, as_pairs
+
+
+class MultiSimilarityLoss(Loss):
+    """log(1 + sum_p e^(-alpha (s_ap - base))) / alpha + log(1 + sum_n e^(beta (s_an - base))) / beta of each anchor.
+
+    Wang et al., arXiv:1904.06627, with s the cosine similarity. A pair weighs by its own similarity
+    and, through the sums, by those of the anchor's other pairs. The paper mines first (``miner=multi_similarity``).
+    The mean is over anchors that have a positive and a negative; the paper counts the others as zeros.
+
+    Equal to pytorch-metric-learning's ``MultiSimilarityLoss`` where every anchor has positives and negatives; that one
+    keeps the side that an anchor has.
+
+    Args:
+        alpha: sharpness on positives, above 0.
+        beta: sharpness on negatives, above 0.
+        base: lambda, the similarity from which pairs weigh, between -1 and 1. The paper says 1, at which negatives
+            weigh next to nothing until they nearly coincide with the anchor; 0.5 is that of its published code and
+            of pytorch-metric-learning.
+
+    ``terms`` are the anchors of the mean, all of them active.
+    """
+
+    accepts = frozenset({"all", "pairs", "triplets"})
+    hinge = False
+
+    def __init__(self, alpha: float = 2.0, beta: float = 50.0, base: float = 1.0) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.beta = beta
+        self.base = base
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        pairs = as_pairs(selection, comparison)
+        return mean_over_anchors(comparison, pairs.positive, pairs.negative, self._rule)
+
+    def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        pull, by_pull = _soft_excess(self.base - rows, positive, self.alpha, share)
+        push, by_push = _soft_excess(rows - self.base, negative, self.beta, share)
+        return pull + push, by_push.sub_(by_pull)
+
+
+def _soft_excess(excess: Tensor, mask: Tensor, sharpness: float, share: Tensor) -> tuple[Tensor, Tensor]:
+    """log(1 + sum e^(sharpness excess)) / sharpness of each row, and ``share`` times its derivative."""
+    chances, log_sum = masked_softmax(excess.mul_(sharpness), mask)
+    value, slope = softplus(log_sum)
+    return value / sharpness, chances.mul_(slope * share)

@@ -1,0 +1,73 @@
+"""Contrastive loss on the signal-to-noise ratio."""
+
+from dataclasses import replace
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from metriscope.objectives.losses.base import LossOutput
+from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
+from metriscope.objectives.selection import Comparison, Selection
+
+# Of an embedding whose components are all equal, in place of 0.
+_LEAST_SIGNAL = 1e-12
+
+
+def noise_to_signal(comparison: Comparison) -> Tensor:
+    """(B, R): var(reference - anchor) / var(anchor), variances over the components of an embedding.
+
+    With m the mean of a vector's D components, D var(r - a) = ||r - a||^2 - D (m_r - m_a)^2: the
+    distances that are there already tell it, and carry its gradient. Cosine distances tell that of the L2-normalised
+    embeddings.
+    """
+    name, distances = comparison.distance.name, comparison.distances
+    anchors, references = (x.to(distances.dtype) for x in (comparison.embeddings, comparison.references))
+    if name == "cosine":
+        anchors, references = F.normalize(anchors, dim=1), F.normalize(references, dim=1)
+    squared = {"squared_euclidean": 1, "cosine": 2}.get(name, distances) * distances
+    means = anchors.mean(1, keepdim=True)
+    signal = (anchors - means).square().sum(1, keepdim=True).clamp_min(_LEAST_SIGNAL)
+    gaps = means - references.mean(1)
+    return squared.addcmul(gaps, gaps, value=-anchors.shape[1]).clamp_min(0) / signal
+
+
+class SignalToNoiseLoss(ContrastiveLoss):
+    """Positives d, negatives max(0, margin - d), with d = var(reference - anchor) / var(anchor).
+
+    Yuan et al., Signal-to-Noise Ratio: A Robust Distance Metric for Deep Metric Learning, CVPR 2019,
+    arXiv:1904.02616: the anchor is the signal, its difference to the other sample the noise. d is
+    not symmetric and does not depend on the scale of embeddings. The paper adds the mean over samples of |sum of an
+    embedding's components|, which ``mean_weight`` weighs; pytorch-metric-learning calls it ZeroMeanRegularizer.
+
+    With ``reduction=mean_active`` and normalised embeddings equal to pytorch-metric-learning's
+    ``SignalToNoiseRatioContrastiveLoss``, which makes a (B, R, D) tensor of differences.
+
+    Args:
+        margin: ratio beyond which a negative costs nothing, above 0.
+        positive_margin: ratio below which a positive costs nothing, at least 0.
+        mean_weight: of the zero-mean part, at least 0.
+        squared: whether hinges are squared.
+        reduction: ``mean`` over all pairs, ``sum``, or ``mean_active``: the means over non-zero positives and over
+            non-zero negatives, added.
+
+    ``terms`` are all pairs, ``active`` the non-zero hinges.
+    """
+
+    def __init__(
+        self,
+        margin: float = 1.0,
+        positive_margin: float = 0.0,
+        mean_weight: float = 0.0,
+        squared: bool = False,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(margin, positive_margin, squared, reduction)
+        self.mean_weight = mean_weight
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        output = super().forward(replace(comparison, distances=noise_to_signal(comparison)), selection)
+        if not self.mean_weight:
+            return output
+        offset = comparison.embeddings.to(output.value.dtype).sum(1).abs().mean() * (output.terms > 0)
+        parts = {**output.parts, "zero_mean": offset.detach()}
+        return output._replace(value=output.value + self.mean_weight * offset, parts=parts)

@@ -1,0 +1,71 @@
+"""Histogram loss."""
+
+import torch
+from torch import Tensor
+
+from metriscope.objectives.kernels.chunks import chunk_rows
+from metriscope.objectives.kernels.rows import NEGATIVE, POSITIVE, KnownGradient, histograms, kinds, soft_bins
+from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.selection import Comparison, Selection, as_pairs
+
+
+class HistogramLoss(Loss):
+    """sum_r h-_r sum_{q <= r} h+_q: the chance that a random negative pair is more similar than a random positive one.
+
+    Ustinova and Lempitsky, arXiv:1611.00822: h+ and h- are the histograms of the cosine similarities of
+    positive and of negative pairs over num_bins + 1 nodes from -1 to 1, each similarity going to its two
+    nearest nodes in proportion, each histogram summing to 1.
+
+    pytorch-metric-learning's ``HistogramLoss`` is the same to float32, in which it places nodes; it leaves out the
+    negatives of anchors without a positive, and raises for a similarity of exactly 1 (index out of range).
+
+    Args:
+        num_bins: intervals between the nodes, at least 1; 100 as in pytorch-metric-learning.
+
+    ``terms`` are the positive and negative pairs, all of them active; none unless there are both.
+    """
+
+    accepts = frozenset({"all", "pairs", "triplets"})
+    hinge = False
+
+    def __init__(self, num_bins: int = 100) -> None:
+        super().__init__()
+        self.num_bins = num_bins
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        pairs = as_pairs(selection, comparison)
+        value, weights, terms = self._account(comparison, pairs.positive, pairs.negative)
+        attached: Tensor = KnownGradient.apply(comparison.distances, weights, value)
+        return LossOutput(attached, terms, terms, {})
+
+    @torch.no_grad()
+    def _account(self, comparison: Comparison, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The value, its derivative by the distances (B, R), and the pairs."""
+        bins, distance, distances = self.num_bins, comparison.distance, comparison.distances.detach()
+        counts = torch.zeros(3, bins + 1, dtype=torch.float64, device=distances.device)
+        step = chunk_rows(distances)
+        chunks = [slice(start, start + step) for start in range(0, len(distances), step)]
+        for rows in chunks:
+            kind, lower, upper_share = self._place(distance.similarity(distances[rows]), positive[rows], negative[rows])
+            counts += histograms(kind, lower, upper_share, bins).sum(0, dtype=torch.float64)
+
+        pairs = torch.stack([negative.sum(), positive.sum()])
+        valid = (pairs > 0).all()
+        densities = counts[:2] / pairs.clamp_min(1).unsqueeze(1)
+        positive_until = densities[POSITIVE].cumsum(0)
+        value = torch.where(valid, (densities[NEGATIVE] * positive_until).sum(), 0)
+        negative_from = densities[NEGATIVE].flip(0).cumsum(0).flip(0)
+        by_node = torch.stack([positive_until, negative_from]) * valid / pairs.clamp_min(1).unsqueeze(1)
+        slopes = torch.zeros(3, bins, dtype=distances.dtype, device=distances.device)
+        slopes[:2] = by_node.diff(dim=1) * (bins / 2)
+
+        weights = torch.empty_like(distances)
+        for rows in chunks:
+            kind, lower, _ = self._place(distance.similarity(distances[rows]), positive[rows], negative[rows])
+            moved = slopes.view(1, -1).expand(len(kind), -1).gather(1, kind.mul_(bins).add_(lower))
+            weights[rows] = distance.from_similarity_(moved, distances[rows])
+        return value, weights, pairs.sum() * valid
+
+    def _place(self, rows: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        lower, upper_share = soft_bins((rows + 1).mul_(self.num_bins / 2), self.num_bins)
+        return kinds(positive, negative), lower, upper_share

@@ -1,0 +1,47 @@
+"""InfoNCE with labels."""
+
+from torch import Tensor
+
+from metriscope.objectives.kernels.rows import masked_softmax, mean_over_anchors, numbers, softplus
+from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.selection import Comparison, Selection, as_pairs
+
+
+class InfoNCELoss(Loss):
+    """Mean over positive pairs (a, p) of -log(exp(s_ap / t) / (exp(s_ap / t) + sum_n exp(s_an / t))).
+
+    Van den Oord et al., arXiv:1807.03748, with cosine similarity over a temperature as the logarithm of
+    the density ratio. Of several positives each makes a term of its own, in which the other positives do
+    not appear: one positive among negatives, as in the paper. (``supcon`` has all positives in the
+    denominator.) Anchors without a negative are left out.
+
+    Equals pytorch-metric-learning's ``NTXentLoss`` but for the positives of anchors without a selected negative,
+    which count there as zeros.
+
+    Args:
+        temperature: t, above 0; the paper has none, 0.07 is pytorch-metric-learning's.
+
+    ``terms`` are the positive pairs of the mean, all of them active.
+    """
+
+    accepts = frozenset({"all", "pairs", "triplets"})
+    hinge = False
+
+    def __init__(self, temperature: float = 0.07) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        pairs = as_pairs(selection, comparison)
+        return mean_over_anchors(comparison, pairs.positive, pairs.negative, self._rule, per_pair=True)
+
+    def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        logits = rows / self.temperature
+        chances, log_total = masked_softmax(logits, negative)
+        behind = logits.neg_().add_(log_total)
+        losses, pull = softplus(behind)
+        counted = numbers(positive, rows.dtype)
+        pull.mul_(counted)
+        scale = share / self.temperature
+        weights = chances.mul_(pull.sum(1, keepdim=True)).sub_(pull).mul_(scale)
+        return losses.mul_(counted).sum(1, keepdim=True), weights

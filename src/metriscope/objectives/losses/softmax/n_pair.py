@@ -1,0 +1,92 @@
+"""Multi-class N-pair loss."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from metriscope.objectives.kernels.rows import mean_over_anchors
+from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.losses.softmax.supcon import mean_log_likelihood
+from metriscope.objectives.selection import Comparison, Selection
+
+
+def _places(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Per entry (R,): how many of its class come before it, and how many of its class there are; float32."""
+    ordered, order = labels.sort(stable=True)
+    first = torch.searchsorted(ordered, labels)
+    size = torch.searchsorted(ordered, labels, right=True) - first
+    position = torch.empty_like(order).scatter_(0, order, torch.arange(len(labels), device=labels.device))
+    return (position - first).float(), size.float()
+
+
+class NPairLoss(Loss):
+    """Mean over anchors of log(1 + sum_{j != i} exp((s(a_i, p_j) - s(a_i, p_i)) / t)), a pair (a_j, p_j) per class.
+
+    Sohn: Improved Deep Metric Learning with Multi-class N-pair Loss Objective, NIPS 2016, L_N-pair-mc: the positive of
+    an anchor against one sample of every other class. s is the cosine similarity: the paper's inner
+    product for embeddings on the unit sphere, where its penalty on their length has nothing to do. The
+    paper's batches are one pair of each class. In batches with more, ``anchors`` says what a pair is:
+
+    - ``all``: every sample is an anchor. The k-th of its class has the (k+1)-th, cyclically, for its
+      positive, and the (k+1)-th of each other class, cyclically, for its negatives.
+    - ``first``: of each class only the first sample is an anchor and only the second a positive, as in the
+      paper and in pytorch-metric-learning's ``NPairsLoss``, to which it is then equal. Of 512 samples in
+      10 classes 20 take part.
+
+    Nothing else is compared then, on a CPU; elsewhere and in a compiled graph, whose shapes cannot wait for the
+    labels, the rest of the matrix is made and left out.
+
+    Further references (a memory) come after the batch in this order. Classes with a single sample take no part.
+
+    Args:
+        temperature: t, above 0; 1 in the paper.
+        anchors: ``all`` or ``first``.
+
+    ``terms`` are the anchors of the mean, all of them active.
+    """
+
+    accepts = frozenset({"none"})
+    hinge = False
+
+    def __init__(self, temperature: float = 1.0, anchors: str = "all") -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.anchors = anchors
+
+    def part(self, labels: Tensor, reference_labels: Tensor) -> tuple[Tensor, Tensor] | None:
+        if self.anchors != "first" or labels.device.type != "cpu" or torch.compiler.is_compiling():
+            return None
+        ordered, order = reference_labels.sort(stable=True)
+        same = ordered[1:] == ordered[:-1]
+        # The second of a class is the same as the one before it, which is not the same as the one before that.
+        second = same.clone()
+        second[1:] &= ~same[:-1]
+        place = second.nonzero().squeeze(1)
+        rows, columns = order[place], order[place + 1]
+        if len(reference_labels) > len(labels):
+            rows, columns = rows[rows < len(labels)], columns[reference_labels[columns] >= 0]
+        return rows, columns
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        if comparison.rows is not None:
+            return self._one_each(comparison)
+        place, size = _places(comparison.reference_labels)
+        own_place = place[: len(comparison.labels)].unsqueeze(1)
+        if self.anchors == "first":
+            partner = (own_place == 0) & (place == 1)
+        else:
+            # Whole numbers below 2**24 are exact in float32, and divide several times as fast.
+            turns = torch.floor((own_place + 1) / size)
+            partner = (own_place + 1 - turns * size == place) & (size > 1)
+        positive, negative = partner & comparison.positive, partner & comparison.negative
+        return mean_over_anchors(comparison, positive, negative, mean_log_likelihood(self.temperature))
+
+    def _one_each(self, comparison: Comparison) -> LossOutput:
+        """Of anchors (b) and positives (r) that are one of each class, so that each anchor has one of the positives."""
+        logits = comparison.similarities / self.temperature
+        anchors, positives = logits.shape
+        terms = torch.tensor(anchors if positives > 1 else 0, device=logits.device)
+        if not anchors:
+            return LossOutput(logits.sum(), terms, terms, {})
+        value = F.cross_entropy(logits, comparison.positive.view(torch.int8).argmax(1))
+        return LossOutput(value, terms, terms, {})

@@ -1,0 +1,51 @@
+"""Supervised contrastive loss (SCL)."""
+
+from torch import Tensor
+
+from metriscope.objectives.kernels.rows import Rule, masked_softmax, mean_over_anchors, numbers
+from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.selection import Comparison, Selection, as_pairs
+
+
+def mean_log_likelihood(temperature: float) -> Rule:
+    """-mean_p log softmax(s / t)_p of each row, p its positives, the softmax over positives and negatives."""
+
+    def rule(rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        logits = rows / temperature
+        chances, log_total = masked_softmax(logits, positive | negative)
+        pulled = numbers(positive, rows.dtype)
+        count = pulled.sum(1, keepdim=True).clamp_min_(1)
+        losses = log_total - (logits * pulled).sum(1, keepdim=True) / count
+        scale = share / temperature
+        return losses, chances.mul_(scale).sub_(pulled.mul_(scale / count))
+
+    return rule
+
+
+class SupConLoss(Loss):
+    """Mean over anchors i of -1/|P(i)| sum_{p in P(i)} log(exp(s_ip / t) / sum_{a in A(i)} exp(s_ia / t)).
+
+    L_out of Khosla et al., arXiv:2004.11362: s the cosine similarity, t the temperature, P(i) the
+    positives of i and A(i) its positives and negatives, that is everything but i itself. The mean over
+    positives is outside the logarithm. Anchors without a positive or without a negative are left out.
+
+    pytorch-metric-learning's ``SupConLoss`` is the same, with two exceptions: an anchor without a selected
+    negative counts there, and one whose loss is exactly zero does not.
+
+    Args:
+        temperature: t, above 0; 0.1 in the paper.
+
+    ``terms`` are the anchors of the mean, all of them active.
+    """
+
+    accepts = frozenset({"all", "pairs", "triplets"})
+    hinge = False
+
+    def __init__(self, temperature: float = 0.1) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        pairs = as_pairs(selection, comparison)
+        rule = mean_log_likelihood(self.temperature)
+        return mean_over_anchors(comparison, pairs.positive, pairs.negative, rule)

@@ -1,0 +1,53 @@
+"""Triplet loss with a hinge."""
+
+from torch import Tensor
+
+from metriscope.objectives.interpolation import negative_distances
+from metriscope.objectives.kernels.bands import band_sums
+from metriscope.objectives.kernels.chunks import count_rows
+from metriscope.objectives.kernels.rows import KnownGradient
+from metriscope.objectives.losses.base import Loss, LossOutput, mean_part, reduce
+from metriscope.objectives.selection import Comparison, Selection, Triplets, as_band
+
+
+class TripletLoss(Loss):
+    """max(0, d(a, p) - d(a, n) + margin) over the selected triplets.
+
+    With ``distance=squared_euclidean reduction=sum`` this is the triplet loss of [CT] (arXiv:2510.02161);
+    with ``distance=euclidean reduction=mean_active`` it is what most libraries compute. The default
+    ``reduction=mean`` divides by all valid triplets, so that the value falls as triplets are satisfied.
+
+    Bands of triplets cost O(B R log P) time and O(B R) memory (see :mod:`metriscope.objectives.kernels.bands`).
+
+    Args:
+        margin: in units of the distance, at least 0.
+        reduction: ``mean``, ``sum`` or ``mean_active``.
+    """
+
+    accepts = frozenset({"all", "band", "pairs", "triplets"})
+    hinge = True
+
+    def __init__(self, margin: float = 0.2, reduction: str = "mean") -> None:
+        super().__init__()
+        self.margin = margin
+        self.reduction = reduction
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        if isinstance(selection, Triplets):
+            return self._list(comparison, selection)
+        band, pairs = as_band(selection, comparison)
+        sums = band_sums(
+            comparison.distances.detach(), pairs.positive, pairs.negative, self.margin, band.low, band.high
+        )
+        terms = (count_rows(pairs.positive) * count_rows(pairs.negative)).sum()
+        scale = reduce(sums.total.new_ones(()), sums.active, terms, self.reduction)
+        value: Tensor = KnownGradient.apply(comparison.distances, sums.weights.mul_(scale), sums.total * scale)
+        return LossOutput(value, sums.active, terms, mean_part(sums.total, terms, self.reduction))
+
+    def _list(self, comparison: Comparison, selection: Triplets) -> LossOutput:
+        positive_distances = comparison.distances[selection.anchor, selection.positive]
+        gap = negative_distances(selection, comparison) - positive_distances
+        hinges = (self.margin - gap).clamp_min(0) * selection.valid
+        total, active, terms = hinges.sum(), (hinges.detach() > 0).sum(), selection.valid.sum()
+        value = reduce(total, active, terms, self.reduction)
+        return LossOutput(value, active, terms, mean_part(total, terms, self.reduction))

@@ -1,0 +1,58 @@
+"""Tuplet margin loss."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from metriscope.objectives.kernels.rows import masked_softmax, mean_over_anchors, numbers, softplus
+from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.selection import Comparison, Selection, as_pairs
+
+# The slope of an angle over its cosine is infinite at 0: angles count as at least 0.001 rad there.
+_LEAST_SQUARED_SINE = 1e-6
+
+
+class TupletMarginLoss(Loss):
+    """Mean over positive pairs (a, p) of log(1 + sum_n e^(scale (cos t_an - cos(t_ap - margin)))).
+
+    Yu and Tao, Deep Metric Learning with Tuplet Margin Loss, ICCV 2019, with t the angle between embeddings. The slack
+    ``margin`` lets positives stay that far apart, against overfitting to hard triplets. Where the
+    paper draws one negative of each other class, n runs over all selected negatives of a. The sum over
+    negatives is the same for all positives of an anchor, so nothing of the size of tuplets is made.
+    The paper's second part, the intra-pair variance loss, is not included.
+
+    Equal to pytorch-metric-learning's ``TupletMarginLoss``, whose gradient is NaN where a positive coincides with
+    its anchor, and where pairs without any negative count as zeros.
+
+    Args:
+        margin: the slack beta, in degrees, at least 0; 5.73 degrees are 0.1 rad, as in the paper.
+        scale: s, above 0.
+
+    ``terms`` are the positive pairs whose anchor has a negative, all of them active.
+    """
+
+    accepts = frozenset({"all", "pairs", "triplets"})
+    hinge = False
+
+    def __init__(self, margin: float = 5.73, scale: float = 64.0) -> None:
+        super().__init__()
+        self.margin = margin
+        self.scale = scale
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        pairs = as_pairs(selection, comparison)
+        return mean_over_anchors(comparison, pairs.positive, pairs.negative, self._rule, per_pair=True)
+
+    def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        cosine, sine = math.cos(math.radians(self.margin)), math.sin(math.radians(self.margin))
+        chances, push = masked_softmax(rows * self.scale, negative)
+        squared = torch.addcmul(rows.new_ones(()), rows, rows, value=-1)
+        inverse = squared.clamp_min(_LEAST_SQUARED_SINE).rsqrt_()
+        losses, slopes = softplus(torch.sub(push, rows * cosine + sine * inverse.reciprocal(), alpha=self.scale))
+        pulled = numbers(positive, rows.dtype)
+        slopes.mul_(pulled)
+        by_slack = inverse.mul_(squared >= _LEAST_SQUARED_SINE).mul_(rows).mul_(-sine).add_(cosine)
+        scale = self.scale * share
+        weights = chances.mul_(slopes.sum(1, keepdim=True) * scale).sub_(slopes.mul_(by_slack).mul_(scale))
+        return torch.linalg.vecdot(losses, pulled).unsqueeze(1), weights

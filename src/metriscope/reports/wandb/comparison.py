@@ -1,0 +1,82 @@
+"""A comparison kept in W&B: one run of the study, of job type ``comparison``, with its tables and figures."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from metriscope.reports.comparison import Comparison
+from metriscope.reports.tables import Table, tables
+from metriscope.reports.wandb.study import COMPARISON
+from metriscope.tracking.connection import asked_mode, choose_mode
+
+INIT_SECONDS = 20
+
+
+def log_comparison(comparison: Comparison, figures: Sequence[Path], folder: Path, project: str | None = None) -> str:
+    """Log tables, PNG files and means; online where a key is configured and the host answers, else offline.
+
+    The run's id is that of the study, so that a later comparison continues it.
+
+    Args:
+        folder: where W&B's own files go, in ``wandb/``.
+        project: ``entity/project``; by default that of the runs' own configs.
+
+    Returns:
+        one line: where the run is, or how to send it, or why there is none.
+    """
+    mode = asked_mode("auto")
+    if mode == "disabled":
+        return "W&B is disabled: nothing was logged"
+    entity, name = project.split("/") if project else _own_project(comparison)
+    study = comparison.study.name
+    try:
+        import wandb
+
+        known = wandb.setup(wandb.Settings(silent=True, quiet=True)).settings
+        chosen, reason = choose_mode(mode, known.base_url, known.api_key)
+        folder.mkdir(parents=True, exist_ok=True)
+        run = wandb.init(
+            mode=chosen,
+            dir=str(folder),
+            entity=entity,
+            project=name,
+            id=re.sub(r"[^A-Za-z0-9_-]", "-", f"{COMPARISON}-{study}"),
+            resume="allow",
+            group=study,
+            job_type=COMPARISON,
+            name=f"{study} {COMPARISON}",
+            config={"study": study, "by": list(comparison.grouping.by), "over": comparison.grouping.over},
+            settings=wandb.Settings(
+                silent=True, quiet=True, console="off", disable_code=True, init_timeout=INIT_SECONDS
+            ),
+        )
+        shown: dict[str, Any] = {
+            title: _wandb_table(table)
+            for title, table in zip(("comparison", "differences"), tables(comparison), strict=False)
+        }
+        shown |= {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures if path.suffix == ".png"}
+        run.log(shown)
+        groups = comparison.grouping.groups
+        means = {f"{groups[place]}/{metric}": cell.summary.mean for (place, metric), cell in comparison.cells.items()}
+        run.summary.update({**means, "notes": list(comparison.notes)})
+        url, files = run.url, Path(run.dir).parent
+        run.finish()
+    except Exception as error:
+        return f"W&B could not log the comparison ({' '.join(str(error).split())[:160]}); the files are there"
+    return f"W&B: {url}" if chosen == "online" else f"W&B is offline{reason and f' ({reason})'}: wandb sync {files}"
+
+
+def _own_project(comparison: Comparison) -> tuple[str | None, str]:
+    for run in comparison.study.runs:
+        if name := run.config.get("logger.wandb.project"):
+            return run.config.get("logger.wandb.entity"), str(name)
+    return None, "metriscope"
+
+
+def _wandb_table(table: Table) -> Any:
+    import wandb
+
+    return wandb.Table(
+        columns=list(table.columns), data=[["\n".join(cell.lines) for cell in row] for row in table.rows]
+    )

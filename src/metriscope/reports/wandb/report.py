@@ -1,0 +1,77 @@
+"""The comparison of a study as a W&B report: which panels, and their making through the public API."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from metriscope.errors import InputError
+from metriscope.reports.study_figures import CURVES
+from metriscope.reports.wandb.study import COMPARISON
+
+
+class Panel(NamedTuple):
+    """One panel: ``lines`` over x, ``scatter`` of y against x, or ``bars`` of y; keys as logged."""
+
+    kind: str
+    title: str
+    y: str
+    x: str = "epoch"
+
+
+class Section(NamedTuple):
+    """A heading and the panels below it."""
+
+    title: str
+    panels: Sequence[Panel]
+
+
+def sections() -> list[Section]:
+    """What the report shows, in order: the same subjects as the figures of ``scripts/compare.py``."""
+    bars = ("recall_at_1", "map_at_r", "knn_accuracy", "linear_probe_accuracy", "variance_intra", "variance_inter")
+    titles = {"learning_curves": "Learning curves", "variance": "Variance", "greediness": "Greediness"}
+    scatter = [Panel("scatter", f"Recall@1 against {x}", "test/recall_at_1", f"test/{x}") for x in bars[-2:]]
+    return [
+        Section("Final figures on the test set", [Panel("bars", key, f"test/{key}") for key in bars]),
+        *(
+            Section(titles[name], [Panel("lines", title, key) for key, title in keys.items()])
+            for name, keys in CURVES.items()
+        ),
+        Section("Recall against variance", scatter),
+    ]
+
+
+def build_report(project: str, study: str, by: str = "loss.name") -> Any:
+    """The report as an object of ``wandb_workspaces``, not yet saved; needs no network.
+
+    Args:
+        project: ``entity/project``.
+        study: whose runs are shown.
+        by: config key that lines and bars are averaged over.
+
+    Raises:
+        InputError: the package is not there, or ``project`` names none.
+    """
+    if project.count("/") != 1 or not all(project.split("/")):
+        raise InputError(f"{project!r} names no W&B project: give it as entity/project")
+    try:
+        reports: Any = import_module("wandb_workspaces.reports.v2")
+    except ImportError as error:
+        raise InputError("a W&B report needs a package: pip install 'metriscope[report]'") from error
+    entity, name = project.split("/")
+    # The configs of runs are flat: W&B keeps the value of a dotted key below its whole name.
+    grouped = {"groupby": f"{by}.value", "groupby_aggfunc": "mean", "groupby_rangefunc": "stderr"}
+    chosen = f"Config('study') = '{study}' and Metric('JobType') != '{COMPARISON}'"
+    blocks: list[Any] = []
+    for section in sections():
+        panels: list[Any] = []
+        for panel in section.panels:
+            if panel.kind == "lines":
+                panels.append(reports.LinePlot(title=panel.title, x=panel.x, y=[panel.y], **grouped))
+            elif panel.kind == "bars":
+                panels.append(reports.BarPlot(title=panel.title, metrics=[panel.y], **grouped))
+            else:
+                x, y = (reports.SummaryMetric(key) for key in (panel.x, panel.y))
+                panels.append(reports.ScatterPlot(title=panel.title, x=x, y=y))
+        runs = reports.Runset(entity=entity, project=name, name=study, filters=chosen)
+        blocks += [reports.H2(text=section.title), reports.PanelGrid(runsets=[runs], panels=panels)]
+    return reports.Report(entity=entity, project=name, title=f"Comparison of {study}", blocks=blocks)

@@ -1,0 +1,88 @@
+"""A study read from a W&B project: the same frame as from its run folders."""
+
+from collections.abc import Collection
+from typing import Any
+
+from metriscope.errors import InputError
+from metriscope.run.folder import FAILED, FINISHED, INTERRUPTED, RUNNING, flatten, identity
+from metriscope.run.history import Row
+from metriscope.run.study import Study, StudyRun, is_figure
+from metriscope.tracking.connection import has_key
+
+COMPARISON = "comparison"
+"""Job type of the W&B run that holds a comparison, which is no run of the study."""
+
+_STATES = {"finished": FINISHED, "running": RUNNING, "pending": RUNNING, "failed": FAILED, "crashed": FAILED}
+
+
+def load_project(project: str, study: str, api: Any = None) -> Study:
+    """The runs of a study that a W&B project holds; of two with the same config the later finished one counts.
+
+    Args:
+        project: ``entity/project``.
+        study: as in the config of its runs.
+        api: what to ask instead of ``wandb.Api()``.
+
+    Raises:
+        InputError: no such project, no key, no answer, or no run of the study in it.
+    """
+    if project.count("/") != 1 or not all(project.split("/")):
+        raise InputError(f"{project!r} names no W&B project: give it as entity/project")
+    filters = {"config.study": study, "jobType": {"$ne": COMPARISON}}
+    api = api or connect()
+    try:
+        found = list(api.runs(project, filters=filters, order="+created_at", per_page=500, lazy=False))
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"W&B project {project} cannot be read: {reason[:200]}") from error
+    runs: dict[str, StudyRun] = {}
+    problems = []
+    for remote in found:
+        run = _read(remote)
+        if "seed" not in run.config:
+            problems.append(f"{run.name} has no seed in its config; left out")
+            continue
+        known = runs.get(key := identity(run.config))
+        if known is None or run.status == FINISHED or known.status != FINISHED:
+            runs[key] = run
+        if known is not None:
+            problems.append(f"{run.name} and {known.name} have the same config; {runs[key].name} counts")
+    if not runs:
+        raise InputError(f"W&B project {project} holds no run of study {study!r}")
+    return Study(study, sorted(runs.values(), key=lambda run: run.name), problems)
+
+
+def connect() -> Any:
+    """W&B's public API, without ever asking for a key.
+
+    Raises:
+        InputError: the package or a key is missing.
+    """
+    try:
+        import wandb
+
+        known = wandb.setup(wandb.Settings(silent=True, quiet=True)).settings
+    except (ImportError, AttributeError) as error:
+        raise InputError("reading a W&B project needs the package: pip install wandb") from error
+    if not has_key(known.base_url, known.api_key):
+        raise InputError("no API key for W&B: run `wandb login`, or set WANDB_API_KEY")
+    return wandb.Api(timeout=30)
+
+
+def _read(remote: Any) -> StudyRun:
+    summary = {key: value for key, value in dict(remote.summary_metrics).items() if "/" in key}
+
+    def history(keys: Collection[str]) -> list[Row]:
+        wanted = {*keys, "epoch"}
+        rows = [{key: row[key] for key in wanted & row.keys() if is_figure(row[key])} for row in remote.scan_history()]
+        return [row for row in rows if row.keys() - {"epoch"}]
+
+    return StudyRun(
+        name="/".join(remote.path),
+        config=flatten({key: value for key, value in remote.config.items() if not key.startswith("_")}),
+        metrics={key: value for key, value in summary.items() if is_figure(value)},
+        status=_STATES.get(remote.state, INTERRUPTED),
+        history=history,
+        reason=None if remote.state in _STATES else remote.state,
+        record={"url": remote.url},
+    )

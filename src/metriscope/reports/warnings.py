@@ -1,0 +1,104 @@
+"""What a reader has to know before believing a comparison, one line each."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from metriscope.reports.groups import Grouping, text
+from metriscope.run.study import Study, StudyRun
+
+# What compared runs should share [MLRC], by the word for it.
+_EQUAL: Mapping[str, Sequence[str]] = {
+    "backbone": ("backbone.name", "backbone.weights", "backbone.freeze"),
+    "embedding size": ("head.size",),
+    "batch": ("sampler.batch_size", "sampler.classes_per_batch", "sampler.samples_per_class"),
+    "budget": ("trainer.max_epochs", "trainer.limit_train_batches"),
+    "augmentation": ("augmentation.*",),
+    "protocol": ("dataset.protocol", "dataset.validation"),
+    "precision": ("trainer.precision",),
+}
+_NAMED = 20
+
+
+def cautions(study: Study, grouping: Grouping) -> list[str]:
+    """Runs that were left out, things that differ and should not, and what groups mix."""
+    runs = [run for group in grouping.groups for run in group.runs]
+    return [*left_out(study), *_unequal(runs, grouping), *_versions(runs), *_mixed(grouping), *_single(grouping)]
+
+
+def left_out(study: Study) -> list[str]:
+    """Runs that cannot be read, and runs that have not finished."""
+    unfinished = [
+        f"{run.name} is not finished ({run.status}{f': {_short(run.reason)}' if run.reason else ''}); left out"
+        for run in study.unfinished
+    ]
+    return [*_first(list(study.problems)), *_first(unfinished)]
+
+
+def _unequal(runs: Sequence[StudyRun], grouping: Grouping) -> list[str]:
+    """Data sets bring companions of their own, so that only runs on the same data have to agree."""
+    by_data: dict[str, list[StudyRun]] = {}
+    for run in runs:
+        by_data.setdefault(text(run.config, "dataset.name"), []).append(run)
+    lines = []
+    for data, same in by_data.items():
+        for word, patterns in _EQUAL.items():
+            for key in _matching(same, patterns):
+                counts = Counter(text(run.config, key) for run in same)
+                if len(counts) > 1:
+                    known = ", in groups of their own" if key in grouping.by else ""
+                    lines.append(f"{word} differs on {data}{known}: {key} is {_counted(counts)}")
+    return lines
+
+
+def _matching(runs: Sequence[StudyRun], patterns: Sequence[str]) -> list[str]:
+    prefixes = tuple(pattern[:-1] for pattern in patterns if pattern.endswith("*"))
+    inner = {key for run in runs for key in run.config if prefixes and key.startswith(prefixes)}
+    return [*(pattern for pattern in patterns if not pattern.endswith("*")), *sorted(inner)]
+
+
+def _versions(runs: Sequence[StudyRun]) -> list[str]:
+    recorded = [run.record["versions"] for run in runs if isinstance(run.record.get("versions"), Mapping)]
+    lines = []
+    for package in sorted({name for versions in recorded for name in versions}):
+        counts = Counter(str(versions.get(package, "absent")) for versions in recorded)
+        if len(counts) > 1:
+            lines.append(f"versions are mixed: {package} {_counted(counts)}")
+    commits = Counter(
+        f"{str(git.get('commit'))[:8]}{' with changes' if git.get('dirty') else ''}"
+        for run in runs
+        if isinstance(git := run.record.get("git"), Mapping)
+    )
+    if len(commits) > 1:
+        lines.append(f"the code is mixed: commit {_counted(commits)}")
+    return lines
+
+
+def _mixed(grouping: Grouping) -> list[str]:
+    if not grouping.mixed:
+        return []
+    keys = ", ".join(grouping.mixed)
+    return [f"groups mix runs that differ in {keys}: their spread is not one over {grouping.over} alone"]
+
+
+def _single(grouping: Grouping) -> list[str]:
+    alone = sum(len(group.runs) == 1 for group in grouping.groups)
+    if not alone:
+        return []
+    return [f"{alone} of {len(grouping.groups)} groups hold a single run (n = 1): no interval and no test for them"]
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    shown = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{value} ({n} {'run' if n == 1 else 'runs'})" for value, n in shown[:6]) + (
+        f" and {len(shown) - 6} more" if len(shown) > 6 else ""
+    )
+
+
+def _short(reason: Iterable[str] | str | None) -> str:
+    line = " ".join(str(reason).split())
+    return line if len(line) <= 100 else f"{line[:99]}…"
+
+
+def _first(lines: list[str]) -> list[str]:
+    rest = len(lines) - _NAMED
+    return lines if rest <= 0 else [*lines[:_NAMED], f"and {rest} more runs like these"]

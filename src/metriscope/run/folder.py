@@ -1,0 +1,302 @@
+"""Run folders: who a run is, where it lives, whether it has to run at all. Imports no torch."""
+
+import hashlib
+import json
+import os
+import platform
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from metriscope.errors import InputError
+from metriscope.files import drafts, replacing, write_json
+
+# What may differ between two invocations of one and the same run: where things are, who watches, how fast.
+# Decoded images are the same pixels as those decoded anew; kept features agree with computed ones to rounding.
+_IRRELEVANT = {
+    "paths", "logger", "tags", "study", "resume", "scale", "sweep",
+    "dataset.data_dir", "dataset.download", "dataset.num_workers", "dataset.memory_limit_mb",
+    "dataset.cache", "backbone.cache_features",
+    "evaluation.memory_mb", "evaluation.save_embeddings",
+    "trainer.name", "trainer.accelerator", "trainer.log_every_n_steps",
+}  # fmt: skip
+_PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy", "hydra-core", "wandb")
+
+FINISHED, RUNNING, FAILED, INTERRUPTED = "finished", "running", "failed", "interrupted"
+# Ended by a search that expected nothing better of it; it can be resumed like an interrupted one.
+PRUNED = "pruned"
+# How long to wait for a lock that someone may only be looking at.
+_LOCK_SECONDS = 0.5
+# How long a process waits for the first one of its run.
+_JOIN_SECONDS = 300
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{name}."))
+        else:
+            flat[name] = value
+    return flat
+
+
+def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What in a resolved config, nested or flat, can change a result: flat, with dotted keys."""
+    return {
+        key: value
+        for key, value in flatten(config).items()
+        if key not in _IRRELEVANT and key.split(".")[0] not in _IRRELEVANT
+    }
+
+
+def identity(config: Mapping[str, Any]) -> str:
+    """Hexadecimal hash of everything in a resolved config that can change a result."""
+    return hashlib.sha256(json.dumps(relevant(config), sort_keys=True).encode()).hexdigest()
+
+
+def folder_of(config: Mapping[str, Any]) -> Path:
+    """``<output_dir>/<study>/<dataset>-<backbone>/<loss>-<miner>/seed<k>-<hash>``."""
+    folder: Path = (
+        Path(config["paths"]["output_dir"])
+        / config["study"]
+        / f"{config['dataset']['name']}-{config['backbone']['name']}"
+        / f"{config['loss']['name']}-{config['miner']['name']}"
+        / f"seed{config['seed']}-{identity(config)[:8]}"
+    )
+    return folder
+
+
+class Run:
+    """One run folder and its ``run.json``, the record of what happened.
+
+    Attributes:
+        folder: where everything of the run is.
+        record: the content of ``run.json``.
+        resumes: whether ``last.ckpt`` of an unfinished run is there to go on from.
+        is_main: whether this process keeps the folder; the others of a distributed run only train.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Any], record: dict[str, Any]) -> None:
+        self.folder = folder
+        self.config = config
+        self.record = record
+        self.is_main = _is_main_process()
+        self.resumes = record.get("status") != FINISHED and self.last_checkpoint.exists()
+        self._seconds_before = float(record.get("seconds", 0.0))
+        self._started = time.monotonic()
+
+    @property
+    def finished(self) -> bool:
+        return self.record.get("status") == FINISHED
+
+    @property
+    def last_checkpoint(self) -> Path:
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        return self.folder / "checkpoints" / "best.ckpt"
+
+    def start(self) -> None:
+        """Mark the run as running; a run that cannot resume begins with a clean folder."""
+        if not self.is_main:
+            return
+        if not self.resumes:
+            for leftover in ("checkpoints", "figures", "metrics.csv", "summary.json", "embeddings.npz"):
+                path = self.folder / leftover
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        for draft in drafts(self.folder):
+            draft.unlink(missing_ok=True)
+        with replacing(self.folder / "config.yaml") as draft:
+            draft.write_text(yaml.safe_dump(dict(self.config), sort_keys=False, allow_unicode=True))
+        self.record = {
+            "status": RUNNING,
+            "reason": None,
+            "identity": identity(self.config),
+            "wandb_id": self.record.get("wandb_id") or secrets.token_hex(4),
+            "seed": self.config["seed"],
+            "protocol": self.config["dataset"]["protocol"],
+            "started": self.record.get("started") or _now(),
+            "running_since": _now(),
+            "ended": None,
+            "seconds": self._seconds_before,
+            "resumed": int(self.record.get("resumed", 0)) + self.resumes,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "launch": _launch(),
+            "command": sys.argv,
+            "versions": _versions(),
+            "git": _git_state(),
+        }
+        write_json(self.folder / "run.json", self.record)
+
+    def end(self, status: str, reason: str | None = None) -> None:
+        """Write how the run ended: ``finished``, ``failed``, ``interrupted`` or ``pruned``."""
+        if not self.is_main:
+            return
+        seconds = round(self._seconds_before + time.monotonic() - self._started, 3)
+        self.record.update(status=status, reason=reason, ended=_now(), seconds=seconds)
+        write_json(self.folder / "run.json", self.record)
+
+    def summary(self) -> dict[str, Any]:
+        """The figures of a finished run."""
+        return _read_json(self.folder / "summary.json")
+
+
+class Taken(InputError):
+    """Another process works on the run; the line says which."""
+
+
+def lock_of(folder: Path) -> Path:
+    """The lock file of a run folder: the system frees it with the process that holds it, however that ends."""
+    return folder.parents[2] / ".locks" / f"{folder.name}.lock"
+
+
+def is_held(lock_file: Path) -> bool:
+    """Whether a process holds this lock now; assumed where the folder cannot be written."""
+    if not lock_file.exists():
+        return False
+    try:
+        with FileLock(lock_file, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return True
+
+
+@contextmanager
+def open_run(config: Mapping[str, Any]) -> Iterator[Run]:
+    """The run of a resolved config, for this process alone.
+
+    Raises:
+        Taken: another process works on it.
+        InputError: the folder cannot be written, holds another config, or ``resume=must`` finds nothing to resume.
+    """
+    folder = folder_of(config)
+    if not _is_main_process():
+        yield _join(folder, config)
+        return
+    lock_file = lock_of(folder)
+    lock = FileLock(lock_file, timeout=_LOCK_SECONDS)
+    try:
+        lock_file.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        owner = read_record(folder)
+        raise Taken(
+            f"{folder} is being worked on by process {owner.get('pid', '?')} on {owner.get('host', '?')}: "
+            "wait for it, or change the seed or the study"
+        ) from None
+    except OSError as error:
+        place = error.filename or folder
+        raise InputError(f"cannot write {place}: {error.strerror}; set paths.output_dir") from error
+    try:
+        yield _claim(folder, config)
+    finally:
+        lock.release()
+
+
+def _join(folder: Path, config: Mapping[str, Any]) -> Run:
+    """The run as a further process of it sees it, once the first process has claimed the folder.
+
+    Launchers that start all processes at once leave a mark by which those of one launch know each other;
+    processes that the first one starts itself find everything in place.
+    """
+    deadline = time.monotonic() + _JOIN_SECONDS
+    while True:
+        record = read_record(folder)
+        known = record.get("status") == FINISHED and config["resume"] != "never"
+        if known or _launch() is None or record.get("launch") == _launch():
+            return Run(folder, config, record)
+        if time.monotonic() > deadline:
+            raise InputError(f"{folder} was not claimed by the first process within {_JOIN_SECONDS} s")
+        time.sleep(0.1)
+
+
+def _launch() -> str | None:
+    """What the processes that an outside launcher (torchrun, srun) started together have in common."""
+    names = ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")
+    if not {"RANK", "SLURM_PROCID"} & os.environ.keys():
+        return None
+    return " ".join(os.environ.get(name, "-") for name in names)
+
+
+def _claim(folder: Path, config: Mapping[str, Any]) -> Run:
+    record = read_record(folder)
+    if config["resume"] == "never" and record:
+        kept = next(p for n in range(1, 10**6) if not (p := folder.with_name(f"{folder.name}.{n}")).exists())
+        folder.rename(kept)
+        folder.mkdir()
+        record = {}
+    if record and record.get("identity") != identity(config):
+        raise InputError(f"{folder} holds a run of another config: move it away, or set another study")
+    run = Run(folder, config, record)
+    if config["resume"] == "must" and not (run.finished or run.resumes):
+        raise InputError(f"resume=must, but {folder} holds no checkpoint to resume from: set resume=auto")
+    return run
+
+
+def _is_main_process() -> bool:
+    """False in the processes that a launcher started beside the first one of a distributed run."""
+    ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    return all(rank == "0" for rank in ranks)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The content of ``run.json``; empty where there is none.
+
+    Raises:
+        InputError: it is not readable.
+    """
+    return _read_json(folder / "run.json") if (folder / "run.json").exists() else {}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("not an object")
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing: move the folder away, or set resume=never") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not readable ({error}): move the folder away") from error
+    return content
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version(), "metriscope": metadata.version("metriscope")}
+    return {**versions, **{name: metadata.version(name) for name in _PACKAGES}}
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Commit of the source tree and whether it has local changes; None outside a checkout."""
+
+    def ask(*words: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,182 @@
+"""All runs of a study as one frame: flat configs, final metrics, states, and histories on demand. Imports no torch."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from os import scandir
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from metriscope.errors import InputError
+from metriscope.run.folder import FINISHED, flatten
+from metriscope.run.history import Row, read_history
+
+_RUN_FOLDER = re.compile(r"seed\d+-[0-9a-f]{8}")
+_STATES = ("finished", "running", "failed", "interrupted")
+# Where a line begins with a key, a section of the file begins.
+_SECTION = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """One run as a comparison sees it, whether it comes from a folder or from W&B.
+
+    Attributes:
+        name: where it is: its folder below the study's, or its path in W&B.
+        config: the resolved config, flat, with dotted keys.
+        metrics: the flat summary; values that were not finite are not there.
+        status: ``finished``, ``running``, ``failed`` or ``interrupted``.
+        reason: why it failed or was interrupted, where that is known.
+        record: what ``run.json`` says of versions, git, times; empty where only W&B knows the run.
+        history: reads the rows of the history with the values of the given keys.
+        folder: its run folder, where there is one.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    status: str
+    history: Callable[[Collection[str]], list[Row]]
+    reason: str | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs to compare.
+
+    Attributes:
+        name: the study's.
+        runs: every run that could be read, in the order of their names.
+        problems: one line for each run that could not.
+    """
+
+    name: str
+    runs: Sequence[StudyRun]
+    problems: Sequence[str] = ()
+
+    @property
+    def finished(self) -> list[StudyRun]:
+        return [run for run in self.runs if run.status == FINISHED]
+
+    @property
+    def unfinished(self) -> list[StudyRun]:
+        return [run for run in self.runs if run.status != FINISHED]
+
+
+def load_study(folder: Path) -> Study:
+    """The runs below ``outputs/<study>``; histories are read when asked for.
+
+    Folders that ``resume=never`` set aside (``seed0-<hash>.1``) are passed over; a run whose files are broken or
+    half-written becomes a line of ``problems``.
+
+    Raises:
+        InputError: there is no such folder, or no run in it can be read.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give the folder of a study, such as outputs/default")
+    runs, problems = [], []
+    for path in run_folders(folder):
+        try:
+            runs.append(load_run(path, name=path.relative_to(folder).as_posix()))
+        except InputError as error:
+            problems.append(str(error))
+    if not runs:
+        reason = f": {problems[0]}" if problems else ": train some with study=<name>"
+        raise InputError(f"{folder} holds no {'readable run' if problems else 'runs'}{reason}")
+    return Study(folder.resolve().name, runs, problems)
+
+
+def run_folders(folder: Path) -> Iterator[Path]:
+    """Folders of runs at or below ``folder``, sorted; neither those set aside nor hidden ones."""
+    if _RUN_FOLDER.fullmatch(folder.resolve().name):
+        yield folder
+        return
+    with scandir(folder) as entries:
+        below = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    for name in below:
+        if not re.fullmatch(_RUN_FOLDER.pattern + r"\.\d+", name):
+            yield from run_folders(folder / name)
+
+
+def load_run(folder: Path, name: str = "") -> StudyRun:
+    """One run folder.
+
+    Raises:
+        InputError: a file that a run of its state must have is missing or does not read.
+    """
+    record = _read_json(folder / "run.json")
+    status = record.get("status")
+    if status not in _STATES:
+        raise InputError(f"{folder / 'run.json'}: status {status!r} is none of {', '.join(_STATES)}; left out")
+    config = _read_config(folder / "config.yaml")
+    metrics = _read_json(folder / "summary.json") if status == FINISHED else {}
+    return StudyRun(
+        name=name if name not in ("", ".") else folder.name,
+        config=config,
+        metrics={key: value for key, value in metrics.items() if is_figure(value)},
+        status=status,
+        history=lambda keys: read_history(folder / "metrics.csv", keys),
+        reason=record.get("reason"),
+        record=record,
+        folder=folder,
+    )
+
+
+def is_figure(value: Any) -> bool:
+    """Whether a value of a summary is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content: Any = None
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: the run never started or was cut off; left out") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} does not read ({_first_line(error)}); left out") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} does not read (not an object); left out")
+    return content
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = flatten(_parse(path.read_text(encoding="utf-8")))
+        if "seed" not in config:
+            raise ValueError("cut off, or no config of a run")
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: the run never started or was cut off; left out") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path} does not read ({_first_line(error)}); left out") from error
+    return config
+
+
+def _parse(text: str) -> dict[str, Any]:
+    """The mapping that a YAML text holds, section by section: most sections of a study's configs are the same."""
+    if re.search(r"[:-] [&*]", text):  # an anchor may tie sections together
+        return dict(_parse_section(text))
+    config: dict[str, Any] = {}
+    for section in _SECTION.split(text):
+        config.update(_parse_section(section))
+    return config
+
+
+@lru_cache(maxsize=1024)
+def _parse_section(text: str) -> Mapping[str, Any]:
+    content = yaml.load(text, Loader=_Loader) if text.strip() else {}
+    if not isinstance(content, dict):
+        raise ValueError("not a mapping")
+    return content
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]

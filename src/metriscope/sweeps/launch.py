@@ -1,0 +1,186 @@
+"""Hydra's launchers, asked to run a given list of jobs. Imports no torch."""
+
+import importlib.util
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext
+from omegaconf import DictConfig
+
+from metriscope.config.files import CONFIG_DIR
+from metriscope.errors import InputError, RunError
+from metriscope.run.folder import INTERRUPTED, RUNNING, read_record
+from metriscope.sweeps import slurm
+from metriscope.sweeps.jobs import Refusal, Task, raise_interrupt
+from metriscope.sweeps.plan import Job, Words
+from metriscope.sweeps.states import State, state_of
+
+# Part of a launcher's _target_ -> the package that has it, and the extra of this project that brings it.
+_EXTRAS = {
+    "hydra_joblib_launcher": ("hydra-joblib-launcher", "parallel"),
+    "hydra_submitit_launcher": ("hydra-submitit-launcher", "cluster"),
+    "hydra_ray_launcher": ("hydra-ray-launcher", "ray"),
+}
+# How often a run may be at work when a process of the sweep dies: it may be the cause, or a bystander.
+_LIVES = 2
+
+
+def check_launcher(base: DictConfig) -> None:
+    """Refuse a launcher whose package is not installed, with the line that installs it.
+
+    Raises:
+        InputError: with that line.
+    """
+    target = str(base.hydra.launcher._target_)
+    for module, (package, extra) in _EXTRAS.items():
+        if module in target and not _installed(f"hydra_plugins.{module}"):
+            choice = base.hydra.runtime.choices["hydra/launcher"]
+            raise InputError(f"hydra/launcher={choice} needs {package}: pip install -e '.[{extra}]'")
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+class Launcher:
+    """Runs jobs by the launcher that the command line chose.
+
+    Args:
+        base: the config of the first values, with Hydra's own settings.
+        config_dir: a folder of further choices.
+
+    Attributes:
+        stopped: whether a signal has ended it; no further job starts then.
+        parallel: how many jobs run side by side; 1 where the launcher does not say.
+    """
+
+    def __init__(self, base: DictConfig, config_dir: str | None = None) -> None:
+        check_launcher(base)
+        target = str(base.hydra.launcher._target_)
+        self._pool = "hydra_joblib_launcher" in target
+        self._launch_jobs = slurm.launch if target.endswith(".SlurmLauncher") else _launch
+        self._mark = Path(base.hydra.sweep.dir) / f"stop-{socket.gethostname()}-{os.getpid()}"
+        task = Task(self._mark, os.getpid(), self._pool)
+        context: Any = HydraContext(config_loader=_hydra(config_dir).config_loader, callbacks=Callbacks(base))
+        self._launcher = Plugins.instance().instantiate_launcher(context, task, base)
+        self._number = 0
+        self.stopped = False
+        if self._pool:
+            # Threads that spin while they wait take the other jobs' cores.
+            os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        wanted = int(base.hydra.launcher.get("n_jobs") or base.hydra.launcher.get("array_parallelism") or 1)
+        self.parallel = wanted if wanted > 0 else max(1, (os.cpu_count() or 1) + 1 + wanted)
+
+    def launch(self, jobs: Sequence[Job]) -> dict[Path, Refusal]:
+        """Run jobs and wait for them; their folders say how they ended, the result only what those cannot know.
+
+        A signal makes it return early, with ``stopped`` set.
+
+        Raises:
+            RunError: the launcher itself gave up.
+        """
+        lives = Counter({job.folder: _LIVES for job in jobs})
+        todo = list(jobs)
+        while todo:
+            before = [state_of(job.folder) for job in todo]
+            with self._listening(todo):
+                try:
+                    return self._launch(todo)
+                except KeyboardInterrupt:
+                    self.stopped = True
+                    return {}
+                except InputError:
+                    raise
+                except Exception as error:
+                    if not self._pool:
+                        raise RunError(f"the launcher gave up: {' '.join(str(error).split())[:300]}") from error
+                    todo = _left(todo, before, lives)
+                    if not todo:
+                        raise RunError(f"a process of the sweep died: {' '.join(str(error).split())[:300]}") from error
+            if self.stopped:
+                break
+            print(f"metriscope: a process died; {len(todo)} runs go on in new ones", file=sys.stderr)
+        return {}
+
+    def _launch(self, jobs: Sequence[Job]) -> dict[Path, Refusal]:
+        first, self._number = self._number, self._number + len(jobs)
+        returns = self._launch_jobs(self._launcher, [job.words for job in jobs], first)
+        values = [getattr(result, "_return_value", None) for result in returns]
+        return {job.folder: v for job, v in zip(jobs, values, strict=True) if isinstance(v, Refusal)}
+
+    @contextmanager
+    def _listening(self, jobs: Sequence[Job]) -> Iterator[None]:
+        """The first Ctrl-C or SIGTERM lets the runs at work save and stop; a further one ends all at once."""
+
+        def receive(number: int, frame: FrameType | None) -> None:
+            if self.stopped or not self._pool:
+                raise_interrupt(number, frame)
+            self.stopped = True
+            self._mark.touch()
+            print("metriscope: the runs at work save and stop; once more ends them at once", file=sys.stderr)
+            _tell_to_stop(jobs)
+
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        previous = {number: signal.signal(number, receive) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            self._mark.unlink(missing_ok=True)
+
+
+def _launch(launcher: Any, jobs: Sequence[Words], first: int) -> Sequence[Any]:
+    returns: Sequence[Any] = launcher.launch([list(words) for words in jobs], initial_job_idx=first)
+    return returns
+
+
+def _left(jobs: Sequence[Job], before: Sequence[State], lives: "Counter[Path]") -> list[Job]:
+    """What is left when a process has died and the pool with it; nothing if no run had begun."""
+    left, killed = [], 0
+    for job, state in zip(jobs, before, strict=True):
+        now = state_of(job.folder)
+        if now == state:
+            left.append(job)
+        elif now.status == INTERRUPTED and now.ended is None:
+            killed += 1
+            lives[job.folder] -= 1
+            if lives[job.folder] > 0:
+                left.append(job)
+    return left if killed else []
+
+
+def _tell_to_stop(jobs: Sequence[Job]) -> None:
+    """A signal to those processes of the pool that have begun a run; the others have nothing to save."""
+    pool = {process.pid for process in multiprocessing.active_children()}
+    for job in jobs:
+        with suppress(InputError, OSError, KeyError):
+            record = read_record(job.folder)
+            if record["status"] == RUNNING and record["host"] == socket.gethostname() and record["pid"] in pool:
+                os.kill(record["pid"], signal.SIGTERM)
+
+
+def _hydra(config_dir: str | None) -> Hydra:
+    """What composes the jobs in the launcher's processes."""
+    search_path = create_config_search_path(str(CONFIG_DIR))
+    if config_dir:
+        search_path.append("command-line", f"file://{Path(config_dir).resolve()}")
+    GlobalHydra.instance().clear()
+    return Hydra.create_main_hydra2("train", search_path)
