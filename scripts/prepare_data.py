@@ -64,7 +64,7 @@ def _decode(paths: list[str]) -> None:
     from rich.progress import track
 
     from metriscope.data.inputs.images import decode
-    from metriscope.tracking.console import is_interactive
+    from metriscope.terminal import is_interactive
 
     def fault(path: str) -> str | None:
         try:

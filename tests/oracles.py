@@ -5,7 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metriscope.objectives.distances import Cosine, Distance, Euclidean, SquaredEuclidean
+from metriscope.objectives.distances.base import Distance
+from metriscope.objectives.distances.cosine import Cosine
+from metriscope.objectives.distances.euclidean import Euclidean, SquaredEuclidean
 from metriscope.objectives.losses.triplets.triplet import TripletLoss
 from metriscope.objectives.miners.bands import AllMiner
 from metriscope.objectives.objective import Objective

@@ -9,14 +9,14 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from metriscope.build.trainer import build_objective
+from metriscope.build.objective import build_objective
 from metriscope.cli import compose_config
 from metriscope.config import keys as values
 from metriscope.config.catalog import LOSSES, MINERS
 from metriscope.config.files import CONFIG_DIR, choices, section
+from metriscope.config.plain import flatten
 from metriscope.config.rules import check
 from metriscope.errors import InputError, nearest
-from metriscope.run.folder import flatten
 
 REFUSED = [
     ("loss.margin=-1", "loss.margin=-1: * at least 0"),

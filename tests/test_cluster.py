@@ -18,7 +18,8 @@ from metriscope.app import train
 from metriscope.callbacks.graceful_stop import GracefulStop
 from metriscope.errors import InputError, Interrupted, RunError
 from metriscope.run.folder import folder_of
-from metriscope.run.slurm import back_to_the_queue, check_tasks, notices
+from metriscope.run.slurm import back_to_the_queue, check_tasks
+from metriscope.signals import notices
 
 JOB = "4711"
 PREEMPTED = "JobState=RUNNING PreemptEligibleTime=2026-01-01T00:00:00 PreemptTime=2026-01-01T00:00:09"

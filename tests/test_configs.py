@@ -10,14 +10,17 @@ from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
 from metriscope.build.network import build_embedder
-from metriscope.build.trainer import build_data, build_objective, build_trainer
+from metriscope.build.objective import build_objective
+from metriscope.build.trainer import build_data, build_trainer
 from metriscope.cli import compose_config
 from metriscope.config.catalog import LOSSES, MINERS, fitting_miners
 from metriscope.config.files import CONFIG_DIR, choices, section
+from metriscope.config.plain import flatten
 from metriscope.config.rules import check
 from metriscope.errors import InputError
-from metriscope.run.folder import flatten, identity, open_run
-from metriscope.training.optimizers import build_optimizer, build_scheduler
+from metriscope.run.folder import identity, open_run
+from metriscope.training.optimizers import build_optimizer
+from metriscope.training.schedules import build_scheduler
 
 FILES = sorted(path.relative_to(CONFIG_DIR).as_posix() for path in CONFIG_DIR.rglob("*.yaml"))
 GROUPS = sorted({path.split("/")[0] for path in FILES if "/" in path} - {"hydra", "experiment"})

@@ -16,7 +16,8 @@ from conftest import TINY
 from omegaconf import OmegaConf
 
 from metriscope.app import train
-from metriscope.build.trainer import build_data, build_module, build_trainer
+from metriscope.build.learner import build_module
+from metriscope.build.trainer import build_data, build_trainer
 from metriscope.run.folder import Run, folder_of, open_run
 from metriscope.run.history import read_history
 

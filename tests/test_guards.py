@@ -8,8 +8,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from metriscope.build.trainer import build_data, build_module
-from metriscope.callbacks.graceful_stop import BatchGuard, GracefulStop
+from metriscope.build.learner import build_module
+from metriscope.build.trainer import build_data
+from metriscope.callbacks.finite import BatchGuard
+from metriscope.callbacks.graceful_stop import GracefulStop
 from metriscope.errors import Interrupted, RunError
 
 NAN, INF = float("nan"), float("inf")

@@ -9,7 +9,8 @@ from torch.nn import Parameter
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from metriscope.errors import InputError
-from metriscope.training.optimizers import build_optimizer, build_scheduler
+from metriscope.training.optimizers import build_optimizer
+from metriscope.training.schedules import build_scheduler
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from metriscope.config.plain import flatten
 from metriscope.errors import InputError
-from metriscope.run.folder import FAILED, FINISHED, INTERRUPTED, flatten, folder_of, identity, open_run
+from metriscope.run.folder import FAILED, FINISHED, INTERRUPTED, folder_of, identity, open_run
 
 CONFIG = {
     "seed": 3,

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from metriscope.config.files import plain
+from metriscope.config.plain import plain
 from metriscope.config.rules import check
 from metriscope.errors import InputError, Interrupted, Pruned, RunError, nearest
 from metriscope.run.folder import FAILED, FINISHED, INTERRUPTED, PRUNED, Run, open_run
@@ -112,7 +112,9 @@ def _unknown_monitor(cfg: DictConfig, metrics: Any) -> str | None:
 def _execute(cfg: DictConfig, run: Run) -> Outcome:
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-    from metriscope.build.trainer import build_data, build_loggers, build_module, build_trainer
+    from metriscope.build.learner import build_module
+    from metriscope.build.loggers import build_loggers
+    from metriscope.build.trainer import build_data, build_trainer
     from metriscope.ending import report
 
     data = build_data(cfg)

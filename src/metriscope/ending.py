@@ -10,11 +10,11 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from metriscope.build.trainer import Loggers
 from metriscope.data.datamodule import DataModule
 from metriscope.diagnostics.decay import exponential_fit
 from metriscope.evaluation.classification import knn_accuracy, linear_probe_accuracy
 from metriscope.evaluation.clustering import clustering_metrics
+from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.evaluation.per_class import per_class, write_per_class
 from metriscope.evaluation.search.neighbors import nearest
 from metriscope.files import replacing, write_json
@@ -24,7 +24,8 @@ from metriscope.reports.projection import projection
 from metriscope.reports.style import save
 from metriscope.run.folder import Run
 from metriscope.run.history import points, read_history, summary
-from metriscope.training.learner import EvaluatedSet, MetricLearner
+from metriscope.tracking.loggers import Loggers
+from metriscope.training.learner import MetricLearner
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from oracles import (
 )
 
 from metriscope.diagnostics.activity import active_samples, pair_activity
-from metriscope.objectives.distances import Cosine
+from metriscope.objectives.distances.cosine import Cosine
 from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
 from metriscope.objectives.losses.softmax.n_pair import NPairLoss
 from metriscope.objectives.losses.triplets.triplet import TripletLoss

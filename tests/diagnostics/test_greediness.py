@@ -5,7 +5,8 @@ import pytorch_lightning as pl
 import torch
 from oracles import FROM_DISTANCE, distance_table, pairs, triplet_account, triplets_of
 
-from metriscope.build.trainer import build_data, build_module
+from metriscope.build.learner import build_module
+from metriscope.build.trainer import build_data
 from metriscope.callbacks.evaluation import EvaluationMonitor
 from metriscope.callbacks.greediness import GreedinessMonitor
 from metriscope.evaluation.retrieval import RetrievalMetrics

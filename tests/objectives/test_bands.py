@@ -10,7 +10,7 @@ from oracles import INF, listed, triplets_of
 
 from metriscope.objectives.kernels import bands, chunks
 from metriscope.objectives.kernels.bands import band_sums
-from metriscope.objectives.kernels.rows import KnownGradient
+from metriscope.objectives.kernels.gradient import KnownGradient
 
 PATHS = {"each positive in turn": 10**9, "binary search": -1}
 BANDS = {

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from metriscope.app import train
-from metriscope.build.trainer import build_objective
+from metriscope.build.objective import build_objective
 from metriscope.cli import compose_config
 from metriscope.config.catalog import LOSSES
 

@@ -5,9 +5,10 @@ import pytest
 import yaml
 from studies import config, write_run, write_study
 
+from metriscope.config.plain import flatten
 from metriscope.errors import InputError
 from metriscope.run import study as reading
-from metriscope.run.folder import INTERRUPTED, RUNNING, flatten
+from metriscope.run.folder import INTERRUPTED, RUNNING
 from metriscope.run.history import points, read_history
 from metriscope.run.study import load_run, load_study
 

@@ -21,7 +21,7 @@ from metriscope.run.folder import identity
 
 optuna = pytest.importorskip("optuna")
 
-from metriscope.sweeps.search import open_storage  # noqa: E402
+from metriscope.run.trials import open_storage  # noqa: E402
 from metriscope.sweeps.space import distributions, split_space  # noqa: E402
 
 SEARCH = ["sweep=optuna_tpe", "sweep.trials=4", "+sweep.sampler.n_startup_trials=2"]

@@ -9,7 +9,7 @@ from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from metriscope.build.normalisation import normalisation
-from metriscope.config.files import plain
+from metriscope.config.plain import plain
 from metriscope.data.datamodule import Batching, DataModule
 from metriscope.data.examples import Source
 from metriscope.data.inputs.augment import Augmentation

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from metriscope import seeds
 from metriscope.build.normalisation import disagreement, normalisation
-from metriscope.config.files import plain
+from metriscope.config.plain import plain
 from metriscope.models.backbones import build_trunk
 from metriscope.models.embedder import Embedder
 from metriscope.models.heads import build_head

@@ -2,127 +2,40 @@
 
 import logging
 import warnings
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
-from hydra.errors import InstantiationException
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 
-from metriscope import seeds
 from metriscope.build.data import build_data
-from metriscope.build.network import build_embedder
+from metriscope.build.learner import build_module
+from metriscope.build.loggers import build_loggers
+from metriscope.build.objective import build_objective
 from metriscope.callbacks.evaluation import EvaluationMonitor
-from metriscope.callbacks.graceful_stop import BatchGuard, GracefulStop
+from metriscope.callbacks.finite import BatchGuard
+from metriscope.callbacks.graceful_stop import GracefulStop
 from metriscope.callbacks.greediness import GreedinessMonitor
-from metriscope.config.files import plain, section
+from metriscope.callbacks.progress import progress
+from metriscope.config.plain import plain
 from metriscope.data.datamodule import DataModule
 from metriscope.diagnostics.variance import VarianceMetrics
 from metriscope.errors import InputError
 from metriscope.evaluation.retrieval import RetrievalMetrics
-from metriscope.objectives.losses.base import Loss
-from metriscope.objectives.losses.weighted_sum import SumLoss
-from metriscope.objectives.objective import Objective
-from metriscope.objectives.references.memory import CrossBatchMemory
 from metriscope.run.folder import Run
+from metriscope.terminal import is_interactive
 from metriscope.tracking.checkpoints import WholeCheckpoints
-from metriscope.tracking.console import is_interactive, progress
-from metriscope.tracking.history import HistoryLogger
-from metriscope.tracking.wandb import GuardedWandb, build_wandb
-from metriscope.training.learner import MetricLearner
-from metriscope.training.optimizers import build_optimizer, build_scheduler
+from metriscope.tracking.loggers import Loggers
 
 __all__ = ["Loggers", "build_data", "build_loggers", "build_module", "build_objective", "build_trainer"]
 
 
 _RETRIEVAL = ("recall_at", "precision_at", "mrr", "memory_mb")
-
-
-def _part(section: DictConfig, **further: Any) -> Any:
-    """The object that a section with a ``_target_`` describes; ``name`` is the choice, not an argument."""
-    arguments = plain(section)
-    arguments.pop("name", None)
-    try:
-        return instantiate(arguments, **further)
-    except InstantiationException as error:
-        # Hydra wraps what a constructor raises, however plainly it was said.
-        if isinstance(error.__cause__, InputError):
-            raise error.__cause__ from error
-        raise
-
-
-def _loss(node: Any, num_classes: int, embedding_size: int) -> Loss:
-    loss_class: Any = get_class(node._target_)
-    sizes = {"num_classes": num_classes, "embedding_size": embedding_size} if loss_class.takes_sizes else {}
-    loss: Loss = _part(node, **sizes)
-    return loss
-
-
-def build_objective(cfg: DictConfig, num_classes: int, embedding_size: int) -> Objective:
-    """Distance, miner, loss and memory of ``cfg``, for C training classes and embeddings of size D."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeds.derive(cfg.seed, "loss parameters"))
-        if cfg.loss.name == "sum":
-            parts: list[Any] = [OmegaConf.merge(section("loss", part.name), part) for part in cfg.loss.losses]
-            weights = [float(part.pop("weight", 1.0)) for part in parts]
-            loss: Loss = SumLoss([_loss(part, num_classes, embedding_size) for part in parts], weights)
-        else:
-            loss = _loss(cfg.loss, num_classes, embedding_size)
-    memory = CrossBatchMemory(cfg.memory.size, embedding_size, cfg.memory.warmup_steps) if cfg.memory.size else None
-    return Objective(_part(cfg.distance), _part(cfg.miner), loss, memory)
-
-
-def build_module(cfg: DictConfig, data: DataModule) -> MetricLearner:
-    """The LightningModule of ``cfg`` for this data; initial values are a function of the seed."""
-    pl.seed_everything(seeds.derive(cfg.seed, "run") % 2**32, verbose=False)
-    monitor = cfg.scheduler.get("monitor") or cfg.evaluation.monitor
-    embedder = build_embedder(cfg, data.input_shape)
-    objective = build_objective(cfg, data.num_classes, embedder.size)
-    if cfg.compile:
-        embedder.compile()
-        objective.compile()
-    return MetricLearner(
-        embedder,
-        objective,
-        partial(build_optimizer, plain(cfg.optimizer)),
-        partial(_scheduler, plain(cfg.scheduler), monitor),
-        seed=cfg.seed,
-    )
-
-
-def _scheduler(section: Any, monitor: str, optimizer: Any, steps: int, per_epoch: int) -> dict[str, Any] | None:
-    return build_scheduler(section, optimizer, steps, per_epoch, monitor)
-
-
-@dataclass
-class Loggers:
-    """Where a run's figures go: always its own history, and W&B where it can be used."""
-
-    history: HistoryLogger
-    wandb: GuardedWandb | None
-
-    @property
-    def all(self) -> list[Logger]:
-        return [self.history, *([self.wandb] if self.wandb else [])]
-
-    def finish(self, exit_code: int) -> None:
-        self.history.close()
-        if self.wandb:
-            self.wandb.finish(exit_code)
-
-
-def build_loggers(cfg: DictConfig, run: Run, global_step: int | None) -> Loggers:
-    """History and W&B; ``global_step`` is that of the checkpoint a resumed run goes on from."""
-    history = HistoryLogger(run.folder)
-    logged = None if global_step is None else history.resume_from(global_step)
-    return Loggers(history, build_wandb(plain(cfg), run.folder, run.record.get("wandb_id", ""), logged))
 
 
 def build_trainer(

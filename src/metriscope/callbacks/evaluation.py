@@ -7,9 +7,10 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from metriscope.diagnostics.variance import VarianceMetrics
+from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.evaluation.retrieval import RetrievalMetrics
 from metriscope.models.embedder import Embedding
-from metriscope.training.learner import EvaluatedSet, MetricLearner
+from metriscope.training.learner import MetricLearner
 from metriscope.unit import unit_rows
 
 

@@ -7,6 +7,8 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
 
+from metriscope.terminal import is_interactive
+
 log = logging.getLogger(__name__)
 
 
@@ -56,3 +58,13 @@ def epoch_line(epoch: int, epochs: int | None, metrics: Any) -> str:
     parts = [f"{name} {float(metrics[key]):.4g}" for name, key in shown.items() if key in metrics]
     total = f"/{epochs}" if epochs and epochs > 0 else ""
     return "  ".join([f"epoch {epoch + 1}{total}", *parts])
+
+
+def progress() -> "list[Callback]":
+    """Trainer callbacks: a progress bar on a terminal; one line per epoch in the log, elsewhere also shown.
+
+    The trainer needs ``enable_progress_bar=is_interactive()`` beside them.
+    """
+    from metriscope.callbacks.progress import Bar, EpochLines
+
+    return [Bar(), EpochLines(logging.DEBUG)] if is_interactive() else [EpochLines(logging.INFO)]

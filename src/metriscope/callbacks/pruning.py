@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from metriscope.errors import Pruned
-from metriscope.sweeps.search import open_storage
+from metriscope.run.trials import open_storage
 
 
 class Pruning(pl.Callback):

@@ -14,8 +14,8 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
 from metriscope.config.files import CONFIG_DIR, choices
+from metriscope.config.plain import flatten
 from metriscope.errors import InputError, nearest
-from metriscope.run.folder import flatten
 
 
 @cache

@@ -1,7 +1,6 @@
 """Where the shipped configs are, and what one choice of a group says. Imports no torch."""
 
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -23,10 +22,3 @@ def section(group: str, name: str) -> DictConfig:
     own = content.get(group, content) if "_target_" not in content else content
     assert isinstance(own, DictConfig)
     return own
-
-
-def plain(cfg: DictConfig, resolve: bool = True) -> dict[str, Any]:
-    """A config, or a section of one, as dictionaries and lists; with ``resolve``, every interpolation has its value."""
-    container = OmegaConf.to_container(cfg, resolve=resolve)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}

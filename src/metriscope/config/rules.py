@@ -9,10 +9,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from metriscope.config.catalog import LOSSES, MINERS, fitting_miners
-from metriscope.config.files import choices, plain, section
+from metriscope.config.files import choices, section
 from metriscope.config.keys import check_values
+from metriscope.config.plain import flatten, plain
 from metriscope.errors import InputError, nearest
-from metriscope.run.folder import flatten
 
 _LAYERS = ("trunk", "embedding")
 

@@ -20,8 +20,8 @@ from metriscope.data.samplers import ClassBalancedBatchSampler, SequentialBatchS
 from metriscope.data.splits import Splits
 from metriscope.errors import InputError
 from metriscope.models.embedder import Features
-from metriscope.run.slurm import spare_worker
 from metriscope.seeds import generator
+from metriscope.signals import spare_worker
 
 Batch = tuple[Any, Tensor, Tensor]
 TrainSampler = ClassBalancedBatchSampler | ShuffleBatchSampler

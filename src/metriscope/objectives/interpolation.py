@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 from metriscope.errors import InputError
-from metriscope.objectives.distances import Cosine, Distance, Euclidean, SquaredEuclidean
+from metriscope.objectives.distances.base import Distance
+from metriscope.objectives.distances.cosine import Cosine
+from metriscope.objectives.distances.euclidean import Euclidean, SquaredEuclidean
 from metriscope.objectives.selection import Comparison, Triplets
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from metriscope.objectives.distances import Distance
+from metriscope.objectives.distances.base import Distance
 from metriscope.objectives.distributed import gather_batch, is_distributed
 from metriscope.objectives.losses.base import Loss, LossOutput
 from metriscope.objectives.miners.base import Miner

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from metriscope.errors import InputError
-from metriscope.objectives.distances import Distance
+from metriscope.objectives.distances.base import Distance
 
 
 @dataclass(frozen=True)

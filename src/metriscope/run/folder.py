@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from metriscope.config.plain import flatten
 from metriscope.errors import InputError
 from metriscope.files import drafts, replacing, write_json
 
@@ -41,18 +42,6 @@ PRUNED = "pruned"
 _LOCK_SECONDS = 0.5
 # How long a process waits for the first one of its run.
 _JOIN_SECONDS = 300
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{name}."))
-        else:
-            flat[name] = value
-    return flat
 
 
 def relevant(config: Mapping[str, Any]) -> dict[str, Any]:

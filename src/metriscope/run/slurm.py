@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,20 +14,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from metriscope.errors import InputError, Interrupted, RunError
+from metriscope.signals import NOTICES, notices
 
 log = logging.getLogger(__name__)
 
-# What `--signal` and submitit send when the time of a job is up, or another job takes its place.
-_NOTICES = (signal.SIGUSR1, signal.SIGUSR2)
 # Lightning takes no notice of SLURM in jobs of these names, so that one can try things out within a job.
 _INTERACTIVE = ("bash", "interactive")
 # How long processes beside the first one wait for SLURM to end them with it.
 _REQUEUE_SECONDS = 60
-
-
-def notices() -> tuple[signal.Signals, ...]:
-    """The signals that tell a job to save what it has and to go back to the queue; none outside of jobs."""
-    return _NOTICES if {"SLURM_JOB_ID", "SUBMITIT_EXECUTOR"} & os.environ.keys() else ()
 
 
 @contextmanager
@@ -84,7 +77,7 @@ def _requeue() -> None:
         time.sleep(_REQUEUE_SECONDS)
         return
     log.info("back to the queue")
-    submitit = [handler for number in _NOTICES if callable(handler := signal.getsignal(number))]
+    submitit = [handler for number in NOTICES if callable(handler := signal.getsignal(number))]
     try:
         if submitit:
             submitit[0](signal.SIGUSR2, None)
@@ -143,20 +136,3 @@ def _count(devices: Any) -> int | None:
     if isinstance(devices, int):
         return devices if devices >= 0 else None
     return None if isinstance(devices, str) else len(devices)
-
-
-def spare_worker(worker: int) -> None:
-    """For the processes of a dataloader: leave it to the run what becomes of a signal.
-
-    SLURM signals every process of a job, and a run whose workers are gone cannot end the step it is in. A
-    SIGTERM from the run itself still counts.
-    """
-    run = os.getppid()
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, *_NOTICES))
-
-    def obey() -> None:
-        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != run:
-            pass
-        os._exit(0)
-
-    threading.Thread(target=obey, daemon=True).start()

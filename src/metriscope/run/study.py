@@ -12,8 +12,9 @@ from typing import Any
 
 import yaml
 
+from metriscope.config.plain import flatten
 from metriscope.errors import InputError
-from metriscope.run.folder import FINISHED, flatten
+from metriscope.run.folder import FINISHED
 from metriscope.run.history import Row, read_history
 
 _RUN_FOLDER = re.compile(r"seed\d+-[0-9a-f]{8}")

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
-from metriscope.config.files import plain
+from metriscope.config.plain import plain
 from metriscope.errors import InputError, Pruned, RunError
 from metriscope.run.folder import Taken, folder_of
-from metriscope.run.slurm import notices
+from metriscope.signals import notices
 from metriscope.sweeps.devices import take_share
 
 ELSEWHERE, REFUSED = "running elsewhere", "refused"

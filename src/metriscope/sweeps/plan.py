@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 
 import metriscope.run.folder
 from metriscope.config.compose import Composer, compose_config, parse
-from metriscope.config.files import CONFIG_DIR, choices, plain
+from metriscope.config.files import CONFIG_DIR, choices
+from metriscope.config.plain import plain
 from metriscope.config.rules import check
 from metriscope.errors import InputError
 from metriscope.files import write_json

@@ -15,10 +15,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from metriscope.config.compose import Composer
-from metriscope.config.files import plain
+from metriscope.config.plain import plain
 from metriscope.config.rules import check
 from metriscope.errors import InputError
 from metriscope.run.folder import FAILED, FINISHED, PRUNED, folder_of, identity
+from metriscope.run.trials import open_storage
 from metriscope.sweeps.launch import Launcher, check_launcher
 from metriscope.sweeps.plan import Job, Words, split
 from metriscope.sweeps.space import distributions, split_space, words_of
@@ -126,14 +127,6 @@ def _opened(settings: DictConfig, varied: Mapping[str, str]) -> "Iterator[Study]
         raise InputError(f"{path}: another process is searching; wait for it, or set another study") from None
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; set paths.output_dir") from error
-
-
-def open_storage(path: Path) -> Any:
-    """The SQLite file that holds the trials of a search."""
-    from optuna.storages import RDBStorage
-
-    # Jobs that run side by side wait for one another's reports.
-    return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
 
 
 def _left_open(study: "Study") -> list[Any]:

@@ -1,7 +1,6 @@
 """What a run says on the terminal and into its ``train.log``. Answers without torch."""
 
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from metriscope.terminal import is_interactive
+
 if TYPE_CHECKING:
-    from pytorch_lightning.callbacks import Callback
     from rich.tree import Tree
 
 SPLITS = ("train", "val", "test")
@@ -47,11 +47,6 @@ FIGURES: dict[str, list[tuple[str, str]]] = {
 }
 
 
-def is_interactive() -> bool:
-    """Whether someone watches: standard output is a terminal that can redraw, and no test is running."""
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and "PYTEST_CURRENT_TEST" not in os.environ
-
-
 def print_config(cfg: Mapping[str, Any], verbose: bool = False) -> None:
     """The composed config (resolved, plain containers) as a tree; without a terminal only if ``verbose``."""
     if not (verbose or is_interactive()):
@@ -76,16 +71,6 @@ def _grow(tree: "Tree", cfg: Mapping[str, Any]) -> None:
             )
         else:
             tree.add(f"{escape(str(key))}: {escape(str(value))}")
-
-
-def progress() -> "list[Callback]":
-    """Trainer callbacks: a progress bar on a terminal; one line per epoch in the log, elsewhere also shown.
-
-    The trainer needs ``enable_progress_bar=is_interactive()`` beside them.
-    """
-    from metriscope.callbacks.progress import Bar, EpochLines
-
-    return [Bar(), EpochLines(logging.DEBUG)] if is_interactive() else [EpochLines(logging.INFO)]
 
 
 def results_rows(metrics: Mapping[str, float | None]) -> list[tuple[str, str, list[str]]]:

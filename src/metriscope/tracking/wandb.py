@@ -8,7 +8,7 @@ from typing import Any
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from metriscope.run.folder import flatten
+from metriscope.config.plain import flatten
 from metriscope.tracking.connection import Mode, asked_mode, choose_mode
 
 log = logging.getLogger(__name__)

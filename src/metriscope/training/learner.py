@@ -1,29 +1,18 @@
 """The LightningModule: embed, judge, hand over. Everything that watches is a callback."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
 from metriscope import seeds
-from metriscope.evaluation.retrieval import QueryScores
+from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.models.embedder import Embedder, Embedding
 from metriscope.objectives.objective import Objective, Step
 
 Batch = tuple[Tensor, Tensor, Tensor]
-
-
-class EvaluatedSet(NamedTuple):
-    """The embeddings of a whole evaluation set, on every process the same."""
-
-    embeddings: Tensor
-    """(N, D) float32."""
-    labels: Tensor
-    """(N,) int64."""
-    scores: QueryScores | None = None
-    """What each query of it found."""
 
 
 class MetricLearner(pl.LightningModule):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from metriscope.objectives.distances import Cosine
+from metriscope.objectives.distances.cosine import Cosine
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.losses.classes.arcface import ArcFaceLoss
 from metriscope.objectives.losses.classes.center_contrastive import CenterContrastiveLoss

@@ -5,7 +5,8 @@ import torch
 from proxy_oracles import CASES, CLASSES, LAYOUTS, SIZE, batch, build, compare, vectors_of
 from torch import nn
 
-from metriscope.objectives.distances import Cosine, unit_rows
+from metriscope.objectives.distances.base import unit_rows
+from metriscope.objectives.distances.cosine import Cosine
 from metriscope.objectives.losses.classes.arcface import ArcFaceLoss
 from metriscope.objectives.losses.classes.proxy_anchor import ProxyAnchorLoss
 from metriscope.objectives.losses.classes.proxy_nca import ProxyNCALoss

@@ -13,7 +13,7 @@ from typing import IO
 from filelock import FileLock
 
 from metriscope.errors import InputError
-from metriscope.tracking.console import is_interactive
+from metriscope.terminal import is_interactive
 
 log = logging.getLogger(__name__)
 

@@ -6,13 +6,12 @@ temporary of the size of the batch squared.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from metriscope.objectives.kernels.chunks import chunk_rows, count_rows
+from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.losses.base import LossOutput
 from metriscope.objectives.selection import Comparison
 
@@ -21,23 +20,6 @@ Rule = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 Rows without a positive or a negative have share 0 and may give any finite numbers.
 """
-
-
-class KnownGradient(torch.autograd.Function):
-    """A value with its derivative by ``matrix``, both known in advance: backward hands the derivative out."""
-
-    @staticmethod
-    def forward(ctx: Any, matrix: Tensor, weights: Tensor, value: Tensor) -> Tensor:
-        ctx.save_for_backward(weights)
-        return value.to(matrix.dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        (weights,) = ctx.saved_tensors
-        # The loss is mostly the end of the graph, and its gradient 1: a CPU can look, and make no further matrix.
-        looks = weights.device.type == "cpu" and not torch.compiler.is_compiling()
-        return weights if looks and grad == 1 else grad * weights, None, None
 
 
 def most_positives(positive: Tensor) -> int:
@@ -93,66 +75,3 @@ def mean_over_anchors(
         value = (losses * share).masked_fill_(~valid, 0).sum(dtype=torch.float64)
     attached: Tensor = KnownGradient.apply(matrix, weights, value)
     return LossOutput(attached, terms, terms, {})
-
-
-def numbers(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """0 and 1 for a bool mask; by way of int8, from which the CPU converts several times as fast."""
-    return mask.view(torch.int8).to(dtype)
-
-
-def masked_softmax(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """The softmax over the masked entries of each row (0 elsewhere), and their log-sum-exp (r, 1).
-
-    Rows without an entry give finite numbers without a meaning.
-    """
-    # Far below every logit and finite, since a row without an entry subtracts it from itself; by an addition, several
-    # times as fast as filling by a mask.
-    outside = (mask.view(torch.int8) - 1).to(logits.dtype)
-    masked = torch.add(logits, outside, alpha=torch.finfo(logits.dtype).max / 8)
-    chances = masked.softmax(1)
-    # The highest entry has exp(0) for its share of the sum.
-    return chances, masked.amax(1, keepdim=True) - chances.amax(1, keepdim=True).log_()
-
-
-def softplus(x: Tensor) -> tuple[Tensor, Tensor]:
-    """log(1 + exp(x)) to all digits and its derivative, 0 at -inf.
-
-    Several times as fast as by a log1p, which the CPU does not vectorise.
-    """
-    slope = x.sigmoid()
-    lesser = torch.minimum(slope, 1 - slope)
-    greater = 1 - lesser
-    # What the subtraction has rounded away, to first order.
-    lost = (1 - greater).sub_(lesser).div_(greater)
-    return x.clamp_min(0).sub_(lost).sub_(greater.log_()), slope
-
-
-def soft_bins(positions: Tensor, bins: int) -> tuple[Tensor, Tensor]:
-    """Lower node (int64) and the share of the upper one, for positions on a line with nodes 0, 1, ..., bins."""
-    inside = positions.clamp(0, bins)
-    lower = inside.floor().clamp_(max=bins - 1)
-    return lower.long(), inside.sub_(lower)
-
-
-NEGATIVE, POSITIVE, NEITHER = range(3)
-"""Kinds of entries."""
-
-
-def kinds(positive: Tensor, negative: Tensor) -> Tensor:
-    """The kind of each entry (r, R), int64."""
-    return (NEITHER - positive.view(torch.int8) - 2 * negative.view(torch.int8)).long()
-
-
-def histograms(kind: Tensor, lower: Tensor, upper_share: Tensor, bins: int) -> Tensor:
-    """Soft histograms (r, 3, bins + 1) of each kind in each row: an entry goes to its two nodes in proportion.
-
-    Args:
-        kind: (r, R) int64.
-        lower, upper_share: (r, R), from :func:`soft_bins`.
-    """
-    nodes = bins + 1
-    place = lower + kind * nodes
-    result = upper_share.new_zeros(len(lower), 3 * nodes)
-    result.scatter_add_(1, place, 1 - upper_share)
-    result.scatter_add_(1, place.add_(1), upper_share)
-    return result.view(len(lower), 3, nodes)

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.kernels.hinged_rows import hinged_rows
-from metriscope.objectives.kernels.rows import KnownGradient, numbers
+from metriscope.objectives.kernels.numerics import numbers
 from metriscope.objectives.losses.base import Loss, LossOutput, mean_part, reduce
 from metriscope.objectives.selection import Comparison, Selection, Triplets, as_pairs
 

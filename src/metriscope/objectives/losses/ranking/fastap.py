@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from metriscope.objectives.kernels.rows import NEGATIVE, POSITIVE, histograms, kinds, mean_over_anchors, soft_bins
+from metriscope.objectives.kernels.histograms import NEGATIVE, POSITIVE, histograms, kinds, soft_bins
+from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss, LossOutput
 from metriscope.objectives.selection import Comparison, Selection
 

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.kernels.chunks import chunk_rows
-from metriscope.objectives.kernels.rows import NEGATIVE, POSITIVE, KnownGradient, histograms, kinds, soft_bins
+from metriscope.objectives.kernels.gradient import KnownGradient
+from metriscope.objectives.kernels.histograms import NEGATIVE, POSITIVE, histograms, kinds, soft_bins
 from metriscope.objectives.losses.base import Loss, LossOutput
 from metriscope.objectives.selection import Comparison, Selection, as_pairs
 

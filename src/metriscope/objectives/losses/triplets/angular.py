@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.kernels.chunks import chunk_elements
-from metriscope.objectives.kernels.rows import KnownGradient, numbers, softplus
+from metriscope.objectives.kernels.gradient import KnownGradient
+from metriscope.objectives.kernels.numerics import numbers, softplus
 from metriscope.objectives.losses.base import Loss, LossOutput
 from metriscope.objectives.selection import Comparison, Selection, as_pairs
 

@@ -9,7 +9,9 @@ from torch import Tensor
 from metriscope.objectives.interpolation import negative_distances
 from metriscope.objectives.kernels.bands import BandSums
 from metriscope.objectives.kernels.chunks import chunk_elements, count_rows
-from metriscope.objectives.kernels.rows import KnownGradient, most_positives, softplus
+from metriscope.objectives.kernels.gradient import KnownGradient
+from metriscope.objectives.kernels.numerics import softplus
+from metriscope.objectives.kernels.rows import most_positives
 from metriscope.objectives.losses.base import Loss, LossOutput, mean_part, reduce
 from metriscope.objectives.selection import Comparison, Selection, TripletBand, Triplets, as_band
 

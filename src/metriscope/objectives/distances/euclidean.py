@@ -1,19 +1,11 @@
-"""Distances between anchors (B, D) and references (R, D): always a (B, R) matrix in which smaller means closer.
+"""Euclidean distance, plain and squared."""
 
-Each distance is computed in float32 at least, whatever the precision of training: differences of
-distances are what losses are made of, and bfloat16 keeps two digits of them.
-"""
-
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from metriscope.unit import unit_rows
-
-
-def _precise(embeddings: Tensor) -> Tensor:
-    return embeddings if embeddings.dtype == torch.float64 else embeddings.float()
+from metriscope.objectives.distances.base import Distance, precise
 
 
 class _Euclidean(torch.autograd.Function):
@@ -52,40 +44,8 @@ def _euclidean(anchors: Tensor, references: Tensor, squared: bool) -> Tensor:
     if references is anchors:
         # Compilers refuse one tensor as two inputs of a custom function.
         references = references.view_as(references)
-    result: Tensor = _Euclidean.apply(_precise(anchors), _precise(references), squared)
+    result: Tensor = _Euclidean.apply(precise(anchors), precise(references), squared)
     return result
-
-
-class Distance:
-    """Base class. ``name`` is the config choice."""
-
-    name: ClassVar[str]
-
-    def __call__(self, anchors: Tensor, references: Tensor) -> Tensor:
-        """(B, D) and (R, D) -> (B, R), float32 or float64."""
-        raise NotImplementedError
-
-    def slope(self, distances: Tensor) -> Tensor:
-        """|d distance / d s| with s the dot product (B, R): turns dL/d(distance) into pair weights dL/ds.
-
-        Puts every loss on the scale of general pair weighting (arXiv:1904.06627), whatever its distance.
-        """
-        raise NotImplementedError
-
-    def from_similarity_(self, weights: Tensor, distances: Tensor) -> Tensor:
-        """Turns dL/d(similarity), in place, into dL/d(distance) at these distances; see :meth:`similarity`."""
-        raise NotImplementedError
-
-    def to_euclidean(self, distances: Tensor) -> Tensor:
-        """The Euclidean distance of L2-normalised embeddings at these distances (B, R)."""
-        raise NotImplementedError
-
-    def similarity(self, distances: Tensor) -> Tensor:
-        """The cosine similarity of L2-normalised embeddings at these distances (B, R), differentiable.
-
-        For embeddings that are not normalised, 1 - d^2 / 2 with d the Euclidean distance.
-        """
-        raise NotImplementedError
 
 
 class Euclidean(Distance):
@@ -130,28 +90,3 @@ class SquaredEuclidean(Distance):
 
     def similarity(self, distances: Tensor) -> Tensor:
         return 1 - distances / 2
-
-
-class Cosine(Distance):
-    """d = 1 - cos(a, b), between 0 and 2; embeddings need not be normalised."""
-
-    name = "cosine"
-
-    def __call__(self, anchors: Tensor, references: Tensor) -> Tensor:
-        with torch.autocast(anchors.device.type, enabled=False):
-            directions = unit_rows(_precise(anchors))
-            others = directions if references is anchors else unit_rows(_precise(references))
-            # The sign goes where it costs B D rather than B R, in the backward pass too.
-            return torch.addmm(directions.new_ones(()), -directions, others.T)
-
-    def slope(self, distances: Tensor) -> Tensor:
-        return torch.ones_like(distances)
-
-    def from_similarity_(self, weights: Tensor, distances: Tensor) -> Tensor:
-        return weights.neg_()
-
-    def to_euclidean(self, distances: Tensor) -> Tensor:
-        return (2 * distances).clamp_min(0).sqrt()
-
-    def similarity(self, distances: Tensor) -> Tensor:
-        return 1 - distances

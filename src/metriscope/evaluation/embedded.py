@@ -1,0 +1,18 @@
+"""The embeddings of a whole evaluation set."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from metriscope.evaluation.retrieval import QueryScores
+
+
+class EvaluatedSet(NamedTuple):
+    """The embeddings of a whole evaluation set, on every process the same."""
+
+    embeddings: Tensor
+    """(N, D) float32."""
+    labels: Tensor
+    """(N,) int64."""
+    scores: QueryScores | None = None
+    """What each query of it found."""

@@ -1,0 +1,25 @@
+"""Where a run's figures go."""
+
+from dataclasses import dataclass
+
+from pytorch_lightning.loggers import Logger
+
+from metriscope.tracking.history import HistoryLogger
+from metriscope.tracking.wandb import GuardedWandb
+
+
+@dataclass
+class Loggers:
+    """Where a run's figures go: always its own history, and W&B where it can be used."""
+
+    history: HistoryLogger
+    wandb: GuardedWandb | None
+
+    @property
+    def all(self) -> list[Logger]:
+        return [self.history, *([self.wandb] if self.wandb else [])]
+
+    def finish(self, exit_code: int) -> None:
+        self.history.close()
+        if self.wandb:
+            self.wandb.finish(exit_code)
