@@ -4,7 +4,6 @@ import os
 import signal
 import threading
 
-
 # What `--signal` and submitit send when the time of a job is up, or another job takes its place.
 NOTICES = (signal.SIGUSR1, signal.SIGUSR2)
 
