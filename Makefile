@@ -28,6 +28,7 @@ lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/deptry .
+	$(BIN)/lint-imports --no-logo
 
 bench: .venv/.dev
 	$(BIN)/python scripts/benchmark.py $(ARGS)

@@ -15,7 +15,7 @@ from metriscope.data.inputs.augment import Augmentation
 from metriscope.data.inputs.decoded import DecodeOnce
 from metriscope.data.inputs.features import EmbedOnce, KeptFeatures, ViewsInTurn
 from metriscope.data.inputs.images import ImageFiles
-from metriscope.data.inputs.provider import Serving
+from metriscope.data.provider import Serving
 from metriscope.data.samplers import ClassBalancedBatchSampler, SequentialBatchSampler, ShuffleBatchSampler
 from metriscope.data.splits import Splits
 from metriscope.errors import InputError

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from metriscope.objectives.distances.base import Distance
 from metriscope.objectives.distributed import gather_batch, is_distributed
-from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.miners.base import Miner
+from metriscope.objectives.output import LossOutput
 from metriscope.objectives.references.memory import CrossBatchMemory
 from metriscope.objectives.selection import Comparison
 

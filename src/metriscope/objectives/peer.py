@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from metriscope.errors import InputError
-from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.miners.base import Miner
+from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Pairs, Selection, Triplets
 
 

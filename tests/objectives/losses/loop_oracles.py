@@ -6,7 +6,8 @@ import torch
 from oracles import DISTANCES, LAYOUTS, Account, compare, distance, embeddings, gradient, total
 from torch import Tensor
 
-from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.losses.base import Loss
+from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Pairs, Selection, TripletBand
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 3e-5}

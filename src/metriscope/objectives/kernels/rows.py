@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metriscope.objectives.kernels.chunks import chunk_rows, count_rows
 from metriscope.objectives.kernels.gradient import KnownGradient
-from metriscope.objectives.losses.base import LossOutput
+from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison
 
 Rule = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.losses.base import Loss
+from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.losses.classes.proxies import (
     Own,
     cosine_similarities,
@@ -13,6 +13,7 @@ from metriscope.objectives.losses.classes.proxies import (
     softmax_loss,
     unit_vectors,
 )
+from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
 from metriscope.unit import unit_rows
 

@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.losses.classes.proxies import own_classes, precise, softmax_loss
+from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
 
 

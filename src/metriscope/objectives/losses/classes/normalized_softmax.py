@@ -1,7 +1,7 @@
 """Normalised softmax: classification by cosine."""
 
-from metriscope.objectives.losses.base import LossOutput
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, softmax_loss
+from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
 
 

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.losses.base import Loss
+from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison
 from metriscope.unit import unit_rows
 

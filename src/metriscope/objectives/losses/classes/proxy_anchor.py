@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from metriscope.objectives.losses.base import LossOutput
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores
+from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
 
 

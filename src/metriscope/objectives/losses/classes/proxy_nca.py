@@ -2,8 +2,8 @@
 
 import math
 
-from metriscope.objectives.losses.base import LossOutput
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
+from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
 
 

@@ -6,7 +6,8 @@ from torch import Tensor
 from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.kernels.hinged_rows import hinged_rows
 from metriscope.objectives.kernels.numerics import masked_softmax, numbers
-from metriscope.objectives.losses.base import Loss, LossOutput, mean_part
+from metriscope.objectives.losses.base import Loss, mean_part
+from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
 
 

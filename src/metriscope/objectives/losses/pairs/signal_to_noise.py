@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch.nn.functional as F
 from torch import Tensor
 
-from metriscope.objectives.losses.base import LossOutput
 from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
+from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
 
 # Of an embedding whose components are all equal, in place of 0.

@@ -5,7 +5,8 @@ from torch import Tensor
 
 from metriscope.objectives.kernels.histograms import NEGATIVE, POSITIVE, histograms, kinds, soft_bins
 from metriscope.objectives.kernels.rows import mean_over_anchors
-from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.losses.base import Loss
+from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
 
 

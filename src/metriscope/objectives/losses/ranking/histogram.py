@@ -6,7 +6,8 @@ from torch import Tensor
 from metriscope.objectives.kernels.chunks import chunk_rows
 from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.kernels.histograms import NEGATIVE, POSITIVE, histograms, kinds, soft_bins
-from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.losses.base import Loss
+from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection, as_pairs
 
 

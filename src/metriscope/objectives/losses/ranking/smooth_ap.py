@@ -7,7 +7,8 @@ from torch import Tensor
 
 from metriscope.objectives.kernels.chunks import chunk_rows
 from metriscope.objectives.kernels.rows import mean_over_anchors, most_positives
-from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.losses.base import Loss
+from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
 
 

@@ -12,7 +12,8 @@ from metriscope.objectives.kernels.chunks import chunk_elements, count_rows
 from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.kernels.numerics import softplus
 from metriscope.objectives.kernels.rows import most_positives
-from metriscope.objectives.losses.base import Loss, LossOutput, mean_part, reduce
+from metriscope.objectives.losses.base import Loss, mean_part, reduce
+from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection, TripletBand, Triplets, as_band
 
 # Beyond it log(1 + exp(x)) is x to all digits, and below it exp(x) fits into float32.

@@ -6,7 +6,8 @@ from metriscope.objectives.interpolation import negative_distances
 from metriscope.objectives.kernels.bands import band_sums
 from metriscope.objectives.kernels.chunks import count_rows
 from metriscope.objectives.kernels.gradient import KnownGradient
-from metriscope.objectives.losses.base import Loss, LossOutput, mean_part, reduce
+from metriscope.objectives.losses.base import Loss, mean_part, reduce
+from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection, Triplets, as_band
 
 

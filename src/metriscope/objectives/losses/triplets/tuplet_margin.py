@@ -7,7 +7,8 @@ from torch import Tensor
 
 from metriscope.objectives.kernels.numerics import masked_softmax, numbers, softplus
 from metriscope.objectives.kernels.rows import mean_over_anchors
-from metriscope.objectives.losses.base import Loss, LossOutput
+from metriscope.objectives.losses.base import Loss
+from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection, as_pairs
 
 # The slope of an angle over its cosine is infinite at 0: angles count as at least 0.001 rad there.
