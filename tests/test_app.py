@@ -15,7 +15,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from metriscope.app import train
-from metriscope.build.trainer import data as data_build
+from metriscope.build import data as data_build
 from metriscope.cli import compose_config
 from metriscope.config.files import choices
 from metriscope.data import splits

@@ -9,12 +9,12 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from metriscope.build.objective import build_objective
+from metriscope.build.run import objective_of
 from metriscope.cli import compose_config
 from metriscope.config import keys as values
 from metriscope.config.catalog import LOSSES, MINERS
 from metriscope.config.files import CONFIG_DIR, choices, section
-from metriscope.config.plain import flatten
+from metriscope.config.plain import flatten, plain
 from metriscope.config.rules import check
 from metriscope.errors import InputError, nearest
 
@@ -186,7 +186,7 @@ def test_every_pair_of_loss_and_miner_is_refused_or_runs_a_step(loss):
             continue
         check(cfg)
         z = torch.nn.functional.normalize(raw, dim=1).requires_grad_()
-        objective = build_objective(cfg, num_classes=3, embedding_size=8)
+        objective = objective_of(plain(cfg), num_classes=3, embedding_size=8)
         value = objective(z, labels, torch.Generator().manual_seed(0)).output.value
         value.backward()
         assert value.isfinite(), miner

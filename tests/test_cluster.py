@@ -231,13 +231,13 @@ def test_a_run_is_saved_before_its_job_is_requeued(job, tiny, monkeypatch):
         seen.append(json.loads((folder / "run.json").read_text()))
         requeue()
 
-    monkeypatch.setattr("metriscope.build.trainer.progress", lambda: [Notice()])
+    monkeypatch.setattr("metriscope.build.callbacks.progress", lambda: [Notice()])
     monkeypatch.setattr(metriscope.run.slurm, "_requeue", look_and_requeue)
     with pytest.raises(KeyboardInterrupt, match="stopped by SIGUSR2"):
         train(cfg)
     assert asked() == [f"requeue {JOB}"]
     assert [(record["status"], record["reason"]) for record in seen] == [("interrupted", "stopped by SIGUSR2")]
-    monkeypatch.setattr("metriscope.build.trainer.progress", list)
+    monkeypatch.setattr("metriscope.build.callbacks.progress", list)
     assert train(tiny("resume=must")).metrics == wanted
 
 
@@ -245,7 +245,7 @@ def tasks(monkeypatch, devices, nodes=None, **environment):
     for name, value in environment.items():
         monkeypatch.setenv(f"SLURM_{name}", str(value))
     trainer = {"devices": devices, **({"num_nodes": nodes} if nodes else {})}
-    check_tasks(OmegaConf.create({"trainer": trainer}))
+    check_tasks(trainer)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_the_command_line_says_so_too(monkeypatch, tmp_path):
 
 WORKER = """
 import signal
-from metriscope.run.slurm import spare_worker
+from metriscope.signals import spare_worker
 spare_worker(0)
 print("ready", flush=True)
 input()

@@ -9,13 +9,11 @@ import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
-from metriscope.build.network import build_embedder
-from metriscope.build.objective import build_objective
-from metriscope.build.trainer import build_data, build_trainer
+from metriscope.build.run import data_of, embedder_of, objective_of, trainer_of
 from metriscope.cli import compose_config
 from metriscope.config.catalog import LOSSES, MINERS, fitting_miners
 from metriscope.config.files import CONFIG_DIR, choices, section
-from metriscope.config.plain import flatten
+from metriscope.config.plain import flatten, plain
 from metriscope.config.rules import check
 from metriscope.errors import InputError
 from metriscope.run.folder import identity, open_run
@@ -99,7 +97,7 @@ def test_the_catalog_says_of_miners_what_their_classes_say(name):
 @pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] in ("distance", "miner", "loss", "memory")])
 def test_objectives_build(group, choice):
     cfg = composed(f"{group}={choice}") if choice == "pml" else sound(group, choice)
-    objective = build_objective(cfg, num_classes=3, embedding_size=8)
+    objective = objective_of(plain(cfg), num_classes=3, embedding_size=8)
     target = section(group, choice).get("_target_")
     if target:
         assert type(getattr(objective, group)) is get_class(target)
@@ -111,12 +109,12 @@ def test_networks_build(choice):
     cfg = sound("backbone", choice).copy()
     cfg.backbone.weights = None
     with torch.device("meta"):  # no time is spent on initial values
-        assert build_embedder(cfg, shape).size == 128
+        assert embedder_of(plain(cfg), shape).size == 128
 
 
 @pytest.mark.parametrize("choice", choices("head"))
 def test_heads_build(choice):
-    embedder = build_embedder(composed(f"head={choice}", "dataset=synthetic"), (64,))
+    embedder = embedder_of(plain(composed(f"head={choice}", "dataset=synthetic")), (64,))
     assert embedder(torch.randn(4, 64)).z.shape == (4, embedder.size)
 
 
@@ -132,14 +130,14 @@ def test_optimizers_and_schedules_build(optimizer, scheduler):
 @pytest.mark.parametrize("choice", choices("sampler"))
 @pytest.mark.parametrize("dataset", ["digits", "synthetic"])
 def test_data_build(dataset, choice):
-    data = build_data(composed(f"dataset={dataset}", f"sampler={choice}"))
+    data = data_of(plain(composed(f"dataset={dataset}", f"sampler={choice}")))
     inputs, labels, index = next(iter(data.train_dataloader()))
     assert 0 < len(inputs) == len(labels) == len(index) <= composed(f"dataset={dataset}").sampler.batch_size
 
 
 @pytest.mark.parametrize("choice", choices("augmentation"))
 def test_augmentations_build(choice):
-    augmentation = build_data(composed(f"augmentation={choice}")).augmentation
+    augmentation = data_of(plain(composed(f"augmentation={choice}"))).augmentation
     expected = {"none": ("none", False), "crop": ("pad", False), "crop_flip": ("pad", True)}
     assert (augmentation.crop, augmentation.flip) == expected.get(choice, ("random_resized", True))
 
@@ -148,13 +146,13 @@ def test_augmentations_build(choice):
 def test_trainers_build(group, choice, tmp_path):
     cfg = composed(f"{group}={choice}").copy()
     cfg.paths.output_dir = str(tmp_path)
-    data = build_data(cfg)
+    data = data_of(plain(cfg))
     with open_run(OmegaConf.to_container(cfg, resolve=True)) as run:
         if cfg.trainer.accelerator == "gpu" and not torch.cuda.is_available():
             with pytest.raises(InputError, match=r"trainer: .*gpu"):
-                build_trainer(cfg, run, data, [])
+                trainer_of(run, data, [])
             return
-        trainer, _ = build_trainer(cfg, run, data, [])
+        trainer, _ = trainer_of(run, data, [])
     assert trainer.max_epochs == cfg.trainer.max_epochs
     for key, node in cfg.callbacks.items():
         if key != "name":

@@ -16,8 +16,8 @@ from conftest import TINY
 from omegaconf import OmegaConf
 
 from metriscope.app import train
-from metriscope.build.learner import build_module
-from metriscope.build.trainer import build_data, build_trainer
+from metriscope.build.run import data_of, learner_of, trainer_of
+from metriscope.config.plain import plain
 from metriscope.run.folder import Run, folder_of, open_run
 from metriscope.run.history import read_history
 
@@ -89,10 +89,10 @@ def test_evaluation_is_the_same_on_one_and_on_two_processes(tiny, trained, tmp_p
         cfg = tiny(
             "evaluation.batch_size=12", "evaluation.layers=[trunk,embedding]", *(DDP if "RANK" in os.environ else ())
         )
-        data = build_data(cfg)
-        module = build_module(cfg, data)
+        data = data_of(plain(cfg))
+        module = learner_of(plain(cfg), data)
         run = Run(tmp_path / "none", OmegaConf.to_container(cfg, resolve=True), {})
-        trainer, _ = build_trainer(cfg, run, data, [])
+        trainer, _ = trainer_of(run, data, [])
         found = {}
         for part in (trainer.validate, trainer.test):
             part(module, datamodule=data, ckpt_path=checkpoint, weights_only=True, verbose=False)

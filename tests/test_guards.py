@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from metriscope.build.learner import build_module
-from metriscope.build.trainer import build_data
+from metriscope.build.run import data_of, learner_of
 from metriscope.callbacks.finite import BatchGuard
 from metriscope.callbacks.graceful_stop import GracefulStop
+from metriscope.config.plain import plain
 from metriscope.errors import Interrupted, RunError
 
 NAN, INF = float("nan"), float("inf")
@@ -20,7 +20,7 @@ NAN, INF = float("nan"), float("inf")
 @pytest.fixture
 def module(tiny):
     cfg = tiny()
-    return build_module(cfg, build_data(cfg))
+    return learner_of(plain(cfg), data_of(plain(cfg)))
 
 
 def step(module, loss=1.0, entry=0.5, terms=3):

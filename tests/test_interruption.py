@@ -47,7 +47,7 @@ def watch(monkeypatch):
     """Lets a callback into the next runs without a trace in their config."""
 
     def put(*callbacks):
-        monkeypatch.setattr("metriscope.build.trainer.progress", lambda: list(callbacks))
+        monkeypatch.setattr("metriscope.build.callbacks.progress", lambda: list(callbacks))
 
     return put
 

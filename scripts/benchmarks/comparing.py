@@ -22,12 +22,13 @@ TOLERANCE = {torch.float64: (1e-9, 1e-9), torch.float32: (1e-5, 1e-3)}
 
 def sides(name: str, labels: Tensor) -> dict[str, LossOfBatch]:
     """Both sides of a contest; ours from the config that a user would write."""
-    from metriscope.build.objective import build_objective
+    from metriscope.build.run import objective_of
     from metriscope.cli import compose_config
+    from metriscope.config.plain import plain
     from metriscope.unit import unit_rows
 
     contest, classes = CONTESTS[name], int(labels.max()) + 1
-    objective = build_objective(compose_config(contest.overrides), classes, DIMENSION)
+    objective = objective_of(plain(compose_config(contest.overrides)), classes, DIMENSION)
     return {
         "ours": lambda raw, labels: objective(unit_rows(raw), labels).output.value,
         "peer": contest.peer(classes, objective.loss),

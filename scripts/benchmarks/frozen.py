@@ -109,7 +109,7 @@ def unpack(archive: Path, folder: Path, per_class: int, tests: int) -> None:
 
 def job(folder: str, name: str, epochs: int, words: tuple[str, ...]) -> Result:
     """One run of the command line, with a cache of its own."""
-    import metriscope.build.trainer
+    import metriscope.build.run
     import metriscope.ending  # noqa: F401  (imports are not part of the time)
     from metriscope.app import train
     from metriscope.cli import compose_config

@@ -66,7 +66,7 @@ class Stopwatch(pl.Callback):
 
 def timed_job(overrides: list[str]) -> tuple[Spans, dict[str, Any]]:
     """One run of the command line ``OVERRIDES overrides``: its times and its metrics."""
-    import metriscope.build.trainer
+    import metriscope.build.run
     import metriscope.ending  # noqa: F401  (imports are not part of the time)
     from metriscope.app import train
     from metriscope.cli import compose_config

@@ -2,13 +2,13 @@
 
 import errno
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from metriscope.config.plain import plain
 from metriscope.config.rules import check
@@ -46,8 +46,8 @@ def train(cfg: DictConfig) -> Outcome:
         KeyboardInterrupt: a signal stopped the run; its state is saved.
     """
     check(cfg)
-    check_tasks(cfg)
     config = plain(cfg)
+    check_tasks(config["trainer"])
     with open_run(config) as run:
         if run.finished:
             metrics = run.summary()
@@ -55,7 +55,7 @@ def train(cfg: DictConfig) -> Outcome:
             return Outcome(metrics, run.folder)
         print_config(config)
         with log_to_file(run.folder), _recorded(run):
-            outcome = _execute(cfg, run)
+            outcome = _execute(run)
         if run.is_main:
             _print(run, outcome.metrics, "results")
         return outcome
@@ -99,42 +99,41 @@ def _global_step(checkpoint: Path) -> int:
         raise InputError(f"{checkpoint} is no checkpoint to resume from: delete it, or set resume=never") from error
 
 
-def _unknown_monitor(cfg: DictConfig, metrics: Any) -> str | None:
+def _unknown_monitor(config: Mapping[str, Any], metrics: Any) -> str | None:
     """One line about a monitored metric that nobody logs."""
-    for key in ("evaluation.monitor", "scheduler.monitor"):
-        name = OmegaConf.select(cfg, key)
+    for group in ("evaluation", "scheduler"):
+        key, name = f"{group}.monitor", config[group].get("monitor")
         if name and name not in metrics:
             there = sorted(metric for metric in metrics if "/" in metric)
             return f"{key}={name}: no such metric{nearest(name, there)} There are: {', '.join(there)}"
     return None
 
 
-def _execute(cfg: DictConfig, run: Run) -> Outcome:
+def _execute(run: Run) -> Outcome:
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-    from metriscope.build.learner import build_module
     from metriscope.build.loggers import build_loggers
-    from metriscope.build.trainer import build_data, build_trainer
+    from metriscope.build.run import data_of, learner_of, trainer_of
     from metriscope.ending import report
 
-    data = build_data(cfg)
-    module = build_module(cfg, data)
+    data = data_of(run.config)
+    module = learner_of(run.config, data)
     resumed_at = None
     if run.resumes:
         resumed_at = _global_step(run.last_checkpoint)
-    loggers = build_loggers(cfg, run, resumed_at)
+    loggers = build_loggers(run, resumed_at)
     exit_code = 1
     try:
-        trainer, stop = build_trainer(cfg, run, data, loggers.all)
+        trainer, stop = trainer_of(run, data, loggers.all)
         with stop.listening():
             checkpoint = run.last_checkpoint if run.resumes else None
             try:
                 trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
             except MisconfigurationException as error:
-                raise InputError(_unknown_monitor(cfg, trainer.callback_metrics) or str(error)) from error
+                raise InputError(_unknown_monitor(run.config, trainer.callback_metrics) or str(error)) from error
             best = run.best_checkpoint if run.best_checkpoint.exists() else None
             trainer.test(module, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
-            metrics = report(cfg, run, trainer, module, data, loggers)
+            metrics = report(run, trainer, module, data, loggers)
         exit_code = 0
     except Pruned:
         exit_code = 0

@@ -1,13 +1,13 @@
 """What a run leaves behind when it ends: classification, summary, embeddings and figures."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
 from metriscope.data.datamodule import DataModule
@@ -32,16 +32,15 @@ log = logging.getLogger(__name__)
 _NEIGHBOURS_SHOWN = 8
 
 
-def report(
-    cfg: DictConfig, run: Run, trainer: pl.Trainer, module: MetricLearner, data: DataModule, loggers: Loggers
-) -> dict[str, Any]:
+def report(run: Run, trainer: pl.Trainer, module: MetricLearner, data: DataModule, loggers: Loggers) -> dict[str, Any]:
     """Write ``summary.json`` and what the config asks for beside it, after the test; returns the summary."""
     final = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("test/")}
+    evaluation = run.config["evaluation"]
     tested = module.evaluated
     assert tested is not None
-    if _classifies(cfg, data):
-        final.update(_classification(cfg, trainer, module, data, tested))
-    if cfg.evaluation.clustering:
+    if _classifies(evaluation, data):
+        final.update(_classification(evaluation, trainer, module, data, tested))
+    if evaluation["clustering"]:
         found = clustering_metrics(tested.embeddings, tested.labels)
         final.update({f"test/{name}": value for name, value in found.items()})
     if not trainer.is_global_zero:
@@ -53,14 +52,14 @@ def report(
         final.update({"train/loss_decay_fit": fit.rate, "train/loss_half_life": fit.half_life})
     best_epoch = _best_epoch(run)
     metrics: dict[str, Any] = summary(history, best_epoch, final)
-    if cfg.evaluation.save_embeddings:
+    if evaluation["save_embeddings"]:
         _save_embeddings(run.folder / "embeddings.npz", tested, data)
-    if cfg.evaluation.per_class:
+    if evaluation["per_class"]:
         assert tested.scores is not None
         write_per_class(run.folder / "per_class.csv", per_class(tested.scores, data.splits.test.classes))
-    if cfg.logger.figures:
+    if run.config["logger"]["figures"]:
         paths = write_history_figures(run.folder / "figures", history, best_epoch)
-        paths += _embedding_figures(run.folder / "figures", tested, data, cfg.seed)
+        paths += _embedding_figures(run.folder / "figures", tested, data, run.config["seed"])
         if loggers.wandb:
             loggers.wandb.log_figures(paths)
     if loggers.wandb:
@@ -69,13 +68,13 @@ def report(
     return metrics
 
 
-def _classifies(cfg: DictConfig, data: DataModule) -> bool:
-    choice = cfg.evaluation.classification
+def _classifies(evaluation: Mapping[str, Any], data: DataModule) -> bool:
+    choice = evaluation["classification"]
     return data.protocol == "closed_set" if choice == "auto" else bool(choice)
 
 
 def _classification(
-    cfg: DictConfig, trainer: pl.Trainer, module: MetricLearner, data: DataModule, tested: EvaluatedSet
+    evaluation: Mapping[str, Any], trainer: pl.Trainer, module: MetricLearner, data: DataModule, tested: EvaluatedSet
 ) -> dict[str, float]:
     """k-NN and linear-probe accuracy on the test set, fitted on the training set without augmentation."""
     batches: Any = trainer.predict(module, datamodule=data)
@@ -86,8 +85,8 @@ def _classification(
         torch.distributed.all_gather_object(shares, (known, labels))
         known, labels = (torch.cat(parts) for parts in zip(*shares, strict=True))
     embeddings, truth = tested.embeddings.cpu(), tested.labels.cpu()
-    values = {"test/knn_accuracy": knn_accuracy(known, labels, embeddings, truth, cfg.evaluation.knn_k)}
-    if cfg.evaluation.linear_probe:
+    values = {"test/knn_accuracy": knn_accuracy(known, labels, embeddings, truth, evaluation["knn_k"])}
+    if evaluation["linear_probe"]:
         values["test/linear_probe_accuracy"] = linear_probe_accuracy(known, labels, embeddings, truth)
     return values
 

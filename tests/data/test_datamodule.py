@@ -7,7 +7,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 from pytorch_lightning.callbacks import Callback
 
-from metriscope.build.data import build_data
+from metriscope.build.run import data_of
+from metriscope.config.plain import plain
 from metriscope.errors import InputError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -54,7 +55,7 @@ def trainer(tmp_path, **options):
 
 
 def test_digits_batches():
-    data = build_data(config("digits"))
+    data = data_of(plain(config("digits")))
     assert data.input_shape == (1, 8, 8)
     assert (data.num_classes, data.protocol) == (10, "closed_set")
     loader = data.train_dataloader()
@@ -90,26 +91,26 @@ def test_every_data_set_config_names_its_companions():
 
 
 def test_synthetic_vectors_pass_through():
-    data = build_data(config("synthetic", "crop_flip", dataset__per_class=20, dataset__dimension=6))
+    data = data_of(plain(config("synthetic", "crop_flip", dataset__per_class=20, dataset__dimension=6)))
     batch = next(iter(data.train_dataloader()))
     assert data.input_shape == (6,)
     assert torch.equal(data.on_after_batch_transfer(batch, 0)[0], batch[0])
 
 
 def test_validation_batches_are_fixed_and_adapted():
-    first = build_data(config("digits", sampler__samples_per_class=100, sampler__classes_per_batch=10))
-    second = build_data(config("digits", sampler__samples_per_class=100, sampler__classes_per_batch=10, seed=9))
+    first = data_of(plain(config("digits", sampler__samples_per_class=100, sampler__classes_per_batch=10)))
+    second = data_of(plain(config("digits", sampler__samples_per_class=100, sampler__classes_per_batch=10, seed=9)))
     batches = first.validation_batches()
     assert [batch.tolist() for batch in batches] == [batch.tolist() for batch in second.validation_batches()]
     assert set(torch.cat(batches).tolist()) == set(range(len(first.splits.validation)))
     assert next(iter(first.train_batch_sampler)) != next(iter(second.train_batch_sampler))
-    without = build_data(config("digits", sampler="shuffle", dataset__validation=0))
+    without = data_of(plain(config("digits", sampler="shuffle", dataset__validation=0)))
     assert without.validation_batches() == []
     assert without.val_dataloader() == []
 
 
 def test_fit_augments_training_only_and_tells_the_sampler_the_epoch(tmp_path):
-    data = build_data(config("digits", "crop_flip", sampler__batch_size=400))
+    data = data_of(plain(config("digits", "crop_flip", sampler__batch_size=400)))
     model = Recorder()
     trainer(tmp_path, max_epochs=2).fit(model, data)
     data.train_batch_sampler.set_epoch(1)
@@ -146,8 +147,8 @@ def test_a_resumed_run_goes_on_with_the_same_batches(tmp_path, source, step):
         cfg = config("digits", "crop_flip", sampler__batch_size=400)
     checkpoint = tmp_path / "a.ckpt"
     whole, rest = Recorder(), Recorder()
-    trainer(tmp_path, max_epochs=3, callbacks=[StopAfter(step, checkpoint)]).fit(whole, build_data(cfg))
-    trainer(tmp_path, max_epochs=3).fit(rest, build_data(cfg), ckpt_path=checkpoint, weights_only=True)
+    trainer(tmp_path, max_epochs=3, callbacks=[StopAfter(step, checkpoint)]).fit(whole, data_of(plain(cfg)))
+    trainer(tmp_path, max_epochs=3).fit(rest, data_of(plain(cfg)), ckpt_path=checkpoint, weights_only=True)
     assert len(whole.seen["train"]) == 9
     assert len(rest.seen["train"]) == 9 - step
     for (_, index, inputs), (_, other, others) in zip(whole.seen["train"][step:], rest.seen["train"], strict=True):
@@ -156,7 +157,7 @@ def test_a_resumed_run_goes_on_with_the_same_batches(tmp_path, source, step):
 
 
 def test_inputs_follow_the_precision_of_the_run(tmp_path):
-    data = build_data(config("digits", sampler__batch_size=400))
+    data = data_of(plain(config("digits", sampler__batch_size=400)))
     model = Recorder()
     trainer(tmp_path, max_steps=1, precision="64-true").fit(model, data)
     assert model.seen["train"][0][2].dtype == torch.float64
@@ -172,11 +173,11 @@ def test_settings_that_do_not_fit_are_refused_before_training():
         {"dataset__fold": 10},
     ):
         with pytest.raises(InputError):
-            build_data(config("digits", **wrong))
+            data_of(plain(config("digits", **wrong)))
 
 
 def test_a_run_without_validation(tmp_path):
-    data = build_data(config("digits", sampler="shuffle", dataset__validation=0, sampler__batch_size=500))
+    data = data_of(plain(config("digits", sampler="shuffle", dataset__validation=0, sampler__batch_size=500)))
     model = Recorder()
     trainer(tmp_path, max_epochs=1).fit(model, data)
     assert sorted(i for _, index, _ in model.seen["train"] for i in index) == list(range(1201))

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from test_datamodule import Recorder, config, trainer
 
-from metriscope.build.data import build_data
+from metriscope.build.run import data_of
+from metriscope.config.plain import plain
 from metriscope.data.inputs import images
 from metriscope.errors import InputError
 
@@ -48,7 +49,7 @@ def changes(photos, **further):
 
 
 def build(photos, augmentation="dml_224", **further):
-    return build_data(config("folder", augmentation, **changes(photos, **further)))
+    return data_of(plain(config("folder", augmentation, **changes(photos, **further))))
 
 
 def fit(data, tmp_path, epochs=2):

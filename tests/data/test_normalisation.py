@@ -2,28 +2,27 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
-from metriscope.build.data import build_data
 from metriscope.build.normalisation import disagreement, normalisation
+from metriscope.build.run import data_of
 from metriscope.cli import compose_config
+from metriscope.config.plain import plain
 
 RGB = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-def config(**backbone: Any) -> Any:
-    return OmegaConf.create({"dataset": {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}, "backbone": backbone})
+DATASET = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
 
 
 def test_the_backbone_comes_first() -> None:
-    assert normalisation(config(name="mlp"), 3) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
-    assert normalisation(config(mean=None, std=None), 3) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
-    assert normalisation(config(mean=[0.5], std=[0.25]), 3) == ([0.5], [0.25])
-    assert normalisation(OmegaConf.create({"dataset": {"mean": None, "std": None}}), 3) == (None, None)
+    assert normalisation(DATASET, {"name": "mlp"}, 3) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
+    assert normalisation(DATASET, {"mean": None, "std": None}, 3) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
+    assert normalisation(DATASET, {"mean": [0.5], "std": [0.25]}, 3) == ([0.5], [0.25])
+    assert normalisation({"mean": None, "std": None}, None, 3) == (None, None)
 
 
 def test_grey_images_get_the_mean_over_channels() -> None:
-    assert normalisation(config(mean=[0.3, 0.6, 0.9], std=[0.1, 0.2, 0.3]), 1) == (
+    assert normalisation(DATASET, {"mean": [0.3, 0.6, 0.9], "std": [0.1, 0.2, 0.3]}, 1) == (
         [pytest.approx(0.6)],
         [pytest.approx(0.2)],
     )
@@ -31,7 +30,7 @@ def test_grey_images_get_the_mean_over_channels() -> None:
 
 def test_images_of_a_run_are_normalised_for_the_backbone() -> None:
     words = ("dataset=digits", "backbone=resnet18", "backbone.mean=[0.2,0.3,0.4]", "backbone.std=[0.5,0.5,0.5]")
-    data = build_data(compose_config(words))
+    data = data_of(plain(compose_config(words)))
     batch = next(iter(data.train_dataloader()))
     images = data.on_after_batch_transfer(batch, 0)[0]
     torch.testing.assert_close(images, (batch[0] / 255 - 0.3) / 0.5)

@@ -5,10 +5,10 @@ import pytorch_lightning as pl
 import torch
 from oracles import FROM_DISTANCE, distance_table, pairs, triplet_account, triplets_of
 
-from metriscope.build.learner import build_module
-from metriscope.build.trainer import build_data
+from metriscope.build.run import data_of, learner_of
 from metriscope.callbacks.evaluation import EvaluationMonitor
 from metriscope.callbacks.greediness import GreedinessMonitor
+from metriscope.config.plain import plain
 from metriscope.evaluation.retrieval import RetrievalMetrics
 from metriscope.run.history import read_history
 from metriscope.tracking.history import HistoryLogger
@@ -71,8 +71,8 @@ def together(measures):
 def watched(tiny, tmp_path):
     def go(*overrides, threshold=THRESHOLD, **options):
         cfg = tiny("loss=triplet", f"loss.margin={MARGIN}", *overrides)
-        data = build_data(cfg)
-        module = build_module(cfg, data)
+        data = data_of(plain(cfg))
+        module = learner_of(plain(cfg), data)
         witness, history = Witness(), HistoryLogger(tmp_path)
         trainer = pl.Trainer(
             accelerator="cpu",

@@ -5,7 +5,8 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from metriscope.build.network import build_embedder
+from metriscope.build.run import embedder_of
+from metriscope.config.plain import plain
 from metriscope.errors import InputError
 from metriscope.unit import unit_rows as unit
 
@@ -18,7 +19,7 @@ def compose(backbone: str = "small_cnn", head: str = "linear", seed: int = 0, **
         "backbone": OmegaConf.load(CONFIGS / "backbone" / f"{backbone}.yaml"),
         "head": OmegaConf.merge(OmegaConf.load(CONFIGS / "head" / f"{head}.yaml"), changes),
     }
-    return OmegaConf.create({"seed": seed, **parts})
+    return OmegaConf.create({"seed": seed, "dataset": {}, **parts})
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ def compose(backbone: str = "small_cnn", head: str = "linear", seed: int = 0, **
 )
 @pytest.mark.parametrize("normalize", [True, False])
 def test_embedding_shapes(head: str, changes: dict[str, Any], size: int, normalize: bool) -> None:
-    net = build_embedder(compose(head=head, normalize=normalize, **changes), SHAPE)
+    net = embedder_of(plain(compose(head=head, normalize=normalize, **changes)), SHAPE)
     z, raw, features = net(torch.randn(4, *SHAPE))
     assert z.shape == raw.shape == (4, size) == (4, net.size)
     assert features.shape == (4, 128)
@@ -39,7 +40,7 @@ def test_embedding_shapes(head: str, changes: dict[str, Any], size: int, normali
 
 
 def test_embedding_is_float32_under_autocast() -> None:
-    net = build_embedder(compose(), SHAPE)
+    net = embedder_of(plain(compose()), SHAPE)
     with torch.autocast("cpu", torch.bfloat16):
         z, raw, features = net(torch.randn(4, *SHAPE))
     assert (z.dtype, raw.dtype, features.dtype) == (torch.float32, torch.float32, torch.bfloat16)
@@ -58,7 +59,7 @@ def test_embedding_is_float32_under_autocast() -> None:
 )
 def test_impossible_heads_are_refused(head: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        build_embedder(compose(head=head, **changes), SHAPE)
+        embedder_of(plain(compose(head=head, **changes)), SHAPE)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -89,7 +90,7 @@ def test_initial_values_depend_on_the_seed_only() -> None:
     for seed, disturbance in ((3, 0), (3, 1), (4, 0)):
         torch.manual_seed(disturbance)
         before = torch.get_rng_state()
-        states.append(build_embedder(compose(seed=seed), SHAPE).state_dict())
+        states.append(embedder_of(plain(compose(seed=seed)), SHAPE).state_dict())
         assert torch.equal(torch.get_rng_state(), before)
     first, again, other = states
     assert all(torch.equal(first[key], again[key]) for key in first)
@@ -98,10 +99,10 @@ def test_initial_values_depend_on_the_seed_only() -> None:
 
 
 def test_checkpoint_of_an_embedder_starts_another(tmp_path: Path) -> None:
-    source = build_embedder(compose(seed=1), SHAPE)
+    source = embedder_of(plain(compose(seed=1)), SHAPE)
     path = tmp_path / "last.ckpt"
     torch.save({"state_dict": {f"embedder.{key}": value for key, value in source.state_dict().items()}}, path)
     cfg = compose(seed=2, size=9)
     cfg.backbone.weights = str(path)
-    net = build_embedder(cfg, SHAPE)
+    net = embedder_of(plain(cfg), SHAPE)
     assert all(torch.equal(value, source.trunk.state_dict()[key]) for key, value in net.trunk.state_dict().items())

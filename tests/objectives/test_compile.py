@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from metriscope.app import train
-from metriscope.build.objective import build_objective
+from metriscope.build.run import objective_of
 from metriscope.cli import compose_config
 from metriscope.config.catalog import LOSSES
+from metriscope.config.plain import plain
 
 CLASSES, SIZE = 4, 8
 BANDS = [("triplet", miner) for miner in ("semihard", "hard", "easy", "violating", "curriculum")]
@@ -31,7 +32,7 @@ def test_forward_is_one_graph(loss, miner, batch):
     results = []
     for compiled in (False, True):
         torch._dynamo.reset()
-        objective = build_objective(cfg, CLASSES, SIZE)
+        objective = objective_of(plain(cfg), CLASSES, SIZE)
 
         def value(z, labels, objective=objective):
             return objective(z, labels).output.value

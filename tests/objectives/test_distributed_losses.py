@@ -10,9 +10,10 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from metriscope.build.objective import build_objective
+from metriscope.build.run import objective_of
 from metriscope.cli import compose_config
 from metriscope.config.catalog import LOSSES, MINERS, fitting_miners
+from metriscope.config.plain import plain
 
 SHARES = (7, 12)
 STEPS = 3
@@ -25,7 +26,7 @@ class Learner(nn.Module):
         cfg = compose_config([f"loss={loss}", f"miner={miner}", f"memory.size={memory}"])
         torch.manual_seed(0)
         self.embed = nn.Linear(INPUT, SIZE)
-        self.objective = build_objective(cfg, CLASSES, SIZE)
+        self.objective = objective_of(plain(cfg), CLASSES, SIZE)
         self.double()
 
     def forward(self, inputs: Tensor, labels: Tensor, step: int) -> Tensor:

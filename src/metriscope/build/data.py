@@ -1,15 +1,14 @@
 """From the composed config to the data."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_method
-from omegaconf import DictConfig
 
 from metriscope.build.normalisation import normalisation
-from metriscope.config.plain import plain
 from metriscope.data.datamodule import Batching, DataModule
 from metriscope.data.examples import Source
 from metriscope.data.inputs.augment import Augmentation
@@ -23,47 +22,52 @@ _SHARED = {
 }  # fmt: skip
 
 
-def build_data(cfg: DictConfig) -> DataModule:
-    """Loads, splits and wraps the data set that ``cfg`` names.
+def build_data(
+    dataset: Mapping[str, Any],
+    sampler: Mapping[str, Any],
+    augmentation: Mapping[str, Any],
+    backbone: Mapping[str, Any] | None = None,
+    *,
+    evaluation_batch_size: int,
+    cache_dir: Path,
+    seed: int,
+) -> DataModule:
+    """Loads, splits and wraps the data set that the section ``dataset`` names.
 
-    Reads the sections ``dataset``, ``sampler``, ``augmentation`` and ``backbone``, ``evaluation.batch_size``,
-    ``paths.cache_dir`` and ``seed``. Keys of ``dataset`` that are not shared by all data sets are the arguments
-    of its ``_target_``. Image files that are decoded once are decoded now, unless a frozen trunk embeds once: it
-    may find that it has done so before.
+    Keys of ``dataset`` that are not shared by all data sets are the arguments of its ``_target_``. Image files that
+    are decoded once are decoded now, unless a frozen ``backbone`` embeds once: it may find that it has done so before.
 
     Raises:
         InputError: data that are missing or broken, or settings that do not fit them.
     """
-    dataset = plain(cfg.dataset)
     source: Source = get_method(dataset["_target_"])(**{k: v for k, v in dataset.items() if k not in _SHARED})
     splits = split(source, dataset["protocol"], dataset.get("fold", 0), dataset.get("validation"))
-    options = plain(cfg.augmentation)
-    del options["name"]
-    mean, std = normalisation(cfg, splits.train.shape[0])
-    augmentation = Augmentation(**options, mean=mean, std=std)
-    folder = Path(cfg.paths.cache_dir)
-    sampler = cfg.sampler
+    options = {key: value for key, value in augmentation.items() if key != "name"}
+    mean, std = normalisation(dataset, backbone, splits.train.shape[0])
+    augment = Augmentation(**options, mean=mean, std=std)
     data = DataModule(
         splits,
         Batching(
-            sampler.name,
-            sampler.batch_size,
+            sampler["name"],
+            sampler["batch_size"],
             sampler.get("classes_per_batch"),
             sampler.get("samples_per_class"),
         ),
-        augmentation,
-        evaluation_batch_size=cfg.evaluation.batch_size,
-        seed=cfg.seed,
+        augment,
+        evaluation_batch_size=evaluation_batch_size,
+        seed=seed,
         num_workers=dataset.get("num_workers", 0),
-        decoding=_decoding(splits, augmentation, dataset, folder / "images"),
-        embedding=_embedding(cfg.get("backbone"), augmentation, folder / "features"),
+        decoding=_decoding(splits, augment, dataset, cache_dir / "images"),
+        embedding=_embedding(backbone, augment, cache_dir / "features"),
     )
     if data.embedding is None:
         data.decode()
     return data
 
 
-def _decoding(splits: Splits, augmentation: Augmentation, dataset: dict[str, Any], folder: Path) -> DecodeOnce | None:
+def _decoding(
+    splits: Splits, augmentation: Augmentation, dataset: Mapping[str, Any], folder: Path
+) -> DecodeOnce | None:
     """What to do with image files; None where there are none."""
     parts = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
     files = [part.inputs for part in parts if isinstance(part.inputs, ImageFiles)]
@@ -78,9 +82,9 @@ def _decoding(splits: Splits, augmentation: Augmentation, dataset: dict[str, Any
     return decoding
 
 
-def _embedding(backbone: DictConfig | None, augmentation: Augmentation, folder: Path) -> EmbedOnce | None:
+def _embedding(backbone: Mapping[str, Any] | None, augmentation: Augmentation, folder: Path) -> EmbedOnce | None:
     """Where a frozen trunk's features are kept; None where the trunk runs on every batch."""
-    if backbone is None or not backbone.freeze or backbone.get("cache_features", "auto") is False:
+    if backbone is None or not backbone["freeze"] or backbone.get("cache_features", "auto") is False:
         return None
     if augmentation.width and augmentation.views is None:
         return None

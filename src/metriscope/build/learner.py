@@ -1,36 +1,39 @@
-"""From a composed config to the LightningModule of a run."""
+"""From a network, an objective and sections of a config to the LightningModule of a run."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import pytorch_lightning as pl
-from omegaconf import DictConfig
-
-from metriscope import seeds
-from metriscope.build.network import build_embedder
-from metriscope.build.objective import build_objective
-from metriscope.config.plain import plain
-from metriscope.data.datamodule import DataModule
+from metriscope.models.embedder import Embedder
+from metriscope.objectives.objective import Objective
 from metriscope.training.learner import MetricLearner
 from metriscope.training.optimizers import build_optimizer
 from metriscope.training.schedules import build_scheduler
 
 
-def build_module(cfg: DictConfig, data: DataModule) -> MetricLearner:
-    """The LightningModule of ``cfg`` for this data; initial values are a function of the seed."""
-    pl.seed_everything(seeds.derive(cfg.seed, "run") % 2**32, verbose=False)
-    monitor = cfg.scheduler.get("monitor") or cfg.evaluation.monitor
-    embedder = build_embedder(cfg, data.input_shape)
-    objective = build_objective(cfg, data.num_classes, embedder.size)
-    if cfg.compile:
-        embedder.compile()
-        objective.compile()
+def build_learner(
+    embedder: Embedder,
+    objective: Objective,
+    optimizer: Mapping[str, Any],
+    scheduler: Mapping[str, Any],
+    *,
+    monitor: str,
+    seed: int,
+) -> MetricLearner:
+    """The LightningModule that trains ``embedder`` by ``objective``.
+
+    Args:
+        embedder, objective: what is trained, and by what.
+        optimizer, scheduler: their sections of the config.
+        monitor: the metric that a schedule watches unless ``scheduler.monitor`` names one.
+        seed: the run's seed.
+    """
     return MetricLearner(
         embedder,
         objective,
-        partial(build_optimizer, plain(cfg.optimizer)),
-        partial(_scheduler, plain(cfg.scheduler), monitor),
-        seed=cfg.seed,
+        partial(build_optimizer, optimizer),
+        partial(_scheduler, scheduler, scheduler.get("monitor") or monitor),
+        seed=seed,
     )
 
 

@@ -1,22 +1,20 @@
 """What images are normalised with: the data set's statistics, or those that a backbone's weights expect."""
 
-from collections.abc import Sequence
-
-from omegaconf import DictConfig
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 Statistics = tuple[list[float] | None, list[float] | None]
 
 
-def normalisation(cfg: DictConfig, channels: int) -> Statistics:
+def normalisation(dataset: Mapping[str, Any], backbone: Mapping[str, Any] | None, channels: int) -> Statistics:
     """Mean and std per channel, on the [0, 1] scale: ``backbone.mean`` and ``backbone.std`` where they are set,
     otherwise those of ``dataset``; None does not normalise.
 
     Grey images get the mean over channels of a backbone's values for RGB.
     """
-    backbone = cfg.get("backbone")
     if backbone is None or backbone.get("mean") is None:
-        return _listed(cfg.dataset.get("mean")), _listed(cfg.dataset.get("std"))
-    mean, std = list(backbone.mean), list(backbone.std)
+        return _listed(dataset.get("mean")), _listed(dataset.get("std"))
+    mean, std = list(backbone["mean"]), list(backbone["std"])
     if channels == 1:
         mean, std = [sum(mean) / len(mean)], [sum(std) / len(std)]
     return mean, std

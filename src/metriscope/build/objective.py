@@ -1,11 +1,11 @@
-"""From a composed config to the objective of a run."""
+"""From the sections of a config to the objective of a run: distance, miner, loss and memory."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig, OmegaConf
 
 from metriscope import seeds
 from metriscope.config.files import section
@@ -16,11 +16,49 @@ from metriscope.objectives.losses.weighted_sum import SumLoss
 from metriscope.objectives.objective import Objective
 from metriscope.objectives.references.memory import CrossBatchMemory
 
+Section = Mapping[str, Any]
 
-def _part(section: DictConfig, **further: Any) -> Any:
+
+def build_objective(
+    distance: Section,
+    miner: Section,
+    loss: Section,
+    memory: Section,
+    *,
+    num_classes: int,
+    embedding_size: int,
+    seed: int,
+) -> Objective:
+    """Distance, miner, loss and memory, for C training classes and embeddings of size D.
+
+    Initial values are a function of the seed; the global generator is left as it was.
+
+    Raises:
+        InputError: a part refuses its arguments.
+    """
+    sizes = {"num_classes": num_classes, "embedding_size": embedding_size}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeds.derive(seed, "loss parameters"))
+        module = _sum(loss["losses"], sizes) if loss["name"] == "sum" else _loss(loss, sizes)
+    stored = CrossBatchMemory(memory["size"], embedding_size, memory["warmup_steps"]) if memory["size"] else None
+    return Objective(_part(distance), _part(miner), module, stored)
+
+
+def _sum(parts: Sequence[Section], sizes: Mapping[str, int]) -> SumLoss:
+    whole = [{**plain(section("loss", part["name"])), **part} for part in parts]
+    weights = [float(part.pop("weight", 1.0)) for part in whole]
+    return SumLoss([_loss(part, sizes) for part in whole], weights)
+
+
+def _loss(section: Section, sizes: Mapping[str, int]) -> Loss:
+    loss_class: Any = get_class(section["_target_"])
+    loss: Loss = _part(section, **(sizes if loss_class.takes_sizes else {}))
+    return loss
+
+
+def _part(section: Section, **further: Any) -> Any:
     """The object that a section with a ``_target_`` describes; ``name`` is the choice, not an argument."""
-    arguments = plain(section)
-    arguments.pop("name", None)
+    arguments = {key: value for key, value in section.items() if key != "name"}
     try:
         return instantiate(arguments, **further)
     except InstantiationException as error:
@@ -28,24 +66,3 @@ def _part(section: DictConfig, **further: Any) -> Any:
         if isinstance(error.__cause__, InputError):
             raise error.__cause__ from error
         raise
-
-
-def _loss(node: Any, num_classes: int, embedding_size: int) -> Loss:
-    loss_class: Any = get_class(node._target_)
-    sizes = {"num_classes": num_classes, "embedding_size": embedding_size} if loss_class.takes_sizes else {}
-    loss: Loss = _part(node, **sizes)
-    return loss
-
-
-def build_objective(cfg: DictConfig, num_classes: int, embedding_size: int) -> Objective:
-    """Distance, miner, loss and memory of ``cfg``, for C training classes and embeddings of size D."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeds.derive(cfg.seed, "loss parameters"))
-        if cfg.loss.name == "sum":
-            parts: list[Any] = [OmegaConf.merge(section("loss", part.name), part) for part in cfg.loss.losses]
-            weights = [float(part.pop("weight", 1.0)) for part in parts]
-            loss: Loss = SumLoss([_loss(part, num_classes, embedding_size) for part in parts], weights)
-        else:
-            loss = _loss(cfg.loss, num_classes, embedding_size)
-    memory = CrossBatchMemory(cfg.memory.size, embedding_size, cfg.memory.warmup_steps) if cfg.memory.size else None
-    return Objective(_part(cfg.distance), _part(cfg.miner), loss, memory)

@@ -1,11 +1,12 @@
 """A trial of a search reports every epoch, and ends when nothing better is to be expected of it."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 
 from metriscope.errors import Pruned
 from metriscope.run.trials import open_storage
@@ -15,22 +16,22 @@ class Pruning(pl.Callback):
     """Hands the searched metric of every validation to Optuna; stops between two epochs, with the state saved.
 
     Args:
-        cfg: a config with ``sweep``.
+        sweep: the section of a search: metric, pruner, storage and the number of this trial.
+        study: the name of the search.
     """
 
-    def __init__(self, cfg: DictConfig) -> None:
+    def __init__(self, sweep: Mapping[str, Any], study: str) -> None:
         import optuna
 
         logging.getLogger("optuna").setLevel(logging.WARNING)
-        self.metric = str(cfg.sweep.metric)
-        pruner = instantiate(cfg.sweep.pruner)
-        study = optuna.load_study(
-            study_name=str(cfg.study), storage=open_storage(Path(cfg.sweep.storage)), pruner=pruner
-        )
+        self.metric = str(sweep["metric"])
+        pruner = instantiate(sweep["pruner"])
+        storage = open_storage(Path(sweep["storage"]))
+        trials = optuna.load_study(study_name=study, storage=storage, pruner=pruner)
         (self.trial,) = [
-            optuna.Trial(study, trial._trial_id)
-            for trial in study.get_trials(deepcopy=False)
-            if trial.number == cfg.sweep.trial
+            optuna.Trial(trials, trial._trial_id)
+            for trial in trials.get_trials(deepcopy=False)
+            if trial.number == sweep["trial"]
         ]
         self.pruned = False
 

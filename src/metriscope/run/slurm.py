@@ -6,12 +6,10 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
-
-from omegaconf import DictConfig, OmegaConf
 
 from metriscope.errors import InputError, Interrupted, RunError
 from metriscope.signals import NOTICES, notices
@@ -98,8 +96,8 @@ def _scontrol(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 1, "", str(error))
 
 
-def check_tasks(cfg: DictConfig) -> None:
-    """Refuse a job whose tasks are not the processes that the trainer counts on.
+def check_tasks(trainer: Mapping[str, Any]) -> None:
+    """Refuse a job whose tasks are not the processes that the section ``trainer`` of the config counts on.
 
     Lightning would wait for tasks that never come, or train the same run once for each of them.
 
@@ -111,7 +109,7 @@ def check_tasks(cfg: DictConfig) -> None:
     tasks = int(os.environ["SLURM_NTASKS"])
     by_srun = "SLURM_STEP_NUM_TASKS" in os.environ
     running = int(os.environ["SLURM_STEP_NUM_TASKS"]) if by_srun else 1
-    devices, nodes = _count(cfg.trainer.devices), OmegaConf.select(cfg, "trainer.num_nodes") or 1
+    devices, nodes = _count(trainer["devices"]), trainer.get("num_nodes") or 1
     name = os.environ.get("SLURM_JOB_NAME")
     if name in _INTERACTIVE:
         if running > 1:
@@ -120,7 +118,7 @@ def check_tasks(cfg: DictConfig) -> None:
     if devices is None:
         return
     wanted = devices * nodes
-    asked = f"trainer.devices={cfg.trainer.devices}" + (f" on {nodes} nodes" if nodes > 1 else "")
+    asked = f"trainer.devices={trainer['devices']}" + (f" on {nodes} nodes" if nodes > 1 else "")
     per_node = f"--ntasks-per-node={devices} (hydra.launcher.tasks_per_node={devices})"
     if running == wanted == tasks:
         if tasks > 1 and "SLURM_NTASKS_PER_NODE" not in os.environ:

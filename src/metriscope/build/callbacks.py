@@ -1,0 +1,75 @@
+"""Everything that watches a run, from the sections of its config."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.utils import instantiate
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from metriscope.callbacks.evaluation import EvaluationMonitor
+from metriscope.callbacks.finite import BatchGuard
+from metriscope.callbacks.graceful_stop import GracefulStop
+from metriscope.callbacks.greediness import GreedinessMonitor
+from metriscope.callbacks.progress import progress
+from metriscope.diagnostics.variance import VarianceMetrics
+from metriscope.evaluation.retrieval import RetrievalMetrics
+from metriscope.run.folder import Run
+
+_RETRIEVAL = ("recall_at", "precision_at", "mrr", "memory_mb")
+
+Section = Mapping[str, Any]
+
+
+def build_callbacks(
+    evaluation: Section,
+    diagnostics: Section,
+    callbacks: Section,
+    sweep: Section | None,
+    run: Run,
+    stop: GracefulStop,
+    *,
+    log_every_n_steps: int,
+    validates: bool,
+) -> list[pl.Callback]:
+    """Evaluation, diagnostics, guards, the user's own callbacks, progress and checkpoints, in the order of their calls.
+
+    Args:
+        evaluation, diagnostics, callbacks, sweep: sections of the config; ``sweep`` is None outside of a search.
+        run: whose checkpoints are written.
+        stop: what turns signals into a saved state.
+        log_every_n_steps: how often steps are logged.
+        validates: whether there is a validation set, by which the best checkpoint is chosen.
+    """
+    threshold = diagnostics["pair_weight_threshold"] if diagnostics["greediness"] else None
+    retrieval = partial(RetrievalMetrics, **{key: evaluation[key] for key in _RETRIEVAL})
+    return [
+        EvaluationMonitor(retrieval, VarianceMetrics if diagnostics["variance"] else None, evaluation["layers"]),
+        GreedinessMonitor(threshold, log_every_n_steps),
+        BatchGuard(log_every_n_steps),
+        *(instantiate(section) for key, section in callbacks.items() if key != "name" and section),
+        *progress(),
+        *_pruning(sweep, run),
+        stop,
+        *_checkpoints(evaluation, run, validates),
+    ]
+
+
+def _pruning(sweep: Section | None, run: Run) -> list[pl.Callback]:
+    if sweep is None or sweep.get("trial") is None or not sweep["pruner"]:
+        return []
+    from metriscope.callbacks.pruning import Pruning
+
+    return [Pruning(sweep, study=run.config["study"])]
+
+
+def _checkpoints(evaluation: Section, run: Run, validates: bool) -> list[ModelCheckpoint]:
+    folder = run.last_checkpoint.parent
+    options: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_top_k": 1}
+    last = ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **options)
+    if not validates:
+        return [last]
+    monitored = {"monitor": evaluation["monitor"], "mode": evaluation["mode"]}
+    best = ModelCheckpoint(filename="best", save_on_train_epoch_end=False, **monitored, **options)
+    return [best, last]

@@ -1,0 +1,100 @@
+"""The parts of a run from its plain config: each builder gets its own sections."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger
+
+from metriscope import seeds
+from metriscope.build.callbacks import build_callbacks
+from metriscope.build.data import build_data
+from metriscope.build.learner import build_learner
+from metriscope.build.network import build_embedder
+from metriscope.build.normalisation import normalisation
+from metriscope.build.objective import build_objective
+from metriscope.build.trainer import build_trainer
+from metriscope.callbacks.graceful_stop import GracefulStop
+from metriscope.data.datamodule import DataModule
+from metriscope.models.embedder import Embedder
+from metriscope.objectives.objective import Objective
+from metriscope.run.folder import Run
+from metriscope.training.learner import MetricLearner
+
+Config = Mapping[str, Any]
+
+
+def data_of(config: Config) -> DataModule:
+    """The data of a run, loaded and split; see :func:`metriscope.build.data.build_data`."""
+    return build_data(
+        config["dataset"],
+        config["sampler"],
+        config["augmentation"],
+        config.get("backbone"),
+        evaluation_batch_size=config["evaluation"]["batch_size"],
+        cache_dir=Path(config["paths"]["cache_dir"]),
+        seed=config["seed"],
+    )
+
+
+def embedder_of(config: Config, input_shape: tuple[int, ...]) -> Embedder:
+    """The network of a run, for inputs of this shape (no batch)."""
+    backbone = config["backbone"]
+    return build_embedder(
+        backbone,
+        config["head"],
+        input_shape,
+        normalised_with=normalisation(config["dataset"], backbone, input_shape[0]),
+        seed=config["seed"],
+    )
+
+
+def objective_of(config: Config, num_classes: int, embedding_size: int) -> Objective:
+    """The objective of a run, for C training classes and embeddings of size D."""
+    return build_objective(
+        config["distance"],
+        config["miner"],
+        config["loss"],
+        config["memory"],
+        num_classes=num_classes,
+        embedding_size=embedding_size,
+        seed=config["seed"],
+    )
+
+
+def learner_of(config: Config, data: DataModule) -> MetricLearner:
+    """The LightningModule of a run for this data; initial values are a function of the seed."""
+    pl.seed_everything(seeds.derive(config["seed"], "run") % 2**32, verbose=False)
+    embedder = embedder_of(config, data.input_shape)
+    objective = objective_of(config, data.num_classes, embedder.size)
+    if config["compile"]:
+        embedder.compile()
+        objective.compile()
+    return build_learner(
+        embedder,
+        objective,
+        config["optimizer"],
+        config["scheduler"],
+        monitor=config["evaluation"]["monitor"],
+        seed=config["seed"],
+    )
+
+
+def trainer_of(run: Run, data: DataModule, loggers: list[Logger]) -> tuple[pl.Trainer, GracefulStop]:
+    """The Lightning trainer of a run, and the callback that stops it on a signal."""
+    config = run.config
+    every = config["trainer"]["log_every_n_steps"]
+    stop = GracefulStop(run.last_checkpoint, every)
+    callbacks = build_callbacks(
+        config["evaluation"],
+        config["diagnostics"],
+        config["callbacks"],
+        config.get("sweep"),
+        run,
+        stop,
+        log_every_n_steps=every,
+        validates=data.splits.validation is not None,
+    )
+    evaluates = config["evaluation"]["every_n_epochs"]
+    return build_trainer(config["trainer"], callbacks, loggers, run.folder, evaluates), stop
