@@ -36,7 +36,7 @@ bench: .venv/.dev
 # The comparison of a study as tables, figures and one page: make report STUDY=outputs/default
 STUDY ?= outputs/default
 report: .venv/.core
-	$(BIN)/python scripts/compare.py $(STUDY) --html $(ARGS)
+	$(BIN)/metriscope compare $(STUDY) --html $(ARGS)
 
 # Dependency groups need pip 25.1.
 .venv/.pip:

@@ -1,3 +1,3 @@
-from metriscope.cli import main
+from metriscope.cli import train
 
-main()
+train()

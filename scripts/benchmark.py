@@ -19,7 +19,7 @@ SUBJECTS = {
     "input": "batches of small images, and of photographs at 224 px, against torchvision's transforms in a DataLoader",
     "frozen": "a head on a frozen trunk: features kept against forwarding in every epoch; needs --data-dir",
     "losses": "every loss that both have, in time and memory, and the growth of band triplets with the batch",
-    "compare": "scripts/compare.py on 1,000 made-up runs of 100 epochs: seconds and peak memory",
+    "compare": "metriscope compare on 1,000 made-up runs of 100 epochs: seconds and peak memory",
     "mnist": "an epoch of MNIST and its evaluation against the same job of the peer; needs --data-dir",
 }
 NEED_DATA = ("frozen", "mnist")

@@ -25,9 +25,8 @@ from typing import Any
 import torch
 import yaml
 
-from metriscope import cli
-from metriscope import ending as _  # noqa: F401
-from metriscope.build.trainer import trainer as build
+from metriscope import cli, ending
+from metriscope.build import run
 from metriscope.files import drafts
 from metriscope.sweeps.states import FINISHED, RUNNING, State, counts, states_of
 
@@ -52,7 +51,7 @@ class Child:
                     for stream in (1, 2):
                         os.dup2(file.fileno(), stream)
                 sys.argv = ["train.py", "-m", *words]
-                cli.main()
+                cli.train()
             except SystemExit as error:
                 code = int(error.code or 0)
             finally:
@@ -144,7 +143,8 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="kill-test-"))
     words = [*TINY, f"trainer.max_epochs={arguments.epochs}", f"paths.output_dir={folder}"]
     log, started = folder / "output.log", time.monotonic()
-    assert build  # imported for the processes that are forked
+    assert run  # imported, with ending, for the processes that are forked
+    assert ending
 
     def seconds(study: str) -> float:
         begun = time.monotonic()

@@ -1,56 +1,8 @@
-"""Build a W&B report of a study: final figures, learning curves, variance, greediness, averaged over seeds.
+"""The same as ``metriscope wandb-report``."""
 
-python scripts/wandb_report.py outputs/default --dry-run
-python scripts/wandb_report.py outputs/default --wandb entity/project
-"""
-
-import argparse
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-from metriscope.errors import InputError
-
-
-def main(words: Sequence[str] | None = None) -> int:
-    """Exit code: 0, or 2 for wrong input, said in one line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", type=Path, help="folder of the study: outputs/<study>; only its name matters")
-    parser.add_argument("--wandb", metavar="ENTITY/PROJECT", help="where the runs are and the report goes")
-    parser.add_argument("--by", default="loss.name", metavar="KEY", help="config key that lines and bars stand for")
-    parser.add_argument("--dry-run", action="store_true", help="print the panels, without network")
-    arguments = parser.parse_args(words)
-    try:
-        print(_report(arguments))
-    except InputError as error:
-        print(f"metriscope: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def _report(arguments: argparse.Namespace) -> str:
-    from metriscope.reports.wandb.report import build_report, sections
-
-    study = arguments.study.resolve().name
-    if arguments.dry_run:
-        lines = [f"report 'Comparison of {study}', runs of study {study} averaged by {arguments.by}"]
-        for section in sections():
-            lines.append(section.title)
-            for panel in section.panels:
-                over = "" if panel.kind == "bars" else f" over {panel.x}"
-                lines.append(f"  {panel.kind:<8} {panel.y}{over}: {panel.title}")
-        return "\n".join(lines)
-    if not arguments.wandb:
-        raise InputError("where to? give --wandb entity/project, or --dry-run to see the panels")
-    report = build_report(arguments.wandb, study, arguments.by)
-    from metriscope.reports.wandb.study import connect
-
-    connect()
-    try:
-        return str(report.save().url)
-    except Exception as error:
-        raise InputError(f"W&B did not take the report: {' '.join(str(error).split())[:200]}") from error
-
+from metriscope.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("wandb-report", sys.argv[1:]))

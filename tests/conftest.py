@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from metriscope.app import Outcome, train
-from metriscope.cli import compose_config
-from metriscope.config.compose import Composer
+from metriscope.config.compose import Composer, compose_config
 from metriscope.sweeps.jobs import Refusal
 from metriscope.sweeps.launch import Launcher
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from metriscope.cli import compose_config
+from metriscope.config.compose import compose_config
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from metriscope.app import train
 from metriscope.build import data as data_build
-from metriscope.cli import compose_config
+from metriscope.config.compose import compose_config
 from metriscope.config.files import choices
 from metriscope.data import splits
 from metriscope.errors import InputError

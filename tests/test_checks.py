@@ -10,9 +10,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from metriscope.build.run import objective_of
-from metriscope.cli import compose_config
 from metriscope.config import keys as values
 from metriscope.config.catalog import LOSSES, MINERS
+from metriscope.config.compose import compose_config
 from metriscope.config.files import CONFIG_DIR, choices, section
 from metriscope.config.plain import flatten, plain
 from metriscope.config.rules import check

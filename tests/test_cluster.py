@@ -290,7 +290,7 @@ def test_tasks_that_do_not_fit_are_one_line(monkeypatch, devices, environment, r
 def test_the_command_line_says_so_too(monkeypatch, tmp_path):
     words = [*TINY, f"paths.output_dir={tmp_path}"]
     monkeypatch.setenv("SLURM_NTASKS", "3")
-    script = "import sys; from metriscope.cli import main; main()"
+    script = "import sys; from metriscope.cli import train as main; main()"
     done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("metriscope: trainer.devices=1, but SLURM started 1 of 3 tasks")

@@ -10,8 +10,8 @@ from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
 from metriscope.build.run import data_of, embedder_of, objective_of, trainer_of
-from metriscope.cli import compose_config
 from metriscope.config.catalog import LOSSES, MINERS, fitting_miners
+from metriscope.config.compose import compose_config
 from metriscope.config.files import CONFIG_DIR, choices, section
 from metriscope.config.plain import flatten, plain
 from metriscope.config.rules import check

@@ -12,7 +12,7 @@ from test_distributed import DDP, on_ranks, started
 from test_interruption import MID_EPOCH, At, interrupt, same, traces, watch  # noqa: F401
 
 from metriscope.app import train
-from metriscope.cli import compose_config
+from metriscope.config.compose import compose_config
 from metriscope.config.rules import check
 from metriscope.errors import InputError
 from metriscope.models.trunk import Trunk

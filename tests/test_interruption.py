@@ -13,7 +13,7 @@ from conftest import TINY
 from omegaconf import OmegaConf
 
 from metriscope.app import train
-from metriscope.cli import main
+from metriscope.cli import train as main
 from metriscope.data.datasets import synthetic
 from metriscope.errors import InputError, RunError
 from metriscope.run.folder import folder_of

@@ -2,7 +2,6 @@
 
 import os
 import re
-import runpy
 import shlex
 import subprocess
 import sys
@@ -10,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from metriscope.cli import check_command
+from metriscope.commands import data
+from metriscope.commands.train import check_command
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,9 +21,9 @@ COMMANDS = sorted(
         for kind, text in BLOCKS
         if kind == "console"
         for line in text.splitlines()
-        if line.startswith("python train")
+        if line.startswith(("python train", "metriscope train"))
     }
-    | set(re.findall(r"`(python train\.py [^`]*)`", README))
+    | set(re.findall(r"`((?:python train\.py|metriscope train) [^`]*)`", README))
 )
 
 
@@ -34,10 +34,10 @@ def test_commands_are_sound(command):
         check_command([word for word in words if not word.startswith("-")], multirun="-m" in words)
 
 
-def test_scripts_that_prepare_data_know_their_arguments():
-    lines = [line for _, text in BLOCKS for line in text.splitlines() if line.startswith("python scripts/prepare_data")]
+def test_commands_that_prepare_data_know_their_arguments():
+    lines = [line for _, text in BLOCKS for line in text.splitlines() if line.startswith("metriscope data")]
     assert lines
-    parser = runpy.run_path(str(ROOT / "scripts" / "prepare_data.py"))["_parser"]()
+    parser = data._parser()
     for line in lines:
         assert parser.parse_args(shlex.split(line)[2:]).names
 

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from benchmarks.measuring import MIB
 from benchmarks.study_writer import changed, write_run
-from metriscope.cli import compose_config
+from metriscope.config.compose import compose_config
 
 LOSSES = ("contrastive", "triplet", "n_pair", "infonce", "arcface", "supcon", "center_contrastive", "multi_similarity")
 DATASETS = ("synthetic", "digits", "mnist", "fashion_mnist", "cifar10")
@@ -29,7 +29,7 @@ finally:
 
 
 def run(quick: bool, data_dir: Path | None) -> None:
-    """Print seconds and peak memory of scripts/compare.py, without and with figures."""
+    """Print seconds and peak memory of metriscope compare, without and with figures."""
     seeds, epochs = (1, 5) if quick else (25, 100)
     with tempfile.TemporaryDirectory() as root:
         started = time.perf_counter()

@@ -23,7 +23,7 @@ TOLERANCE = {torch.float64: (1e-9, 1e-9), torch.float32: (1e-5, 1e-3)}
 def sides(name: str, labels: Tensor) -> dict[str, LossOfBatch]:
     """Both sides of a contest; ours from the config that a user would write."""
     from metriscope.build.run import objective_of
-    from metriscope.cli import compose_config
+    from metriscope.config.compose import compose_config
     from metriscope.config.plain import plain
     from metriscope.unit import unit_rows
 

@@ -112,7 +112,7 @@ def job(folder: str, name: str, epochs: int, words: tuple[str, ...]) -> Result:
     import metriscope.build.run
     import metriscope.ending  # noqa: F401  (imports are not part of the time)
     from metriscope.app import train
-    from metriscope.cli import compose_config
+    from metriscope.config.compose import compose_config
 
     places = [f"dataset.path={folder}/photographs", f"paths.output_dir={folder}/{name}/outputs"]
     places += [f"paths.cache_dir={folder}/{name}/cache", f"trainer.max_epochs={epochs}"]

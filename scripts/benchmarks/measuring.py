@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 _PROC = Path("/proc/self")
 # A fork server that has these imported, and has never computed, makes fresh processes cheap.
-_PRELOADED = ["metriscope.build.trainer", "metriscope.ending", "metriscope.cli", "pytorch_metric_learning.losses"]
+_PRELOADED = ["metriscope.build.run", "metriscope.ending", "metriscope.cli", "pytorch_metric_learning.losses"]
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "pytorch-metric-learning", "faiss-cpu", "numpy")
 MIB = 2**20
 DISTURBED = 0.05

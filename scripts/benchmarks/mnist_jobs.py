@@ -36,7 +36,7 @@ def peer(data_dir: str, overrides: list[str]) -> tuple[Spans, dict[str, float]]:
     from torchvision import datasets, transforms
 
     from metriscope.build.run import embedder_of
-    from metriscope.cli import compose_config
+    from metriscope.config.compose import compose_config
     from metriscope.config.plain import plain
 
     started = Span.now()

@@ -69,7 +69,7 @@ def timed_job(overrides: list[str]) -> tuple[Spans, dict[str, Any]]:
     import metriscope.build.run
     import metriscope.ending  # noqa: F401  (imports are not part of the time)
     from metriscope.app import train
-    from metriscope.cli import compose_config
+    from metriscope.config.compose import compose_config
 
     before = Span.now()
     with silence():

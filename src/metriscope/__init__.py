@@ -1,0 +1,65 @@
+"""Metriscope: put a loss under the microscope and see what it does to the embedding space.
+
+>>> from metriscope import compose_config, train
+>>> outcome = train(compose_config(["loss=triplet", "dataset=digits", "logger=none"]))  # doctest: +SKIP
+
+Names are imported when they are first used: ``import metriscope`` takes no time.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metriscope import distances, losses, metrics, miners
+    from metriscope.app import Outcome, train
+    from metriscope.config.compose import compose_config
+    from metriscope.errors import InputError, Pruned, RunError
+    from metriscope.objectives.objective import Objective
+    from metriscope.run.study import Study, load_study
+
+    __version__: str
+
+__all__ = [
+    "InputError",
+    "Objective",
+    "Outcome",
+    "Pruned",
+    "RunError",
+    "Study",
+    "__version__",
+    "compose_config",
+    "distances",
+    "load_study",
+    "losses",
+    "metrics",
+    "miners",
+    "train",
+]
+
+_MODULES = {
+    "InputError": "errors",
+    "Objective": "objectives.objective",
+    "Outcome": "app",
+    "Pruned": "errors",
+    "RunError": "errors",
+    "Study": "run.study",
+    "compose_config": "config.compose",
+    "load_study": "run.study",
+    "train": "app",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("metriscope")
+    if name in ("distances", "losses", "metrics", "miners"):
+        return import_module(f"metriscope.{name}")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'metriscope' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(f"metriscope.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -3,6 +3,16 @@
 import difflib
 import signal
 from collections.abc import Iterable
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of every command."""
+
+    FINISHED = 0
+    RUN_FAILED = 1
+    WRONG_INPUT = 2
+    INTERRUPTED = 130
 
 
 class InputError(Exception):

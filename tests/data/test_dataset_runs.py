@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from metriscope.app import train
-from metriscope.cli import compose_config
+from metriscope.config.compose import compose_config
 from metriscope.data.datasets import cub
 from metriscope.errors import InputError
 

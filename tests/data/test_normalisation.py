@@ -5,7 +5,7 @@ import torch
 
 from metriscope.build.normalisation import disagreement, normalisation
 from metriscope.build.run import data_of
-from metriscope.cli import compose_config
+from metriscope.config.compose import compose_config
 from metriscope.config.plain import plain
 
 RGB = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

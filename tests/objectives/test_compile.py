@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from metriscope.app import train
 from metriscope.build.run import objective_of
-from metriscope.cli import compose_config
 from metriscope.config.catalog import LOSSES
+from metriscope.config.compose import compose_config
 from metriscope.config.plain import plain
 
 CLASSES, SIZE = 4, 8

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from metriscope.build.run import objective_of
-from metriscope.cli import compose_config
 from metriscope.config.catalog import LOSSES, MINERS, fitting_miners
+from metriscope.config.compose import compose_config
 from metriscope.config.plain import plain
 
 SHARES = (7, 12)

@@ -14,7 +14,7 @@ from playground import HOLD, ROOT, SCRIPTS, Runs, Slurm, Sweep, until
 from tracking.test_wandb import records_of, values
 
 from metriscope.app import train
-from metriscope.cli import compose_config
+from metriscope.config.compose import compose_config
 from metriscope.sweeps.states import states_of
 from metriscope.tracking.wandb import STEP
 

@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 
 import metriscope.app
 from metriscope.app import Outcome, train
-from metriscope.cli import check_command, main
+from metriscope.cli import train as main
+from metriscope.commands.train import check_command
 from metriscope.config.compose import compose_config
 from metriscope.config.files import CONFIG_DIR
 from metriscope.config.rules import check
@@ -31,13 +32,14 @@ SEARCH = ["sweep=optuna_tpe", "sweep.trials=4", "+sweep.sampler.n_startup_trials
 def search(monkeypatch, capsys, tmp_path, short_launch):
     """Runs ``main()`` on a search whose trials score their learning rate; returns exit code, rates and output."""
 
-    def go(*words, behaviour=lambda cfg: None):
+    def go(*words, behaviour=lambda config: None):
         rates = []
 
-        def execute(cfg, run):
-            rates.append(cfg.optimizer.lr)
-            behaviour(cfg)
-            (run.folder / "summary.json").write_text(json.dumps({"best/val/map_at_r": cfg.optimizer.lr}))
+        def execute(run):
+            rate = run.config["optimizer"]["lr"]
+            rates.append(rate)
+            behaviour(run.config)
+            (run.folder / "summary.json").write_text(json.dumps({"best/val/map_at_r": rate}))
             return Outcome({}, run.folder)
 
         monkeypatch.setattr(metriscope.app, "_execute", execute)
@@ -77,7 +79,7 @@ def test_an_interrupted_search_ends_as_an_undisturbed_one(search, tmp_path):
     _, wanted, _ = search(*SEARCH, f"paths.output_dir={tmp_path / 'undisturbed'}")
     count = [0]
 
-    def interrupt(cfg):
+    def interrupt(config):
         count[0] += 1
         if count[0] == 3:
             os.kill(os.getpid(), signal.SIGINT)
@@ -91,8 +93,8 @@ def test_an_interrupted_search_ends_as_an_undisturbed_one(search, tmp_path):
 
 
 def test_a_failed_trial_is_repeated_by_the_next_invocation(search, tmp_path):
-    def fail(cfg):
-        if cfg.sweep.trial == 1:
+    def fail(config):
+        if config["sweep"]["trial"] == 1:
             raise RunError("loss not finite")
 
     code, first, said = search(*SEARCH, behaviour=fail)

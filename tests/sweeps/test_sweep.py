@@ -11,7 +11,7 @@ from study_folders import held, leave
 
 import metriscope.app
 from metriscope.app import Outcome
-from metriscope.cli import main
+from metriscope.cli import train as main
 from metriscope.errors import InputError, Pruned, RunError
 from metriscope.sweeps.launch import Launcher
 from metriscope.sweeps.states import states_of
@@ -24,9 +24,9 @@ def sweep(monkeypatch, capsys, tmp_path, one_composer):
     def go(*words, behaviour=lambda seed: None):
         ran = []
 
-        def execute(cfg, run):
-            ran.append(cfg.seed)
-            behaviour(cfg.seed)
+        def execute(run):
+            ran.append(run.config["seed"])
+            behaviour(run.config["seed"])
             (run.folder / "summary.json").write_text("{}")
             return Outcome({}, run.folder)
 
@@ -182,7 +182,7 @@ def test_a_finished_study_imports_nothing_heavy(sweep, tmp_path):
 
     script = f"""
 import sys
-from metriscope.cli import main
+from metriscope.cli import train as main
 sys.argv = ["train.py", "-m", *{TINY!r}, "paths.output_dir={tmp_path}", "seed=range(2)"]
 try:
     main()

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -14,6 +13,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
 from metriscope.config.files import CONFIG_DIR, choices
+from metriscope.config.hydra import apply_overrides
 from metriscope.config.plain import flatten
 from metriscope.errors import InputError, nearest
 
@@ -74,8 +74,7 @@ class Composer:
             if parts not in self._chosen:
                 self._chosen[parts] = compose_config(parts, self._config_dir)
             cfg = self._chosen[parts].copy()
-            # What Hydra itself does last, with every word that chooses no part.
-            ConfigLoaderImpl._apply_overrides_to_config(values, cfg)
+            apply_overrides(values, cfg)
             return cfg
         except (HydraException, InputError):
             return compose_config(words, self._config_dir)  # its refusal sees all words

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-CONFIG_DIR = Path(__file__).resolve().parents[3] / "configs"
+_PACKAGE = Path(__file__).resolve().parents[1]
+# A wheel holds them inside of the package; a checkout at its root.
+CONFIG_DIR = next(path for path in (_PACKAGE / "configs", _PACKAGE.parents[1] / "configs") if path.is_dir())
 
 
 def choices(group: str, config_dir: Path = CONFIG_DIR) -> list[str]:
@@ -22,3 +24,9 @@ def section(group: str, name: str) -> DictConfig:
     own = content.get(group, content) if "_target_" not in content else content
     assert isinstance(own, DictConfig)
     return own
+
+
+def targets(group: str) -> dict[str, str]:
+    """Class name -> module, for every class that a shipped choice of a group names."""
+    paths = [str(section(group, name)._target_) for name in choices(group) if "_target_" in section(group, name)]
+    return {name: module for module, _, name in (path.rpartition(".") for path in paths)}

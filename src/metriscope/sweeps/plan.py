@@ -9,13 +9,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override
 from omegaconf import DictConfig
 
 import metriscope.run.folder
 from metriscope.config.compose import Composer, compose_config, parse
 from metriscope.config.files import CONFIG_DIR, choices
+from metriscope.config.hydra import combinations
 from metriscope.config.plain import plain
 from metriscope.config.rules import check
 from metriscope.errors import InputError
@@ -69,8 +69,7 @@ def expand(words: Sequence[str]) -> list[Words]:
     for override in overrides:
         if override.is_sweep_override() and not override.is_discrete_sweep():
             raise InputError(f"{override.input_line} is a range to search: add sweep=optuna_tpe, or list its values")
-    (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-    return [tuple(job) for job in jobs]
+    return combinations(overrides)
 
 
 def first_job(words: Sequence[str]) -> Words:

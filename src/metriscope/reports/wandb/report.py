@@ -26,7 +26,7 @@ class Section(NamedTuple):
 
 
 def sections() -> list[Section]:
-    """What the report shows, in order: the same subjects as the figures of ``scripts/compare.py``."""
+    """What the report shows, in order: the same subjects as the figures of ``metriscope compare``."""
     bars = ("recall_at_1", "map_at_r", "knn_accuracy", "linear_probe_accuracy", "variance_intra", "variance_inter")
     titles = {"learning_curves": "Learning curves", "variance": "Variance", "greediness": "Greediness"}
     scatter = [Panel("scatter", f"Recall@1 against {x}", "test/recall_at_1", f"test/{x}") for x in bars[-2:]]

@@ -1,4 +1,4 @@
-"""``scripts/status.py``: what it prints, what it refuses, what it does not import."""
+"""``metriscope status``: what it prints, what it refuses, what it does not import."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ def study(tmp_path):
 
 def status(*words):
     return subprocess.run(
-        [sys.executable, "-X", "importtime", str(ROOT / "scripts" / "status.py"), *map(str, words)],
+        [sys.executable, "-X", "importtime", "-m", "metriscope", "status", *map(str, words)],
         capture_output=True, text=True, timeout=120, check=False, env=os.environ,
     )  # fmt: skip
 
@@ -54,10 +54,10 @@ def test_a_misspelt_study(study):
     result = status(study.with_name("trail"))
     assert result.returncode == 2
     assert result.stdout == ""
-    assert errors(result) == [f"status: {study.with_name('trail')}: no such folder; did you mean 'trial'?"]
+    assert errors(result) == [f"metriscope: {study.with_name('trail')}: no such folder; did you mean 'trial'?"]
 
 
 def test_help_gives_examples():
     result = status("--help")
     assert result.returncode == 0
-    assert "python scripts/status.py outputs/default" in result.stdout
+    assert "metriscope status outputs/default" in result.stdout

@@ -1,5 +1,4 @@
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -10,11 +9,9 @@ from typing import Any
 import pytest
 from studies import config, write_run, write_study
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
+from metriscope.cli import run
 
-import compare  # noqa: E402
-import wandb_report  # noqa: E402
+ROOT = Path(__file__).parents[2]
 
 # What needs neither an account nor the network.
 COMMANDS = sorted(
@@ -22,7 +19,7 @@ COMMANDS = sorted(
         command.strip("`")
         for page in ("README.md", "docs/wandb.md")
         for command in re.findall(
-            r"^python scripts/compare.*$|`python scripts/(?:compare|wandb_report)[^`]*`",
+            r"^metriscope compare.*$|`metriscope (?:compare|wandb-report) [^`]*`",
             (ROOT / page).read_text(encoding="utf-8"),
             flags=re.MULTILINE,
         )
@@ -41,7 +38,7 @@ def study(tmp_path: Path) -> Path:
 
 
 def test_tables_are_printed_and_written(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert compare.main([str(study), "--baseline", "loss.name=contrastive"]) == 0
+    assert run("compare", [str(study), "--baseline", "loss.name=contrastive"]) == 0
     shown = capsys.readouterr().out
     assert "trial: 6 finished runs in 2 groups" in shown
     assert "± " in shown
@@ -50,14 +47,14 @@ def test_tables_are_printed_and_written(study: Path, capsys: pytest.CaptureFixtu
     files = sorted(path.name for path in (study / "report").iterdir())
     assert files == ["comparison.csv", "comparison.json", "comparison.md", "comparison.tex", "differences.csv"]
     # The report lies in the study's folder: it is no run of it.
-    assert compare.main([str(study)]) == 0
+    assert run("compare", [str(study)]) == 0
 
 
 def test_everything_at_once(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(config(tmp_path, "dataset=synthetic", seed=8), status="failed")
     words = ["--by", "loss.name,dataset.name", "--metrics", "test/recall_at_1,train/loss", "--format", "json"]
     words += ["--where", "dataset.name=synthetic", "--out", str(tmp_path / "out"), "--html"]
-    assert compare.main([str(study), *words]) == 0
+    assert run("compare", [str(study), *words]) == 0
     assert "is not finished (failed: because); left out" in capsys.readouterr().out.splitlines()[0]
     content = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert content["by"] == ["loss.name", "dataset.name"]
@@ -83,7 +80,7 @@ def test_everything_at_once(study: Path, tmp_path: Path, capsys: pytest.CaptureF
 def test_a_mistake_is_one_line_and_exit_code_2(
     study: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert compare.main([str(study), *words]) == 2
+    assert run("compare", [str(study), *words]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("metriscope: ")
@@ -94,21 +91,21 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 def test_documented_commands_run(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_study(tmp_path / "outputs", {"contrastive": 0.6, "triplet": 0.9}, seeds=2, study="default")
     monkeypatch.chdir(tmp_path)
-    script, *words = shlex.split(command)[1:]
-    assert {"scripts/compare.py": compare, "scripts/wandb_report.py": wandb_report}[script].main(words) == 0
+    command, *words = shlex.split(command)[1:]
+    assert run(command, words) == 0
 
 
 @pytest.mark.parametrize("words", [["--format", "pdf"], ["--figures", "heatmap"], ["--baseline", "triplet"]])
 def test_options_that_cannot_be_read(study: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        compare.main([str(study), *words])
+        run("compare", [str(study), *words])
     assert caught.value.code == 2
     assert words[1] in capsys.readouterr().err
 
 
 def test_an_empty_folder_and_none_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert compare.main([str(tmp_path)]) == 2
-    assert compare.main([str(tmp_path / "none")]) == 2
+    assert run("compare", [str(tmp_path)]) == 2
+    assert run("compare", [str(tmp_path / "none")]) == 2
     empty, missing = capsys.readouterr().err.splitlines()
     assert "holds no runs" in empty
     assert "no such folder" in missing
@@ -117,27 +114,24 @@ def test_an_empty_folder_and_none_at_all(tmp_path: Path, capsys: pytest.CaptureF
 def test_folds_and_seeds_are_not_mixed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for fold in (0, 1):
         study = write_study(tmp_path, {"contrastive": 0.6, "triplet": 0.9}, seeds=2, dataset__fold=fold)
-    assert compare.main([str(study), "--by", "loss.name"]) == 2
+    assert run("compare", [str(study), "--by", "loss.name"]) == 2
     assert "would mix the spread over dataset.fold with that over seed" in capsys.readouterr().err
-    assert compare.main([str(study)]) == 0
-    assert compare.main([str(study), "--over", "dataset.fold", "--where", "seed=0"]) == 0
+    assert run("compare", [str(study)]) == 0
+    assert run("compare", [str(study), "--over", "dataset.fold", "--where", "seed=0"]) == 0
     assert "± standard deviation over dataset.fold".lower() in capsys.readouterr().out.lower()
 
 
 def test_a_folder_that_cannot_be_written(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
-    assert compare.main([str(study), "--out", str(tmp_path / "file" / "out")]) == 2
+    assert run("compare", [str(study), "--out", str(tmp_path / "file" / "out")]) == 2
     assert "set --out" in capsys.readouterr().err
 
 
 def test_tables_need_neither_torch_nor_pictures(study: Path) -> None:
     heavy = ("torch", "pytorch_lightning", "sklearn", "matplotlib", "pandas", "wandb", "hydra")
-    code = f"import sys, compare; compare.main([{str(study)!r}]); print([m for m in {heavy} if m in sys.modules])"
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT / "scripts"), os.environ.get("PYTHONPATH", "")]),
-    }
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    call = f"from metriscope.cli import run; run('compare', [{str(study)!r}])"
+    code = f"import sys; {call}; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
 
@@ -166,7 +160,7 @@ def test_the_comparison_becomes_a_run_of_the_study(
         return run
 
     monkeypatch.setattr(wandb, "init", watched)
-    assert compare.main([str(study), "--log-wandb", "--baseline", "loss.name=contrastive"]) == 0
+    assert run("compare", [str(study), "--log-wandb", "--baseline", "loss.name=contrastive"]) == 0
     assert "W&B is offline (no API key): wandb sync " in capsys.readouterr().out.splitlines()[-1]
     assert (started["group"], started["job_type"], started["mode"]) == ("trial", "comparison", "offline")
     assert logged.keys() >= {"comparison", "differences", "figures/learning_curves", "figures/intervals"}
@@ -177,7 +171,7 @@ def test_the_comparison_becomes_a_run_of_the_study(
 def test_a_report_of_panels_without_network(
     no_account: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert wandb_report.main(["outputs/trial", "--dry-run"]) == 0
+    assert run("wandb-report", ["outputs/trial", "--dry-run"]) == 0
     shown = capsys.readouterr().out
     assert "report 'Comparison of trial'" in shown
     assert "lines    val/recall_at_1 over epoch" in shown
@@ -187,12 +181,12 @@ def test_a_report_of_panels_without_network(
         (["--wandb", "me"], "'me' names no W&B project"),
         (["--wandb", "me/them"], "no API key for W&B"),
     ]:
-        assert wandb_report.main(["outputs/trial", *words]) == 2
+        assert run("wandb-report", ["outputs/trial", *words]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert said in line
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     monkeypatch.setitem(sys.modules, "wandb_workspaces.reports.v2", None)
-    assert wandb_report.main(["outputs/trial", "--wandb", "me/them"]) == 2
+    assert run("wandb-report", ["outputs/trial", "--wandb", "me/them"]) == 2
     assert "pip install 'metriscope[report]'" in capsys.readouterr().err
 
 

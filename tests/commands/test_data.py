@@ -1,28 +1,22 @@
-import runpy
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import layouts
 import pytest
 
+from metriscope import cli
 from metriscope.data.datasets import cub
 from metriscope.data.files.archives import checksum
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "prepare_data.py"
 
 
 @pytest.fixture
 def prepare(tmp_path, monkeypatch):
-    """Runs the script in this process, where the published counts and the archive are those of a small copy."""
+    """Runs the command in this process, where the published counts and the archive are those of a small copy."""
     monkeypatch.setattr(cub, "PUBLISHED", {"images": 16})
 
     def run(*words):
-        monkeypatch.setattr(sys, "argv", ["prepare_data.py", *words, "--data-dir", str(tmp_path)])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
-        return ended.value.code
+        return cli.run("data", [*words, "--data-dir", str(tmp_path)])
 
     return run
 
@@ -69,7 +63,7 @@ def test_other_data_sets(prepare, tmp_path, capsys):
 
 
 def test_the_list_of_names_needs_no_torch():
-    program = f"import sys, runpy; sys.argv = ['x', '--help']; runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    program = "import sys; from metriscope.cli import run; run('data', ['--help'])"
     check = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); {program}"
     shown = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout
     assert "cars196, cifar10, cub, fashion_mnist, inshop, mnist, sop, tiny_imagenet" in " ".join(shown.split())

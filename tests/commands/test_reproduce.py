@@ -1,18 +1,16 @@
 import json
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import pytest
 from studies import config, write_run
 
+from metriscope.cli import run
+from metriscope.commands import reproduce
 from metriscope.reports.papers import CONTRASTIVE_VS_TRIPLET, VARIANCE_GREEDINESS
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-import reproduce  # noqa: E402
 
 PAPER = "contrastive_vs_triplet"
 EXPERIMENT = "experiment=paper/contrastive_vs_triplet"
@@ -32,7 +30,7 @@ def study(tmp_path):
 
 
 def report(tmp_path, *words):
-    return reproduce.main([PAPER, "scale=laptop", f"paths.output_dir={tmp_path}", "--report-only", *words])
+    return run("reproduce", [PAPER, "scale=laptop", f"paths.output_dir={tmp_path}", "--report-only", *words])
 
 
 def test_a_report_has_tables_figures_and_verdicts(study, tmp_path, capsys):
@@ -80,7 +78,7 @@ def test_data_sets_that_take_the_same_words_are_one_sweep(tmp_path):
 
 
 def test_commands_of_the_readme_know_their_arguments():
-    lines = re.findall(r"^python scripts/reproduce\.py .*$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    lines = re.findall(r"^metriscope reproduce .*$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
     assert lines
     for line in lines:
         assert reproduce._parser().parse_args(shlex.split(line)[2:]).paper in (
@@ -93,7 +91,7 @@ def test_commands_of_the_readme_know_their_arguments():
 def test_a_study_from_nothing(tmp_path):
     words = [f"paths.data_dir={tmp_path / 'none'}", f"paths.output_dir={tmp_path}", "scale=laptop", "seed=0,1"]
     short = ["trainer.max_epochs=3", "trainer.limit_train_batches=2", "logger=files", "logger.figures=false"]
-    assert reproduce.main([PAPER, *words, *short]) == 0
+    assert run("reproduce", [PAPER, *words, *short]) == 0
     claims = json.loads((tmp_path / f"{PAPER}-laptop" / "report" / "claims.json").read_text())
     assert {finding["data"] for claim in claims for finding in claim["findings"]} == {"synthetic"}
     assert all(finding["difference"]["n"] == 2 for claim in claims for finding in claim["findings"])

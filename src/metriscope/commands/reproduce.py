@@ -1,0 +1,110 @@
+"""Run a paper's study as far as the data at hand allows, and write its tables, figures and verdicts.
+
+metriscope reproduce contrastive_vs_triplet scale=laptop hydra/launcher=joblib
+
+Words after the paper's name go to every run, as on the command line of metriscope train; five seeds are the default.
+Finished runs are not repeated, so the same command goes on after an interruption.
+"""
+
+import argparse
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metriscope.errors import Exit, InputError
+
+if TYPE_CHECKING:
+    from metriscope.reports.papers import Paper
+
+# What makes the study the paper's.
+_OWN = {"dataset", "loss", "experiment", "study"}
+
+
+def main(words: Sequence[str]) -> int:
+    """The exit code.
+
+    Raises:
+        InputError: wrong input, or a folder that cannot be written.
+        KeyboardInterrupt: a signal stopped it.
+    """
+    arguments = _parser().parse_intermixed_args(words)
+    try:
+        return _reproduce(arguments)
+    except OSError as error:
+        raise InputError(f"cannot write {error.filename}: {error.strerror}; set --out") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    from metriscope.reports.papers import PAPERS
+
+    parser = argparse.ArgumentParser(
+        "metriscope reproduce", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("paper", choices=PAPERS)
+    parser.add_argument("words", nargs="*", metavar="word", help="scale=full|laptop, paths.data_dir=..., seed=...")
+    parser.add_argument("--report-only", action="store_true", help="train nothing; report on the runs that are there")
+    parser.add_argument("--out", type=Path, help="where tables, figures and verdicts go (default: <study>/report)")
+    return parser
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    from metriscope.config.compose import compose_config, parse
+    from metriscope.reports.papers import PAPERS
+    from metriscope.reports.reproduction import write_reproduction
+    from metriscope.run.study import load_study
+
+    paper = PAPERS[arguments.paper]
+    given = {str(parse(word).key_or_group) for word in arguments.words}
+    if own := sorted(given & _OWN):
+        raise InputError(f"{own[0]} is the paper's own: leave it out; data sets that are at hand are found")
+    words = [f"experiment={paper.experiment}", *arguments.words, *(() if "seed" in given else ("seed=range(5)",))]
+    for_all = [word for word in words if not (parse(word).is_sweep_override() or parse(word).is_hydra_override())]
+    cfg = compose_config(for_all)
+    study = f"{cfg.study}-{cfg.scale.name}"
+    sweeps, missing = plan(paper, Path(cfg.paths.data_dir), cfg.scale.name == "laptop")
+    for line in missing:
+        print(f"reproduce: {line}")
+    codes = [] if arguments.report_only else [_train([*words, *sweep, f"study={study}"]) for sweep in sweeps]
+    folder = Path(cfg.paths.output_dir) / study
+    out = arguments.out or folder / "report"
+    # Where things are is of no use to a reader.
+    told = [word for word in arguments.words if not word.startswith("paths.")]
+    spoken = shlex.join(["metriscope", "reproduce", arguments.paper, *told])
+    for judgement in write_reproduction(load_study(folder), paper, out, spoken, missing):
+        print(f"claim {judgement.claim.number}: {judgement.verdict}: {judgement.claim.text}")
+    print(f"report: {out / 'README.md'}")
+    return Exit.RUN_FAILED if any(codes) else Exit.FINISHED
+
+
+def plan(paper: "Paper", data_dir: Path, laptop: bool) -> tuple[list[list[str]], list[str]]:
+    """The words of a sweep for all data sets that take the same ones, and a line for each that is not at hand."""
+    together: dict[tuple[str, ...], list[str]] = {}
+    missing = []
+    for data in paper.data:
+        choice = data.at_hand(data_dir)
+        if choice is None:
+            folders = " or ".join(needs for needs in data.choices.values() if needs)
+            missing.append(f"{data.title} is not at hand: no {folders} in paths.data_dir")
+        else:
+            together.setdefault(tuple(data.laptop) if laptop else (), []).append(choice)
+    losses = f"loss={','.join(paper.losses)}"
+    return [[losses, f"dataset={','.join(names)}", *extra] for extra, names in together.items()], missing
+
+
+def _train(words: Sequence[str]) -> int:
+    """Run one sweep; its exit code.
+
+    Raises:
+        InputError: the sweep has refused the words, in a line of its own.
+        KeyboardInterrupt: the sweep was interrupted.
+    """
+    print(f"reproduce: metriscope train -m {shlex.join(words)}", flush=True)
+    code = subprocess.run([sys.executable, "-m", "metriscope", "train", "-m", *words], check=False).returncode
+    if code == Exit.INTERRUPTED:
+        raise KeyboardInterrupt("interrupted: the same command goes on")
+    if code == Exit.WRONG_INPUT:
+        raise InputError("the sweep above was refused: nothing was reported")
+    return code

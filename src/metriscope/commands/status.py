@@ -1,0 +1,36 @@
+"""How far a study is: finished, running, interrupted, failed and missing runs, with times.
+
+metriscope status outputs/default
+metriscope status outputs/default --only failed --only missing
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from metriscope.errors import Exit
+from metriscope.sweeps.states import BROKEN, ORDER, counts, states_of, table
+
+
+def main(words: Sequence[str]) -> int:
+    """The exit code.
+
+    Raises:
+        InputError: no such study.
+    """
+    parser = argparse.ArgumentParser(
+        "metriscope status", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("study", type=Path, help="folder of the study, outputs/<study>")
+    parser.add_argument("--only", choices=ORDER, action="append", help="list the runs of this status; repeatable")
+    arguments = parser.parse_args(words)
+    states = states_of(arguments.study)
+    shown = [state for state in states if not arguments.only or state.status in arguments.only]
+    if shown:
+        print(table(shown, arguments.study))
+    print(f"{arguments.study}: {counts(states)}")
+    for state in states:
+        if state.status == BROKEN:
+            print(f"metriscope: {state.folder}: {state.reason}", file=sys.stderr)
+    return Exit.FINISHED

@@ -1,0 +1,131 @@
+"""``metriscope train``: one run or, with ``-m``, a sweep. Hydra composes; mistakes are answered without torch."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import hydra
+from omegaconf import DictConfig
+
+from metriscope.config.catalog import describe
+from metriscope.config.compose import Composer, compose_config, parse
+from metriscope.config.files import CONFIG_DIR
+from metriscope.config.hydra import flag_parser
+from metriscope.config.rules import check
+from metriscope.errors import Exit, InputError, nearest
+
+# Flags of Hydra that would put another config in the place of the one that Metriscope checks.
+_NOT_FOR_RUNS = ("config_path", "config_name", "experimental_rerun")
+
+
+def main(words: Sequence[str]) -> int:
+    """Do what the words and flags ask for, which may stand in any order; returns the exit code.
+
+    Raises:
+        InputError: a wrong word, flag, config or data.
+        RunError: the run had to stop.
+        KeyboardInterrupt: a signal stopped it.
+    """
+    # On a CPU, large tensors come in huge pages: without, half the time of filling one goes into page faults.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    flags, overrides = _read(words)
+    for name in _NOT_FOR_RUNS:
+        if getattr(flags, name):
+            raise InputError(f"--{name.replace('_', '-')} is not for Metriscope; --config-dir adds choices of your own")
+    if flags.config_dir and not Path(flags.config_dir).is_dir():
+        raise InputError(f"--config-dir {flags.config_dir}: no such folder")
+    if flags.help or flags.hydra_help or flags.info or flags.shell_completion or flags.cfg:
+        if flags.cfg:
+            check_command(overrides, flags.multirun, flags.config_dir)
+        _show(words, overrides)
+        if flags.help:
+            print(describe())
+        return Exit.FINISHED
+    if flags.multirun:
+        return Exit.FINISHED if _sweep(overrides, flags.config_dir) else Exit.RUN_FAILED
+    cfg = _single(overrides, flags.config_dir)
+    from metriscope.app import train
+
+    train(cfg)
+    return Exit.FINISHED
+
+
+def _read(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = flag_parser()
+    known = [flag for action in parser._actions for flag in action.option_strings]
+
+    def refuse(message: str) -> NoReturn:
+        raise InputError(message)
+
+    parser.error = refuse  # type: ignore[method-assign]
+    flags, rest = parser.parse_known_intermixed_args(list(words))
+    if rest:
+        raise InputError(f"{rest[0]}: no such flag{nearest(rest[0], known)} There are: {', '.join(known)}")
+    return flags, list(flags.overrides)
+
+
+def _show(words: Sequence[str], overrides: Sequence[str]) -> None:
+    """Leave help and configs to Hydra, which reads flags before words only."""
+    flags = list(words)
+    for word in overrides:
+        flags.remove(word)
+    before, sys.argv = sys.argv, [sys.argv[0], *flags, *overrides]
+    try:
+        _shown_by_hydra()
+    finally:
+        sys.argv = before
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="train")
+def _shown_by_hydra(cfg: DictConfig) -> None:
+    """Hydra calls this for runs only, and there are none here."""
+
+
+def _sweep(words: Sequence[str], config_dir: str | None) -> bool:
+    """Whether no run has failed."""
+    from metriscope.sweeps.plan import base_config
+
+    base = base_config(words, config_dir)
+    if base.get("sweep"):
+        from metriscope.sweeps.search import search
+
+        return search(words, base, config_dir)
+    from metriscope.sweeps.sweep import sweep
+
+    return sweep(words, base, config_dir)
+
+
+def _single(words: Sequence[str], config_dir: str | None) -> DictConfig:
+    for word in words:
+        override = parse(word)
+        if override.is_sweep_override():
+            raise InputError(f"{word} gives several values: add -m to run them all, or quote it as one value")
+        if str(override.key_or_group).startswith(("hydra/launcher", "hydra.launcher")):
+            raise InputError(f"{word} is for sweeps: add -m, or leave it out")
+    cfg = compose_config(words, config_dir)
+    if cfg.get("sweep"):
+        raise InputError(f"sweep={cfg.sweep.name} searches over many runs: add -m")
+    return cfg
+
+
+def check_command(words: Sequence[str], multirun: bool = False, config_dir: str | None = None) -> None:
+    """Compose and check what the command line asks for, without running it.
+
+    Raises:
+        InputError: a word that cannot be read, a choice or key that is not there (with the nearest one), or a
+            config that :func:`metriscope.config.rules.check` refuses.
+    """
+    if not multirun:
+        check(_single(words, config_dir))
+        return
+    from metriscope.sweeps.plan import expand, first_job, split
+
+    first = compose_config(first_job(words), config_dir)
+    check(first)
+    if not first.get("sweep"):
+        composer = Composer(config_dir)
+        for job in expand(split(words)[0]):
+            check(composer(job))

@@ -1,0 +1,22 @@
+"""What an embedding space is measured by: metrics and functions by name.
+
+>>> from metriscope.metrics import RetrievalMetrics, retrieval_metrics
+"""
+
+from metriscope.config.names import lazily
+
+_MODULES = {
+    "RetrievalMetrics": "metriscope.evaluation.retrieval",
+    "retrieval_metrics": "metriscope.evaluation.retrieval",
+    "knn_accuracy": "metriscope.evaluation.classification",
+    "linear_probe_accuracy": "metriscope.evaluation.classification",
+    "clustering_metrics": "metriscope.evaluation.clustering",
+    "per_class": "metriscope.evaluation.per_class",
+    "nearest": "metriscope.evaluation.search.neighbors",
+    "VarianceMetrics": "metriscope.diagnostics.variance",
+    "spectral_decay": "metriscope.diagnostics.spectrum",
+    "decay_rate": "metriscope.diagnostics.decay",
+    "exponential_fit": "metriscope.diagnostics.decay",
+}
+__getattr__, __dir__ = lazily(__name__, _MODULES)
+__all__ = sorted(_MODULES)
