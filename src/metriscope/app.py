@@ -2,7 +2,7 @@
 
 import errno
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from metriscope.checks import check
 from metriscope.cluster import back_to_the_queue, check_tasks
 from metriscope.configs import plain
 from metriscope.errors import InputError, Interrupted, Pruned, RunError, nearest
+from metriscope.identity import located
 from metriscope.runs import FAILED, FINISHED, INTERRUPTED, PRUNED, Run, open_run
 from metriscope.tracking.console import log_to_file, print_config, print_results
 
@@ -40,16 +41,20 @@ def train(cfg: DictConfig) -> Outcome:
     """Run what ``cfg`` describes, unless it has finished before; an unfinished run goes on where it stopped.
 
     Raises:
-        InputError: wrong configuration or data, before anything is trained.
+        InputError: wrong configuration or data, or other data than those of the run so far, before anything is
+            trained.
         RunError: the run had to stop, such as for a loss that is not finite.
         Pruned: a search ended the run early.
         KeyboardInterrupt: a signal stopped the run; its state is saved.
     """
     check(cfg)
     check_tasks(cfg)
-    config = plain(cfg)
+    config = located(plain(cfg))
+    cfg = OmegaConf.create(config)  # what runs is what is written down
     with open_run(config) as run:
         if run.finished:
+            if run.record.get("data"):
+                _load(cfg, run)
             metrics = run.summary()
             _print(run, metrics, f"finished before ({run.record['ended']}); resume=never runs it afresh")
             return Outcome(metrics, run.folder)
@@ -90,13 +95,44 @@ def _recorded(run: Run) -> Iterator[None]:
     run.end(FINISHED)
 
 
-def _global_step(checkpoint: Path) -> int:
+def _load(cfg: DictConfig, run: Run) -> Any:
+    """The splits of the data, which have to be those that the run began with.
+
+    Raises:
+        InputError: they are others, or cannot be loaded.
+    """
+    from metriscope.data.build import load_splits
+    from metriscope.data.fingerprint import check_same
+
+    splits = load_splits(cfg)
+    before: Mapping[str, Any] | None = run.record.get("data")
+    if before and (run.finished or run.resumes):
+        check_same(before, splits.fingerprint, run.folder)
+        if before["times"] != splits.fingerprint["times"] and run.is_main:
+            log.warning(
+                "files of the data were written anew since %s began, under the same names and of the same sizes: "
+                "if they are other images, set resume=never",
+                run.folder,
+            )
+    return splits
+
+
+def _resumed_step(run: Run, now: Mapping[str, Any]) -> int:
+    """The step to go on from; the checkpoint, too, has to be one of these data."""
     import torch
 
+    from metriscope.data.fingerprint import check_same
+
     try:
-        return int(torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)["global_step"])
+        state = torch.load(run.last_checkpoint, weights_only=True, map_location="cpu", mmap=True)
+        step, data = int(state["global_step"]), state.get("DataModule", {})
     except Exception as error:
-        raise InputError(f"{checkpoint} is no checkpoint to resume from: delete it, or set resume=never") from error
+        raise InputError(
+            f"{run.last_checkpoint} is no checkpoint to resume from: delete it, or set resume=never"
+        ) from error
+    if "fingerprint" in data:
+        check_same(data["fingerprint"], now, run.folder)
+    return step
 
 
 def _unknown_monitor(cfg: DictConfig, metrics: Any) -> str | None:
@@ -115,11 +151,11 @@ def _execute(cfg: DictConfig, run: Run) -> Outcome:
     from metriscope.build import build_data, build_loggers, build_module, build_trainer
     from metriscope.reports.run import report
 
-    data = build_data(cfg)
+    splits = _load(cfg, run)
+    resumed_at = _resumed_step(run, splits.fingerprint) if run.resumes else None
+    run.record_data(splits.fingerprint)
+    data = build_data(cfg, splits)
     module = build_module(cfg, data)
-    resumed_at = None
-    if run.resumes:
-        resumed_at = _global_step(run.last_checkpoint)
     loggers = build_loggers(cfg, run, resumed_at)
     exit_code = 1
     try:

@@ -23,20 +23,35 @@ _SHARED = {
 }  # fmt: skip
 
 
-def build_data(cfg: DictConfig) -> DataModule:
+def load_splits(cfg: DictConfig) -> Splits:
+    """Loads and splits the data set that the section ``dataset`` names; opens no image file.
+
+    Keys of ``dataset`` that are not shared by all data sets are the arguments of its ``_target_``.
+
+    Raises:
+        InputError: data that are missing or broken, or a split that they do not allow.
+    """
+    dataset = plain(cfg.dataset)
+    source: Source = get_method(dataset["_target_"])(**{k: v for k, v in dataset.items() if k not in _SHARED})
+    return split(source, dataset["protocol"], dataset.get("fold", 0), dataset.get("validation"))
+
+
+def build_data(cfg: DictConfig, splits: Splits | None = None) -> DataModule:
     """Loads, splits and wraps the data set that ``cfg`` names.
 
     Reads the sections ``dataset``, ``sampler``, ``augmentation`` and ``backbone``, ``evaluation.batch_size``,
-    ``paths.cache_dir`` and ``seed``. Keys of ``dataset`` that are not shared by all data sets are the arguments
-    of its ``_target_``. Image files that are decoded once are decoded now, unless a frozen trunk embeds once: it
-    may find that it has done so before.
+    ``paths.cache_dir`` and ``seed``. Image files that are decoded once are decoded now, unless a frozen trunk embeds
+    once: it may find that it has done so before.
+
+    Args:
+        cfg: the config.
+        splits: what :func:`load_splits` makes of it, where that is known.
 
     Raises:
         InputError: data that are missing or broken, or settings that do not fit them.
     """
     dataset = plain(cfg.dataset)
-    source: Source = get_method(dataset["_target_"])(**{k: v for k, v in dataset.items() if k not in _SHARED})
-    splits = split(source, dataset["protocol"], dataset.get("fold", 0), dataset.get("validation"))
+    splits = splits or load_splits(cfg)
     options = plain(cfg.augmentation)
     del options["name"]
     mean, std = normalisation(cfg, splits.train.shape[0])

@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 from metriscope.errors import InputError
-from metriscope.runs import FINISHED, flatten
+from metriscope.identity import flatten, located
+from metriscope.record import FINISHED, later
 from metriscope.tracking.records import Row, read_history
 
 _RUN_FOLDER = re.compile(r"seed\d+-[0-9a-f]{8}")
@@ -113,6 +114,8 @@ def load_run(folder: Path, name: str = "") -> StudyRun:
         InputError: a file that a run of its state must have is missing or does not read.
     """
     record = _read_json(folder / "run.json")
+    if line := later(record):
+        raise InputError(f"{folder / 'run.json'} {line}; left out")
     status = record.get("status")
     if status not in _STATES:
         raise InputError(f"{folder / 'run.json'}: status {status!r} is none of {', '.join(_STATES)}; left out")
@@ -150,7 +153,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = flatten(_parse(path.read_text(encoding="utf-8")))
+        config = flatten(located(_parse(path.read_text(encoding="utf-8"))))
         if "seed" not in config:
             raise ValueError("cut off, or no config of a run")
     except FileNotFoundError:

@@ -18,6 +18,7 @@ from metriscope.checks import check
 from metriscope.composing import Composer
 from metriscope.configs import plain
 from metriscope.errors import InputError
+from metriscope.record import FORMAT
 from metriscope.runs import FAILED, FINISHED, PRUNED, folder_of, identity
 from metriscope.sweeps.launching import Launcher, check_launcher
 from metriscope.sweeps.plan import Job, Words, split
@@ -108,7 +109,12 @@ def _opened(settings: DictConfig, varied: Mapping[str, str]) -> "Iterator[Study]
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = Path(settings.sweep.storage)
-    like = {"settings": identity(plain(settings)), "space": dict(varied), "metric": settings.sweep.metric}
+    like = {
+        "format": FORMAT,
+        "settings": identity(plain(settings)),
+        "space": dict(varied),
+        "metric": settings.sweep.metric,
+    }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock"), timeout=0):
@@ -118,7 +124,10 @@ def _opened(settings: DictConfig, varied: Mapping[str, str]) -> "Iterator[Study]
                 direction="maximize" if settings.sweep.mode == "max" else "minimize",
                 load_if_exists=True,
             )
-            if study.user_attrs.setdefault("like", like) != like:
+            known = study.user_attrs.get("like", like)
+            if "format" not in known:  # its settings were hashed by another rule
+                known = {**known, "format": FORMAT, "settings": like["settings"]}
+            if known != like:
                 raise InputError(f"{path} holds a search over other settings: set another study, or move it away")
             study.set_user_attr("like", like)
             yield study

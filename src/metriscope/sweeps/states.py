@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from metriscope.errors import InputError, nearest
+from metriscope.record import later
 from metriscope.runs import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, is_held, lock_of
 
 MISSING, BROKEN = "missing", "broken"
@@ -47,6 +48,8 @@ def state_of(folder: Path) -> State:
     path = folder / "run.json"
     try:
         record: Any = json.loads(path.read_bytes())
+        if isinstance(record, dict) and (line := later(record)):
+            return State(folder, BROKEN, f"run.json {line}")
         if not isinstance(record, dict) or record.get("status") not in ORDER:
             raise ValueError("it has no status")
     except FileNotFoundError:
