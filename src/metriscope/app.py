@@ -101,10 +101,10 @@ def _load(cfg: DictConfig, run: Run) -> Any:
     Raises:
         InputError: they are others, or cannot be loaded.
     """
-    from metriscope.data.build import load_splits
     from metriscope.data.fingerprint import check_same
+    from metriscope.data.loading import load_splits
 
-    splits = load_splits(cfg)
+    splits = load_splits(plain(cfg.dataset))
     before: Mapping[str, Any] | None = run.record.get("data")
     if before and (run.finished or run.resumes):
         check_same(before, splits.fingerprint, run.folder)

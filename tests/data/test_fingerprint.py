@@ -269,7 +269,7 @@ def test_runs_without_a_fingerprint_are_taken_as_they_are(photos, monkeypatch, c
     path.write_text(json.dumps({key: value for key, value in record(folder).items() if key not in ("data", "format")}))
     photos.shuffle_labels()
     caplog.clear()
-    monkeypatch.setattr("metriscope.data.build.load_splits", None)
+    monkeypatch.setattr("metriscope.data.loading.load_splits", None)
     assert photos.train().objects == {}
     assert not caplog.records
 

@@ -5,35 +5,17 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from metriscope.configs import plain
 from metriscope.data.augment import Augmentation
 from metriscope.data.datamodule import Batching, DataModule
 from metriscope.data.decoded import DecodeOnce
-from metriscope.data.examples import Source
 from metriscope.data.features import EmbedOnce
 from metriscope.data.images import ImageFiles, common_size
+from metriscope.data.loading import load_splits
 from metriscope.data.normalisation import normalisation
-from metriscope.data.splits import Splits, split
-
-_SHARED = {
-    "_target_", "name", "protocol", "fold", "validation", "mean", "std", "num_workers", "cache", "memory_limit_mb",
-}  # fmt: skip
-
-
-def load_splits(cfg: DictConfig) -> Splits:
-    """Loads and splits the data set that the section ``dataset`` names; opens no image file.
-
-    Keys of ``dataset`` that are not shared by all data sets are the arguments of its ``_target_``.
-
-    Raises:
-        InputError: data that are missing or broken, or a split that they do not allow.
-    """
-    dataset = plain(cfg.dataset)
-    source: Source = get_method(dataset["_target_"])(**{k: v for k, v in dataset.items() if k not in _SHARED})
-    return split(source, dataset["protocol"], dataset.get("fold", 0), dataset.get("validation"))
+from metriscope.data.splits import Splits
 
 
 def build_data(cfg: DictConfig, splits: Splits | None = None) -> DataModule:
@@ -45,13 +27,13 @@ def build_data(cfg: DictConfig, splits: Splits | None = None) -> DataModule:
 
     Args:
         cfg: the config.
-        splits: what :func:`load_splits` makes of it, where that is known.
+        splits: what :func:`load_splits` makes of the section ``dataset``, where that is known.
 
     Raises:
         InputError: data that are missing or broken, or settings that do not fit them.
     """
     dataset = plain(cfg.dataset)
-    splits = splits or load_splits(cfg)
+    splits = splits or load_splits(dataset)
     options = plain(cfg.augmentation)
     del options["name"]
     mean, std = normalisation(cfg, splits.train.shape[0])
