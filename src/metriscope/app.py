@@ -121,11 +121,13 @@ def _resumed_step(run: Run, now: Mapping[str, Any]) -> int:
     """The step to go on from; the checkpoint, too, has to be one of these data."""
     import torch
 
+    from metriscope.data.datamodule import DataModule
     from metriscope.data.fingerprint import check_same
 
     try:
         state = torch.load(run.last_checkpoint, weights_only=True, map_location="cpu", mmap=True)
-        step, data = int(state["global_step"]), state.get("DataModule", {})
+        # Lightning keeps the state of the data below the name of their class.
+        step, data = int(state["global_step"]), state.get(DataModule.__qualname__, {})
     except Exception as error:
         raise InputError(
             f"{run.last_checkpoint} is no checkpoint to resume from: delete it, or set resume=never"
