@@ -15,10 +15,9 @@ import yaml
 from omegaconf import OmegaConf
 
 from metriscope.app import train
-from metriscope.build import data as data_build
 from metriscope.config.compose import compose_config
 from metriscope.config.files import choices
-from metriscope.data import splits
+from metriscope.data import loading, splits
 from metriscope.errors import InputError
 from metriscope.evaluation.retrieval import retrieval_metrics
 
@@ -290,7 +289,7 @@ def test_everything_that_an_evaluation_gives_on_request(run):
 
 def test_queries_of_a_data_set_search_its_gallery(run, monkeypatch):
     queries = torch.arange(100) % 3 == 0
-    monkeypatch.setattr(data_build, "split", lambda *what: replace(splits.split(*what), queries=queries))
+    monkeypatch.setattr(loading, "split", lambda *what: replace(splits.split(*what), queries=queries))
     outcome = run("evaluation.save_embeddings=true", "evaluation.recall_at=[1,2,4,8]", "trainer.max_epochs=1")
     with np.load(outcome.folder / "embeddings.npz") as saved:
         embeddings, labels = torch.from_numpy(saved["embeddings"]), torch.from_numpy(saved["labels"])

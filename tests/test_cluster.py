@@ -17,7 +17,7 @@ import metriscope.run.slurm
 from metriscope.app import train
 from metriscope.callbacks.graceful_stop import GracefulStop
 from metriscope.errors import InputError, Interrupted, RunError
-from metriscope.run.folder import folder_of
+from metriscope.run.identity import folder_of
 from metriscope.run.slurm import back_to_the_queue, check_tasks
 from metriscope.signals import notices
 

@@ -16,7 +16,8 @@ from metriscope.config.files import CONFIG_DIR, choices, section
 from metriscope.config.plain import flatten, plain
 from metriscope.config.rules import check
 from metriscope.errors import InputError
-from metriscope.run.folder import identity, open_run
+from metriscope.run.folder import open_run
+from metriscope.run.identity import identity
 from metriscope.training.optimizers import build_optimizer
 from metriscope.training.schedules import build_scheduler
 

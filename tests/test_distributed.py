@@ -18,8 +18,11 @@ from omegaconf import OmegaConf
 from metriscope.app import train
 from metriscope.build.run import data_of, learner_of, trainer_of
 from metriscope.config.plain import plain
-from metriscope.run.folder import Run, folder_of, open_run
+from metriscope.data.datasets import synthetic
+from metriscope.errors import InputError
+from metriscope.run.folder import Run, open_run
 from metriscope.run.history import read_history
+from metriscope.run.identity import folder_of
 
 DDP = ("trainer.devices=2", "trainer.strategy=ddp")
 
@@ -152,6 +155,26 @@ def test_a_finished_run_is_known_to_both(tiny):
     on_ranks(lambda: train(cfg), ready=started(cfg))
     with open_run(OmegaConf.to_container(cfg, resolve=True)) as run:
         assert run.record["ended"] == ended
+
+
+def test_other_data_are_refused_by_both(tiny, monkeypatch):
+    cfg = tiny(*DDP, "trainer.max_epochs=1")
+    on_ranks(lambda: train(cfg), ready=started(cfg))
+    load = synthetic.load
+    monkeypatch.setattr(synthetic, "load", lambda **options: load(**{**options, "data_seed": 1}))
+    (path,) = Path(cfg.paths.output_dir).rglob("run.json")
+    finished = json.loads(path.read_text())
+
+    def refused():
+        with pytest.raises(InputError, match="values differ"):
+            train(cfg)
+
+    on_ranks(refused)
+    assert json.loads(path.read_text()) == finished
+    path.write_text(json.dumps(finished | {"status": "interrupted"}))
+    on_ranks(refused)
+    found = json.loads(path.read_text())
+    assert (found["status"], found["data"]) == ("failed", finished["data"])
 
 
 def test_it_does_not_matter_who_comes_first(tiny):

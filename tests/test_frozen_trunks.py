@@ -16,7 +16,7 @@ from metriscope.config.compose import compose_config
 from metriscope.config.rules import check
 from metriscope.errors import InputError
 from metriscope.models.trunk import Trunk
-from metriscope.run.folder import identity
+from metriscope.run.identity import identity
 
 FROZEN = ("backbone.freeze=true", "trainer.max_epochs=4")
 

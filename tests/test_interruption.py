@@ -16,7 +16,7 @@ from metriscope.app import train
 from metriscope.cli import train as main
 from metriscope.data.datasets import synthetic
 from metriscope.errors import InputError, RunError
-from metriscope.run.folder import folder_of
+from metriscope.run.identity import folder_of
 
 # 5 batches an epoch, 2 epochs: steps 0..9.
 MID_EPOCH, LAST_OF_EPOCH, LAST_BUT_ONE = 7, 4, 8

@@ -10,7 +10,9 @@ import yaml
 
 from metriscope.config.plain import flatten
 from metriscope.errors import InputError
-from metriscope.run.folder import FAILED, FINISHED, INTERRUPTED, folder_of, identity, open_run
+from metriscope.run.folder import open_run
+from metriscope.run.identity import folder_of, identity
+from metriscope.run.record import FAILED, FINISHED, INTERRUPTED
 
 CONFIG = {
     "seed": 3,

@@ -10,8 +10,9 @@ import numpy as np
 import yaml
 
 from metriscope.files import write_json
-from metriscope.run.folder import FINISHED, folder_of, identity
 from metriscope.run.history import Row, summary
+from metriscope.run.identity import folder_of, identity
+from metriscope.run.record import FINISHED, FORMAT
 
 _STEP = ("loss", "active_ratio", "active_ratio_pairs", "grad_norm_embedding", "grad_norm_embedding_active")
 _NORMS = ("grad_norm", "grad_norm_trunk", "grad_norm_head")
@@ -54,6 +55,7 @@ def write_run(
     with (folder / "metrics.csv").open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([columns, *rows])
     record = {"status": status, "reason": None if status == FINISHED else "because", "identity": identity(config)}
+    record |= {"format": FORMAT}
     record |= {"wandb_id": identity(config)[:8], "seed": config["seed"], "started": "2026-01-01T00:00:00+00:00"}
     record |= {"ended": "2026-01-01T00:01:00+00:00", "seconds": 60.0, "resumed": 0, "host": "here", "pid": 1}
     record |= {"versions": dict(versions), "git": {"commit": "a" * 40, "dirty": False}}

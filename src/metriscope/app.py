@@ -13,7 +13,9 @@ from omegaconf import DictConfig
 from metriscope.config.plain import plain
 from metriscope.config.rules import check
 from metriscope.errors import InputError, Interrupted, Pruned, RunError, nearest
-from metriscope.run.folder import FAILED, FINISHED, INTERRUPTED, PRUNED, Run, open_run
+from metriscope.run.folder import Run, open_run
+from metriscope.run.identity import located
+from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, PRUNED
 from metriscope.run.slurm import back_to_the_queue, check_tasks
 from metriscope.tracking.console import log_to_file, print_config, print_results
 
@@ -40,16 +42,19 @@ def train(cfg: DictConfig) -> Outcome:
     """Run what ``cfg`` describes, unless it has finished before; an unfinished run goes on where it stopped.
 
     Raises:
-        InputError: wrong configuration or data, before anything is trained.
+        InputError: wrong configuration or data, or other data than those of the run so far, before anything is
+            trained.
         RunError: the run had to stop, such as for a loss that is not finite.
         Pruned: a search ended the run early.
         KeyboardInterrupt: a signal stopped the run; its state is saved.
     """
     check(cfg)
-    config = plain(cfg)
+    config = located(plain(cfg))
     check_tasks(config["trainer"])
     with open_run(config) as run:
         if run.finished:
+            if run.record.get("data"):
+                _load(run)
             metrics = run.summary()
             _print(run, metrics, f"finished before ({run.record['ended']}); resume=never runs it afresh")
             return Outcome(metrics, run.folder)
@@ -90,13 +95,46 @@ def _recorded(run: Run) -> Iterator[None]:
     run.end(FINISHED)
 
 
-def _global_step(checkpoint: Path) -> int:
+def _load(run: Run) -> Any:
+    """The splits of the data, which have to be those that the run began with.
+
+    Raises:
+        InputError: they are others, or cannot be loaded.
+    """
+    from metriscope.data.fingerprint import check_same
+    from metriscope.data.loading import load_splits
+
+    splits = load_splits(run.config["dataset"])
+    before: Mapping[str, Any] | None = run.record.get("data")
+    if before and (run.finished or run.resumes):
+        check_same(before, splits.fingerprint, run.folder)
+        if before["times"] != splits.fingerprint["times"] and run.is_main:
+            log.warning(
+                "files of the data were written anew since %s began, under the same names and of the same sizes: "
+                "if they are other images, set resume=never",
+                run.folder,
+            )
+    return splits
+
+
+def _resumed_step(run: Run, now: Mapping[str, Any]) -> int:
+    """The step to go on from; the checkpoint, too, has to be one of these data."""
     import torch
 
+    from metriscope.data.datamodule import DataModule
+    from metriscope.data.fingerprint import check_same
+
     try:
-        return int(torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)["global_step"])
+        state = torch.load(run.last_checkpoint, weights_only=True, map_location="cpu", mmap=True)
+        # Lightning keeps the state of the data below the name of their class.
+        step, data = int(state["global_step"]), state.get(DataModule.__qualname__, {})
     except Exception as error:
-        raise InputError(f"{checkpoint} is no checkpoint to resume from: delete it, or set resume=never") from error
+        raise InputError(
+            f"{run.last_checkpoint} is no checkpoint to resume from: delete it, or set resume=never"
+        ) from error
+    if "fingerprint" in data:
+        check_same(data["fingerprint"], now, run.folder)
+    return step
 
 
 def _unknown_monitor(config: Mapping[str, Any], metrics: Any) -> str | None:
@@ -116,11 +154,11 @@ def _execute(run: Run) -> Outcome:
     from metriscope.build.run import data_of, learner_of, trainer_of
     from metriscope.ending import report
 
-    data = data_of(run.config)
+    splits = _load(run)
+    resumed_at = _resumed_step(run, splits.fingerprint) if run.resumes else None
+    run.record_data(splits.fingerprint)
+    data = data_of(run.config, splits)
     module = learner_of(run.config, data)
-    resumed_at = None
-    if run.resumes:
-        resumed_at = _global_step(run.last_checkpoint)
     loggers = build_loggers(run, resumed_at)
     exit_code = 1
     try:

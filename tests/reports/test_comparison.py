@@ -10,7 +10,7 @@ from metriscope.config.plain import flatten
 from metriscope.errors import InputError
 from metriscope.reports.comparison import compare, direction, pairs, select
 from metriscope.reports.groups import FOLD, group_runs, label
-from metriscope.run.folder import FINISHED
+from metriscope.run.record import FINISHED
 from metriscope.run.study import Study, StudyRun, load_study
 
 RECALL, INTRA = "test/recall_at_1", "test/variance_intra"

@@ -9,8 +9,8 @@ from studies import write_study
 from metriscope.errors import InputError
 from metriscope.reports.comparison import compare
 from metriscope.reports.wandb.study import connect, load_project
-from metriscope.run.folder import FAILED, FINISHED, INTERRUPTED, RUNNING
 from metriscope.run.history import points, read_history
+from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, RUNNING
 from metriscope.run.study import Study, load_study
 
 

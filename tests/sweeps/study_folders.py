@@ -7,6 +7,7 @@ import socket
 from filelock import FileLock
 
 from metriscope.run.folder import lock_of
+from metriscope.run.record import FORMAT
 
 
 def leave(folder, status="finished", **further):
@@ -15,6 +16,7 @@ def leave(folder, status="finished", **further):
     record = {
         "status": status,
         "reason": None,
+        "format": FORMAT,
         "seconds": 12.0,
         "started": "2026-01-01T10:00:00+00:00",
         "running_since": "2026-01-01T10:00:00+00:00",

@@ -10,7 +10,7 @@ from study_folders import leave
 
 from metriscope.config.compose import Composer, compose_config
 from metriscope.errors import InputError
-from metriscope.run.folder import folder_of
+from metriscope.run.identity import folder_of
 from metriscope.sweeps import plan as planning
 from metriscope.sweeps.plan import base_config, expand, first_job, plan, split
 

@@ -18,7 +18,7 @@ from metriscope.config.compose import compose_config
 from metriscope.config.files import CONFIG_DIR
 from metriscope.config.rules import check
 from metriscope.errors import InputError, RunError
-from metriscope.run.folder import identity
+from metriscope.run.identity import identity
 
 optuna = pytest.importorskip("optuna")
 
@@ -119,6 +119,17 @@ def test_storage_holds_one_search(search):
         code, rates, said = search(*SEARCH, *words)
         assert (code, rates) == (2, [])
         assert "holds a search over other settings: set another study" in said.err
+
+
+def test_a_search_of_the_first_format_goes_on(search, tmp_path):
+    search(*SEARCH, "sweep.trials=1")
+    study = optuna.load_study(study_name="default", storage=open_storage(tmp_path / "default" / "optuna.db"))
+    like = {key: value for key, value in study.user_attrs["like"].items() if key != "format"}
+    study.set_user_attr("like", like | {"settings": "hashed by another rule"})
+    code, rates, _ = search(*SEARCH, "sweep.trials=2")
+    assert (code, len(rates)) == (0, 1)
+    study.set_user_attr("like", like | {"space": {}})
+    assert search(*SEARCH, "sweep.trials=3")[0] == 2
 
 
 def test_pruning_for_real(tmp_path, monkeypatch, capsys, one_composer):

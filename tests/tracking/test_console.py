@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from metriscope.callbacks.progress import EpochLines, epoch_line
+from metriscope.callbacks.progress import EpochLines, epoch_line, progress
 from metriscope.tracking import console
 
 METRICS = {
@@ -104,4 +104,4 @@ def test_an_epoch_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_under_pytest_nobody_watches() -> None:
     assert not console.is_interactive()
-    assert [type(callback) for callback in console.progress()] == [EpochLines]
+    assert [type(callback) for callback in progress()] == [EpochLines]

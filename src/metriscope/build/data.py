@@ -6,23 +6,17 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_method
-
 from metriscope.build.normalisation import normalisation
 from metriscope.data.datamodule import Batching, DataModule
-from metriscope.data.examples import Source
 from metriscope.data.inputs.augment import Augmentation
 from metriscope.data.inputs.decoded import DecodeOnce
 from metriscope.data.inputs.features import EmbedOnce
 from metriscope.data.inputs.images import ImageFiles, common_size
-from metriscope.data.splits import Splits, split
-
-_SHARED = {
-    "_target_", "name", "protocol", "fold", "validation", "mean", "std", "num_workers", "cache", "memory_limit_mb",
-}  # fmt: skip
+from metriscope.data.splits import Splits
 
 
 def build_data(
+    splits: Splits,
     dataset: Mapping[str, Any],
     sampler: Mapping[str, Any],
     augmentation: Mapping[str, Any],
@@ -32,16 +26,14 @@ def build_data(
     cache_dir: Path,
     seed: int,
 ) -> DataModule:
-    """Loads, splits and wraps the data set that the section ``dataset`` names.
+    """The parts of a data set with all that turns them into batches.
 
-    Keys of ``dataset`` that are not shared by all data sets are the arguments of its ``_target_``. Image files that
-    are decoded once are decoded now, unless a frozen ``backbone`` embeds once: it may find that it has done so before.
+    Image files that are decoded once are decoded now, unless a frozen ``backbone`` embeds once: it may find that it
+    has done so before.
 
     Raises:
         InputError: data that are missing or broken, or settings that do not fit them.
     """
-    source: Source = get_method(dataset["_target_"])(**{k: v for k, v in dataset.items() if k not in _SHARED})
-    splits = split(source, dataset["protocol"], dataset.get("fold", 0), dataset.get("validation"))
     options = {key: value for key, value in augmentation.items() if key != "name"}
     mean, std = normalisation(dataset, backbone, splits.train.shape[0])
     augment = Augmentation(**options, mean=mean, std=std)

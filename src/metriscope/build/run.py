@@ -17,6 +17,8 @@ from metriscope.build.objective import build_objective
 from metriscope.build.trainer import build_trainer
 from metriscope.callbacks.graceful_stop import GracefulStop
 from metriscope.data.datamodule import DataModule
+from metriscope.data.loading import load_splits
+from metriscope.data.splits import Splits
 from metriscope.models.embedder import Embedder
 from metriscope.objectives.objective import Objective
 from metriscope.run.folder import Run
@@ -25,9 +27,10 @@ from metriscope.training.learner import MetricLearner
 Config = Mapping[str, Any]
 
 
-def data_of(config: Config) -> DataModule:
-    """The data of a run, loaded and split; see :func:`metriscope.build.data.build_data`."""
+def data_of(config: Config, splits: Splits | None = None) -> DataModule:
+    """The data of a run; ``splits``, where they are known, are what its section ``dataset`` loads."""
     return build_data(
+        load_splits(config["dataset"]) if splits is None else splits,
         config["dataset"],
         config["sampler"],
         config["augmentation"],

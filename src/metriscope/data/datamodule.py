@@ -140,6 +140,10 @@ class DataModule(LightningDataModule):
     def protocol(self) -> str:
         return self.splits.protocol
 
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint: which data it comes from."""
+        return {"fingerprint": self.splits.fingerprint}
+
     def decode(self) -> None:
         """Reads all image files that are decoded once.
 

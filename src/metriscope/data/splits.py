@@ -2,11 +2,14 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from metriscope.data.examples import Examples, Source
+from metriscope.data.fingerprint import fingerprint
 from metriscope.data.inputs.images import ImageFiles
 from metriscope.errors import InputError
 from metriscope.seeds import generator
@@ -31,6 +34,12 @@ class Splits:
     test: Examples
     protocol: str
     queries: Tensor | None = None
+
+    @cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """See :func:`metriscope.data.fingerprint.fingerprint`."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return fingerprint({name: part for name, part in parts.items() if part is not None}, self.queries)
 
 
 def split(source: Source, protocol: str, fold: int = 0, validation: float | None = None) -> Splits:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metriscope.errors import InputError, nearest
-from metriscope.run.folder import relevant
+from metriscope.run.identity import relevant
 from metriscope.run.study import StudyRun
 
 SEED, FOLD = "seed", "dataset.fold"

@@ -12,7 +12,7 @@ from metriscope.reports.comparison import Comparison, compare
 from metriscope.reports.history_metrics import with_course
 from metriscope.reports.papers import Paper
 from metriscope.reports.table_formats import markdown_tables, write_tables
-from metriscope.run.folder import FINISHED
+from metriscope.run.record import FINISHED
 from metriscope.run.study import Study
 
 _BY = ("dataset.name", "loss.name")

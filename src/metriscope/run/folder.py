@@ -1,7 +1,5 @@
-"""Run folders: who a run is, where it lives, whether it has to run at all. Imports no torch."""
+"""Run folders: what is written to them, whether a run has to run at all. Imports no torch."""
 
-import hashlib
-import json
 import os
 import platform
 import secrets
@@ -20,54 +18,17 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from metriscope.config.plain import flatten
 from metriscope.errors import InputError
 from metriscope.files import drafts, replacing, write_json
+from metriscope.run.identity import folder_of, holds, identity, located
+from metriscope.run.record import FINISHED, FORMAT, RUNNING, read_json, read_record
 
-# What may differ between two invocations of one and the same run: where things are, who watches, how fast.
-# Decoded images are the same pixels as those decoded anew; kept features agree with computed ones to rounding.
-_IRRELEVANT = {
-    "paths", "logger", "tags", "study", "resume", "scale", "sweep",
-    "dataset.data_dir", "dataset.download", "dataset.num_workers", "dataset.memory_limit_mb",
-    "dataset.cache", "backbone.cache_features",
-    "evaluation.memory_mb", "evaluation.save_embeddings",
-    "trainer.name", "trainer.accelerator", "trainer.log_every_n_steps",
-}  # fmt: skip
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy", "hydra-core", "wandb")
 
-FINISHED, RUNNING, FAILED, INTERRUPTED = "finished", "running", "failed", "interrupted"
-# Ended by a search that expected nothing better of it; it can be resumed like an interrupted one.
-PRUNED = "pruned"
 # How long to wait for a lock that someone may only be looking at.
 _LOCK_SECONDS = 0.5
 # How long a process waits for the first one of its run.
 _JOIN_SECONDS = 300
-
-
-def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What in a resolved config, nested or flat, can change a result: flat, with dotted keys."""
-    return {
-        key: value
-        for key, value in flatten(config).items()
-        if key not in _IRRELEVANT and key.split(".")[0] not in _IRRELEVANT
-    }
-
-
-def identity(config: Mapping[str, Any]) -> str:
-    """Hexadecimal hash of everything in a resolved config that can change a result."""
-    return hashlib.sha256(json.dumps(relevant(config), sort_keys=True).encode()).hexdigest()
-
-
-def folder_of(config: Mapping[str, Any]) -> Path:
-    """``<output_dir>/<study>/<dataset>-<backbone>/<loss>-<miner>/seed<k>-<hash>``."""
-    folder: Path = (
-        Path(config["paths"]["output_dir"])
-        / config["study"]
-        / f"{config['dataset']['name']}-{config['backbone']['name']}"
-        / f"{config['loss']['name']}-{config['miner']['name']}"
-        / f"seed{config['seed']}-{identity(config)[:8]}"
-    )
-    return folder
 
 
 class Run:
@@ -116,6 +77,7 @@ class Run:
         self.record = {
             "status": RUNNING,
             "reason": None,
+            "format": FORMAT,
             "identity": identity(self.config),
             "wandb_id": self.record.get("wandb_id") or secrets.token_hex(4),
             "seed": self.config["seed"],
@@ -123,6 +85,7 @@ class Run:
             "started": self.record.get("started") or _now(),
             "running_since": _now(),
             "ended": None,
+            "data": self.record.get("data") if self.resumes else None,
             "seconds": self._seconds_before,
             "resumed": int(self.record.get("resumed", 0)) + self.resumes,
             "host": socket.gethostname(),
@@ -132,6 +95,13 @@ class Run:
             "versions": _versions(),
             "git": _git_state(),
         }
+        write_json(self.folder / "run.json", self.record)
+
+    def record_data(self, fingerprint: Mapping[str, Any]) -> None:
+        """Write which data the run is made on."""
+        if not self.is_main:
+            return
+        self.record["data"] = dict(fingerprint)
         write_json(self.folder / "run.json", self.record)
 
     def end(self, status: str, reason: str | None = None) -> None:
@@ -144,7 +114,7 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """The figures of a finished run."""
-        return _read_json(self.folder / "summary.json")
+        return read_json(self.folder / "summary.json")
 
 
 class Taken(InputError):
@@ -175,12 +145,14 @@ def open_run(config: Mapping[str, Any]) -> Iterator[Run]:
 
     Raises:
         Taken: another process works on it.
-        InputError: the folder cannot be written, holds another config, or ``resume=must`` finds nothing to resume.
+        InputError: the folder cannot be written, holds another config or a run of a later version, or
+            ``resume=must`` finds nothing to resume.
     """
-    folder = folder_of(config)
+    config = located(config)
     if not _is_main_process():
-        yield _join(folder, config)
+        yield _join(config)
         return
+    folder = folder_of(config)
     lock_file = lock_of(folder)
     lock = FileLock(lock_file, timeout=_LOCK_SECONDS)
     try:
@@ -202,7 +174,7 @@ def open_run(config: Mapping[str, Any]) -> Iterator[Run]:
         lock.release()
 
 
-def _join(folder: Path, config: Mapping[str, Any]) -> Run:
+def _join(config: Mapping[str, Any]) -> Run:
     """The run as a further process of it sees it, once the first process has claimed the folder.
 
     Launchers that start all processes at once leave a mark by which those of one launch know each other;
@@ -210,6 +182,7 @@ def _join(folder: Path, config: Mapping[str, Any]) -> Run:
     """
     deadline = time.monotonic() + _JOIN_SECONDS
     while True:
+        folder = folder_of(config)
         record = read_record(folder)
         known = record.get("status") == FINISHED and config["resume"] != "never"
         if known or _launch() is None or record.get("launch") == _launch():
@@ -234,7 +207,7 @@ def _claim(folder: Path, config: Mapping[str, Any]) -> Run:
         folder.rename(kept)
         folder.mkdir()
         record = {}
-    if record and record.get("identity") != identity(config):
+    if record and not holds(folder, record, identity(config)):
         raise InputError(f"{folder} holds a run of another config: move it away, or set another study")
     run = Run(folder, config, record)
     if config["resume"] == "must" and not (run.finished or run.resumes):
@@ -246,27 +219,6 @@ def _is_main_process() -> bool:
     """False in the processes that a launcher started beside the first one of a distributed run."""
     ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
     return all(rank == "0" for rank in ranks)
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """The content of ``run.json``; empty where there is none.
-
-    Raises:
-        InputError: it is not readable.
-    """
-    return _read_json(folder / "run.json") if (folder / "run.json").exists() else {}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("not an object")
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing: move the folder away, or set resume=never") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not readable ({error}): move the folder away") from error
-    return content
 
 
 def _now() -> str:

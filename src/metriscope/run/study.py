@@ -14,8 +14,9 @@ import yaml
 
 from metriscope.config.plain import flatten
 from metriscope.errors import InputError
-from metriscope.run.folder import FINISHED
 from metriscope.run.history import Row, read_history
+from metriscope.run.identity import located
+from metriscope.run.record import FINISHED, later
 
 _RUN_FOLDER = re.compile(r"seed\d+-[0-9a-f]{8}")
 _STATES = ("finished", "running", "failed", "interrupted")
@@ -114,6 +115,8 @@ def load_run(folder: Path, name: str = "") -> StudyRun:
         InputError: a file that a run of its state must have is missing or does not read.
     """
     record = _read_json(folder / "run.json")
+    if line := later(record):
+        raise InputError(f"{folder / 'run.json'} {line}; left out")
     status = record.get("status")
     if status not in _STATES:
         raise InputError(f"{folder / 'run.json'}: status {status!r} is none of {', '.join(_STATES)}; left out")
@@ -151,7 +154,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = flatten(_parse(path.read_text(encoding="utf-8")))
+        config = flatten(located(_parse(path.read_text(encoding="utf-8"))))
         if "seed" not in config:
             raise ValueError("cut off, or no config of a run")
     except FileNotFoundError:

@@ -13,7 +13,8 @@ from omegaconf import DictConfig
 
 from metriscope.config.plain import plain
 from metriscope.errors import InputError, Pruned, RunError
-from metriscope.run.folder import Taken, folder_of
+from metriscope.run.folder import Taken
+from metriscope.run.identity import folder_of
 from metriscope.signals import notices
 from metriscope.sweeps.devices import take_share
 

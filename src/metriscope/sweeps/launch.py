@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 
 from metriscope.config.files import CONFIG_DIR
 from metriscope.errors import InputError, RunError
-from metriscope.run.folder import INTERRUPTED, RUNNING, read_record
+from metriscope.run.record import INTERRUPTED, RUNNING, read_record
 from metriscope.sweeps import slurm
 from metriscope.sweeps.jobs import Refusal, Task, raise_interrupt
 from metriscope.sweeps.plan import Job, Words

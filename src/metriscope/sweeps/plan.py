@@ -13,6 +13,7 @@ from hydra.core.override_parser.types import Glob, IntervalSweep, Override
 from omegaconf import DictConfig
 
 import metriscope.run.folder
+import metriscope.run.identity
 from metriscope.config.compose import Composer, compose_config, parse
 from metriscope.config.files import CONFIG_DIR, choices
 from metriscope.config.hydra import combinations
@@ -20,7 +21,8 @@ from metriscope.config.plain import plain
 from metriscope.config.rules import check
 from metriscope.errors import InputError
 from metriscope.files import write_json
-from metriscope.run.folder import FINISHED, folder_of
+from metriscope.run.identity import folder_of
+from metriscope.run.record import FINISHED
 from metriscope.sweeps.states import PLANS, State, state_of
 
 Words = tuple[str, ...]
@@ -122,17 +124,19 @@ def plan(words: Sequence[str], base: DictConfig, config_dir: str | None = None) 
     composer = Composer(config_dir)
     memory = Path(base.hydra.sweep.dir) / f"{_digest(own)}.json"
     fingerprint = _fingerprint(config_dir)
-    folders = _remembered(memory, fingerprint, words_of_jobs)
-    known = folders is not None
-    if folders is None:
-        folders = [_folder(composer(job)) for job in words_of_jobs]
+    known: Sequence[Path | None] = _remembered(memory, fingerprint, words_of_jobs) or [None] * len(words_of_jobs)
+    # One that is not there may since have a folder of another name, as of an earlier version.
+    folders = [
+        folder if folder is not None and folder.exists() else _folder(composer(job))
+        for job, folder in zip(words_of_jobs, known, strict=True)
+    ]
     jobs = list({folder: Job(job, folder) for job, folder in zip(words_of_jobs, folders, strict=True)}.values())
     states = [state_of(job.folder) for job in jobs]
     again = base.resume == "never"
     todo = [job for job, state in zip(jobs, states, strict=True) if again or state.status != FINISHED]
     for job in todo:
         check(composer(job.words))
-    if not known:
+    if folders != known:
         _remember(memory.name, fingerprint, words, words_of_jobs, folders)
     return Plan(jobs, states, todo)
 
@@ -174,8 +178,10 @@ def _fingerprint(config_dir: str | None) -> str:
     """Of everything beside the words that decides which folder a job has."""
     roots = [CONFIG_DIR, *([Path(config_dir)] if config_dir else [])]
     files = [path for root in roots for path in sorted(root.rglob("*.yaml"))]
-    digest = hashlib.sha256(f"{metadata.version('hydra-core')} {metadata.version('omegaconf')}".encode())
-    for path in [*files, Path(metriscope.run.folder.__file__)]:
+    versions = f"{metadata.version('hydra-core')} {metadata.version('omegaconf')}"
+    # Relative paths in a config are paths from here.
+    digest = hashlib.sha256(f"{versions} {os.getcwd()}".encode())
+    for path in [*files, Path(metriscope.run.identity.__file__)]:
         content = path.read_bytes()
         digest.update(f"{path}\0{len(content)}\0".encode() + content)
         if b"oc.env" in content and path.suffix == ".yaml":

@@ -18,7 +18,8 @@ from metriscope.config.compose import Composer
 from metriscope.config.plain import plain
 from metriscope.config.rules import check
 from metriscope.errors import InputError
-from metriscope.run.folder import FAILED, FINISHED, PRUNED, folder_of, identity
+from metriscope.run.identity import folder_of, identity
+from metriscope.run.record import FAILED, FINISHED, FORMAT, PRUNED
 from metriscope.run.trials import open_storage
 from metriscope.sweeps.launch import Launcher, check_launcher
 from metriscope.sweeps.plan import Job, Words, split
@@ -109,7 +110,12 @@ def _opened(settings: DictConfig, varied: Mapping[str, str]) -> "Iterator[Study]
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = Path(settings.sweep.storage)
-    like = {"settings": identity(plain(settings)), "space": dict(varied), "metric": settings.sweep.metric}
+    like = {
+        "format": FORMAT,
+        "settings": identity(plain(settings)),
+        "space": dict(varied),
+        "metric": settings.sweep.metric,
+    }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock"), timeout=0):
@@ -119,7 +125,10 @@ def _opened(settings: DictConfig, varied: Mapping[str, str]) -> "Iterator[Study]
                 direction="maximize" if settings.sweep.mode == "max" else "minimize",
                 load_if_exists=True,
             )
-            if study.user_attrs.setdefault("like", like) != like:
+            known = study.user_attrs.get("like", like)
+            if "format" not in known:  # its settings were hashed by another rule
+                known = {**known, "format": FORMAT, "settings": like["settings"]}
+            if known != like:
                 raise InputError(f"{path} holds a search over other settings: set another study, or move it away")
             study.set_user_attr("like", like)
             yield study

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from metriscope.errors import InputError, nearest
-from metriscope.run.folder import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, is_held, lock_of
+from metriscope.run.folder import is_held, lock_of
+from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, later
 
 MISSING, BROKEN = "missing", "broken"
 ORDER = (FINISHED, RUNNING, PRUNED, INTERRUPTED, FAILED, BROKEN, MISSING)
@@ -47,6 +48,8 @@ def state_of(folder: Path) -> State:
     path = folder / "run.json"
     try:
         record: Any = json.loads(path.read_bytes())
+        if isinstance(record, dict) and (line := later(record)):
+            return State(folder, BROKEN, f"run.json {line}")
         if not isinstance(record, dict) or record.get("status") not in ORDER:
             raise ValueError("it has no status")
     except FileNotFoundError:

@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from metriscope.errors import RunError
-from metriscope.run.folder import FAILED, FINISHED, INTERRUPTED, RUNNING
+from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, RUNNING
 from metriscope.sweeps.jobs import ELSEWHERE, Refusal
 from metriscope.sweeps.launch import Launcher, check_launcher
 from metriscope.sweeps.plan import Plan, plan

@@ -5,8 +5,9 @@ from typing import Any
 
 from metriscope.config.plain import flatten
 from metriscope.errors import InputError
-from metriscope.run.folder import FAILED, FINISHED, INTERRUPTED, RUNNING, identity
 from metriscope.run.history import Row
+from metriscope.run.identity import identity
+from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, RUNNING
 from metriscope.run.study import Study, StudyRun, is_figure
 from metriscope.tracking.connection import has_key
 

@@ -1,0 +1,122 @@
+"""The fingerprint of a data set: what tells, in a few words of JSON, that a run is given other data than before."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from torch import Tensor
+
+from metriscope.data.examples import Examples
+from metriscope.data.inputs.caches import digest_of_tensor
+from metriscope.data.inputs.images import ImageFiles
+from metriscope.errors import InputError
+
+# What is said of a fact of the content that differs; the first one that does is the cause of the others.
+_SAID = {
+    "files": "file names differ",
+    "labels": "labels differ",
+    "queries": "queries differ",
+    "sizes": "files differ in size",
+    "values": "values differ",
+    "order": "their order or their parts differ",
+}
+
+
+def fingerprint(parts: Mapping[str, Examples], queries: Tensor | None = None) -> dict[str, Any]:
+    """Content and times of change of the parts of a data set, as plain values.
+
+    Image files are not opened: their paths (below the folder that all are in), labels, sizes and times count. Of
+    arrays every byte counts.
+
+    Args:
+        parts: examples by the name of their part.
+        queries: bool, which of the test examples ask; None for all.
+
+    Returns:
+        ``content``, whose difference makes another data set, and ``times``, whose difference may not: copied
+        files are the same images. None where there are no files.
+
+    Raises:
+        InputError: a file is not there.
+    """
+    classes = {name for part in parts.values() for name in part.classes}
+    content: dict[str, Any] = {
+        "examples": sum(map(len, parts.values())),
+        "classes": len(classes),
+        "parts": {name: [len(part), part.num_classes] for name, part in parts.items()},
+    }
+    times = None
+    files = {name: part.inputs.paths for name, part in parts.items() if isinstance(part.inputs, ImageFiles)}
+    if len(files) == len(parts):
+        facts, times = _of_files(parts, files)
+        content |= facts
+    else:
+        content["labels"] = _digest(chain.from_iterable((name, *_names(part)) for name, part in parts.items()))
+        content["values"] = [digest_of_tensor(p.inputs) for p in parts.values() if isinstance(p.inputs, Tensor)]
+    if queries is not None:
+        content["queries"] = digest_of_tensor(queries)
+    return {"content": content, "times": times}
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """What differs in the content of two fingerprints, in a few words; None if nothing does."""
+    before, now = before["content"], now["content"]
+    if before == now:
+        return None
+    noun = "images" if "files" in now else "examples"
+    total = ("examples", "classes")
+    if any(before.get(key) != now[key] for key in total):
+        return f"{_count(noun, *(now[key] for key in total))}, were {_count('', *(before.get(key) for key in total))}"
+    said = (words for key, words in _SAID.items() if before.get(key) != now.get(key))
+    return next(said, _SAID["order"])
+
+
+def check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: os.PathLike[str]) -> None:
+    """Refuse data that are not those of the run in ``folder``.
+
+    Raises:
+        InputError: naming what differs.
+    """
+    if changed := difference(before, now):
+        raise InputError(
+            f"the data are not those of {folder} ({changed}): restore them, or set resume=never to run afresh"
+        )
+
+
+def _of_files(parts: Mapping[str, Examples], files: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], str]:
+    absolute = {path: os.path.abspath(path) for path in chain.from_iterable(files.values())}
+    root = os.path.commonpath(set(map(os.path.dirname, absolute.values()))) if absolute else ""
+    start = len(os.path.join(root, ""))
+    relative = {path: name[start:] for path, name in absolute.items()}
+    # In the order of paths, so that another split of the same images shows as what it is.
+    labels = sorted(chain.from_iterable(zip(files[part], _names(parts[part]), strict=True) for part in parts))
+    found = [_stat(path) for path, _ in labels]
+    facts = {
+        "files": _digest(relative[path] for path, _ in labels),
+        "labels": _digest(name for _, name in labels),
+        "sizes": _digest(str(one.st_size) for one in found),
+        "order": _digest(chain.from_iterable((part, *map(relative.__getitem__, files[part])) for part in parts)),
+    }
+    return facts, _digest(str(one.st_mtime_ns) for one in found)
+
+
+def _names(part: Examples) -> list[str]:
+    """The class of every example."""
+    return [part.classes[label] for label in part.labels.tolist()]
+
+
+def _stat(path: str) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except OSError as error:
+        raise InputError(f"cannot read the image {path}: {error.strerror}") from error
+
+
+def _count(noun: str, examples: Any, classes: Any) -> str:
+    return f"{examples} {noun} of {classes} classes" if noun else f"{examples} of {classes}"
+
+
+def _digest(words: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(words).encode("utf-8", "surrogateescape")).hexdigest()[:32]

@@ -1,0 +1,153 @@
+"""What makes two runs the same, and which folder a run has. Imports no torch."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from metriscope.config.plain import flatten
+from metriscope.run.record import FINISHED, FORMAT, format_of
+
+# What may differ between two invocations of one and the same run: where things are, who watches, how fast.
+# Decoded images are the same pixels as those decoded anew; kept features agree with computed ones to rounding.
+_IRRELEVANT = {
+    "paths", "logger", "tags", "study", "resume", "scale", "sweep",
+    "dataset.data_dir", "dataset.download", "dataset.num_workers", "dataset.memory_limit_mb",
+    "dataset.cache", "backbone.cache_features",
+    "evaluation.memory_mb", "evaluation.save_embeddings",
+    "trainer.name", "trainer.accelerator", "trainer.log_every_n_steps",
+}  # fmt: skip
+# Keys that name files of the user's own.
+_DATA, _WEIGHTS = "dataset.path", "backbone.weights"
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def located(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved config in which paths of the user's own files do not depend on the working directory."""
+    found = dict(config)
+    for key in (_DATA, _WEIGHTS):
+        section, name = key.split(".")
+        if isinstance(found.get(section), Mapping) and name in found[section]:
+            found[section] = {**found[section], name: _absolute(key, found[section][name])}
+    return found
+
+
+def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What in a resolved config, nested or flat, can change a result: flat, with dotted keys.
+
+    Goes by names and by values that are not null, so that a class may move and an optional key may be added. A
+    ``_target_`` is left out where a name stands beside it, and where it is a class of this package; another class
+    in a section without a name stays, as the only name there is.
+    """
+    return {
+        key: _absolute(key, value)
+        for key, value in _said(flatten(config)).items()
+        if key not in _IRRELEVANT and key.split(".")[0] not in _IRRELEVANT
+    }
+
+
+def identity(config: Mapping[str, Any]) -> str:
+    """Hexadecimal hash of everything in a resolved config that can change a result."""
+    return hashlib.sha256(json.dumps(relevant(config), sort_keys=True).encode()).hexdigest()
+
+
+def folder_of(config: Mapping[str, Any]) -> Path:
+    """``<output_dir>/<study>/<dataset>-<backbone>/<loss>-<miner>/seed<k>-<hash>``.
+
+    A run that an earlier version began under a hash of its own stays where it is: if there is no folder of that
+    name, one beside it that holds this run is its folder.
+    """
+    wanted = identity(config)
+    folder: Path = (
+        Path(config["paths"]["output_dir"])
+        / config["study"]
+        / f"{config['dataset']['name']}-{config['backbone']['name']}"
+        / f"{config['loss']['name']}-{config['miner']['name']}"
+        / f"seed{config['seed']}-{wanted[:8]}"
+    )
+    return folder if folder.exists() else _earlier(folder, wanted) or folder
+
+
+def holds(folder: Path, record: Mapping[str, Any], wanted: str) -> bool:
+    """Whether a folder with this record is of the run with this identity."""
+    if record.get("identity") == wanted:
+        return True
+    if not record or format_of(record) == FORMAT:
+        return False
+    # Another format hashes by another rule: this one's is applied to the config that ran.
+    config = _read(folder / "config.yaml")
+    return bool(config) and identity(config) == wanted
+
+
+def _earlier(folder: Path, wanted: str) -> Path | None:
+    """The folder beside ``folder`` that holds the run; of several a finished one, then the latest."""
+    name = re.compile(re.escape(folder.name[:-8]) + "[0-9a-f]{8}")
+    try:
+        with os.scandir(folder.parent) as entries:
+            beside = sorted(entry.name for entry in entries if name.fullmatch(entry.name))
+    except OSError:
+        return None
+    records = {folder.with_name(one): _read(folder.with_name(one) / "run.json") for one in beside}
+    found = [one for one, record in records.items() if holds(one, record, wanted)]
+
+    def worth(one: Path) -> tuple[bool, str]:
+        return records[one].get("status") == FINISHED, str(records[one].get("started"))
+
+    return max(found, key=worth, default=None)
+
+
+def _said(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat config without nulls, empty sections, and classes that a name stands for."""
+    return {
+        key: _said_in(value)
+        for key, value in flat.items()
+        if value is not None and value != {} and not _has_a_name(key, value, flat)
+    }
+
+
+def _said_in(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_said_in(item) for item in value]
+    return _said(flatten(value)) if isinstance(value, Mapping) else value
+
+
+def _has_a_name(key: str, value: Any, flat: Mapping[str, Any]) -> bool:
+    section, _, last = key.rpartition(".")
+    if last != "_target_":
+        return False
+    name = f"{section}.name" if section else "name"
+    return flat.get(name) is not None or str(value).startswith("metriscope.")
+
+
+def _absolute(key: str, value: Any) -> Any:
+    """The value of a key; where it is a path of the user's own files, from the root on."""
+    if key not in (_DATA, _WEIGHTS) or not isinstance(value, str) or not value:
+        return value
+    path = Path(value).expanduser()
+    # As metriscope.models.weights tells a file from the name of published weights.
+    if key == _WEIGHTS and not (path.is_file() or path.suffix or len(path.parts) > 1):
+        return value
+    return os.path.abspath(path)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    """A mapping from a file of a run; empty where the file is missing or does not read."""
+    try:
+        found = path.stat()
+        content = _parsed(path, (found.st_ino, found.st_size, found.st_mtime_ns))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, Mapping) else {}
+
+
+@lru_cache(maxsize=4096)
+def _parsed(path: Path, state: tuple[int, ...]) -> Any:
+    """A file in this state: the jobs of a sweep look at the same ones."""
+    content = path.read_bytes()
+    return json.loads(content) if path.suffix == ".json" else yaml.load(content, Loader=_Loader)
