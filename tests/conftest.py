@@ -68,7 +68,7 @@ _COMPOSER = Composer()
 def one_composer(monkeypatch):
     """All sweeps of all tests read the parts of a config once."""
     for module in ("plan", "search"):
-        monkeypatch.setattr(f"metriscope.sweeps.{module}.Composer", lambda config_dir=None: _COMPOSER)
+        monkeypatch.setattr(f"metriscope.sweeps.{module}.Composer", lambda words=(): _COMPOSER)
 
 
 @pytest.fixture

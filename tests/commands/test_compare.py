@@ -187,7 +187,7 @@ def test_a_report_of_panels_without_network(
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     monkeypatch.setitem(sys.modules, "wandb_workspaces.reports.v2", None)
     assert run("wandb-report", ["outputs/trial", "--wandb", "me/them"]) == 2
-    assert "pip install 'metriscope[report]'" in capsys.readouterr().err
+    assert "pip install wandb-workspaces" in capsys.readouterr().err
 
 
 def test_the_report_shows_runs_of_the_study_by_loss() -> None:

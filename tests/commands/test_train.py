@@ -11,6 +11,7 @@ from metriscope.app import Outcome
 from metriscope.cli import train as main
 from metriscope.commands.train import check_command
 from metriscope.config.compose import compose_config
+from metriscope.config.search_path import with_folder
 from metriscope.errors import InputError, RunError
 
 ROOT = Path(__file__).parents[2]
@@ -94,7 +95,7 @@ def test_words_and_flags_stand_in_any_order(call):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--config-dir", "nowhere"], "--config-dir nowhere: no such folder"),
+        (["--config-dir", "nowhere"], "--config-dir=nowhere: no such folder of configs"),
         (["--config-dri", "x"], "--config-dri: no such flag; did you mean '--config-dir'?"),
         (["--config-name", "x"], "--config-name is not for Metriscope"),
         (["--cfg", "jobs"], "--cfg"),
@@ -131,7 +132,7 @@ def test_configs_of_ones_own(tmp_path):
     (tmp_path / "loss" / "mine.yaml").write_text("# Mine.\ndefaults: [triplet]\nname: mine\nmargin: 0.7\n")
     cfg = compose_config(["loss=mine"], str(tmp_path))
     assert (cfg.loss.name, cfg.loss.margin) == ("mine", 0.7)
-    assert "'mine'" in refusal("loss=mime", config_dir=str(tmp_path))
+    assert "'mine'" in refusal(*with_folder(["loss=mime"], tmp_path))
 
 
 def python(*words, cwd=ROOT):

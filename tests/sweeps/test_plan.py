@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from study_folders import leave
 
 from metriscope.config.compose import Composer, compose_config
+from metriscope.config.search_path import with_folder
 from metriscope.errors import InputError
 from metriscope.run.identity import folder_of
 from metriscope.sweeps import plan as planning
@@ -20,8 +21,8 @@ def make(tmp_path, one_composer):
     """Plans a sweep of tiny runs below ``tmp_path``."""
 
     def go(*words, config_dir=None):
-        all_words = [*TINY, f"paths.output_dir={tmp_path}", *words]
-        return plan(all_words, base_config(all_words, config_dir), config_dir)
+        all_words = with_folder([*TINY, f"paths.output_dir={tmp_path}", *words], config_dir)
+        return plan(all_words, base_config(all_words))
 
     return go
 
@@ -105,7 +106,7 @@ def test_a_finished_study_takes_no_composing(make, monkeypatch):
     def forbidden(*_):
         raise AssertionError("composed")
 
-    monkeypatch.setattr(planning, "Composer", lambda config_dir: forbidden)
+    monkeypatch.setattr(planning, "Composer", lambda words: forbidden)
     made = make("seed=range(4)", "loss=contrastive,triplet")
     assert len(made.jobs) == 8
     assert made.todo == []

@@ -209,7 +209,7 @@ def test_a_search_needs_optuna(search, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     code, _, said = search(*SEARCH)
     assert code == 2
-    assert said.err == "metriscope: sweep=optuna_tpe needs optuna: pip install -e '.[sweep]'\n"
+    assert said.err == "metriscope: sweep=optuna_tpe needs a package: pip install optuna\n"
 
 
 def test_a_key_that_is_not_there(search):

@@ -51,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _reproduce(arguments: argparse.Namespace) -> int:
-    from metriscope.config.compose import compose_config, parse
+    from metriscope.config.compose import compose_config
+    from metriscope.config.words import parse
     from metriscope.reports.papers import PAPERS
     from metriscope.reports.reproduction import write_reproduction
     from metriscope.run.study import load_study

@@ -4,17 +4,18 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
 import hydra
 from omegaconf import DictConfig
 
 from metriscope.config.catalog import describe
-from metriscope.config.compose import Composer, compose_config, parse
+from metriscope.config.compose import Composer, compose_config
 from metriscope.config.files import CONFIG_DIR
 from metriscope.config.hydra import flag_parser
 from metriscope.config.rules import check
+from metriscope.config.search_path import of_search_path, with_folder
+from metriscope.config.words import parse
 from metriscope.errors import Exit, InputError, nearest
 
 # Flags of Hydra that would put another config in the place of the one that Metriscope checks.
@@ -35,18 +36,17 @@ def main(words: Sequence[str]) -> int:
     for name in _NOT_FOR_RUNS:
         if getattr(flags, name):
             raise InputError(f"--{name.replace('_', '-')} is not for Metriscope; --config-dir adds choices of your own")
-    if flags.config_dir and not Path(flags.config_dir).is_dir():
-        raise InputError(f"--config-dir {flags.config_dir}: no such folder")
+    overrides = with_folder(overrides, flags.config_dir)
     if flags.help or flags.hydra_help or flags.info or flags.shell_completion or flags.cfg:
         if flags.cfg:
-            check_command(overrides, flags.multirun, flags.config_dir)
-        _show(words, overrides)
+            check_command(overrides, flags.multirun)
+        _show(words, flags.overrides)
         if flags.help:
             print(describe())
         return Exit.FINISHED
     if flags.multirun:
-        return Exit.FINISHED if _sweep(overrides, flags.config_dir) else Exit.RUN_FAILED
-    cfg = _single(overrides, flags.config_dir)
+        return Exit.FINISHED if _sweep(overrides) else Exit.RUN_FAILED
+    cfg = _single(overrides)
     from metriscope.app import train
 
     train(cfg)
@@ -84,34 +84,34 @@ def _shown_by_hydra(cfg: DictConfig) -> None:
     """Hydra calls this for runs only, and there are none here."""
 
 
-def _sweep(words: Sequence[str], config_dir: str | None) -> bool:
+def _sweep(words: Sequence[str]) -> bool:
     """Whether no run has failed."""
     from metriscope.sweeps.plan import base_config
 
-    base = base_config(words, config_dir)
+    base = base_config(words)
     if base.get("sweep"):
         from metriscope.sweeps.search import search
 
-        return search(words, base, config_dir)
+        return search(words, base)
     from metriscope.sweeps.sweep import sweep
 
-    return sweep(words, base, config_dir)
+    return sweep(words, base)
 
 
-def _single(words: Sequence[str], config_dir: str | None) -> DictConfig:
+def _single(words: Sequence[str]) -> DictConfig:
     for word in words:
         override = parse(word)
         if override.is_sweep_override():
             raise InputError(f"{word} gives several values: add -m to run them all, or quote it as one value")
         if str(override.key_or_group).startswith(("hydra/launcher", "hydra.launcher")):
             raise InputError(f"{word} is for sweeps: add -m, or leave it out")
-    cfg = compose_config(words, config_dir)
+    cfg = compose_config(words)
     if cfg.get("sweep"):
         raise InputError(f"sweep={cfg.sweep.name} searches over many runs: add -m")
     return cfg
 
 
-def check_command(words: Sequence[str], multirun: bool = False, config_dir: str | None = None) -> None:
+def check_command(words: Sequence[str], multirun: bool = False) -> None:
     """Compose and check what the command line asks for, without running it.
 
     Raises:
@@ -119,13 +119,13 @@ def check_command(words: Sequence[str], multirun: bool = False, config_dir: str 
             config that :func:`metriscope.config.rules.check` refuses.
     """
     if not multirun:
-        check(_single(words, config_dir))
+        check(_single(words))
         return
-    from metriscope.sweeps.plan import expand, first_job, split
+    from metriscope.sweeps.plan import expand, first_job
 
-    first = compose_config(first_job(words), config_dir)
+    first = compose_config([*first_job(words), *of_search_path(words)])
     check(first)
     if not first.get("sweep"):
-        composer = Composer(config_dir)
-        for job in expand(split(words)[0]):
+        composer = Composer(words)
+        for job in expand(words):
             check(composer(job))

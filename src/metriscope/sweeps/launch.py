@@ -13,15 +13,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from hydra._internal.callbacks import Callbacks
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.plugins import Plugins
-from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from metriscope.config.files import CONFIG_DIR
+from metriscope.config.hydra import launcher
+from metriscope.config.words import first_lines
 from metriscope.errors import InputError, RunError
 from metriscope.run.record import INTERRUPTED, RUNNING, read_record
 from metriscope.sweeps import slurm
@@ -29,11 +24,11 @@ from metriscope.sweeps.jobs import Refusal, Task, raise_interrupt
 from metriscope.sweeps.plan import Job, Words
 from metriscope.sweeps.states import State, state_of
 
-# Part of a launcher's _target_ -> the package that has it, and the extra of this project that brings it.
-_EXTRAS = {
-    "hydra_joblib_launcher": ("hydra-joblib-launcher", "parallel"),
-    "hydra_submitit_launcher": ("hydra-submitit-launcher", "cluster"),
-    "hydra_ray_launcher": ("hydra-ray-launcher", "ray"),
+# Part of a launcher's _target_ -> the package that has it.
+_PACKAGES = {
+    "hydra_joblib_launcher": "hydra-joblib-launcher",
+    "hydra_submitit_launcher": "hydra-submitit-launcher",
+    "hydra_ray_launcher": "hydra-ray-launcher",
 }
 # How often a run may be at work when a process of the sweep dies: it may be the cause, or a bystander.
 _LIVES = 2
@@ -46,10 +41,10 @@ def check_launcher(base: DictConfig) -> None:
         InputError: with that line.
     """
     target = str(base.hydra.launcher._target_)
-    for module, (package, extra) in _EXTRAS.items():
+    for module, package in _PACKAGES.items():
         if module in target and not _installed(f"hydra_plugins.{module}"):
             choice = base.hydra.runtime.choices["hydra/launcher"]
-            raise InputError(f"hydra/launcher={choice} needs {package}: pip install -e '.[{extra}]'")
+            raise InputError(f"hydra/launcher={choice} needs a package: pip install {package}")
 
 
 def _installed(module: str) -> bool:
@@ -64,22 +59,20 @@ class Launcher:
 
     Args:
         base: the config of the first values, with Hydra's own settings.
-        config_dir: a folder of further choices.
 
     Attributes:
         stopped: whether a signal has ended it; no further job starts then.
         parallel: how many jobs run side by side; 1 where the launcher does not say.
     """
 
-    def __init__(self, base: DictConfig, config_dir: str | None = None) -> None:
+    def __init__(self, base: DictConfig) -> None:
         check_launcher(base)
         target = str(base.hydra.launcher._target_)
         self._pool = "hydra_joblib_launcher" in target
         self._launch_jobs = slurm.launch if target.endswith(".SlurmLauncher") else _launch
         self._mark = Path(base.hydra.sweep.dir) / f"stop-{socket.gethostname()}-{os.getpid()}"
         task = Task(self._mark, os.getpid(), self._pool)
-        context: Any = HydraContext(config_loader=_hydra(config_dir).config_loader, callbacks=Callbacks(base))
-        self._launcher = Plugins.instance().instantiate_launcher(context, task, base)
+        self._launcher = launcher(base, task)
         self._number = 0
         self.stopped = False
         if self._pool:
@@ -110,10 +103,10 @@ class Launcher:
                     raise
                 except Exception as error:
                     if not self._pool:
-                        raise RunError(f"the launcher gave up: {' '.join(str(error).split())[:300]}") from error
+                        raise RunError(f"the launcher gave up: {first_lines(error)}") from error
                     todo = _left(todo, before, lives)
                     if not todo:
-                        raise RunError(f"a process of the sweep died: {' '.join(str(error).split())[:300]}") from error
+                        raise RunError(f"a process of the sweep died: {first_lines(error)}") from error
             if self.stopped:
                 break
             print(f"metriscope: a process died; {len(todo)} runs go on in new ones", file=sys.stderr)
@@ -175,12 +168,3 @@ def _tell_to_stop(jobs: Sequence[Job]) -> None:
             record = read_record(job.folder)
             if record["status"] == RUNNING and record["host"] == socket.gethostname() and record["pid"] in pool:
                 os.kill(record["pid"], signal.SIGTERM)
-
-
-def _hydra(config_dir: str | None) -> Hydra:
-    """What composes the jobs in the launcher's processes."""
-    search_path = create_config_search_path(str(CONFIG_DIR))
-    if config_dir:
-        search_path.append("command-line", f"file://{Path(config_dir).resolve()}")
-    GlobalHydra.instance().clear()
-    return Hydra.create_main_hydra2("train", search_path)

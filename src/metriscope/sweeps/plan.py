@@ -14,11 +14,13 @@ from omegaconf import DictConfig
 
 import metriscope.run.folder
 import metriscope.run.identity
-from metriscope.config.compose import Composer, compose_config, parse
+from metriscope.config.compose import Composer, compose_config
 from metriscope.config.files import CONFIG_DIR, choices
 from metriscope.config.hydra import combinations
 from metriscope.config.plain import plain
 from metriscope.config.rules import check
+from metriscope.config.search_path import folders
+from metriscope.config.words import parse
 from metriscope.errors import InputError
 from metriscope.files import write_json
 from metriscope.run.identity import folder_of
@@ -62,12 +64,12 @@ def split(words: Sequence[str]) -> tuple[Words, Words]:
 
 
 def expand(words: Sequence[str]) -> list[Words]:
-    """The words of every job: the product of all that give several values.
+    """The words of every job: the product of all that give several values; without the words for Hydra.
 
     Raises:
         InputError: an interval, which has no list of values.
     """
-    overrides = [listed(word) for word in words]
+    overrides = [listed(word, folders(words)) for word in split(words)[0]]
     for override in overrides:
         if override.is_sweep_override() and not override.is_discrete_sweep():
             raise InputError(f"{override.input_line} is a range to search: add sweep=optuna_tpe, or list its values")
@@ -76,7 +78,7 @@ def expand(words: Sequence[str]) -> list[Words]:
 
 def first_job(words: Sequence[str]) -> Words:
     """The first value of everything that has several, the lowest of an interval; without the words for Hydra."""
-    return tuple(_first(listed(word)) for word in split(words)[0])
+    return tuple(_first(listed(word, folders(words))) for word in split(words)[0])
 
 
 def _first(override: Override) -> str:
@@ -87,24 +89,30 @@ def _first(override: Override) -> str:
     return f"{override.get_key_element()}={chosen}"
 
 
-def listed(word: str) -> Override:
-    """The override of a word, with ``glob(...)`` over the choices of a group spelt out."""
+def listed(word: str, further: Sequence[Path] = ()) -> Override:
+    """The override of a word, with ``glob(...)`` over the choices of a group spelt out.
+
+    Args:
+        word: of the command line.
+        further: folders of further choices.
+    """
     override = parse(word)
     value: Any = override.value() if override.is_sweep_override() else None
     if not isinstance(value, Glob):
         return override
-    names = value.filter(choices(str(override.key_or_group)))
+    group = str(override.key_or_group)
+    names = value.filter(sorted({name for root in (CONFIG_DIR, *further) for name in choices(group, root)}))
     if not names:
         raise InputError(f"{word}: no choice of {override.key_or_group} fits the pattern")
     return parse(f"{override.get_key_element()}={','.join(names)}")
 
 
-def base_config(words: Sequence[str], config_dir: str | None = None) -> DictConfig:
+def base_config(words: Sequence[str]) -> DictConfig:
     """The config of the first values, with Hydra's own settings below ``hydra``."""
-    return compose_config([*first_job(words), *split(words)[1]], config_dir, with_hydra=True)
+    return compose_config([*first_job(words), *split(words)[1]], with_hydra=True)
 
 
-def plan(words: Sequence[str], base: DictConfig, config_dir: str | None = None) -> Plan:
+def plan(words: Sequence[str], base: DictConfig) -> Plan:
     """Compose and check all that is not finished yet, and write down which runs belong to the sweep.
 
     Which folder a job has is remembered beside the runs, as long as no config has changed: to look at a finished
@@ -113,31 +121,30 @@ def plan(words: Sequence[str], base: DictConfig, config_dir: str | None = None) 
     Args:
         words: of the command line.
         base: as of :func:`base_config`.
-        config_dir: a folder of further choices.
 
     Raises:
         InputError: as of :func:`metriscope.config.compose.compose_config` and :func:`metriscope.config.rules.check`,
             for any job.
     """
     own, _ = split(words)
-    words_of_jobs = expand(own)
-    composer = Composer(config_dir)
+    words_of_jobs = expand(words)
+    composer = Composer(words)
     memory = Path(base.hydra.sweep.dir) / f"{_digest(own)}.json"
-    fingerprint = _fingerprint(config_dir)
+    fingerprint = _fingerprint(folders(words))
     known: Sequence[Path | None] = _remembered(memory, fingerprint, words_of_jobs) or [None] * len(words_of_jobs)
     # One that is not there may since have a folder of another name, as of an earlier version.
-    folders = [
+    found = [
         folder if folder is not None and folder.exists() else _folder(composer(job))
         for job, folder in zip(words_of_jobs, known, strict=True)
     ]
-    jobs = list({folder: Job(job, folder) for job, folder in zip(words_of_jobs, folders, strict=True)}.values())
+    jobs = list({folder: Job(job, folder) for job, folder in zip(words_of_jobs, found, strict=True)}.values())
     states = [state_of(job.folder) for job in jobs]
     again = base.resume == "never"
     todo = [job for job, state in zip(jobs, states, strict=True) if again or state.status != FINISHED]
     for job in todo:
         check(composer(job.words))
-    if folders != known:
-        _remember(memory.name, fingerprint, words, words_of_jobs, folders)
+    if found != known:
+        _remember(memory.name, fingerprint, words, words_of_jobs, found)
     return Plan(jobs, states, todo)
 
 
@@ -174,10 +181,9 @@ def _remember(
             raise InputError(f"cannot write {study / PLANS}: {error.strerror}; set paths.output_dir") from error
 
 
-def _fingerprint(config_dir: str | None) -> str:
-    """Of everything beside the words that decides which folder a job has."""
-    roots = [CONFIG_DIR, *([Path(config_dir)] if config_dir else [])]
-    files = [path for root in roots for path in sorted(root.rglob("*.yaml"))]
+def _fingerprint(further: Sequence[Path]) -> str:
+    """Hash of everything other than the words that decides which folder a job has."""
+    files = [path for root in (CONFIG_DIR, *further) for path in sorted(root.rglob("*.yaml"))]
     versions = f"{metadata.version('hydra-core')} {metadata.version('omegaconf')}"
     # Relative paths in a config are paths from here.
     digest = hashlib.sha256(f"{versions} {os.getcwd()}".encode())

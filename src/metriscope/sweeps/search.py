@@ -39,7 +39,7 @@ class _Trial:
     job: Job
 
 
-def search(words: Sequence[str], base: DictConfig, config_dir: str | None = None) -> bool:
+def search(words: Sequence[str], base: DictConfig) -> bool:
     """Run trials until there are ``sweep.trials`` of them; those of an earlier invocation count and go on.
 
     A trial stays open in the storage until its run is finished or pruned: one that was stopped, killed or failed is
@@ -48,7 +48,6 @@ def search(words: Sequence[str], base: DictConfig, config_dir: str | None = None
     Args:
         words: of the command line.
         base: the config of their first values, with Hydra's own settings.
-        config_dir: a folder of further choices.
 
     Returns:
         whether none of the runs has failed.
@@ -58,17 +57,17 @@ def search(words: Sequence[str], base: DictConfig, config_dir: str | None = None
         Interruption: a signal stopped the search.
     """
     if importlib.util.find_spec("optuna") is None:
-        raise InputError(f"sweep={base.sweep.name} needs optuna: pip install -e '.[sweep]'")
+        raise InputError(f"sweep={base.sweep.name} needs a package: pip install optuna")
     check_launcher(base)
     settings = OmegaConf.masked_copy(base, [str(key) for key in base if key != "hydra"])
     check(settings)
     own, _ = split(words)
     fixed, varied = split_space(own, list(base.sweep.space))
     space = distributions(varied)
-    compose = _Jobs(fixed, config_dir)
+    compose = _Jobs(fixed, Composer(words))
     compose(0, {key: _lowest(one) for key, one in space.items()})  # a key that is not there is refused at once
     with _opened(settings, varied) as study:
-        launcher = Launcher(base, config_dir)
+        launcher = Launcher(base)
         waiting = [compose(trial.number, trial.params) for trial in _left_open(study)]
         print(f"study {settings.study}: {_beginning(study, settings.sweep.trials)}", flush=True)
         leave_agent()
@@ -92,9 +91,9 @@ def search(words: Sequence[str], base: DictConfig, config_dir: str | None = None
 class _Jobs:
     """From the parameters of a trial to its job, composed and checked."""
 
-    def __init__(self, fixed: Words, config_dir: str | None) -> None:
+    def __init__(self, fixed: Words, composer: Composer) -> None:
         self._fixed = fixed
-        self._composer = Composer(config_dir)
+        self._composer = composer
 
     def __call__(self, number: int, params: Mapping[str, Any]) -> _Trial:
         words = (*self._fixed, *words_of(params), f"sweep.trial={number}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import IntervalSweep, RangeSweep
 
-from metriscope.config.compose import parse
+from metriscope.config.words import parse
 from metriscope.errors import InputError
 from metriscope.sweeps.plan import Words, listed
 

@@ -25,13 +25,12 @@ class Interruption(KeyboardInterrupt):
     """The sweep was asked to stop; what it had begun is saved."""
 
 
-def sweep(words: Sequence[str], base: DictConfig, config_dir: str | None = None) -> bool:
+def sweep(words: Sequence[str], base: DictConfig) -> bool:
     """Run all jobs that the words describe and that are not finished; say how many are what, before and after.
 
     Args:
         words: of the command line.
         base: the config of their first values, with Hydra's own settings.
-        config_dir: a folder of further choices.
 
     Returns:
         whether none of the runs has failed.
@@ -42,12 +41,12 @@ def sweep(words: Sequence[str], base: DictConfig, config_dir: str | None = None)
         Interruption: a signal stopped the sweep.
     """
     check_launcher(base)
-    planned = plan(words, base, config_dir)
+    planned = plan(words, base)
     print(f"study {planned.study}: {_beginning(planned)}", flush=True)
     if not planned.todo:
         return True
     leave_agent()
-    launcher = Launcher(base, config_dir)
+    launcher = Launcher(base)
     gave_up, refusals = None, {}
     try:
         refusals = launcher.launch(planned.todo)

@@ -56,7 +56,7 @@ def build_report(project: str, study: str, by: str = "loss.name") -> Any:
     try:
         reports: Any = import_module("wandb_workspaces.reports.v2")
     except ImportError as error:
-        raise InputError("a W&B report needs a package: pip install 'metriscope[report]'") from error
+        raise InputError("a W&B report needs a package: pip install wandb-workspaces") from error
     entity, name = project.split("/")
     # The configs of runs are flat: W&B keeps the value of a dotted key below its whole name.
     grouped = {"groupby": f"{by}.value", "groupby_aggfunc": "mean", "groupby_rangefunc": "stderr"}
