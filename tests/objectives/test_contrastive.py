@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from combinations import every
 from oracles import (
     DISTANCES,
     LAYOUTS,
@@ -19,9 +20,7 @@ from metriscope.objectives.losses.base import REDUCTIONS
 from metriscope.objectives.losses.contrastive import ContrastiveLoss
 from metriscope.objectives.selection import Pairs, TripletBand, Triplets
 
-layouts = pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
 distances = pytest.mark.parametrize("name", sorted(DISTANCES))
-reductions = pytest.mark.parametrize("reduction", REDUCTIONS)
 forms = pytest.mark.parametrize(("squared", "positive_margin"), [(True, 0.0), (False, 0.0), (True, 0.4), (False, 0.4)])
 
 
@@ -37,23 +36,21 @@ def hold(z, comparison, selection, positive, negative, name, squared, positive_m
 
 
 @forms
-@reductions
-@layouts
+@every(labels=LAYOUTS, reduction=REDUCTIONS)
 def test_all_pairs(labels, reduction, squared, positive_margin):
     z = embeddings(labels)
     hold(z, compare(z, labels), TripletBand(), *pairs(labels), "euclidean", squared, positive_margin, reduction)
 
 
 @distances
-@layouts
+@every(labels=LAYOUTS)
 def test_distances(labels, name):
     z = embeddings(labels)
     hold(z, compare(z, labels, name), TripletBand(), *pairs(labels), name, True, 0.0, "mean")
 
 
-@reductions
 @pytest.mark.parametrize("banded", [False, True])
-@layouts
+@every(labels=LAYOUTS, reduction=REDUCTIONS)
 def test_masked_pairs(labels, banded, reduction):
     z = embeddings(labels)
     positive, negative = (chosen[::2] for chosen in pairs(labels))
@@ -62,8 +59,7 @@ def test_masked_pairs(labels, banded, reduction):
     hold(z, compare(z, labels), selection, positive, negative, "euclidean", True, 0.1, reduction)
 
 
-@reductions
-@layouts
+@every(labels=LAYOUTS, reduction=REDUCTIONS)
 def test_a_list_of_triplets_stands_for_its_pairs(labels, reduction):
     """Each pair once, however many triplets it is part of; invalid entries bring none."""
     z = embeddings(labels)
@@ -82,7 +78,7 @@ def test_a_bounded_band_names_no_pairs():
 
 
 @distances
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@every(dtype=(torch.float32, torch.bfloat16))
 def test_narrow_floats_are_computed_in_float32(name, dtype):
     labels = LAYOUTS["few classes"]
     z = embeddings(labels, dtype)
@@ -97,9 +93,8 @@ def test_narrow_floats_are_computed_in_float32(name, dtype):
 
 
 @distances
-@reductions
 @pytest.mark.parametrize("squared", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@every(dtype=(torch.float32, torch.float64), reduction=REDUCTIONS)
 def test_duplicated_embeddings_keep_a_finite_gradient(dtype, squared, reduction, name):
     labels = [0, 0, 1, 1, 0, 1]
     z = embeddings(labels, dtype).detach()
@@ -118,7 +113,7 @@ def test_all_embeddings_in_one_point():
     assert torch.equal(gradient(output.value, z), torch.zeros_like(z))
 
 
-@layouts
+@every(labels=LAYOUTS)
 def test_active_ratios_of_positives_and_negatives(labels):
     z = embeddings(labels)
     parts = ContrastiveLoss(0.8, 0.4)(compare(z, labels), TripletBand()).parts
@@ -129,7 +124,7 @@ def test_active_ratios_of_positives_and_negatives(labels):
     assert parts["active_ratio_negative"].item() == pytest.approx(pushed)
 
 
-@layouts
+@every(labels=LAYOUTS)
 def test_the_mean_comes_along_where_the_loss_is_reduced_otherwise(labels):
     z = embeddings(labels)
     comparison = compare(z, labels)

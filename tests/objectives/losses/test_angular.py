@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from combinations import every
 from pytorch_metric_learning import losses as peers
 from row_oracles import (
     DTYPES,
@@ -33,20 +34,17 @@ def oracle(batch, alpha=ALPHA):
     return Account(mean(terms, batch), len(terms), len(terms))
 
 
-@pytest.mark.parametrize("memory", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
+@every(labels=LAYOUTS, dtype=DTYPES, memory=(False, True))
 def test_every_positive_pair_in_turn(labels, dtype, memory):
     hold(AngularLoss(ALPHA), oracle, labels, "cosine", dtype, memory)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("alpha", [10.0, 65.0])
+@every(alpha=(10.0, 65.0), dtype=DTYPES)
 def test_angles(alpha, dtype):
     hold(AngularLoss(alpha), lambda batch: oracle(batch, alpha), LABELLED, "cosine", dtype)
 
 
-@pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
+@every(labels=LAYOUTS)
 def test_all_rows_as_one_group(labels, monkeypatch):
     monkeypatch.setattr(angular, "_groups", lambda labels: [torch.arange(len(labels)).unsqueeze(0)])
     hold(AngularLoss(ALPHA), oracle, labels, "cosine", torch.float64, memory=True)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from combinations import every
 from pytorch_metric_learning import losses as peers
 from row_oracles import (
     DTYPES,
@@ -49,10 +50,8 @@ def oracle(form, reduction):
     return account
 
 
-@pytest.mark.parametrize("memory", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
+@every(labels=LAYOUTS, dtype=DTYPES, memory=(False, True))
 def test_every_term_in_turn(labels, form, dtype, memory):
     hold(LiftedStructureLoss(MARGIN, GRANTED, form), oracle(form, "mean"), labels, "euclidean", dtype, memory)
 

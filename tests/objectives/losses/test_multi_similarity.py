@@ -1,5 +1,5 @@
-import pytest
 import torch
+from combinations import every
 from pytorch_metric_learning import losses as peers
 from row_oracles import (
     DTYPES,
@@ -27,9 +27,7 @@ def oracle(batch):
     return Account(mean(terms, batch), len(terms), len(terms))
 
 
-@pytest.mark.parametrize("memory", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
+@every(labels=LAYOUTS, dtype=DTYPES, memory=(False, True))
 def test_every_anchor_in_turn(labels, dtype, memory):
     hold(MultiSimilarityLoss(ALPHA, BETA, BASE), oracle, labels, "cosine", dtype, memory)
 

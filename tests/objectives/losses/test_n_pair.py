@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from combinations import every
 from loop_oracles import CASES, DTYPES, TOLERANCE, balanced, case, hold_form, hold_library
 from oracles import distance, gradient, total
 from pytorch_metric_learning import losses
@@ -34,8 +35,7 @@ def oracle(leaf, comparison, anchors):
 
 
 @pytest.mark.parametrize("anchors", ["all", "first"])
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", CASES)
+@every(name=CASES, dtype=DTYPES)
 def test_against_the_loop(name, dtype, anchors):
     z, comparison = case(name, dtype, "cosine")
     output = NPairLoss(TEMPERATURE, anchors)(comparison, TripletBand())

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from combinations import every
 from pytorch_metric_learning import losses as peers
 from row_oracles import (
     DTYPES,
@@ -43,10 +44,8 @@ def oracle(detach):
     return account
 
 
-@pytest.mark.parametrize("memory", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("detach", [True, False])
-@pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
+@every(labels=LAYOUTS, dtype=DTYPES, memory=(False, True))
 def test_every_anchor_in_turn(labels, detach, dtype, memory):
     loss = RankedListLoss(ALPHA, M, BALANCE, T_P, T_N, detach)
     hold(loss, oracle(detach), labels, "euclidean", dtype, memory)

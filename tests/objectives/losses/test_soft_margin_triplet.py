@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from combinations import every
 from loop_oracles import CASES, DTYPES, balanced, case, hold, hold_form, hold_library, some_pairs
 from oracles import INF, Account, compare, gradient, total
 from pytorch_metric_learning import losses
@@ -27,8 +28,7 @@ def oracle(reduction="mean", low=-INF, high=INF):
     return account
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", CASES)
+@every(name=CASES, dtype=DTYPES)
 def test_all_triplets(name, dtype):
     hold(SoftMarginTripletLoss(MARGIN), oracle(), name, dtype, **METRICS)
 
@@ -48,7 +48,7 @@ def test_selected_pairs():
     hold(SoftMarginTripletLoss(MARGIN), oracle(), "few classes", torch.float64, selection=pairs, **METRICS)
 
 
-@pytest.mark.parametrize("name", CASES)
+@every(name=CASES)
 def test_a_list(name):
     z, comparison = case(name, torch.float64, "euclidean")
     listed = BatchHardMiner()(comparison)

@@ -1,7 +1,7 @@
 import math
 
-import pytest
 import torch
+from combinations import every
 from pytorch_metric_learning import losses as peers
 from row_oracles import (
     DTYPES,
@@ -31,9 +31,7 @@ def oracle(batch):
     return Account(mean(terms, batch), len(terms), len(terms))
 
 
-@pytest.mark.parametrize("memory", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
+@every(labels=LAYOUTS, dtype=DTYPES, memory=(False, True))
 def test_every_positive_pair_in_turn(labels, dtype, memory):
     hold(TupletMarginLoss(MARGIN, SCALE), oracle, labels, "cosine", dtype, memory)
 

@@ -1,6 +1,7 @@
 """Comparisons that miners are tried on, and their selections as plain sets."""
 
 import torch
+from combinations import every
 from oracles import DISTANCES, LAYOUTS, embeddings
 from torch import Tensor
 
@@ -8,7 +9,7 @@ from metriscope.objectives.selection import Comparison, Pairs, Triplets
 
 # Labels of further references, as from a memory: -1 marks places not yet filled.
 FURTHER = {"batch": [], "memory": [0, 1, 2, -1, 3, 0, -1, 7]}
-CASES = [(layout, further) for layout in LAYOUTS for further in FURTHER]
+all_cases = every(layout=list(LAYOUTS), further=list(FURTHER))
 
 
 def case(
