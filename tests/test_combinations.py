@@ -24,7 +24,7 @@ def test_every_failure_is_named_and_the_first_is_the_cause():
 
     with pytest.raises(AssertionError) as caught:
         body()
-    assert str(caught.value).splitlines() == [
+    assert str(caught.value).splitlines()[:4] == [
         "3 of 6 combinations fail:",
         "number=1, word=first: Failed: not with one",
         "number=1, word=second: Failed: not with one",
