@@ -6,9 +6,10 @@ import os
 import numpy as np
 import pytest
 import torch
+from forks import DDP, on_ranks
 from omegaconf import OmegaConf
 from PIL import Image
-from test_distributed import DDP, on_ranks, started
+from test_distributed import started
 from test_interruption import MID_EPOCH, At, interrupt, same, traces, watch  # noqa: F401
 
 from metriscope.app import train
