@@ -1,12 +1,11 @@
 """Runs as small as they come. This file also puts ``tests/`` on the path, where the oracles are."""
 
-from functools import cache
+import gc
 
 import pytest
 import torch
 
 from metriscope.app import Outcome, train
-from metriscope.cli import compose_config
 from metriscope.composing import Composer
 from metriscope.sweeps.jobs import Refusal
 from metriscope.sweeps.launching import Launcher
@@ -29,9 +28,14 @@ TINY = (
 )
 
 
-@cache
-def _composed(*words):
-    return compose_config(words)
+# For all tests of a process: parts that configs have in common are read once.
+COMPOSER = Composer()
+
+
+def pytest_collection_finish():
+    """All that is imported by now stays: the garbage collector would look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
@@ -42,7 +46,7 @@ def tiny(tmp_path):
     """
 
     def compose(*overrides: str):
-        cfg = _composed(*TINY, *overrides).copy()
+        cfg = COMPOSER([*TINY, *overrides])
         cfg.paths.output_dir = str(tmp_path / "outputs")
         return cfg
 
@@ -62,14 +66,11 @@ def run(tiny):
     return go
 
 
-_COMPOSER = Composer()
-
-
 @pytest.fixture
 def one_composer(monkeypatch):
     """All sweeps of all tests read the parts of a config once."""
     for module in ("plan", "search"):
-        monkeypatch.setattr(f"metriscope.sweeps.{module}.Composer", lambda config_dir=None: _COMPOSER)
+        monkeypatch.setattr(f"metriscope.sweeps.{module}.Composer", lambda config_dir=None: COMPOSER)
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def short_launch(monkeypatch, one_composer):
 
     def launch(self, jobs):
         task = self._launcher.task_function
-        results = {job.folder: task(_COMPOSER(job.words)) for job in jobs}
+        results = {job.folder: task(COMPOSER(job.words)) for job in jobs}
         return {folder: result for folder, result in results.items() if isinstance(result, Refusal)}
 
     monkeypatch.setattr(Launcher, "_launch", launch)
