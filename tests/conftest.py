@@ -3,7 +3,6 @@
 import gc
 
 import pytest
-import torch
 
 from metriscope.app import Outcome, train
 from metriscope.composing import Composer
@@ -44,6 +43,8 @@ def tiny(tmp_path):
 
     One thread: for matrices as small as these, a second one only waits for the first.
     """
+
+    import torch  # here, for the process that only hands out the tests needs it not
 
     def compose(*overrides: str):
         cfg = COMPOSER([*TINY, *overrides])

@@ -13,6 +13,7 @@ from oracles import (
     gradient,
     listed,
     masks,
+    measured,
     pairs,
     triplet_account,
     triplets_of,
@@ -46,8 +47,7 @@ def hold(z, comparison, selection, account, reduction, tolerance=1e-9, margin=MA
 @pytest.mark.parametrize("band", BANDS.values(), ids=BANDS)
 @every(labels=LAYOUTS, reduction=REDUCTIONS)
 def test_bands(labels, band, reduction):
-    z = embeddings(labels)
-    d = distance_table("euclidean", z)
+    z, d = measured(labels)
     account = triplet_account(d, triplets_of(*pairs(labels)), MARGIN, reduction, *band)
     hold(z, compare(z, labels), TripletBand(*band), account, reduction)
 
@@ -55,8 +55,8 @@ def test_bands(labels, band, reduction):
 @distances
 @every(labels=LAYOUTS)
 def test_distances(labels, name):
-    z = embeddings(labels)
-    account = triplet_account(distance_table(name, z), triplets_of(*pairs(labels)), MARGIN, "mean", 0.0, MARGIN)
+    z, d = measured(labels, name)
+    account = triplet_account(d, triplets_of(*pairs(labels)), MARGIN, "mean", 0.0, MARGIN)
     hold(z, compare(z, labels, name), TripletBand(0.0, MARGIN), account, "mean")
 
 
@@ -82,25 +82,19 @@ def test_both_ways_to_count_and_chunks(monkeypatch, reduction, few, chunk):
     monkeypatch.setattr(bands, "_FEW_POSITIVES", few)
     monkeypatch.setattr(chunks, "_CHUNK_ELEMENTS_CPU", chunk)
     labels = LAYOUTS["uneven, with a singleton"]
-    z = embeddings(labels)
-    account = triplet_account(distance_table("euclidean", z), triplets_of(*pairs(labels)), MARGIN, reduction, -0.1, 0.2)
+    z, d = measured(labels)
+    account = triplet_account(d, triplets_of(*pairs(labels)), MARGIN, reduction, -0.1, 0.2)
     hold(z, compare(z, labels), TripletBand(-0.1, 0.2), account, reduction)
 
 
 @pytest.mark.parametrize("band", [None, (-0.1, 0.25)], ids=["pairs", "band over pairs"])
 @every(labels=LAYOUTS, reduction=REDUCTIONS)
 def test_masked_pairs_stand_for_their_triplets(labels, band, reduction):
-    z = embeddings(labels)
+    z, d = measured(labels)
     positive, negative = (chosen[::2] for chosen in pairs(labels))
     selected = Pairs(masks(positive, len(labels)), masks(negative, len(labels)))
     selection = selected if band is None else TripletBand(*band, pairs=selected)
-    account = triplet_account(
-        distance_table("euclidean", z),
-        triplets_of(positive, negative),
-        MARGIN,
-        reduction,
-        *(band or (-INF, INF)),
-    )
+    account = triplet_account(d, triplets_of(positive, negative), MARGIN, reduction, *(band or (-INF, INF)))
     hold(z, compare(z, labels), selection, account, reduction)
 
 
@@ -108,13 +102,13 @@ def test_masked_pairs_stand_for_their_triplets(labels, band, reduction):
 @every(labels=LAYOUTS, reduction=REDUCTIONS)
 def test_lists(labels, name, reduction):
     """Every third triplet, some of them twice, among entries that stand for none."""
-    z = embeddings(labels)
+    z, d = measured(labels, name)
     chosen = triplets_of(*pairs(labels))[::3]
     chosen += chosen[::4]
     entries = [(*t, True) for t in chosen] + [(0, 0, len(labels) - 1, False)] * 2
     columns = list(zip(*entries, strict=True))
     selection = Triplets(*(torch.tensor(column) for column in columns))
-    account = triplet_account(distance_table(name, z), chosen, MARGIN, reduction)
+    account = triplet_account(d, chosen, MARGIN, reduction)
     hold(z, compare(z, labels, name), selection, account, reduction)
 
 

@@ -44,7 +44,7 @@ def oracle(form, reduction):
     def account(batch):
         terms = {"generalised": generalised, "original": original}[form](batch)
         active = [t for t in terms if t > 0]
-        value = mean(active if reduction == "mean_active" else terms, batch)
+        value = mean(active if reduction == "mean_active" else terms)
         return Account(value * (len(terms) if reduction == "sum" else 1), len(active), len(terms))
 
     return account
@@ -61,7 +61,7 @@ def test_every_term_in_turn(labels, form, dtype, memory):
 def test_reductions_of_mined_pairs(form, reduction):
     loss = LiftedStructureLoss(MARGIN, 2.0, form, reduction)
     loss.positive_margin = GRANTED
-    pairs = some_pairs(LABELLED, len(LABELLED))
+    pairs = some_pairs()
     hold(loss, oracle(form, reduction), LABELLED, "euclidean", torch.float64, pairs=pairs)
 
 

@@ -66,7 +66,7 @@ def test_gradient_of_the_boundaries(per_class, count, reduction):
         loss.beta += torch.linspace(-0.2, 0.2, len(loss.beta))
     betas = loss.beta.detach().clone().requires_grad_()
     z = embeddings(LABELLED)
-    pairs = some_pairs(LABELLED, len(LABELLED))
+    pairs = some_pairs()
     batch = slow(z, LABELLED, "euclidean", pairs=pairs)
     wanted = oracle(betas, count, reduction, NU)(batch)
     found = loss(fast(z, LABELLED, "euclidean"), pairs)

@@ -24,7 +24,7 @@ def oracle(batch):
         pull = sum(torch.exp(-ALPHA * (batch.similarity(a, p) - BASE)) for p in batch.positive[a])
         push = sum(torch.exp(BETA * (batch.similarity(a, n) - BASE)) for n in batch.negative[a])
         terms.append((1 + pull).log() / ALPHA + (1 + push).log() / BETA)
-    return Account(mean(terms, batch), len(terms), len(terms))
+    return Account(mean(terms), len(terms), len(terms))
 
 
 @every(labels=LAYOUTS, dtype=DTYPES, memory=(False, True))
@@ -39,7 +39,7 @@ def test_of_mined_pairs():
         LABELLED,
         "cosine",
         torch.float64,
-        pairs=some_pairs(LABELLED, len(LABELLED)),
+        pairs=some_pairs(),
     )
 
 

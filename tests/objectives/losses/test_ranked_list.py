@@ -39,7 +39,7 @@ def oracle(detach):
                 (1 - BALANCE) * side(kept[0], T_P, detach) + BALANCE * side(kept[1], T_N, detach) + batch.z.sum() * 0
             )
             active, terms = active + len(kept[0]) + len(kept[1]), terms + len(pulled) + len(pushed)
-        return Account(mean(losses, batch), active, terms)
+        return Account(mean(losses), active, terms)
 
     return account
 

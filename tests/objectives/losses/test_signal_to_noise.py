@@ -40,7 +40,7 @@ def test_every_pair_in_turn(labels, name, dtype, memory):
 
 
 def test_of_mined_pairs():
-    pairs = some_pairs(LABELLED, len(LABELLED))
+    pairs = some_pairs()
     hold(SignalToNoiseLoss(MARGIN, mean_weight=WEIGHT), oracle, LABELLED, "euclidean", torch.float64, pairs=pairs)
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from combinations import every
-from loop_oracles import CASES, DTYPES, balanced, case, hold, hold_form, hold_library, some_pairs
-from oracles import INF, Account, compare, gradient, total
+from loop_oracles import CASES, DTYPES, balanced, case, hold, hold_form, hold_library
+from oracles import INF, Account, compare, gradient, some_pairs, total
 from pytorch_metric_learning import losses
 
 from metriscope.objectives import chunks
