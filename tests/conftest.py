@@ -48,7 +48,7 @@ def tiny(tmp_path):
     One thread: for matrices as small as these, a second one only waits for the first.
     """
 
-    import torch  # here, for the process that only hands out the tests needs it not
+    import torch  # not above: the process that only hands out the tests does without
 
     def compose(*overrides: str):
         cfg = COMPOSER([*TINY, *overrides])

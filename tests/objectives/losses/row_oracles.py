@@ -66,14 +66,14 @@ def slow(z: Tensor, labels: list[int], name: str, memory: bool = False, pairs: P
     return Slow(leaf, references, name, labels, positive, negative)
 
 
-def scaled(labels: tuple[int, ...], dtype: torch.dtype, scale: float) -> Tensor:
-    return (embeddings(list(labels), dtype).detach() * scale).requires_grad_()
+def scaled(labels: list[int], dtype: torch.dtype, scale: float) -> Tensor:
+    return (embeddings(labels, dtype).detach() * scale).requires_grad_()
 
 
 @cache
 def slow_once(labels: tuple[int, ...], name: str, dtype: torch.dtype, memory: bool, scale: float) -> Slow:
     """What all losses and forms of a loss ask for alike."""
-    return slow(scaled(labels, dtype, scale), list(labels), name, memory)
+    return slow(scaled(list(labels), dtype, scale), list(labels), name, memory)
 
 
 def gradients(value: Tensor, leaves: list[Tensor]) -> list[Tensor]:
@@ -92,7 +92,7 @@ def hold(
     scale: float = 1.0,
 ) -> None:
     """Value, gradient with respect to embeddings and account of a loss are those of an oracle."""
-    z = scaled(tuple(labels), dtype, scale)
+    z = scaled(labels, dtype, scale)
     output = loss(fast(z, labels, name, memory), TripletBand() if pairs is None else pairs)
     if pairs is None:
         batch = slow_once(tuple(labels), name, dtype, memory, scale)
