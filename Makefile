@@ -10,7 +10,7 @@ train: .venv/.core
 # A worker per core, so a thread per worker.
 test: export OMP_NUM_THREADS = 1
 test: .venv/.dev lint
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 test-slurm: .venv/.dev
 	$(BIN)/python -m pytest -m slurm tests/slurm $(ARGS)

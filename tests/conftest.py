@@ -1,12 +1,11 @@
 """Runs as small as they come. This file also puts ``tests/`` on the path, where the oracles are."""
 
-from functools import cache
+import gc
 
 import pytest
-import torch
 
 from metriscope.app import Outcome, train
-from metriscope.config.compose import Composer, compose_config
+from metriscope.config.compose import Composer
 from metriscope.sweeps.jobs import Refusal
 from metriscope.sweeps.launch import Launcher
 
@@ -28,9 +27,18 @@ TINY = (
 )
 
 
-@cache
-def _composed(*words):
-    return compose_config(words)
+# For all tests of a process: parts that configs have in common are read once.
+COMPOSER = Composer()
+
+
+def pytest_collection_finish():
+    """All that is imported by now stays: the garbage collector would look through it again and again.
+
+    Composing a config makes so many objects that a quarter of its time goes to the collector's default threshold.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000)
 
 
 @pytest.fixture
@@ -40,8 +48,10 @@ def tiny(tmp_path):
     One thread: for matrices as small as these, a second one only waits for the first.
     """
 
+    import torch  # not above: the process that only hands out the tests does without
+
     def compose(*overrides: str):
-        cfg = _composed(*TINY, *overrides).copy()
+        cfg = COMPOSER([*TINY, *overrides])
         cfg.paths.output_dir = str(tmp_path / "outputs")
         return cfg
 
@@ -61,14 +71,11 @@ def run(tiny):
     return go
 
 
-_COMPOSER = Composer()
-
-
 @pytest.fixture
 def one_composer(monkeypatch):
     """All sweeps of all tests read the parts of a config once."""
     for module in ("plan", "search"):
-        monkeypatch.setattr(f"metriscope.sweeps.{module}.Composer", lambda words=(): _COMPOSER)
+        monkeypatch.setattr(f"metriscope.sweeps.{module}.Composer", lambda words=(): COMPOSER)
 
 
 @pytest.fixture
@@ -77,7 +84,7 @@ def short_launch(monkeypatch, one_composer):
 
     def launch(self, jobs):
         task = self._launcher.task_function
-        results = {job.folder: task(_COMPOSER(job.words)) for job in jobs}
+        results = {job.folder: task(COMPOSER(job.words)) for job in jobs}
         return {folder: result for folder, result in results.items() if isinstance(result, Refusal)}
 
     monkeypatch.setattr(Launcher, "_launch", launch)

@@ -1,6 +1,7 @@
 """Slow, obvious definitions: Python loops over pairs and triples, against which the objectives are held."""
 
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,7 +12,8 @@ from metriscope.objectives.distances.euclidean import Euclidean, SquaredEuclidea
 from metriscope.objectives.losses.triplets.triplet import TripletLoss
 from metriscope.objectives.miners.bands import AllMiner
 from metriscope.objectives.objective import Objective
-from metriscope.objectives.selection import Comparison
+from metriscope.objectives.output import LossOutput
+from metriscope.objectives.selection import Comparison, Pairs
 
 INF = float("inf")
 DISTANCES: dict[str, type[Distance]] = {d.name: d for d in (Euclidean, SquaredEuclidean, Cosine)}
@@ -57,6 +59,32 @@ def compare(z: Tensor, labels: list[int], name: str = "euclidean", seed: int = 0
     return objective.compare(z, torch.tensor(labels), torch.Generator().manual_seed(seed))
 
 
+def against(
+    z: Tensor, labels: list[int], references: Tensor, reference_labels: list[int], name: str, **rest: Any
+) -> Comparison:
+    """The comparison of a batch with references that begin with it; a label of -1 is an empty place of a memory."""
+    own, every = torch.tensor(labels), torch.tensor(reference_labels)
+    same = own.unsqueeze(1) == every
+    measure = DISTANCES[name]()
+    return Comparison(
+        embeddings=z,
+        labels=own,
+        references=references,
+        reference_labels=every,
+        distances=measure(z, references),
+        positive=same & ~torch.eye(*same.shape, dtype=torch.bool),
+        negative=~same & (every >= 0),
+        distance=measure,
+        **rest,
+    )
+
+
+def some_pairs(comparison: Comparison, share: float = 0.6, seed: int = 5) -> Pairs:
+    """A random part of the pairs, as a miner picks them."""
+    kept = torch.rand(comparison.positive.shape, generator=torch.Generator().manual_seed(seed)) < share
+    return Pairs(comparison.positive & kept, comparison.negative & kept)
+
+
 def distance(name: str, a: Tensor, b: Tensor) -> Tensor:
     """Distance of two vectors; at zero its gradient is zero."""
     if name == "cosine":
@@ -70,6 +98,17 @@ def distance(name: str, a: Tensor, b: Tensor) -> Tensor:
 def distance_table(name: str, z: Tensor, dtype: torch.dtype = torch.float64) -> list[list[Tensor]]:
     z = z.to(dtype)
     return [[distance(name, a, b) for b in z] for a in z]
+
+
+@cache
+def _measured(labels: tuple[int, ...], name: str) -> tuple[Tensor, list[list[Tensor]]]:
+    z = embeddings(list(labels))
+    return z, distance_table(name, z)
+
+
+def measured(labels: list[int], name: str = "euclidean") -> tuple[Tensor, list[list[Tensor]]]:
+    """Embeddings of these labels and their distances, computed once for all tests: not to be written to."""
+    return _measured(tuple(labels), name)
 
 
 def pairs(labels: list[int]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
@@ -97,6 +136,10 @@ def listed(mask: Tensor) -> list[tuple[int, int]]:
 
 def total(terms: list[Tensor]) -> Tensor:
     return torch.stack(terms).sum() if terms else torch.zeros((), dtype=torch.float64)
+
+
+def mean(terms: list[Tensor]) -> Tensor:
+    return total(terms) / max(1, len(terms))
 
 
 def triplet_account(
@@ -142,5 +185,16 @@ def gradient(value: Tensor, leaf: Tensor) -> Tensor:
     """dvalue/dleaf in float64; zeros where there is no way from one to the other."""
     if not value.requires_grad:
         return torch.zeros_like(leaf, dtype=torch.float64)
-    found = torch.autograd.grad(value, leaf, allow_unused=True)[0]
+    found = torch.autograd.grad(value, leaf, allow_unused=True, retain_graph=True)[0]
     return torch.zeros_like(leaf, dtype=torch.float64) if found is None else found.double()
+
+
+def agree(
+    output: LossOutput, z: Tensor, wanted: Account, leaf: Tensor, rtol: float, atol: float
+) -> tuple[Tensor, Tensor]:
+    """Value and counts of a loss are those of an oracle; returns both gradients, of ``z`` and of its float64 copy."""
+    assert (int(output.active), int(output.terms)) == (wanted.active, wanted.terms)
+    assert output.active.dtype == output.terms.dtype == torch.int64
+    assert output.value.requires_grad
+    torch.testing.assert_close(output.value.double(), wanted.value.detach(), rtol=rtol, atol=atol)
+    return gradient(output.value, z), gradient(wanted.value, leaf)

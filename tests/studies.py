@@ -5,9 +5,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from conftest import COMPOSER
 from omegaconf import OmegaConf
-
-from metriscope.config.compose import compose_config
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
@@ -16,7 +15,7 @@ from benchmarks.study_writer import changed, write_run
 
 @cache
 def _composed(*words: str) -> Any:
-    return OmegaConf.to_container(compose_config([*words, "logger=none"]), resolve=True)
+    return OmegaConf.to_container(COMPOSER([*words, "logger=none"]), resolve=True)
 
 
 def config(root: Path, *words: str, **changes: Any) -> dict[str, Any]:

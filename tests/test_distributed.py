@@ -2,17 +2,15 @@
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
-import traceback
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import TINY
+from forks import DDP, on_ranks
 from omegaconf import OmegaConf
 
 from metriscope.app import train
@@ -23,50 +21,6 @@ from metriscope.errors import InputError
 from metriscope.run.folder import Run, open_run
 from metriscope.run.history import read_history
 from metriscope.run.identity import folder_of
-
-DDP = ("trainer.devices=2", "trainer.strategy=ddp")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def on_ranks(work, first=0, ready=lambda: True):
-    """Runs ``work()`` in two forks of this process, as torchrun would have started them.
-
-    The second one begins once the first has come as far as ``ready``. When one fails, the other is not left
-    waiting for it.
-    """
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "GROUP_RANK": "0"}
-    shared |= {"MASTER_PORT": str(free_port()), "TORCHELASTIC_RUN_ID": "test"}
-    children = []
-    for rank in (first, 1 - first):
-        child = os.fork()
-        if child == 0:
-            os.environ.update(shared, RANK=str(rank), LOCAL_RANK=str(rank))
-            torch.set_num_threads(1)  # the threads of the parent's pool did not come along in the fork
-            code = 1
-            try:
-                while children and not ready():
-                    time.sleep(0.01)
-                work()
-                code = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stderr.flush()
-                os._exit(code)
-        children.append(child)
-    while children:
-        child, status = os.wait()
-        children.remove(child)
-        if status:
-            for other in children:
-                os.kill(other, signal.SIGKILL)
-                os.waitpid(other, 0)
-            pytest.fail("one of two processes failed: see its traceback")
 
 
 def started(cfg):

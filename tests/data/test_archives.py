@@ -1,12 +1,12 @@
 import io
-import subprocess
-import sys
+import os
 import tarfile
 from dataclasses import replace
 
 import layouts
 import pytest
 from file_server import serving
+from forks import in_forks
 
 from metriscope.data.datasets import cub, sop, tiny_imagenet
 from metriscope.data.files.archives import checksum
@@ -111,16 +111,12 @@ def test_an_archive_that_would_write_elsewhere(birds, monkeypatch):
 
 def test_processes_that_start_together_fetch_once(birds):
     server, data_dir = birds
-    program = f"""
-import sys
-from dataclasses import replace
-from metriscope.data.datasets import cub
-cub.ARCHIVE = replace(cub.ARCHIVE, url={server.url!r}, md5={cub.ARCHIVE.md5!r})
-cub.PUBLISHED = {PUBLISHED!r}
-print(len(cub.find({str(data_dir)!r}, download=True).train))
-"""
-    jobs = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    assert [job.communicate(timeout=120)[0] for job in jobs] == ["16\n"] * 3
+
+    def find():
+        (data_dir.parent / f"found-{os.getpid()}").write_text(str(len(cub.find(data_dir, download=True).train)))
+
+    in_forks([find] * 3)
+    assert [path.read_text() for path in data_dir.parent.glob("found-*")] == ["16"] * 3
     assert len(server.requests) == 1
     assert content(data_dir) == ["CUB_200_2011", "CUB_200_2011.tgz"]
 

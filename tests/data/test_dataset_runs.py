@@ -5,10 +5,10 @@ import json
 import layouts
 import numpy as np
 import pytest
+from conftest import COMPOSER
 from PIL import Image
 
 from metriscope.app import train
-from metriscope.config.compose import compose_config
 from metriscope.data.datasets import cub
 from metriscope.errors import InputError
 
@@ -29,7 +29,7 @@ SMALL = (
 def go(tmp_path):
     def go(*words):
         paths = f"paths.data_dir={tmp_path / 'data'}", f"paths.output_dir={tmp_path / 'outputs'}"
-        return train(compose_config([*words, *SMALL, *paths]))
+        return train(COMPOSER([*words, *SMALL, *paths]))
 
     return go
 

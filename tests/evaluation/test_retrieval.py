@@ -1,5 +1,3 @@
-import os
-import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -7,9 +5,9 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 import torch
+from forks import on_ranks
 from hypothesis import given, settings
 from torch import Tensor
-from torch.multiprocessing.spawn import spawn
 from torch.nn.functional import normalize
 
 from metriscope.errors import InputError, RunError
@@ -249,18 +247,11 @@ def test_bad_input() -> None:
         RetrievalMetrics().compute()
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def _evaluate_share(rank: int, shares: list[list[int]], port: int, folder: str) -> None:
+def _evaluate_share(shares: list[list[int]], folder: Path) -> None:
     from metriscope.diagnostics.variance import VarianceMetrics
 
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=len(shares))
+    torch.distributed.init_process_group("gloo")
+    rank = torch.distributed.get_rank()
     embeddings, labels = sample(50, 6)
     found: list[Any] = []
     for share in (shares[rank], list(range(50)) if rank == 1 else []):  # the second time rank 0 gets nothing
@@ -270,7 +261,7 @@ def _evaluate_share(rank: int, shares: list[list[int]], port: int, folder: str) 
             retrieval.update(embeddings[part], labels[part], part)
             variance.update(embeddings[part], 3 * embeddings[part], labels[part])
         found.append((retrieval.compute(), retrieval.embeddings(), variance.compute()))
-    torch.save(found, Path(folder) / f"{rank}.pt")
+    torch.save(found, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -279,7 +270,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     from metriscope.diagnostics.variance import VarianceMetrics
 
     shares = [[*range(0, 50, 2), 49], [*range(1, 50, 2), 0, 2]]  # unequal, with repeats
-    spawn(_evaluate_share, (shares, _free_port(), str(tmp_path)), nprocs=2)  # type: ignore[no-untyped-call]
+    on_ranks(lambda: _evaluate_share(shares, tmp_path))
     embeddings, labels = sample(50, 6)
     expected = retrieval_metrics(embeddings, labels)
     whole = VarianceMetrics(6)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from combinations import every
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -86,30 +87,29 @@ class Calls:
 
 
 @pytest.mark.usefixtures("small_tiles", "threads")
-@pytest.mark.parametrize("k", [1, 8, 60])
-@pytest.mark.parametrize("name", INPUTS)
+@every(name=list(INPUTS), k=(1, 8, 60))
 def test_tiles_give_what_rows_give(name: str, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
     z = INPUTS[name]()
-    monkeypatch.setattr(screening, "pays", lambda: False)
-    swept = Calls(monkeypatch, neighbors, "sweep")
-    found = nearest(z, z, k, exclude_self=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(screening, "pays", lambda: False)
+        swept = Calls(patch, neighbors, "sweep")
+        found = nearest(z, z, k, exclude_self=True)
     assert swept.count == 1
     assert torch.equal(found, by_rows(monkeypatch, z, z, k, True))
 
 
 @pytest.mark.usefixtures("small_tiles", "threads")
-@pytest.mark.parametrize("enough", [0.0, 0.9])
-@pytest.mark.parametrize("exclude_self", [False, True])
-@pytest.mark.parametrize("name", INPUTS)
+@every(name=list(INPUTS), exclude_self=(False, True), enough=(0.0, 0.9))
 def test_bfloat16_gives_what_float32_gives(
     name: str, exclude_self: bool, enough: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     z = INPUTS[name]()
     queries = z if exclude_self else z[100:500]
-    monkeypatch.setattr(screening, "pays", lambda: True)
-    monkeypatch.setattr(screening, "ENOUGH", enough)
-    screened = Calls(monkeypatch, screening, "screened")
-    found = nearest(queries, z, 8, exclude_self=exclude_self)
+    with monkeypatch.context() as patch:
+        patch.setattr(screening, "pays", lambda: True)
+        patch.setattr(screening, "ENOUGH", enough)
+        screened = Calls(patch, screening, "screened")
+        found = nearest(queries, z, 8, exclude_self=exclude_self)
     assert screened.count == int(name not in OUT_OF_RANGE)
     assert torch.equal(found, by_rows(monkeypatch, queries, z, 8, exclude_self))
 
@@ -176,9 +176,7 @@ def test_leave_one_out_computes_half_of_the_tiles(monkeypatch: pytest.MonkeyPatc
     assert products.count == 1 + 4 * 5 / 2  # one looks whether products are symmetric
 
 
-@pytest.mark.parametrize("count", [1024, 10_000, 10**6])
-@pytest.mark.parametrize("k", [1, 8, 100, 5000])
-@pytest.mark.parametrize("memory_mb", [1, 64, 256, 4096])
+@every(count=(1024, 10_000, 10**6), k=(1, 8, 100, 5000), memory_mb=(1, 64, 256, 4096))
 def test_tiles_fit_the_memory(count: int, k: int, memory_mb: float) -> None:
     tiling = sweep.plan_tiles(count, count, k, memory_mb)
     if tiling is not None:

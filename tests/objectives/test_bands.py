@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from combinations import every
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import INF, listed, triplets_of
@@ -59,22 +60,20 @@ def path(request, monkeypatch):
     monkeypatch.setattr(bands, "_FEW_POSITIVES", request.param)
 
 
-@pytest.mark.parametrize("margin", [0.0, 0.2, 0.3, 2.0])
-@pytest.mark.parametrize("band", BANDS.values(), ids=BANDS)
+@every(band=BANDS, margin=(0.0, 0.2, 0.3, 2.0))
 def test_every_band(path, band, margin):
     d, positive, negative = case(9, 14, seed=3)
     hold(band_sums(d, positive, negative, margin, *band), brute(d, positive, negative, margin, *band))
 
 
-@pytest.mark.parametrize("chunk", [1, 14, 40])
+@every(chunk=(1, 14, 40))
 def test_chunks_of_rows_add_up(path, monkeypatch, chunk):
     d, positive, negative = case(9, 14, seed=4)
     monkeypatch.setattr(chunks, "_CHUNK_ELEMENTS_CPU", chunk)
     hold(band_sums(d, positive, negative, 0.3, -0.1, 0.2), brute(d, positive, negative, 0.3, -0.1, 0.2))
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0])
-@pytest.mark.parametrize("shape", [(0, 0), (1, 1), (1, 5), (4, 1), (3, 7)])
+@every(shape=[(0, 0), (1, 1), (1, 5), (4, 1), (3, 7)], share=(0.0, 1.0))
 def test_without_triplets_there_is_nothing(path, shape, share):
     d, positive, negative = case(*shape, seed=5, share=share)
     found = band_sums(d, positive, negative & ~positive, 0.5, -INF, INF)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from combinations import every
 from oracles import (
     DISTANCES,
     LAYOUTS,
@@ -11,6 +12,7 @@ from oracles import (
     embeddings,
     gradient,
     masks,
+    measured,
     pairs,
 )
 
@@ -19,16 +21,15 @@ from metriscope.objectives.losses.base import REDUCTIONS
 from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
 from metriscope.objectives.selection import Pairs, TripletBand, Triplets
 
-layouts = pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
 distances = pytest.mark.parametrize("name", sorted(DISTANCES))
-reductions = pytest.mark.parametrize("reduction", REDUCTIONS)
 forms = pytest.mark.parametrize(("squared", "positive_margin"), [(True, 0.0), (False, 0.0), (True, 0.4), (False, 0.4)])
 
 
-def hold(z, comparison, selection, positive, negative, name, squared, positive_margin, reduction):
+def hold(labels, selection, positive, negative, name, squared, positive_margin, reduction):
+    z, d = measured(labels, name)
     loss = ContrastiveLoss(0.8, positive_margin, squared, reduction)
-    output = loss(comparison, selection)
-    account = contrastive_account(distance_table(name, z), positive, negative, 0.8, positive_margin, squared, reduction)
+    output = loss(compare(z, labels, name), selection)
+    account = contrastive_account(d, positive, negative, 0.8, positive_margin, squared, reduction)
     assert (int(output.active), int(output.terms)) == (account.active, account.terms)
     torch.testing.assert_close(output.value.double(), account.value, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(gradient(output.value, z), gradient(account.value, z), rtol=1e-6, atol=1e-6)
@@ -37,42 +38,35 @@ def hold(z, comparison, selection, positive, negative, name, squared, positive_m
 
 
 @forms
-@reductions
-@layouts
+@every(labels=LAYOUTS, reduction=REDUCTIONS)
 def test_all_pairs(labels, reduction, squared, positive_margin):
-    z = embeddings(labels)
-    hold(z, compare(z, labels), TripletBand(), *pairs(labels), "euclidean", squared, positive_margin, reduction)
+    hold(labels, TripletBand(), *pairs(labels), "euclidean", squared, positive_margin, reduction)
 
 
 @distances
-@layouts
+@every(labels=LAYOUTS)
 def test_distances(labels, name):
-    z = embeddings(labels)
-    hold(z, compare(z, labels, name), TripletBand(), *pairs(labels), name, True, 0.0, "mean")
+    hold(labels, TripletBand(), *pairs(labels), name, True, 0.0, "mean")
 
 
-@reductions
 @pytest.mark.parametrize("banded", [False, True])
-@layouts
+@every(labels=LAYOUTS, reduction=REDUCTIONS)
 def test_masked_pairs(labels, banded, reduction):
-    z = embeddings(labels)
     positive, negative = (chosen[::2] for chosen in pairs(labels))
     selection = Pairs(masks(positive, len(labels)), masks(negative, len(labels)))
     selection = TripletBand(pairs=selection) if banded else selection
-    hold(z, compare(z, labels), selection, positive, negative, "euclidean", True, 0.1, reduction)
+    hold(labels, selection, positive, negative, "euclidean", True, 0.1, reduction)
 
 
-@reductions
-@layouts
+@every(labels=LAYOUTS, reduction=REDUCTIONS)
 def test_a_list_of_triplets_stands_for_its_pairs(labels, reduction):
     """Each pair once, however many triplets it is part of; invalid entries bring none."""
-    z = embeddings(labels)
     positive, negative = pairs(labels)
     chosen = [(a, p, n) for a, p in positive for b, n in negative if a == b][::3]
     entries = [(*t, True) for t in [*chosen, *chosen[:2]]] + [(0, 0, len(labels) - 1, False)]
     selection = Triplets(*(torch.tensor(column) for column in zip(*entries, strict=True)))
     pulled, pushed = sorted({(a, p) for a, p, _ in chosen}), sorted({(a, n) for a, _, n in chosen})
-    hold(z, compare(z, labels), selection, pulled, pushed, "euclidean", False, 0.0, reduction)
+    hold(labels, selection, pulled, pushed, "euclidean", False, 0.0, reduction)
 
 
 def test_a_bounded_band_names_no_pairs():
@@ -82,7 +76,7 @@ def test_a_bounded_band_names_no_pairs():
 
 
 @distances
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@every(dtype=(torch.float32, torch.bfloat16))
 def test_narrow_floats_are_computed_in_float32(name, dtype):
     labels = LAYOUTS["few classes"]
     z = embeddings(labels, dtype)
@@ -97,9 +91,8 @@ def test_narrow_floats_are_computed_in_float32(name, dtype):
 
 
 @distances
-@reductions
 @pytest.mark.parametrize("squared", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@every(dtype=(torch.float32, torch.float64), reduction=REDUCTIONS)
 def test_duplicated_embeddings_keep_a_finite_gradient(dtype, squared, reduction, name):
     labels = [0, 0, 1, 1, 0, 1]
     z = embeddings(labels, dtype).detach()
@@ -118,18 +111,18 @@ def test_all_embeddings_in_one_point():
     assert torch.equal(gradient(output.value, z), torch.zeros_like(z))
 
 
-@layouts
+@every(labels=LAYOUTS)
 def test_active_ratios_of_positives_and_negatives(labels):
-    z = embeddings(labels)
+    z, d = measured(labels)
     parts = ContrastiveLoss(0.8, 0.4)(compare(z, labels), TripletBand()).parts
-    d, (positive, negative) = distance_table("euclidean", z), pairs(labels)
+    positive, negative = pairs(labels)
     pulled = sum(bool(d[i][j] > 0.4) for i, j in positive) / max(1, len(positive))
     pushed = sum(bool(d[i][j] < 0.8) for i, j in negative) / max(1, len(negative))
     assert parts["active_ratio_positive"].item() == pytest.approx(pulled)
     assert parts["active_ratio_negative"].item() == pytest.approx(pushed)
 
 
-@layouts
+@every(labels=LAYOUTS)
 def test_the_mean_comes_along_where_the_loss_is_reduced_otherwise(labels):
     z = embeddings(labels)
     comparison = compare(z, labels)

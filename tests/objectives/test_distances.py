@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from combinations import every
 from oracles import DISTANCES, distance, embeddings, gradient
 
 NAMES = sorted(DISTANCES)
@@ -12,8 +13,8 @@ def loop(name, anchors, references):
     return torch.stack([torch.stack([distance(name, a, b) for b in references]) for a in anchors])
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("name", NAMES)
+@every(dtype=list(TOLERANCE))
 def test_value_and_gradient_of_anchors_and_references(name, dtype):
     anchors, references = embeddings([0] * 5, dtype), embeddings([0] * 7, dtype, seed=1)
     found = DISTANCES[name]()(anchors, references)
@@ -45,8 +46,8 @@ def test_gradcheck():
         assert torch.autograd.gradcheck(DISTANCES[name](), (a, b))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", NAMES)
+@every(dtype=(torch.float32, torch.float64))
 def test_duplicates_are_at_zero_with_a_finite_gradient(name, dtype):
     z = embeddings([0] * 6, dtype, size=64).detach()
     z[3:] = z[:3]

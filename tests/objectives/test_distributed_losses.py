@@ -1,12 +1,13 @@
 """Two processes with unequal batches against one with the whole batch: same loss, same gradients, same memory."""
 
-import socket
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from forks import on_ranks
+from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -20,13 +21,17 @@ STEPS = 3
 CLASSES, INPUT, SIZE = 4, 6, 5
 
 
+@cache
+def composed(loss: str, miner: str, memory: int) -> DictConfig:
+    return compose_config([f"loss={loss}", f"miner={miner}", f"memory.size={memory}"])
+
+
 class Learner(nn.Module):
     def __init__(self, loss: str, miner: str, memory: int) -> None:
         super().__init__()
-        cfg = compose_config([f"loss={loss}", f"miner={miner}", f"memory.size={memory}"])
         torch.manual_seed(0)
         self.embed = nn.Linear(INPUT, SIZE)
-        self.objective = objective_of(plain(cfg), CLASSES, SIZE)
+        self.objective = objective_of(plain(composed(loss, miner, memory)), CLASSES, SIZE)
         self.double()
 
     def forward(self, inputs: Tensor, labels: Tensor, step: int) -> Tensor:
@@ -66,26 +71,25 @@ def cases() -> list[tuple[str, str, int]]:
     return [*dict.fromkeys(chosen), ("triplet", "all", 30), ("contrastive", "all", 30)]
 
 
-def work(rank: int, port: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+def work(folder: Path) -> None:
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
     start = sum(SHARES[:rank])
     records = {}
     for case in cases():
         module = Learner(*case)
         learner = DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=True)
         records[case] = run(learner, module, slice(start, start + SHARES[rank]))
-    torch.save(list(records.values()), f"{folder}/{rank}.pt")
+    torch.save(list(records.values()), folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def distributed(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, Tensor]]]:
+    for case in cases():
+        composed(*case)  # once for all three processes
     folder: Path = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(work, args=(port, str(folder)), nprocs=2)
+    on_ranks(lambda: work(folder))
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from combinations import every
 from oracles import DISTANCES, INF, LAYOUTS, compare, distance_table, embeddings, listed, pairs
 
 from metriscope.objectives.miners import sampled
@@ -14,7 +15,6 @@ from metriscope.objectives.miners.pair_margin import PairMarginMiner
 from metriscope.objectives.miners.sampled import DistanceWeightedMiner, RandomMiner
 from metriscope.objectives.selection import TripletBand
 
-layouts = pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
 distances = pytest.mark.parametrize("name", sorted(DISTANCES))
 
 
@@ -41,7 +41,7 @@ def test_bands():
 
 
 @distances
-@layouts
+@every(labels=LAYOUTS)
 def test_batch_hard(labels, name):
     z = embeddings(labels)
     d = distance_table(name, z)
@@ -54,8 +54,8 @@ def test_batch_hard(labels, name):
 
 
 @distances
-@layouts
 @pytest.mark.parametrize("kind", ["hard", "semihard"])
+@every(labels=LAYOUTS)
 def test_batch_easy_positive(labels, name, kind):
     z = embeddings(labels)
     d, wanted = distance_table(name, z), []
@@ -68,7 +68,7 @@ def test_batch_easy_positive(labels, name, kind):
 
 
 @distances
-@layouts
+@every(labels=LAYOUTS)
 def test_pair_margin(labels, name):
     z = embeddings(labels)
     d, (positive, negative) = distance_table(name, z), pairs(labels)
@@ -77,7 +77,7 @@ def test_pair_margin(labels, name):
     assert listed(found.negative) == [(i, j) for i, j in negative if d[i][j] < 0.7]
 
 
-@layouts
+@every(labels=LAYOUTS)
 def test_random_draws_valid_triplets_only(labels):
     found = chosen(RandomMiner(3)(compare(embeddings(labels), labels)))
     full = [a for a, ps, ns in by_anchor(labels) if ps and ns]
@@ -112,7 +112,7 @@ def density_weights(d, dimension, cutoff, limit):
     return weights
 
 
-@layouts
+@every(labels=LAYOUTS)
 def test_distance_weighted_gives_each_positive_pair_a_negative(labels):
     z = unit(labels, 4)
     found = DistanceWeightedMiner(0.5, 1.4)(compare(z, labels))
@@ -181,8 +181,8 @@ def test_distance_weighted_survives_many_dimensions_and_touching_embeddings():
         assert found.valid.sum() == 6
 
 
-@layouts
 @pytest.mark.parametrize("miner", [RandomMiner(4), DistanceWeightedMiner(0.5, 1.99)], ids=["random", "weighted"])
+@every(labels=LAYOUTS)
 def test_same_generator_same_draw(labels, miner):
     z = unit(labels, 4)
     first, again, other = (miner(compare(z, labels, seed=seed)) for seed in (1, 1, 2))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from combinations import every
 from oracles import DISTANCES, LAYOUTS, embeddings, gradient
 
 from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
@@ -22,13 +23,8 @@ FITTING = [(loss, miner) for loss in LOSSES for miner in MINERS if miner.kind in
 @pytest.mark.parametrize(
     ("loss", "miner"), FITTING, ids=lambda part: type(part).__name__.removesuffix("Miner").removesuffix("Loss")
 )
-def test_every_batch_gives_a_value_and_a_gradient(loss, miner, name):
-    for labels in LAYOUTS.values():
-        for dtype in (torch.float64, torch.float32, torch.bfloat16):
-            hold(loss, miner, name, dtype, labels)
-
-
-def hold(loss, miner, name, dtype, labels):
+@every(labels=LAYOUTS, dtype=(torch.float64, torch.float32, torch.bfloat16))
+def test_every_batch_gives_a_value_and_a_gradient(loss, miner, name, labels, dtype):
     z = embeddings(labels, dtype)
     step = Objective(DISTANCES[name](), miner, loss)(z, torch.tensor(labels), torch.Generator().manual_seed(0))
     value, active, terms = step.output.value, step.output.active, step.output.terms

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from combinations import every
 from oracles import INF, LAYOUTS, compare, embeddings, listed, masks, pairs, triplets_of
 
 from metriscope.errors import InputError
@@ -74,7 +75,7 @@ def test_unbounded():
     assert not TripletBand(low=0.0).unbounded
 
 
-@pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
+@every(labels=LAYOUTS)
 def test_a_batch_compared_with_itself(labels):
     z = embeddings(labels)
     comparison = compare(z, labels)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from combinations import every
 from oracles import (
     DISTANCES,
     INF,
@@ -12,6 +13,7 @@ from oracles import (
     gradient,
     listed,
     masks,
+    measured,
     pairs,
     triplet_account,
     triplets_of,
@@ -25,9 +27,7 @@ from metriscope.objectives.selection import Pairs, TripletBand, Triplets
 MARGIN = 0.3
 BANDS = {"all": (-INF, INF), "violating": (-INF, MARGIN), "semihard": (0.0, MARGIN), "hard": (-INF, 0.0)}
 BANDS |= {"easy": (MARGIN, INF), "inside": (-0.1, 0.2), "empty": (0.2, -0.2)}
-layouts = pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
 distances = pytest.mark.parametrize("name", sorted(DISTANCES))
-reductions = pytest.mark.parametrize("reduction", REDUCTIONS)
 
 
 def hold(z, comparison, selection, account, reduction, tolerance=1e-9, margin=MARGIN, wanted_leaf=None):
@@ -44,26 +44,24 @@ def hold(z, comparison, selection, account, reduction, tolerance=1e-9, margin=MA
     return output
 
 
-@reductions
 @pytest.mark.parametrize("band", BANDS.values(), ids=BANDS)
-@layouts
+@every(labels=LAYOUTS, reduction=REDUCTIONS)
 def test_bands(labels, band, reduction):
-    z = embeddings(labels)
-    d = distance_table("euclidean", z)
+    z, d = measured(labels)
     account = triplet_account(d, triplets_of(*pairs(labels)), MARGIN, reduction, *band)
     hold(z, compare(z, labels), TripletBand(*band), account, reduction)
 
 
 @distances
-@layouts
+@every(labels=LAYOUTS)
 def test_distances(labels, name):
-    z = embeddings(labels)
-    account = triplet_account(distance_table(name, z), triplets_of(*pairs(labels)), MARGIN, "mean", 0.0, MARGIN)
+    z, d = measured(labels, name)
+    account = triplet_account(d, triplets_of(*pairs(labels)), MARGIN, "mean", 0.0, MARGIN)
     hold(z, compare(z, labels, name), TripletBand(0.0, MARGIN), account, "mean")
 
 
 @distances
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@every(dtype=(torch.float32, torch.bfloat16))
 def test_narrow_floats_are_computed_in_float32(name, dtype):
     labels = LAYOUTS["few classes"]
     z = embeddings(labels, dtype)
@@ -78,48 +76,39 @@ def test_narrow_floats_are_computed_in_float32(name, dtype):
     torch.testing.assert_close(gradient(output.value, z), gradient(account.value, wide), rtol=tolerance, atol=tolerance)
 
 
-@reductions
 @pytest.mark.parametrize("few", [-1, 10**9], ids=["binary search", "each positive in turn"])
-@pytest.mark.parametrize("chunk", [1, 1 << 18])
+@every(chunk=(1, 1 << 18), reduction=REDUCTIONS)
 def test_both_ways_to_count_and_chunks(monkeypatch, reduction, few, chunk):
     monkeypatch.setattr(bands, "_FEW_POSITIVES", few)
     monkeypatch.setattr(chunks, "_CHUNK_ELEMENTS_CPU", chunk)
     labels = LAYOUTS["uneven, with a singleton"]
-    z = embeddings(labels)
-    account = triplet_account(distance_table("euclidean", z), triplets_of(*pairs(labels)), MARGIN, reduction, -0.1, 0.2)
+    z, d = measured(labels)
+    account = triplet_account(d, triplets_of(*pairs(labels)), MARGIN, reduction, -0.1, 0.2)
     hold(z, compare(z, labels), TripletBand(-0.1, 0.2), account, reduction)
 
 
-@reductions
 @pytest.mark.parametrize("band", [None, (-0.1, 0.25)], ids=["pairs", "band over pairs"])
-@layouts
+@every(labels=LAYOUTS, reduction=REDUCTIONS)
 def test_masked_pairs_stand_for_their_triplets(labels, band, reduction):
-    z = embeddings(labels)
+    z, d = measured(labels)
     positive, negative = (chosen[::2] for chosen in pairs(labels))
     selected = Pairs(masks(positive, len(labels)), masks(negative, len(labels)))
     selection = selected if band is None else TripletBand(*band, pairs=selected)
-    account = triplet_account(
-        distance_table("euclidean", z),
-        triplets_of(positive, negative),
-        MARGIN,
-        reduction,
-        *(band or (-INF, INF)),
-    )
+    account = triplet_account(d, triplets_of(positive, negative), MARGIN, reduction, *(band or (-INF, INF)))
     hold(z, compare(z, labels), selection, account, reduction)
 
 
-@reductions
 @distances
-@layouts
+@every(labels=LAYOUTS, reduction=REDUCTIONS)
 def test_lists(labels, name, reduction):
     """Every third triplet, some of them twice, among entries that stand for none."""
-    z = embeddings(labels)
+    z, d = measured(labels, name)
     chosen = triplets_of(*pairs(labels))[::3]
     chosen += chosen[::4]
     entries = [(*t, True) for t in chosen] + [(0, 0, len(labels) - 1, False)] * 2
     columns = list(zip(*entries, strict=True))
     selection = Triplets(*(torch.tensor(column) for column in columns))
-    account = triplet_account(distance_table(name, z), chosen, MARGIN, reduction)
+    account = triplet_account(d, chosen, MARGIN, reduction)
     hold(z, compare(z, labels, name), selection, account, reduction)
 
 
@@ -134,10 +123,9 @@ def test_an_empty_list_is_worth_nothing():
         assert torch.equal(gradient(output.value, z), torch.zeros_like(z))
 
 
-@reductions
 @distances
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("selection", [TripletBand(), TripletBand(0.0, MARGIN), "list"], ids=str)
+@every(dtype=(torch.float32, torch.float64), reduction=REDUCTIONS)
 def test_duplicated_embeddings_keep_a_finite_gradient(dtype, name, reduction, selection):
     labels = [0, 0, 1, 1, 0, 1]
     z = embeddings(labels, dtype).detach()
@@ -152,7 +140,7 @@ def test_duplicated_embeddings_keep_a_finite_gradient(dtype, name, reduction, se
     assert gradient(output.value, z).isfinite().all()
 
 
-@reductions
+@every(reduction=REDUCTIONS)
 def test_all_embeddings_in_one_point(reduction):
     labels = LAYOUTS["few classes"]
     z = torch.full((len(labels), 4), 0.5, dtype=torch.float64, requires_grad=True)
@@ -163,7 +151,7 @@ def test_all_embeddings_in_one_point(reduction):
     assert torch.equal(gradient(output.value, z), torch.zeros_like(z))
 
 
-@layouts
+@every(labels=LAYOUTS)
 def test_the_mean_comes_along_where_the_loss_is_reduced_otherwise(labels):
     z = embeddings(labels)
     comparison = compare(z, labels)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from oracles import DISTANCES, LAYOUTS, Account, compare, distance, embeddings, gradient, total
+from oracles import LAYOUTS, Account, against, agree, compare, distance, embeddings, gradient, mean, some_pairs
 from torch import Tensor
 
 from metriscope.objectives.losses.base import Loss
@@ -23,22 +23,9 @@ def case(name: str, dtype: torch.dtype, metric: str, seed: int = 0) -> tuple[Ten
     if name != "with a memory":
         z = embeddings(LAYOUTS[name], dtype, seed=seed)
         return z, compare(z, LAYOUTS[name], metric)
-    labels, more = torch.tensor([0, 0, 1, 2, 2, 2]), torch.tensor([1, 0, -1, 3, -1, 1, 2])
-    z, past = embeddings(labels.tolist(), dtype, seed=seed), embeddings(more.tolist(), dtype, seed=seed + 1).detach()
-    references, every = torch.cat([z, past]), torch.cat([labels, more])
-    same = labels.unsqueeze(1) == every
-    measure = DISTANCES[metric]()
-    comparison = Comparison(
-        embeddings=z,
-        labels=labels,
-        references=references,
-        reference_labels=every,
-        distances=measure(z, references),
-        positive=same & ~torch.eye(len(labels), len(every), dtype=torch.bool),
-        negative=~same & (every >= 0),
-        distance=measure,
-    )
-    return z, comparison
+    labels, more = [0, 0, 1, 2, 2, 2], [1, 0, -1, 3, -1, 1, 2]
+    z, past = embeddings(labels, dtype, seed=seed), embeddings(more, dtype, seed=seed + 1).detach()
+    return z, against(z, labels, torch.cat([z, past]), labels + more, metric)
 
 
 def anchors(comparison: Comparison, leaf: Tensor, metric: str, pairs: Pairs | None = None) -> list[Anchor]:
@@ -70,12 +57,7 @@ def hold(
     pairs = selection if isinstance(selection, Pairs) else None
     wanted = oracle(anchors(comparison, leaf, matrix, pairs))
     tolerance = TOLERANCE[dtype]
-    assert (int(output.active), int(output.terms)) == (wanted.active, wanted.terms)
-    assert output.active.dtype == output.terms.dtype == torch.int64
-    assert output.value.requires_grad
-    torch.testing.assert_close(output.value.double(), wanted.value.detach(), rtol=tolerance, atol=tolerance)
-    found = gradient(output.value, z)
-    expected = gradient(wanted.value, leaf)
+    found, expected = agree(output, z, wanted, leaf, rtol=tolerance, atol=tolerance)
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance * (1 + float(expected.abs().max())))
     return output
 
@@ -85,15 +67,9 @@ def mean_of(per_anchor: Callable[[list[Tensor], list[int], list[int]], list[Tens
 
     def oracle(rows: list[Anchor]) -> Account:
         terms = [t for row, p, n in rows if p and n for t in per_anchor(row, p, n)]
-        return Account(total(terms) / max(1, len(terms)), len(terms), len(terms))
+        return Account(mean(terms), len(terms), len(terms))
 
     return oracle
-
-
-def some_pairs(comparison: Comparison, share: float = 0.6, seed: int = 5) -> Pairs:
-    """A random part of the pairs."""
-    kept = torch.rand(comparison.positive.shape, generator=torch.Generator().manual_seed(seed)) < share
-    return Pairs(comparison.positive & kept, comparison.negative & kept)
 
 
 def hold_selected_pairs(loss: Loss, oracle: Callable[[list[Anchor]], Account], **options: str) -> None:

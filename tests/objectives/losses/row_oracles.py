@@ -1,10 +1,13 @@
 """Slow, obvious losses over each anchor's positives and negatives, and what holds for all losses of this kind."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
 
 import torch
-from oracles import DISTANCES, LAYOUTS, Account, distance, embeddings
+from oracles import LAYOUTS, Account, against, agree, distance, embeddings, mean
+from oracles import some_pairs as some_pairs_of
 from torch import Tensor
 
 from metriscope.objectives.selection import Comparison, Pairs, TripletBand
@@ -15,16 +18,21 @@ MEMORY = [0, 3, 1, -1, 4, 9, -1]
 LABELLED = [0, 0, 1, 1, 2, 2, 2, 0, 1, 2]
 
 
-class Slow(NamedTuple):
+@dataclass(frozen=True)
+class Slow:
     """A batch as an oracle sees it."""
 
     z: Tensor
     """Leaf (B, D) float64."""
     references: list[Tensor]
-    distances: list[list[Tensor]]
+    name: str
     labels: list[int]
     positive: list[list[int]]
     negative: list[list[int]]
+
+    @cached_property
+    def distances(self) -> list[list[Tensor]]:
+        return [[distance(self.name, anchor, r) for r in self.references] for anchor in self.references[: len(self.z)]]
 
     @property
     def full_anchors(self) -> list[int]:
@@ -42,20 +50,7 @@ def memory_embeddings(memory: bool) -> Tensor:
 def fast(z: Tensor, labels: list[int], name: str, memory: bool = False) -> Comparison:
     """A batch compared with itself and, as with a cross-batch memory, with further references."""
     references = torch.cat([z, memory_embeddings(memory).to(z.dtype)]) if memory else z
-    own = torch.tensor(labels)
-    reference_labels = torch.tensor(labels + (MEMORY if memory else []))
-    judge = DISTANCES[name]()
-    same = own.unsqueeze(1) == reference_labels
-    return Comparison(
-        embeddings=z,
-        labels=own,
-        references=references,
-        reference_labels=reference_labels,
-        distances=judge(z, references),
-        positive=same & ~torch.eye(len(labels), len(references), dtype=torch.bool),
-        negative=~same & (reference_labels >= 0),
-        distance=judge,
-    )
+    return against(z, labels, references, labels + (MEMORY if memory else []), name)
 
 
 def slow(z: Tensor, labels: list[int], name: str, memory: bool = False, pairs: Pairs | None = None) -> Slow:
@@ -68,12 +63,17 @@ def slow(z: Tensor, labels: list[int], name: str, memory: bool = False, pairs: P
     if pairs is not None:
         positive = [[j for j in positive[i] if pairs.positive[i, j]] for i in rows]
         negative = [[j for j in negative[i] if pairs.negative[i, j]] for i in rows]
-    distances = [[distance(name, leaf[i], r) for r in references] for i in rows]
-    return Slow(leaf, references, distances, labels, positive, negative)
+    return Slow(leaf, references, name, labels, positive, negative)
 
 
-def mean(terms: list[Tensor], like: Slow) -> Tensor:
-    return torch.stack(terms).mean() if terms else like.z.sum() * 0
+def scaled(labels: list[int], dtype: torch.dtype, scale: float) -> Tensor:
+    return (embeddings(labels, dtype).detach() * scale).requires_grad_()
+
+
+@cache
+def slow_once(labels: tuple[int, ...], name: str, dtype: torch.dtype, memory: bool, scale: float) -> Slow:
+    """What all losses and forms of a loss ask for alike."""
+    return slow(scaled(list(labels), dtype, scale), list(labels), name, memory)
 
 
 def gradients(value: Tensor, leaves: list[Tensor]) -> list[Tensor]:
@@ -92,32 +92,21 @@ def hold(
     scale: float = 1.0,
 ) -> None:
     """Value, gradient with respect to embeddings and account of a loss are those of an oracle."""
-    z = (embeddings(labels, dtype).detach() * scale).requires_grad_()
+    z = scaled(labels, dtype, scale)
     output = loss(fast(z, labels, name, memory), TripletBand() if pairs is None else pairs)
-    wanted_from = slow(z, labels, name, memory, pairs)
-    wanted = oracle(wanted_from)
+    if pairs is None:
+        batch = slow_once(tuple(labels), name, dtype, memory, scale)
+    else:
+        batch = slow(z, labels, name, memory, pairs)
     assert output.value.dtype == dtype
-    assert (int(output.active), int(output.terms)) == (wanted.active, wanted.terms)
-    assert output.active.dtype == output.terms.dtype == torch.int64
-    (found,) = gradients(output.value, [z])
-    (gradient,) = gradients(wanted.value, [wanted_from.z])
-    tight = dtype == torch.float64
-    size = max(1.0, float(gradient.abs().max()))
-    torch.testing.assert_close(
-        output.value.double(), wanted.value, rtol=1e-9 if tight else 1e-4, atol=1e-10 if tight else 1e-5
-    )
-    torch.testing.assert_close(found.double(), gradient, rtol=0, atol=size * (1e-9 if tight else 1e-4))
+    rtol, atol, slope = (1e-9, 1e-10, 1e-9) if dtype == torch.float64 else (1e-4, 1e-5, 1e-4)
+    found, wanted = agree(output, z, oracle(batch), batch.z, rtol, atol)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=slope * max(1.0, float(wanted.abs().max())))
 
 
-def some_pairs(labels: list[int], columns: int, seed: int = 5) -> Pairs:
-    """A miner's pick: random subsets of the pairs that the labels allow."""
-    source = torch.Generator().manual_seed(seed)
-    own = torch.tensor(labels)
-    every = torch.cat([own, torch.tensor(MEMORY)])[:columns]
-    same = own.unsqueeze(1) == every
-    picked = torch.rand(same.shape, generator=source) < 0.6
-    itself = torch.eye(*same.shape, dtype=torch.bool)
-    return Pairs(same & ~itself & picked, ~same & (every >= 0) & picked)
+def some_pairs(memory: bool = False) -> Pairs:
+    """A miner's pick of the labelled batch's pairs."""
+    return some_pairs_of(fast(embeddings(LABELLED), LABELLED, "euclidean", memory))
 
 
 def runs_compiled_and_in_bfloat16(loss: Any, name: str) -> None:

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from combinations import every
 from pytorch_metric_learning import losses as peers
 from row_oracles import (
     DTYPES,
@@ -29,18 +30,16 @@ def oracle(batch):
             s = batch.similarity(a, p)
             pull = pull + torch.exp(-GAMMA * (1 + M - s.detach()).clamp_min(0) * (s - 1 + M))
         terms.append((1 + push * pull).log())
-    return Account(mean(terms, batch), len(terms), len(terms))
+    return Account(mean(terms), len(terms), len(terms))
 
 
-@pytest.mark.parametrize("memory", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
+@every(labels=LAYOUTS, dtype=DTYPES, memory=(False, True))
 def test_every_anchor_in_turn(labels, dtype, memory):
     hold(CircleLoss(M, GAMMA), oracle, labels, "cosine", dtype, memory)
 
 
 def test_of_mined_pairs():
-    hold(CircleLoss(M, GAMMA), oracle, LABELLED, "cosine", torch.float64, pairs=some_pairs(LABELLED, len(LABELLED)))
+    hold(CircleLoss(M, GAMMA), oracle, LABELLED, "cosine", torch.float64, pairs=some_pairs())
 
 
 def test_compiled_and_bfloat16():

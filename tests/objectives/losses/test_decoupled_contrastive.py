@@ -1,7 +1,7 @@
 """Decoupled contrastive loss against a loop over positive pairs."""
 
-import pytest
 import torch
+from combinations import every
 from loop_oracles import CASES, DTYPES, hold, hold_form, hold_selected_pairs, mean_of
 
 from metriscope.objectives.losses.softmax.decoupled_contrastive import DecoupledContrastiveLoss
@@ -15,8 +15,7 @@ def oracle(s, positives, negatives):
     return [pushed - s[p] / TEMPERATURE for p in positives]
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", CASES)
+@every(name=CASES, dtype=DTYPES)
 def test_against_the_loop(name, dtype):
     hold(DecoupledContrastiveLoss(TEMPERATURE), oracle, name, dtype)
 

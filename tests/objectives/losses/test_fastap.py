@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from combinations import every
 from loop_oracles import CASES, DTYPES, balanced, hold, hold_form, hold_library, mean_of
 from oracles import compare
 from pytorch_metric_learning import losses
@@ -32,8 +33,7 @@ def oracle(bins):
 
 
 @pytest.mark.parametrize("bins", [1, 10])
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", CASES)
+@every(name=CASES, dtype=DTYPES)
 def test_against_the_loop(name, dtype, bins):
     hold(FastAPLoss(bins), oracle(bins), name, dtype)
 

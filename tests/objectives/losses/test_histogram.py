@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from combinations import every
 from loop_oracles import CASES, DTYPES, balanced, hold, hold_form, hold_library, hold_selected_pairs
 from oracles import Account, compare, gradient, total
 from pytorch_metric_learning import losses
@@ -33,8 +34,7 @@ def oracle(bins):
 
 
 @pytest.mark.parametrize("bins", [1, 12])
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", CASES)
+@every(name=CASES, dtype=DTYPES)
 def test_against_the_loop(name, dtype, bins):
     hold(HistogramLoss(bins), oracle(bins), name, dtype)
 

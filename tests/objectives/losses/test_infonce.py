@@ -1,7 +1,7 @@
 """InfoNCE with labels against a loop over positive pairs."""
 
-import pytest
 import torch
+from combinations import every
 from loop_oracles import CASES, DTYPES, balanced, case, hold, hold_form, hold_library, hold_selected_pairs, mean_of
 from oracles import gradient
 from pytorch_metric_learning import losses
@@ -19,8 +19,7 @@ def oracle(s, positives, negatives):
     ]
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", CASES)
+@every(name=CASES, dtype=DTYPES)
 def test_against_the_loop(name, dtype):
     hold(InfoNCELoss(TEMPERATURE), oracle, name, dtype)
 

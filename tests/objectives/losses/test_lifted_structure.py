@@ -1,5 +1,6 @@
 import pytest
 import torch
+from combinations import every
 from pytorch_metric_learning import losses as peers
 from row_oracles import (
     DTYPES,
@@ -43,16 +44,14 @@ def oracle(form, reduction):
     def account(batch):
         terms = {"generalised": generalised, "original": original}[form](batch)
         active = [t for t in terms if t > 0]
-        value = mean(active if reduction == "mean_active" else terms, batch)
+        value = mean(active if reduction == "mean_active" else terms)
         return Account(value * (len(terms) if reduction == "sum" else 1), len(active), len(terms))
 
     return account
 
 
-@pytest.mark.parametrize("memory", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
+@every(labels=LAYOUTS, dtype=DTYPES, memory=(False, True))
 def test_every_term_in_turn(labels, form, dtype, memory):
     hold(LiftedStructureLoss(MARGIN, GRANTED, form), oracle(form, "mean"), labels, "euclidean", dtype, memory)
 
@@ -62,7 +61,7 @@ def test_every_term_in_turn(labels, form, dtype, memory):
 def test_reductions_of_mined_pairs(form, reduction):
     loss = LiftedStructureLoss(MARGIN, 2.0, form, reduction)
     loss.positive_margin = GRANTED
-    pairs = some_pairs(LABELLED, len(LABELLED))
+    pairs = some_pairs()
     hold(loss, oracle(form, reduction), LABELLED, "euclidean", torch.float64, pairs=pairs)
 
 

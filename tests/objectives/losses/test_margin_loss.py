@@ -1,5 +1,6 @@
 import pytest
 import torch
+from combinations import every
 from oracles import embeddings
 from pytorch_metric_learning import losses as peers
 from row_oracles import (
@@ -50,10 +51,8 @@ def oracle(betas, count="pairs", reduction="mean", nu=0.0):
     return account
 
 
-@pytest.mark.parametrize("memory", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("count", ["pairs", "triplets"])
-@pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
+@every(labels=LAYOUTS, dtype=DTYPES, memory=(False, True))
 def test_every_pair_in_turn(labels, count, dtype, memory):
     hold(make(count=count), oracle(torch.full((10,), BETA).double(), count), labels, "euclidean", dtype, memory)
 
@@ -67,7 +66,7 @@ def test_gradient_of_the_boundaries(per_class, count, reduction):
         loss.beta += torch.linspace(-0.2, 0.2, len(loss.beta))
     betas = loss.beta.detach().clone().requires_grad_()
     z = embeddings(LABELLED)
-    pairs = some_pairs(LABELLED, len(LABELLED))
+    pairs = some_pairs()
     batch = slow(z, LABELLED, "euclidean", pairs=pairs)
     wanted = oracle(betas, count, reduction, NU)(batch)
     found = loss(fast(z, LABELLED, "euclidean"), pairs)

@@ -1,5 +1,5 @@
-import pytest
 import torch
+from combinations import every
 from pytorch_metric_learning import losses as peers
 from row_oracles import (
     DTYPES,
@@ -24,12 +24,10 @@ def oracle(batch):
         pull = sum(torch.exp(-ALPHA * (batch.similarity(a, p) - BASE)) for p in batch.positive[a])
         push = sum(torch.exp(BETA * (batch.similarity(a, n) - BASE)) for n in batch.negative[a])
         terms.append((1 + pull).log() / ALPHA + (1 + push).log() / BETA)
-    return Account(mean(terms, batch), len(terms), len(terms))
+    return Account(mean(terms), len(terms), len(terms))
 
 
-@pytest.mark.parametrize("memory", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
+@every(labels=LAYOUTS, dtype=DTYPES, memory=(False, True))
 def test_every_anchor_in_turn(labels, dtype, memory):
     hold(MultiSimilarityLoss(ALPHA, BETA, BASE), oracle, labels, "cosine", dtype, memory)
 
@@ -41,7 +39,7 @@ def test_of_mined_pairs():
         LABELLED,
         "cosine",
         torch.float64,
-        pairs=some_pairs(LABELLED, len(LABELLED)),
+        pairs=some_pairs(),
     )
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from combinations import every
 from loop_oracles import CASES, DTYPES, balanced, hold, hold_form, hold_library, hold_selected_pairs, mean_of
 from pytorch_metric_learning import losses
 
@@ -22,8 +23,7 @@ def oracle(objective):
 
 
 @pytest.mark.parametrize("objective", ["log", "expected"])
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", CASES)
+@every(name=CASES, dtype=DTYPES)
 def test_against_the_loop(name, dtype, objective):
     hold(NCALoss(SCALE, objective), oracle(objective), name, dtype, **METRIC)
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from combinations import every
 from proxy_oracles import CASES, CLASSES, LAYOUTS, SIZE, batch, build, compare, vectors_of
 from torch import nn
 
@@ -23,8 +24,7 @@ def gradients(value, leaves):
 
 
 @losses
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
+@every(labels=LAYOUTS, dtype=list(TOLERANCE))
 def test_value_gradient_and_counts(name, labels, dtype):
     loss, z, tolerance = build(name, dtype).eval(), batch(labels, dtype), TOLERANCE[dtype]
     output = loss(compare(z, labels), None)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from combinations import every
 from pytorch_metric_learning import losses as peers
 from row_oracles import (
     DTYPES,
@@ -38,15 +39,13 @@ def oracle(detach):
                 (1 - BALANCE) * side(kept[0], T_P, detach) + BALANCE * side(kept[1], T_N, detach) + batch.z.sum() * 0
             )
             active, terms = active + len(kept[0]) + len(kept[1]), terms + len(pulled) + len(pushed)
-        return Account(mean(losses, batch), active, terms)
+        return Account(mean(losses), active, terms)
 
     return account
 
 
-@pytest.mark.parametrize("memory", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("detach", [True, False])
-@pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
+@every(labels=LAYOUTS, dtype=DTYPES, memory=(False, True))
 def test_every_anchor_in_turn(labels, detach, dtype, memory):
     loss = RankedListLoss(ALPHA, M, BALANCE, T_P, T_N, detach)
     hold(loss, oracle(detach), labels, "euclidean", dtype, memory)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from combinations import every
 from oracles import embeddings
 from pytorch_metric_learning import losses as peers
 from row_oracles import (
@@ -32,16 +33,14 @@ def oracle(batch):
     return Account(value, sum(float(t) > 0 for t in terms), len(terms))
 
 
-@pytest.mark.parametrize("memory", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["euclidean", "squared_euclidean"])
-@pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
+@every(labels=LAYOUTS, dtype=DTYPES, memory=(False, True))
 def test_every_pair_in_turn(labels, name, dtype, memory):
     hold(SignalToNoiseLoss(MARGIN, mean_weight=WEIGHT), oracle, labels, name, dtype, memory)
 
 
 def test_of_mined_pairs():
-    pairs = some_pairs(LABELLED, len(LABELLED))
+    pairs = some_pairs()
     hold(SignalToNoiseLoss(MARGIN, mean_weight=WEIGHT), oracle, LABELLED, "euclidean", torch.float64, pairs=pairs)
 
 

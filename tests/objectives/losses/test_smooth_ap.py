@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from combinations import every
 from loop_oracles import CASES, DTYPES, balanced, case, hold, hold_form, hold_library, mean_of
 from pytorch_metric_learning import losses
 
@@ -28,8 +29,7 @@ def oracle_with_the_anchor(rows):
     return oracle([(s, sorted([i, *p]) if p else p, n) for i, (s, p, n) in enumerate(rows)])
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", CASES)
+@every(name=CASES, dtype=DTYPES)
 def test_against_the_loop(name, dtype):
     hold(SmoothAPLoss(TEMPERATURE), oracle, name, dtype)
     hold(SmoothAPLoss(TEMPERATURE, include_anchor=True), oracle_with_the_anchor, name, dtype)

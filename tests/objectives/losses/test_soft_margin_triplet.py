@@ -3,8 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from loop_oracles import CASES, DTYPES, balanced, case, hold, hold_form, hold_library, some_pairs
-from oracles import INF, Account, compare, gradient, total
+from combinations import every
+from loop_oracles import CASES, DTYPES, balanced, case, hold, hold_form, hold_library
+from oracles import INF, Account, compare, gradient, some_pairs, total
 from pytorch_metric_learning import losses
 
 from metriscope.objectives.kernels import chunks
@@ -27,8 +28,7 @@ def oracle(reduction="mean", low=-INF, high=INF):
     return account
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", CASES)
+@every(name=CASES, dtype=DTYPES)
 def test_all_triplets(name, dtype):
     hold(SoftMarginTripletLoss(MARGIN), oracle(), name, dtype, **METRICS)
 
@@ -48,7 +48,7 @@ def test_selected_pairs():
     hold(SoftMarginTripletLoss(MARGIN), oracle(), "few classes", torch.float64, selection=pairs, **METRICS)
 
 
-@pytest.mark.parametrize("name", CASES)
+@every(name=CASES)
 def test_a_list(name):
     z, comparison = case(name, torch.float64, "euclidean")
     listed = BatchHardMiner()(comparison)

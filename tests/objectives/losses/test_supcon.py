@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from combinations import every
 from loop_oracles import CASES, DTYPES, balanced, hold, hold_form, hold_library, hold_selected_pairs, mean_of
 from pytorch_metric_learning import losses
 
@@ -16,8 +17,7 @@ def oracle(s, positives, negatives):
     return [-sum(s[p] / TEMPERATURE - everything for p in positives) / len(positives)]
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", CASES)
+@every(name=CASES, dtype=DTYPES)
 def test_against_the_loop(name, dtype):
     hold(SupConLoss(TEMPERATURE), oracle, name, dtype)
 

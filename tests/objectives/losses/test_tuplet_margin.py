@@ -1,7 +1,7 @@
 import math
 
-import pytest
 import torch
+from combinations import every
 from pytorch_metric_learning import losses as peers
 from row_oracles import (
     DTYPES,
@@ -28,18 +28,16 @@ def oracle(batch):
         for p in batch.positive[a]:
             near = torch.cos(torch.acos(batch.similarity(a, p)) - math.radians(MARGIN))
             terms.append((1 + sum(torch.exp(SCALE * (batch.similarity(a, n) - near)) for n in batch.negative[a])).log())
-    return Account(mean(terms, batch), len(terms), len(terms))
+    return Account(mean(terms), len(terms), len(terms))
 
 
-@pytest.mark.parametrize("memory", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
+@every(labels=LAYOUTS, dtype=DTYPES, memory=(False, True))
 def test_every_positive_pair_in_turn(labels, dtype, memory):
     hold(TupletMarginLoss(MARGIN, SCALE), oracle, labels, "cosine", dtype, memory)
 
 
 def test_of_mined_pairs():
-    pairs = some_pairs(LABELLED, len(LABELLED))
+    pairs = some_pairs()
     hold(TupletMarginLoss(MARGIN, SCALE), oracle, LABELLED, "cosine", torch.float64, pairs=pairs)
 
 

@@ -1,14 +1,15 @@
 """Comparisons that miners are tried on, and their selections as plain sets."""
 
 import torch
-from oracles import DISTANCES, LAYOUTS, embeddings
+from combinations import every
+from oracles import LAYOUTS, against, embeddings
 from torch import Tensor
 
 from metriscope.objectives.selection import Comparison, Pairs, Triplets
 
 # Labels of further references, as from a memory: -1 marks places not yet filled.
 FURTHER = {"batch": [], "memory": [0, 1, 2, -1, 3, 0, -1, 7]}
-CASES = [(layout, further) for layout in LAYOUTS for further in FURTHER]
+all_cases = every(layout=list(LAYOUTS), further=list(FURTHER))
 
 
 def case(
@@ -24,25 +25,13 @@ def case(
     ``apart`` moves classes away from each other.
     """
     own = LAYOUTS[layout] if isinstance(layout, str) else layout
-    labels, reference_labels = torch.tensor(own), torch.tensor(own + FURTHER[further])
-    z = embeddings(own + FURTHER[further], seed=seed) + apart * embeddings(list(range(9)), seed=9)[reference_labels]
+    every = own + FURTHER[further]
+    z = embeddings(every, seed=seed) + apart * embeddings(list(range(9)), seed=9)[torch.tensor(every)]
     z = torch.nn.functional.normalize(z, dim=1)
     anchors = z[: len(own)].detach().requires_grad_()
     references = torch.cat([anchors, z[len(own) :].detach()])
-    same = labels.unsqueeze(1) == reference_labels
-    built = DISTANCES[name]()
-    return Comparison(
-        embeddings=anchors,
-        labels=labels,
-        references=references,
-        reference_labels=reference_labels,
-        distances=built(anchors, references),
-        positive=same & ~torch.eye(*same.shape, dtype=torch.bool),
-        negative=~same & (reference_labels >= 0),
-        distance=built,
-        generator=torch.Generator().manual_seed(seed),
-        epoch=epoch,
-    )
+    generator = torch.Generator().manual_seed(seed)
+    return against(anchors, own, references, every, name, generator=generator, epoch=epoch)
 
 
 def rows(comparison: Comparison) -> list[tuple[int, list[float], list[int], list[int]]]:

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
-from miner_cases import CASES, case, rows, triplet_set
+from miner_cases import all_cases, case, rows, triplet_set
 from pytorch_metric_learning.miners import AngularMiner as Peer
 
 from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
@@ -26,7 +26,7 @@ def loop(comparison, degrees):
 
 
 @pytest.mark.parametrize(("name", "chunk"), [("euclidean", 1), ("cosine", 40), ("squared_euclidean", 1 << 18)])
-@pytest.mark.parametrize(("layout", "further"), CASES)
+@all_cases
 def test_every_triplet(monkeypatch, layout, further, name, chunk):
     monkeypatch.setattr(angular, "_CHUNK_CELLS_CPU", chunk)
     comparison = case(layout, further, name)

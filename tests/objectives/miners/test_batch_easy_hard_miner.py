@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 import torch
-from miner_cases import CASES, case, pair_sets, peer_pairs, rows
+from combinations import every
+from miner_cases import all_cases, case, pair_sets, peer_pairs, rows
 from oracles import LAYOUTS
 from pytorch_metric_learning.miners import BatchEasyHardMiner as Peer
 
@@ -44,7 +45,7 @@ def loop(comparison, positive, negative, positive_range=(0, 9), negative_range=(
 
 
 @pytest.mark.parametrize("strategies", COMBINATIONS, ids="-".join)
-@pytest.mark.parametrize(("layout", "further"), CASES)
+@all_cases
 def test_every_anchor(layout, further, strategies):
     comparison = case(layout, further)
     assert pair_sets(BatchEasyHardMiner(*strategies)(comparison)) == loop(comparison, *strategies)
@@ -58,7 +59,7 @@ def test_ranges_narrow_every_strategy(strategies):
 
 
 @pytest.mark.parametrize("strategies", COMBINATIONS, ids="-".join)
-@pytest.mark.parametrize("layout", LAYOUTS)
+@every(layout=list(LAYOUTS))
 def test_equals_pytorch_metric_learning(layout, strategies):
     comparison = case(layout, seed=1)
     wanted = peer_pairs(Peer(*strategies), comparison)

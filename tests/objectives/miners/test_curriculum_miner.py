@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from miner_cases import CASES, case, rows
+from miner_cases import all_cases, case, rows
 from oracles import DISTANCES, distance, embeddings
 from torch.nn.functional import normalize
 
@@ -61,7 +61,7 @@ def test_distance_and_gradient_of_an_interpolated_negative(name, spherical):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("layout", "further"), CASES)
+@all_cases
 def test_hardest_of_the_augmented_space(layout, further, name):
     comparison, share = case(layout, further, name, epoch=1, seed=2, apart=2.5), 0.8
     z, batch = comparison.references.detach(), len(comparison.labels)

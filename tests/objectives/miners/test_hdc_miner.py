@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from miner_cases import CASES, case, pair_sets, peer_pairs, rows
+from combinations import every
+from miner_cases import all_cases, case, pair_sets, peer_pairs, rows
 from pytorch_metric_learning.miners import HDCMiner as Peer
 
 from metriscope.objectives.miners import hdc
@@ -29,7 +30,7 @@ def path(request, monkeypatch):
 
 
 @pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 1.0])
-@pytest.mark.parametrize(("layout", "further"), CASES)
+@all_cases
 def test_every_pair(path, layout, further, share):
     comparison = case(layout, further)
     assert pair_sets(HardAwareCascadeMiner(share)(comparison)) == loop(comparison, share)
@@ -42,8 +43,7 @@ def test_a_cascade_is_the_product_of_its_shares():
     assert pair_sets(HardAwareCascadeMiner(0.4)(level)) == pair_sets(HardAwareCascadeMiner(0.2)(comparison))
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
-@pytest.mark.parametrize("layout", ["few classes", "many classes", "uneven, with a singleton", "one class"])
+@every(layout=["few classes", "many classes", "uneven, with a singleton", "one class"], share=(0.1, 0.5, 1.0))
 def test_equals_pytorch_metric_learning_but_for_ties(layout, share):
     comparison = case(layout, seed=1)
     for found, wanted, d in zip(

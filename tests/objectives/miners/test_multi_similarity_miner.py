@@ -1,7 +1,8 @@
 """Multi-similarity mining against its two inequalities, pair by pair."""
 
 import pytest
-from miner_cases import CASES, case, pair_sets, peer_pairs, rows
+from combinations import every
+from miner_cases import all_cases, case, pair_sets, peer_pairs, rows
 from oracles import LAYOUTS
 from pytorch_metric_learning.miners import MultiSimilarityMiner as Peer
 
@@ -21,13 +22,13 @@ def loop(comparison, epsilon):
 
 @pytest.mark.parametrize("epsilon", [-0.2, 0.1, 3.0])
 @pytest.mark.parametrize("name", ["cosine", "euclidean"])
-@pytest.mark.parametrize(("layout", "further"), CASES)
+@all_cases
 def test_every_pair(layout, further, name, epsilon):
     comparison = case(layout, further, name)
     assert pair_sets(MultiSimilarityMiner(epsilon)(comparison)) == loop(comparison, epsilon)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@every(layout=list(LAYOUTS))
 def test_equals_pytorch_metric_learning(layout):
     comparison = case(layout, name="cosine", seed=1)
     assert pair_sets(MultiSimilarityMiner(0.1)(comparison)) == peer_pairs(Peer(epsilon=0.1), comparison)

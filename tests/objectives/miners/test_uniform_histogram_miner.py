@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 
 import pytest
 import torch
-from miner_cases import CASES, case, pair_sets, rows
+from miner_cases import all_cases, case, pair_sets, rows
 from pytorch_metric_learning.miners import UniformHistogramMiner as Peer
 
 from metriscope.objectives.miners.uniform_histogram import UniformHistogramMiner
@@ -27,7 +27,7 @@ def tables(comparison, bins):
 
 
 @pytest.mark.parametrize(("bins", "per_bin"), [(1, 1), (4, 3), (10, 2), (5, 1000)])
-@pytest.mark.parametrize(("layout", "further"), CASES)
+@all_cases
 def test_every_bin_gives_its_number(layout, further, bins, per_bin):
     comparison = case(layout, further)
     found = pair_sets(UniformHistogramMiner(bins, per_bin, per_bin)(comparison))
