@@ -6,13 +6,13 @@ from combinations import every
 from proxy_oracles import CASES, CLASSES, LAYOUTS, SIZE, batch, build, compare, vectors_of
 from torch import nn
 
-from metriscope.objectives.distances.base import unit_rows
 from metriscope.objectives.distances.cosine import Cosine
 from metriscope.objectives.losses.classes.arcface import ArcFaceLoss
 from metriscope.objectives.losses.classes.proxy_anchor import ProxyAnchorLoss
 from metriscope.objectives.losses.classes.proxy_nca import ProxyNCALoss
 from metriscope.objectives.miners.bands import NoMiner
 from metriscope.objectives.objective import Objective
+from metriscope.unit import unit_rows
 
 losses = pytest.mark.parametrize("name", CASES)
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-5}
