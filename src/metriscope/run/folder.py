@@ -231,13 +231,16 @@ def _versions() -> dict[str, str]:
 
 
 def _git_state() -> dict[str, Any] | None:
-    """Commit of the source tree and whether it has local changes; None outside a checkout."""
+    """Commit of the source tree and whether it has local changes; None outside a checkout of it."""
+    here = Path(__file__)
 
     def ask(*words: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *words]
+        command = ["git", "-C", str(here.parent), *words]
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
 
     try:
+        # An installation may lie within a repository of somebody's own.
+        ask("ls-files", "--error-unmatch", here.name)
         return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
     except (OSError, subprocess.SubprocessError):
         return None
