@@ -67,3 +67,10 @@ def test_own_loss_runs(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "Recall@1" in done.stdout
+
+
+def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (example,) = [text for kind, text in BLOCKS if kind == "python" and text.startswith("from metriscope import")]
+    exec(compile(example, "README.md", "exec"), {})
+    assert str(Path("outputs") / "default") in capsys.readouterr().out
