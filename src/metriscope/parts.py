@@ -1,0 +1,228 @@
+"""Parts of a run: found by the dotted path of their class, judged by its own annotations, then built.
+
+A part says itself what its arguments may be. Annotations of the constructor give types, ranges
+(``Annotated[float, Field(ge=0)]``) and choices (``Literal["mean", "sum"]``); a classmethod ``check(arguments)`` gives
+rules across arguments. Both hold from Python and from a config.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from importlib import import_module
+from typing import Any, NamedTuple, get_type_hints
+
+from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+
+from metriscope.errors import InputError, nearest
+from metriscope.rules import said, wanted
+
+_STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
+
+
+class ArgumentError(InputError):
+    """An argument that a part refuses.
+
+    Args:
+        key: of the argument.
+        value: that was given.
+        rule: what it has to be, or why not.
+        where: what stands before the key, as ``loss.`` where it comes from a config.
+    """
+
+    def __init__(self, key: str, value: Any, rule: str, where: str = "") -> None:
+        super().__init__(f"{where}{key}={said(value)}: {rule}")
+        self.key, self.value, self.rule = key, value, rule
+
+    def at(self, where: str) -> "ArgumentError":
+        """The same with its place in a config."""
+        return ArgumentError(self.key, self.value, self.rule, where)
+
+
+class PartType(type):
+    """Metaclass of parts: their arguments are judged before anything is built."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        judge(cls, _by_name(cls, args, kwargs))
+        return super().__call__(*args, **kwargs)
+
+
+class _Argument(NamedTuple):
+    default: Any
+    hint: Any
+    adapter: TypeAdapter[Any] | None
+
+
+def judge(part: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments that ``part`` does not take, that are missing, or that its annotations or rules exclude.
+
+    Raises:
+        ArgumentError: naming the argument, its value, and what would do.
+        InputError: a name that is no argument, or an argument that is missing.
+    """
+    known, open_ended = _arguments(part)
+    for key, value in arguments.items():
+        if key not in known:
+            if open_ended:
+                continue
+            raise InputError(f"{key}: {_name(part)} takes no such argument{nearest(key, known)}")
+        _judge_value(key, value, known[key])
+    for key, argument in known.items():
+        if argument.default is inspect.Parameter.empty and key not in arguments:
+            raise InputError(f"{key} has no value: {_name(part)} needs one")
+    check = getattr(part, "check", None)
+    if inspect.isclass(part) and check is not None:
+        check({**{key: argument.default for key, argument in known.items()}, **arguments})
+
+
+def arguments_of(part: Callable[..., Any]) -> dict[str, Any]:
+    """The arguments that a part takes by name, with their annotations."""
+    return {key: argument.hint for key, argument in _arguments(part)[0].items()}
+
+
+def locate(target: str, where: str = "") -> Any:
+    """The class or function that a dotted path names.
+
+    Args:
+        target: such as ``my_losses.PullTogether``.
+        where: the key that names it, for the message.
+
+    Raises:
+        InputError: no such module, with a hint at PYTHONPATH, or nothing of that name in it.
+    """
+    place = f"{where}_target_={target}"
+    module, _, name = target.rpartition(".")
+    if not module:
+        raise InputError(f"{place}: it has to be the dotted path of a class, such as my_losses.PullTogether")
+    try:
+        found = import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise InputError(
+                f"{place}: importing {module} needs the module {error.name}, which is not there"
+            ) from error
+        raise InputError(f"{place}: no module {error.name}; put the folder that holds it on PYTHONPATH") from error
+    except Exception as error:
+        line = " ".join(str(error).split())[:200]
+        raise InputError(f"{place}: importing {module} fails: {type(error).__name__}: {line}") from error
+    if not hasattr(found, name):
+        public = [key for key in dir(found) if not key.startswith("_")]
+        raise InputError(f"{place}: {module} has no {name}{nearest(name, public)}")
+    return getattr(found, name)
+
+
+def check_section(section: Mapping[str, Any], where: str, further: Mapping[str, Any] | None = None) -> Any:
+    """Judge the arguments of a section of a config by its ``_target_``, without building anything.
+
+    Args:
+        section: ``_target_``, ``name`` (the choice, not an argument) and arguments.
+        where: the section's key, such as ``loss``.
+        further: arguments that are known later, such as the number of classes.
+
+    Returns:
+        the class or function.
+
+    Raises:
+        InputError: as of :func:`locate` and :func:`judge`, with the whole key.
+    """
+    part = locate(str(section["_target_"]), f"{where}.")
+    with_place(partial(judge, part, {**_given(section, part), **(further or {})}), where)
+    return part
+
+
+def instantiate(section: Mapping[str, Any], where: str, **further: Any) -> Any:
+    """The object that a section of a config describes; sections within it that have a ``_target_`` are built first.
+
+    Args:
+        section, where: as of :func:`check_section`.
+        further: arguments beside those of the section.
+
+    Raises:
+        InputError: as of :func:`check_section`, or from the constructor.
+    """
+    part = locate(str(section["_target_"]), f"{where}.")
+    arguments = {key: _built(value, f"{where}.{key}") for key, value in _given(section, part).items()}
+    if not isinstance(part, PartType):
+        with_place(partial(judge, part, {**arguments, **further}), where)
+    return with_place(partial(part, **arguments, **further), where)
+
+
+def with_place(call: Callable[[], Any], where: str) -> Any:
+    """What ``call`` returns; an argument that it refuses is named with its place in the config."""
+    try:
+        return call()
+    except ArgumentError as error:
+        raise error.at(f"{where}.") from error
+
+
+def _built(value: Any, where: str) -> Any:
+    if isinstance(value, Mapping) and "_target_" in value:
+        return instantiate(value, where)
+    return value
+
+
+def _given(section: Mapping[str, Any], part: Callable[..., Any]) -> dict[str, Any]:
+    known, _ = _arguments(part)
+    # The name of a choice is an argument only of parts that ask for one.
+    return {key: value for key, value in section.items() if key != "_target_" and (key != "name" or key in known)}
+
+
+def _judge_value(key: str, value: Any, argument: _Argument) -> None:
+    if argument.adapter is None or (value is None and argument.default is None):
+        return
+    try:
+        argument.adapter.validate_python(value)
+    except ValidationError as error:
+        raise ArgumentError(key, value, f"it has to be {wanted(argument.hint, value)}") from error
+
+
+@cache
+def _arguments(part: Callable[..., Any]) -> tuple[dict[str, _Argument], bool]:
+    """What a part takes by name, and whether it takes any further name."""
+    call = part.__init__ if inspect.isclass(part) else part
+    try:
+        parameters = list(inspect.signature(call).parameters.values())
+    except (TypeError, ValueError):
+        return {}, True
+    parameters = parameters[1:] if inspect.isclass(part) else parameters
+    try:
+        hints = get_type_hints(call, include_extras=True)
+    except (NameError, TypeError, AttributeError):
+        hints = {}
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    known = {p.name: _argument(p.default, hints.get(p.name, Any)) for p in parameters if p.kind in named}
+    return known, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+
+
+def _argument(default: Any, hint: Any) -> _Argument:
+    try:
+        return _Argument(default, hint, None if hint is Any else TypeAdapter(hint, config=_STRICT))
+    except (PydanticSchemaGenerationError, TypeError):
+        return _Argument(default, hint, None)
+    except Exception as error:  # pydantic refuses a config for types that bring their own
+        if type(error).__name__ != "PydanticUserError":
+            raise
+        return _Argument(default, hint, None)
+
+
+def _by_name(part: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call by name; Python itself refuses what does not fit the signature."""
+    try:
+        bound = inspect.signature(part.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
+    except TypeError as error:
+        if args:
+            raise
+        _, open_ended = _arguments(part)
+        if open_ended:
+            raise error
+        return dict(kwargs)
+    given = dict(list(bound.arguments.items())[1:])
+    for name, parameter in bound.signature.parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            given.update(given.pop(name, {}))
+        elif parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            given.pop(name, None)
+    return given
+
+
+def _name(part: Callable[..., Any]) -> str:
+    return getattr(part, "__name__", type(part).__name__)

@@ -1,0 +1,114 @@
+"""Parts judge their own arguments, from Python and from a config, in the same words."""
+
+import copy
+import pickle
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import Field
+from torch import nn
+
+from metriscope.errors import InputError
+from metriscope.parts import ArgumentError, PartType, check_section, instantiate, locate
+
+
+class Part(nn.Module, metaclass=PartType):
+    def __init__(
+        self,
+        margin: Annotated[float, Field(ge=0, le=2)] = 0.2,
+        reduction: Literal["mean", "sum"] = "mean",
+        scale: Annotated[float, Field(gt=0)] = 1.0,
+        size: Annotated[int, Field(ge=1)] | None = None,
+        steps: Sequence[int] = (),
+        learns: bool = True,
+        inner: object = None,
+    ) -> None:
+        super().__init__()
+        self.margin, self.inner = margin, inner
+
+    @classmethod
+    def check(cls, arguments):
+        if arguments["margin"] > arguments["scale"]:
+            raise ArgumentError("margin", arguments["margin"], "it has to be below the scale")
+
+
+class Needs:
+    def __init__(self, path: str, **rest: int) -> None:
+        self.path, self.rest = path, rest
+
+
+HERE = __name__
+REFUSED = [
+    ({"margin": -1}, "margin=-1: it has to be a number of at least 0 and at most 2"),
+    ({"margin": float("nan")}, "margin=nan: it has to be a number of at least 0 and at most 2"),
+    ({"margin": "0.1"}, "margin=0.1: it has to be a number of at least 0 and at most 2"),
+    ({"margin": True}, "margin=true: it has to be a number of at least 0 and at most 2"),
+    ({"margin": None}, "margin=null: it has to be a number of at least 0 and at most 2"),
+    ({"margin": 1.5}, "margin=1.5: it has to be below the scale"),
+    ({"reduction": "meen"}, "reduction=meen: it has to be one of mean, sum; did you mean 'mean'?"),
+    ({"scale": 0}, "scale=0: it has to be a number above 0"),
+    ({"size": 0}, "size=0: it has to be a whole number of at least 1, or null"),
+    ({"size": 2.0}, "size=2.0: it has to be a whole number of at least 1, or null"),
+    ({"steps": "12"}, "steps=12: it has to be a list of whole numbers"),
+    ({"steps": [1, "x"]}, "steps=[1, 'x']: it has to be a list of whole numbers"),
+    ({"learns": "no"}, "learns=no: it has to be true or false"),
+    ({"learns": 1}, "learns=1: it has to be true or false"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "line"), REFUSED)
+def test_the_same_line_from_python_and_from_a_config(arguments, line):
+    with pytest.raises(InputError) as from_python:
+        Part(**arguments)
+    assert str(from_python.value) == line
+    section = {"_target_": f"{HERE}.Part", "name": "part", **arguments}
+    for call in (check_section, instantiate):
+        with pytest.raises(InputError) as from_config:
+            call(section, "loss")
+        assert str(from_config.value) == f"loss.{line}"
+
+
+def test_what_is_allowed_is_built():
+    assert Part(1, "sum", steps=[1, 2], size=None, scale=2).margin == 1
+    assert Part(margin=2, scale=3).margin == 2
+    built = instantiate({"_target_": f"{HERE}.Part", "inner": {"_target_": f"{HERE}.Needs", "path": "x"}}, "head")
+    assert built.inner.path == "x"
+    assert copy.deepcopy(Part(0.5)).margin == pickle.loads(pickle.dumps(Part(0.5))).margin == 0.5
+
+
+def test_names_that_are_no_argument():
+    with pytest.raises(InputError, match=r"margn: Part takes no such argument; did you mean 'margin'"):
+        Part(margn=1)
+    assert instantiate({"_target_": f"{HERE}.Needs", "path": "x", "more": 3}, "dataset").rest == {"more": 3}
+    with pytest.raises(InputError, match="path has no value: Needs needs one"):
+        instantiate({"_target_": f"{HERE}.Needs"}, "dataset")
+
+
+@pytest.mark.parametrize(
+    ("target", "line"),
+    [
+        (
+            "no_such_module.X",
+            "loss._target_=no_such_module.X: no module no_such_module; put the folder",
+        ),
+        ("metriscope.losses.TripletLos", "has no TripletLos; did you mean 'TripletLoss'?"),
+        ("metriscope.no_such.X", "no module metriscope.no_such"),
+        ("X", "it has to be the dotted path of a class"),
+    ],
+)
+def test_targets_that_are_not_there(target, line):
+    with pytest.raises(InputError) as caught:
+        locate(target, "loss.")
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_module_that_does_not_import(tmp_path, monkeypatch):
+    (tmp_path / "half.py").write_text("import not_installed_anywhere\n")
+    (tmp_path / "broken.py").write_text("raise ValueError('two\\nlines')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match="importing half needs the module not_installed_anywhere, which is not there"):
+        locate("half.X")
+    with pytest.raises(InputError, match="importing broken fails: ValueError: two lines"):
+        locate("broken.X")
