@@ -23,8 +23,8 @@ def build_learner(
     """The LightningModule that trains ``embedder`` by ``objective``.
 
     Args:
-        embedder, objective: what is trained, and by what.
-        optimizer, scheduler: their sections of the config.
+        embedder, objective: the network, and the objective that trains it.
+        optimizer, scheduler: sections of the config.
         monitor: the metric that a schedule watches unless ``scheduler.monitor`` names one.
         seed: the run's seed.
     """
