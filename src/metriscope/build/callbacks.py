@@ -1,4 +1,4 @@
-"""From the sections of a config to the callbacks of a run."""
+"""Builds the callbacks of a run from sections of its config."""
 
 from collections.abc import Mapping
 from functools import partial

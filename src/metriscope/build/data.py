@@ -1,4 +1,4 @@
-"""From the sections of a config to the data module of a run."""
+"""Builds the data module of a run from sections of its config."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""From a network, an objective and sections of a config to the LightningModule of a run."""
+"""Builds the LightningModule of a run from a network, an objective and sections of its config."""
 
 from collections.abc import Mapping
 from functools import partial

@@ -1,4 +1,4 @@
-"""From the config of a run to its loggers."""
+"""Builds the loggers of a run from its config."""
 
 from metriscope.run.folder import Run
 from metriscope.tracking.history import HistoryLogger

@@ -1,4 +1,4 @@
-"""From the sections of a config to the network of a run."""
+"""Builds the network of a run from sections of its config."""
 
 import logging
 from collections.abc import Mapping

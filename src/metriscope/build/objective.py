@@ -1,4 +1,4 @@
-"""From the sections of a config to the objective of a run: distance, miner, loss and memory."""
+"""Builds the objective of a run from sections of its config: distance, miner, loss and memory."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

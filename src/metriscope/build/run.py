@@ -1,4 +1,4 @@
-"""The parts of a run from its plain config: each builder gets its own sections."""
+"""Builds the parts of a run from its plain config; each builder gets its own sections."""
 
 from collections.abc import Mapping
 from pathlib import Path

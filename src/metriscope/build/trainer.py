@@ -1,4 +1,4 @@
-"""From the section ``trainer`` of a config to the Lightning trainer of a run."""
+"""Builds the Lightning trainer of a run from the section ``trainer`` of its config."""
 
 import logging
 import warnings

@@ -1,4 +1,4 @@
-"""From the section ``dataset`` of a config to the parts of the data set."""
+"""Loads and splits the data set that the section ``dataset`` of a config describes."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -11,7 +11,7 @@ FORMAT = 2
 """Format number of the run folders that this version writes. Records without a number have format 1."""
 
 FINISHED, RUNNING, FAILED, INTERRUPTED = "finished", "running", "failed", "interrupted"
-# Ended early by a search because its results were worse than those of other trials; resumable when interrupted.
+# A search ended the run early because of worse results than other trials; it resumes like an interrupted run.
 PRUNED = "pruned"
 
 

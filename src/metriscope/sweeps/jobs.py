@@ -43,7 +43,7 @@ class Task:
     side_by_side: bool
 
     def __call__(self, cfg: DictConfig) -> Refusal | None:
-        """Train the run; returns a refusal if there was one, else None, since ``run.json`` says how the run ended.
+        """Train the run; returns a refusal or None: without a refusal ``run.json`` records how the run ended.
 
         Raises:
             KeyboardInterrupt: only in the process of the sweep itself, to stop the sweep with the job.
