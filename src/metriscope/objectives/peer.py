@@ -41,7 +41,8 @@ class PeerLoss(Loss):
     which takes a host-device synchronisation. A loss that takes ``num_classes`` or ``embedding_size`` gets them.
 
     Args:
-        peer: name of the class in ``pytorch_metric_learning.losses``. arguments: arguments of its constructor.
+        peer: name of the class in ``pytorch_metric_learning.losses``.
+        arguments: arguments of its constructor.
     """
 
     accepts = frozenset({"all", "none", "pairs", "triplets"})
@@ -83,7 +84,8 @@ class PeerMiner(Miner):
     """A miner of pytorch-metric-learning.
 
     Args:
-        peer: name of the class in ``pytorch_metric_learning.miners``. arguments: arguments of its constructor.
+        peer: name of the class in ``pytorch_metric_learning.miners``.
+        arguments: arguments of its constructor.
     """
 
     kind = "triplets"

@@ -11,7 +11,8 @@ positive, a prefix sum of range ends, is the weight of d(a, p). The value is the
     sum_T max(0, d_ap - d_an + margin) = sum_ij W_ij d_ij + margin * active,
 
 with W locally constant, so W is also the exact gradient with respect to the distances.
-Time O(B R log P) with P the most positives of an anchor, memory O(B R) for W and O(chunk) for temporaries.
+Time O(B R log P) with P the largest number of positives of an anchor, memory O(B R) for W and O(chunk)
+for temporaries.
 """
 
 import math
@@ -45,7 +46,7 @@ def _only(distances: Tensor, mask: Tensor) -> Tensor:
 def _compare(
     d: Tensor, positive: Tensor, negative: Tensor, width: int, nearest: float, furthest: float
 ) -> tuple[Tensor, Tensor]:
-    """Weights (r, R) and number of triplets with nearest < d_ap - d_an < furthest, by comparing with each positive in turn."""
+    """Weights (r, R) and number of triplets with nearest < d_ap - d_an < furthest, for each positive in turn."""
     row, column = positive.nonzero().unbind(1)
     counts = torch.bincount(row, minlength=len(d))
     place = torch.arange(len(row), device=d.device) - (counts.cumsum(0) - counts)[row]

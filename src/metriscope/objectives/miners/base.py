@@ -27,8 +27,8 @@ class Miner:
 def draw(weights: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
     """Column indices (B, count), drawn with replacement in proportion to the weights (B, R) of each row.
 
-    Transforms uniform numbers from a CPU generator by the inverse distribution, so the draw is the same on every
-    device. Rows without weight give an arbitrary index; the caller marks them invalid.
+    Transforms uniform numbers from a CPU generator by the inverse of the cumulative weights, so the draw is the same on
+    every device. Rows without weight give an arbitrary index; the caller marks them invalid.
     """
     cumulative = weights.double().cumsum(1)
     uniform = torch.rand(weights.shape[0], count, dtype=torch.float64, generator=generator)

@@ -39,8 +39,8 @@ class BatchEasyHardMiner(Miner):
 
     The selection is a pair of masks. A triplet loss uses every triplet that they form, which is exact for all
     strategies, and O(B R) where one side is ``all``. Where both sides pick one pair, an anchor that lacks either gives
-    none. The pairs are those of pytorch-metric-learning's BatchEasyHardMiner, except that a range also narrows ``all``,
-    for which that library ignores it.
+    none. The pairs are those of pytorch-metric-learning's BatchEasyHardMiner, except that a range also narrows ``all``;
+    that library ignores it there.
 
     Args:
         positive_strategy, negative_strategy: a strategy of the table. ``semihard`` is relative to the pair chosen on

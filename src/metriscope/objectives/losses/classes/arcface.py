@@ -13,9 +13,9 @@ from metriscope.objectives.selection import Comparison, Selection
 def add_angle(cosine: Tensor, margin: float) -> Tensor:
     """cos(theta + margin) from cos(theta), without an arc cosine.
 
-    Beyond theta = pi - margin, where cos(theta + margin) would rise again, the result is cos(theta) - margin
-    sin(margin), as in the authors' code. Near theta = 0 and pi the derivative of the sine by the cosine grows without
-    bound and is taken as 0.
+    Beyond theta = pi - margin, where cos(theta + margin) would rise again, the result is
+    cos(theta) - margin sin(margin), as in the authors' code. Near theta = 0 and pi the derivative of the sine by the
+    cosine grows without bound and is taken as 0.
 
     Args:
         cosine: cos(theta), any shape.

@@ -130,7 +130,8 @@ def softmax_loss(
         own: class of each sample.
         scale: factor of all scores (one over a temperature), above 0.
         target: (B,) score of the own class that replaces the entry of ``scores``, where a margin lowers it.
-        similarities: similarities of the output; by default ``scores``. parts: parts of the output.
+        similarities: similarities of the output; by default ``scores``.
+        parts: parts of the output.
     """
     weights = own.known.to(scores.dtype) / own.terms.clamp_min(1)
     value: Tensor = _Softmax.apply(scores, target, own.column, weights, scale)

@@ -16,8 +16,8 @@ _LEAST_SIGNAL = 1e-12
 def noise_to_signal(comparison: Comparison) -> Tensor:
     """(B, R): var(reference - anchor) / var(anchor), variances over the components of an embedding.
 
-    With m the mean of a vector's D components, D var(r - a) = ||r - a||^2 - D (m_r - m_a)^2: it follows from the given
-    distances, through which its gradient flows. Cosine distances give the ratio of the L2-normalised embeddings.
+    With m the mean of a vector's D components, D var(r - a) = ||r - a||^2 - D (m_r - m_a)^2: the ratio follows from the
+    given distances, through which its gradient flows. Cosine distances give the ratio of the L2-normalised embeddings.
     """
     name, distances = comparison.distance.name, comparison.distances
     anchors, references = (x.to(distances.dtype) for x in (comparison.embeddings, comparison.references))

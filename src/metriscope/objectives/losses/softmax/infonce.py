@@ -18,7 +18,7 @@ class InfoNCELoss(Loss):
     left out.
 
     Equals pytorch-metric-learning's ``NTXentLoss`` except for the positives of anchors without a selected negative,
-    which it counts as zeros.
+    which that loss counts as zeros.
 
     Args:
         temperature: t, above 0; the paper has no temperature, pytorch-metric-learning uses 0.07.

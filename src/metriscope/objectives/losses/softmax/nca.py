@@ -15,9 +15,9 @@ class NCALoss(Loss):
     Goldberger, Roweis, Hinton, Salakhutdinov: Neighbourhood Components Analysis, NIPS 2004: p_i is the chance that i
     picks a neighbour of its class, when it picks among all others (positives and negatives) in proportion to exp(-d), d
     the squared Euclidean distance. The paper has both objectives: ``expected`` maximises the expected number of points
-    classified correctly, sum_i p_i (its first objective), ``log`` the chance of an error-free classification, sum_i log
-    p_i. ``log`` is the default because its gradient does not vanish where p_i is near 0, and because deep learning uses
-    this form. Anchors without a positive or without a negative are left out.
+    classified correctly, sum_i p_i (its first objective), ``log`` the chance of an error-free classification,
+    sum_i log p_i. ``log`` is the default because its gradient does not vanish where p_i is near 0, and because deep
+    learning uses this form. Anchors without a positive or without a negative are left out.
 
     pytorch-metric-learning's ``NCALoss`` is ``objective=log``; it drops anchors whose p_i underflows, and
     turns a miner into weights of anchors, whereas here the miner selects the pairs.

@@ -96,7 +96,7 @@ class AngularLoss(Loss):
 
 
 def _groups(labels: Tensor) -> list[Tensor]:
-    """Rows that share a label, as (c, k) for the c classes of each size k; all rows as one where the host must not wait."""
+    """Rows that share a label, as (c, k) for the c classes of each size k; all rows as one if the host cannot wait."""
     if labels.device.type != "cpu" or torch.compiler.is_compiling():
         return [torch.arange(len(labels), device=labels.device).unsqueeze(0)]
     order = labels.argsort(stable=True)
