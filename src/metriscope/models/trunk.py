@@ -46,7 +46,7 @@ class Trunk(nn.Module):
         body: the network.
         freeze: no parameter learns, the body stays in evaluation mode and runs without recording gradients.
         freeze_batch_norm: batch-norm layers keep their running statistics and affine parameters, as in
-            [RDML] arXiv:2002.08473, whatever ``train()`` says.
+            [RDML] arXiv:2002.08473, whatever the mode set by ``train()``.
         channels_last: keep 4-d weights and inputs in the channels-last memory format.
         precision: ``bf16`` for a frozen body to compute in bfloat16 (autocast) whatever the trainer does; None
             for the trainer's precision.

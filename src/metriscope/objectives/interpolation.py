@@ -52,7 +52,7 @@ def interpolated(distance: Distance, ap: Tensor, an: Tensor, pn: Tensor, share: 
 
 
 def negative_distances(selection: Triplets, comparison: Comparison) -> Tensor:
-    """d(a, n) of each triplet (T,), n interpolated where the selection says so; attached to the graph."""
+    """d(a, n) of each triplet (T,), n interpolated where the selection interpolates; attached to the graph."""
     distances = comparison.distances
     an = distances[selection.anchor, selection.negative]
     if selection.interpolation is None:

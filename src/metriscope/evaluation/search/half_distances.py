@@ -1,8 +1,8 @@
 """Half the squared distance between the rows of two sets, |q|^2/2 + |g|^2/2 - q.g in float32, clipped at zero.
 
-On a CPU every thread computes whole blocks by itself, padded to multiples of ``PAD`` rows and columns: a value
-then does not depend on the block it is computed in, nor on the number of threads (verified for MKL). The norms
-are added first and the product is subtracted from their sum, so that exchanging q and g changes no bit either.
+On a CPU every thread computes whole blocks, padded to multiples of ``PAD`` rows and columns: a value then depends
+neither on the block in which it is computed nor on the number of threads (verified for MKL). The norms are added first
+and the product is subtracted from their sum, so that exchanging q and g changes no bit either.
 """
 
 from collections.abc import Iterator

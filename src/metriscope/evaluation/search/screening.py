@@ -1,10 +1,10 @@
 """Neighbours from bfloat16 products, proven to be those of float32.
 
-With rounded rows q~ and g~, |q.g - q~.g~| <= rho (2 + rho) |q| |g|, where rho is the largest |z -
-z~| / |z| of any row; and |q| |g| is at most |q|^2/2 + |g|^2/2. The rounding error of a sum of D products in float32
-is at most (D + 2) 2^-24 of |q|^2/2 + |g|^2/2 (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). A
-distance from norms shrunk by the sum of these shares is a **lower bound** of the distance in float32, whatever the
-order of additions.
+With rounded rows q~ and g~, |q.g - q~.g~| <= rho (2 + rho) |q| |g|, where rho is the largest |z - z~| / |z| of any
+row; and |q| |g| is at most |q|^2/2 + |g|^2/2. The rounding error of a sum of D products in float32 is at most
+(D + 2) 2^-24 of |q|^2/2 + |g|^2/2 (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). A distance
+from norms shrunk by the sum of these shares is a **lower bound** of the distance in float32, whatever the order of
+additions.
 
 The nearest items by this bound, somewhat more than k, are the candidates, which are ranked again in float32. The k
 nearest candidates of a row are proven exact if the last of them is nearer than the largest bound among the candidates,

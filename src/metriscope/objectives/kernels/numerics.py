@@ -12,7 +12,7 @@ def numbers(mask: Tensor, dtype: torch.dtype) -> Tensor:
 def masked_softmax(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """The softmax over the masked entries of each row (0 elsewhere), and their log-sum-exp (r, 1).
 
-    Rows without an entry give finite numbers that mean nothing.
+    Rows without an entry give arbitrary finite numbers.
     """
     # The offset is far below every logit, and finite because a row without an entry subtracts it from itself. Adding it
     # is several times as fast as a masked fill.

@@ -30,9 +30,9 @@ class HardAwareCascadeMiner(Miner):
     The rule of one level of the hard-aware cascade (HDC, arXiv:1611.05720): positives are ranked by distance from the
     furthest, negatives from the closest, and the first ceil(share x pairs) of each are selected. The paper's levels are
     models of growing depth, each of which ranks the pairs selected by the level before. With one embedding a cascade of
-    shares h_1, h_2, ... selects, up to rounding, the same pairs as one share, the product h_1 h_2 ... of them. The
-    pairs are those of pytorch-metric-learning's HDCMiner, except that all pairs tied at the edge are selected, whereas
-    HDCMiner takes an arbitrary one (the two directions of a pair are such a tie).
+    shares h_1, h_2, ... selects, up to rounding, the same pairs as the product of these shares. The pairs are those of
+    pytorch-metric-learning's HDCMiner, except that all pairs tied at the edge are selected, whereas HDCMiner takes an
+    arbitrary one (the two directions of a pair are such a tie).
 
     Args:
         share: share of the pairs, above 0 and at most 1.

@@ -10,7 +10,7 @@ class NormalizedSoftmaxLoss(ProxyLoss):
 
     Zhai and Wu, "Classification is a Strong Baseline for Deep Metric Learning", arXiv:1811.12649;
     the layer normalisation that the paper puts before it belongs to the head. ``active`` and ``terms`` both count
-    samples. pytorch-metric-learning has the same.
+    samples. pytorch-metric-learning has the same loss.
 
     Args:
         num_classes, embedding_size: see :class:`ProxyLoss`.

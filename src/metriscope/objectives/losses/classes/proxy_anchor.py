@@ -16,7 +16,7 @@ class ProxyAnchorLoss(ProxyLoss):
 
     s is the cosine similarity, P all proxies, P+ those with a sample of their class in the batch. Kim et al.,
     arXiv:2003.13911. ``active`` and ``terms`` both count logarithms of more than 1: the proxies with
-    a positive sample and the proxies with a negative one. pytorch-metric-learning has the same.
+    a positive sample and the proxies with a negative one. pytorch-metric-learning has the same loss.
 
     Args:
         num_classes, embedding_size: see :class:`ProxyLoss`.
