@@ -1,4 +1,4 @@
-"""What every loss is: a module that turns a comparison and a selection into a value with an account of itself."""
+"""The base class of losses, modules from a comparison and a selection to a :class:`LossOutput`, and reductions."""
 
 from typing import ClassVar
 
@@ -17,8 +17,8 @@ class Loss(nn.Module):
         accepts: kinds of selection: "all" (every valid term), "band", "pairs", "triplets", or "none" for a
             loss that needs no miner.
         hinge: True where inactive terms have exactly zero weight.
-        pairwise: False for a loss that judges embeddings by its own parameters (proxies, class weights), to which
-            no distances are then given.
+        pairwise: False for a loss that compares embeddings with its own parameters (proxies, class weights) and so gets
+            no distances.
         takes_sizes: whether the constructor takes ``num_classes`` and ``embedding_size``, known once data is read.
     """
 
@@ -29,14 +29,14 @@ class Loss(nn.Module):
 
     @property
     def bound_to_classes(self) -> bool:
-        """Whether the loss has parameters for each training class, and so no meaning for other classes."""
+        """Whether the loss has parameters for each training class, and is therefore undefined for other classes."""
         return self.takes_sizes
 
     def part(self, labels: Tensor, reference_labels: Tensor) -> tuple[Tensor, Tensor] | None:
         """The anchors and the references (indices) that this loss compares; None for all of them.
 
-        A loss that compares few then gets a comparison of these only, though ``embeddings`` stay whole: it has to be
-        right with a comparison of everything too, as beside other losses in a sum.
+        A loss that returns a part gets a comparison of that part only, with all ``embeddings``. It must also be right
+        for a full comparison, which it gets beside other losses in a sum.
         """
         return None
 
@@ -47,8 +47,8 @@ class Loss(nn.Module):
 def mean_part(total: Tensor, terms: Tensor, reduction: str) -> dict[str, Tensor]:
     """``loss_mean``, the mean over all valid terms, where the loss itself is reduced in another way.
 
-    A mean over non-zero terms stays flat while training progresses, and a sum grows with the batch: loss decay
-    is measured on this part.
+    A mean over non-zero terms stays flat while training progresses, and a sum grows with the batch, so loss decay is
+    measured on this part.
     """
     return {} if reduction == "mean" else {"loss_mean": reduce(total.detach(), terms, terms, "mean")}
 

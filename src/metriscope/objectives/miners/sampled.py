@@ -33,7 +33,7 @@ class DistanceWeightedMiner(Miner):
     unit sphere in D dimensions, so embeddings have to be L2-normalised.
 
     Args:
-        cutoff: distances below it weigh as much as at it, which bounds the variance of the gradient.
+        cutoff: distances below it get the weight of the cutoff, which bounds the variance of the gradient.
         nonzero_loss_cutoff: negatives at least this far away are never drawn.
     """
 
