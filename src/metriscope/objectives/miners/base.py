@@ -6,15 +6,21 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.selection import Comparison, Selection
+from metriscope.parts import PartType
 
 
-class Miner:
+class Miner(metaclass=PartType):
     """Base class; ``kind`` is what the miner gives: "all", "band", "pairs", "triplets" or "none".
 
     Miners see detached distances, so no gradient flows through a choice.
     """
 
     kind: ClassVar[str]
+    paper: ClassVar[str] = ""
+    needs_unit_sphere: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        """Without it, a miner that takes nothing would be one that takes anything."""
 
     @torch.no_grad()
     def __call__(self, comparison: Comparison) -> Selection:

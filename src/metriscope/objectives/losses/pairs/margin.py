@@ -1,8 +1,11 @@
 """Margin loss with learnable boundaries."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
+from metriscope.objectives.arguments import Count, NonNegative, Positive, Reduction
 from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.kernels.hinged_rows import hinged_rows
 from metriscope.objectives.kernels.numerics import numbers
@@ -39,23 +42,26 @@ class MarginLoss(Loss):
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = True
     takes_sizes = True
+    paper = "arXiv:1706.07567"
     beta: Tensor
 
     def __init__(
         self,
-        num_classes: int,
-        embedding_size: int,
-        margin: float = 0.2,
-        beta: float = 1.2,
+        num_classes: Count,
+        embedding_size: Count,
+        margin: NonNegative = 0.2,
+        beta: Positive = 1.2,
         learn_beta: bool = True,
         beta_per_class: bool = True,
-        nu: float = 0.0,
-        count: str = "pairs",
-        reduction: str = "mean",
+        nu: NonNegative = 0.0,
+        count: Literal["pairs", "triplets"] = "pairs",
+        reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
         self.margin = margin
-        self.nu = nu
+        # Boundaries that stay where they are need nothing that keeps them small.
+        self.nu = nu if learn_beta else 0.0
+        self.bound_to_classes = learn_beta and beta_per_class
         self.count = count
         self.reduction = reduction
         start = torch.full((num_classes if beta_per_class else 1,), float(beta))

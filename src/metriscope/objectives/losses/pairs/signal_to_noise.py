@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch.nn.functional as F
 from torch import Tensor
 
+from metriscope.objectives.arguments import NonNegative, Reduction
 from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
@@ -53,13 +54,15 @@ class SignalToNoiseLoss(ContrastiveLoss):
     ``terms`` are all pairs, ``active`` the non-zero hinges.
     """
 
+    paper = "arXiv:1904.02616"
+
     def __init__(
         self,
-        margin: float = 1.0,
-        positive_margin: float = 0.0,
-        mean_weight: float = 0.0,
+        margin: NonNegative = 1.0,
+        positive_margin: NonNegative = 0.0,
+        mean_weight: NonNegative = 0.0,
         squared: bool = False,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
     ) -> None:
         super().__init__(margin, positive_margin, squared, reduction)
         self.mean_weight = mean_weight
@@ -68,6 +71,6 @@ class SignalToNoiseLoss(ContrastiveLoss):
         output = super().forward(replace(comparison, distances=noise_to_signal(comparison)), selection)
         if not self.mean_weight:
             return output
-        offset = comparison.embeddings.to(output.value.dtype).sum(1).abs().mean() * (output.terms > 0)
+        offset = comparison.embeddings.to(output.value.dtype).sum(1).abs().sum() / max(1, len(comparison.embeddings))
         parts = {**output.parts, "zero_mean": offset.detach()}
         return output._replace(value=output.value + self.mean_weight * offset, parts=parts)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from metriscope.objectives.arguments import Count
 from metriscope.objectives.kernels.chunks import chunk_rows
 from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.kernels.histograms import NEGATIVE, POSITIVE, histograms, kinds, soft_bins
@@ -29,8 +30,9 @@ class HistogramLoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
+    paper = "arXiv:1611.00822"
 
-    def __init__(self, num_bins: int = 100) -> None:
+    def __init__(self, num_bins: Count = 100) -> None:
         super().__init__()
         self.num_bins = num_bins
 
