@@ -13,14 +13,19 @@ class Miner(metaclass=PartType):
     """Base class; ``kind`` is what the miner gives: "all", "band", "pairs", "triplets" or "none".
 
     Miners see detached distances, so no gradient flows through a choice.
+
+    Attributes:
+        paper: where the miner comes from.
+        needs_unit_sphere: whether embeddings have to be L2-normalised.
     """
 
     kind: ClassVar[str]
     paper: ClassVar[str] = ""
     needs_unit_sphere: ClassVar[bool] = False
 
+    # The constructor of object seems to take anything.
     def __init__(self) -> None:
-        """Without it, a miner that takes nothing would be one that takes anything."""
+        pass
 
     @torch.no_grad()
     def __call__(self, comparison: Comparison) -> Selection:

@@ -18,13 +18,13 @@ class MultiSimilarityMiner(Miner):
     The same pairs as pytorch-metric-learning's MultiSimilarityMiner.
 
     Args:
-        epsilon: in units of similarity, from -2 to 2; larger lets easier pairs in.
+        epsilon: in units of similarity, at least -2, the least difference of two cosines; larger lets easier pairs in.
     """
 
     kind = "pairs"
     paper = "arXiv:1904.06627"
 
-    def __init__(self, epsilon: Annotated[float, Field(ge=-2, le=2)] = 0.1) -> None:
+    def __init__(self, epsilon: Annotated[float, Field(ge=-2)] = 0.1) -> None:
         self.epsilon = epsilon
 
     def select(self, comparison: Comparison) -> Pairs:

@@ -23,7 +23,8 @@ class MarginLoss(Loss):
 
     pytorch-metric-learning's ``MarginLoss`` turns pairs into all their triplets, so that a pair counts once for
     each triplet it is in (``count=triplets``), divides by the non-zero ones (``reduction=mean_active``) and keeps
-    beta fixed unless asked. With these the two are equal, but for its nu with one beta per class.
+    beta fixed unless asked. With these the two are equal, but for its nu with one learned beta per class, which it
+    multiplies by the sum over triplets of their anchors' beta and divides by the non-zero hinges.
 
     Args:
         num_classes: of the training set.
@@ -32,7 +33,8 @@ class MarginLoss(Loss):
         beta: where boundaries start, in units of the distance, above 0.
         learn_beta: whether they are parameters of the loss.
         beta_per_class: one per class rather than one for all; a class that training does not have gets their mean.
-        nu: weight of the anchors' mean beta, added to the loss to keep boundaries small, at least 0.
+        nu: weight of the anchors' mean beta, added to the loss to keep learned boundaries small, at least 0. Fixed ones
+            add nothing, as in pytorch-metric-learning: it would be a constant.
         count: ``pairs``, each once, or ``triplets``, each as often as there are triplets with it.
         reduction: ``mean`` over all terms, ``sum``, or ``mean_active`` over non-zero terms.
 

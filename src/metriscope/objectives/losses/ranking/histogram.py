@@ -19,8 +19,10 @@ class HistogramLoss(Loss):
     positive and of negative pairs over num_bins + 1 nodes from -1 to 1, each similarity going to its two
     nearest nodes in proportion, each histogram summing to 1.
 
-    pytorch-metric-learning's ``HistogramLoss`` is the same to float32, in which it places nodes; it leaves out the
-    negatives of anchors without a positive, and raises for a similarity of exactly 1 (index out of range).
+    Equal to pytorch-metric-learning's ``HistogramLoss`` up to about 1e-6, since that one finds bins in float32, with
+    these exceptions: it leaves out the negative pairs of two samples neither of which has a positive, counts a pair
+    once where a miner selects it in both directions, takes no further references, and raises for a similarity of
+    exactly 1 (index out of range).
 
     Args:
         num_bins: intervals between the nodes, at least 1; 100 as in pytorch-metric-learning.
