@@ -1,4 +1,4 @@
-"""From the sections of a config to the network of a run."""
+"""Builds the network of a run from sections of its config."""
 
 import logging
 from collections.abc import Mapping
@@ -25,11 +25,11 @@ def build_embedder(
 ) -> Embedder:
     """The network that the sections ``backbone`` and ``head`` describe, for inputs of ``input_shape`` (no batch).
 
-    Initial values are a function of the seed and the two sections; the global generator is left as it was. Weights
-    that expect images normalised in another way than ``normalised_with`` are told in a warning.
+    Initial values are a function of the seed and the two sections; the global generator stays unchanged. A
+    warning is logged if the weights expect another normalisation than ``normalised_with``.
 
     Raises:
-        InputError: a choice that does not exist, does not fit the data, or weights that cannot be loaded.
+        InputError: a choice does not exist or does not fit the data, or weights cannot be loaded.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive(seed, "initialisation"))

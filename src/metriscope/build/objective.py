@@ -1,4 +1,4 @@
-"""From the sections of a config to the objective of a run: distance, miner, loss and memory."""
+"""Builds the objective of a run from sections of its config: distance, miner, loss and memory."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,7 +31,7 @@ def build_objective(
 ) -> Objective:
     """Distance, miner, loss and memory, for C training classes and embeddings of size D.
 
-    Initial values are a function of the seed; the global generator is left as it was.
+    Initial values are a function of the seed; the global generator stays unchanged.
 
     Raises:
         InputError: a part refuses its arguments.
@@ -57,12 +57,12 @@ def _loss(section: Section, sizes: Mapping[str, int]) -> Loss:
 
 
 def _part(section: Section, **further: Any) -> Any:
-    """The object that a section with a ``_target_`` describes; ``name`` is the choice, not an argument."""
+    """The object described by a section with a ``_target_``; ``name`` names the choice and is no argument."""
     arguments = {key: value for key, value in section.items() if key != "name"}
     try:
         return instantiate(arguments, **further)
     except InstantiationException as error:
-        # Hydra wraps what a constructor raises, however plainly it was said.
+        # Hydra wraps every exception of a constructor, also an InputError.
         if isinstance(error.__cause__, InputError):
             raise error.__cause__ from error
         raise

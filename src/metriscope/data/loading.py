@@ -1,4 +1,4 @@
-"""From the section ``dataset`` of a config to the parts of the data set."""
+"""Loads and splits the data set that the section ``dataset`` of a config describes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,10 +16,10 @@ _SHARED = {
 def load_splits(dataset: Mapping[str, Any]) -> Splits:
     """Loads and splits a data set; opens no image file.
 
-    Keys that are not shared by all data sets are the arguments of its ``_target_``.
+    Keys that only this data set has are the arguments of its ``_target_``.
 
     Raises:
-        InputError: data that are missing or broken, or a split that they do not allow.
+        InputError: the data are missing or broken, or cannot be split in this way.
     """
     source: Source = get_method(dataset["_target_"])(**{k: v for k, v in dataset.items() if k not in _SHARED})
     return split(source, dataset["protocol"], dataset.get("fold", 0), dataset.get("validation"))

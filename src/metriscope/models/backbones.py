@@ -1,4 +1,4 @@
-"""From a backbone config to its trunk: the bodies by name, and the libraries that have more of them.
+"""Trunks from backbone configs: bodies by name, and the libraries that offer further ones.
 
 The functions in ``BODIES`` and ``LIBRARIES`` make the bodies. Their keyword arguments are the keys of
 ``configs/backbone/<name>.yaml`` other than those that every trunk has.
@@ -46,7 +46,7 @@ def small_cnn(
     layers: list[nn.Module] = []
     kernel_size = stem_kernel_size
     for width in widths:
-        # Pooling first leaves batch norm and ReLU a quarter of the positions.
+        # Pooling comes first, so that batch norm and ReLU handle only a quarter of the positions.
         layers += [
             nn.Conv2d(channels, width, kernel_size, padding=kernel_size // 2, bias=False),
             nn.MaxPool2d(2, ceil_mode=True),
@@ -66,7 +66,7 @@ BODIES: dict[str, Callable[..., Body]] = {
     "vit_b_32": vit_b_32,
     "efficientnet_lite0": efficientnet_lite0,
 }
-# Whose models are asked for by their own names: backbone.library.
+# The libraries (backbone.library) whose models are selected by their own names.
 LIBRARIES: dict[str, Callable[..., Body]] = {"timm": timm_model, "torchvision": torchvision_model}
 
 
@@ -82,7 +82,7 @@ def build_trunk(cfg: Mapping[str, Any], input_shape: Shape) -> Trunk:
         key: bool(own.pop(key, False)) for key in ("freeze", "freeze_batch_norm", "channels_last")
     }
     habits["precision"] = own.pop("precision", None)
-    for key in ("mean", "std", "cache_features"):  # of the data that the trunk is given
+    for key in ("mean", "std", "cache_features"):  # keys for the data, not for the trunk
         own.pop(key, None)
     build = _builder(name, library)
     known = [key for key in inspect.signature(build).parameters if key not in ("shape", "name")]

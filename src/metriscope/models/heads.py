@@ -12,7 +12,7 @@ def build_head(name: str, features: int, size: int | None, hidden: int | None = 
 
     Args:
         name: ``linear``, ``mlp`` (one hidden layer with batch norm and ReLU) or ``identity``.
-        features: F, what the trunk gives.
+        features: F, the number of features of the trunk.
         size: D; for ``identity`` None or F.
         hidden: width of the hidden layer of ``mlp``; None for F.
 

@@ -19,7 +19,7 @@ def _peer_class(kind: str, name: str) -> Any:
     """``pytorch_metric_learning.<kind>.<name>``.
 
     Raises:
-        InputError: the package is not installed, or has no such class (with the nearest).
+        InputError: the package is not installed, or has no such class (the message names the nearest).
     """
     from importlib import import_module
 
@@ -38,13 +38,12 @@ def _peer_class(kind: str, name: str) -> Any:
 class PeerLoss(Loss):
     """A loss of pytorch-metric-learning, with that library's own distance and reduction.
 
-    How many of its terms are active is not known. Lists and masks from a miner become its
-    index tuples, which takes a host-device synchronisation. A loss that needs ``num_classes`` or
-    ``embedding_size`` is given them.
+    The number of active terms is unknown. Lists and masks from a miner are converted to that library's index tuples,
+    which takes a host-device synchronisation. A loss that takes ``num_classes`` or ``embedding_size`` gets them.
 
     Args:
         peer: name of the class in ``pytorch_metric_learning.losses``.
-        arguments: of its constructor.
+        arguments: arguments of its constructor.
     """
 
     accepts = frozenset({"all", "none", "pairs", "triplets"})
@@ -83,7 +82,7 @@ class PeerMiner(Miner):
 
     Args:
         peer: name of the class in ``pytorch_metric_learning.miners``.
-        arguments: of its constructor.
+        arguments: arguments of its constructor.
     """
 
     kind = "triplets"

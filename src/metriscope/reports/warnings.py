@@ -1,4 +1,4 @@
-"""What a reader has to know before believing a comparison, one line each."""
+"""Warnings about a comparison, such as runs left out or settings that differ, one line each."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from metriscope.reports.groups import Grouping, text
 from metriscope.run.study import Study, StudyRun
 
-# What compared runs should share [MLRC], by the word for it.
+# Config keys that should be equal in compared runs [MLRC], by the word for them.
 _EQUAL: Mapping[str, Sequence[str]] = {
     "backbone": ("backbone.name", "backbone.weights", "backbone.freeze"),
     "embedding size": ("head.size",),
@@ -20,13 +20,13 @@ _NAMED = 20
 
 
 def cautions(study: Study, grouping: Grouping) -> list[str]:
-    """Runs that were left out, things that differ and should not, and what groups mix."""
+    """One line for each: runs left out, settings that differ but should not, and keys that groups mix."""
     runs = [run for group in grouping.groups for run in group.runs]
     return [*left_out(study), *_unequal(runs, grouping), *_versions(runs), *_mixed(grouping), *_single(grouping)]
 
 
 def left_out(study: Study) -> list[str]:
-    """Runs that cannot be read, and runs that have not finished."""
+    """One line for each run that cannot be read or has not finished."""
     unfinished = [
         f"{run.name} is not finished ({run.status}{f': {_short(run.reason)}' if run.reason else ''}); left out"
         for run in study.unfinished
@@ -35,7 +35,7 @@ def left_out(study: Study) -> list[str]:
 
 
 def _unequal(runs: Sequence[StudyRun], grouping: Grouping) -> list[str]:
-    """Data sets bring companions of their own, so that only runs on the same data have to agree."""
+    """Settings that differ on the same data; each data set brings its own, so these may differ between data sets."""
     by_data: dict[str, list[StudyRun]] = {}
     for run in runs:
         by_data.setdefault(text(run.config, "dataset.name"), []).append(run)

@@ -1,4 +1,4 @@
-"""``run.json``, the record of what happened to a run: its format, its statuses, how it is read. Imports no torch."""
+"""``run.json``, the record of a run: its format, its statuses, and functions that read it. Imports no torch."""
 
 import json
 from collections.abc import Mapping
@@ -8,20 +8,20 @@ from typing import Any
 from metriscope.errors import InputError
 
 FORMAT = 2
-"""Of run folders that this version writes. Records without a number are of format 1."""
+"""Format number of the run folders that this version writes. Records without a number have format 1."""
 
 FINISHED, RUNNING, FAILED, INTERRUPTED = "finished", "running", "failed", "interrupted"
-# Ended by a search that expected nothing better of it; it can be resumed like an interrupted one.
+# A search ended the run early because of worse results than other trials; it resumes like an interrupted run.
 PRUNED = "pruned"
 
 
 def format_of(record: Mapping[str, Any]) -> Any:
-    """The number of the format that a record is written in."""
+    """The format number of a record."""
     return record.get("format", 1)
 
 
 def later(record: Mapping[str, Any]) -> str | None:
-    """What to say of a record that a later version wrote; None of one that this version reads."""
+    """Error message for a record that a later version wrote; None for a record that this version can read."""
     number = format_of(record)
     if isinstance(number, int) and number <= FORMAT:
         return None
@@ -32,7 +32,7 @@ def later(record: Mapping[str, Any]) -> str | None:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """The content of ``run.json``; empty where there is none.
+    """The content of ``run.json``; empty if the file does not exist.
 
     Raises:
         InputError: it is not readable, or a later version wrote it.
@@ -47,7 +47,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A file of a run that must hold a JSON object.
+    """The JSON object in a file of a run.
 
     Raises:
         InputError: it is missing or not readable.

@@ -20,24 +20,24 @@ from metriscope.run.record import FINISHED, later
 
 _RUN_FOLDER = re.compile(r"seed\d+-[0-9a-f]{8}")
 _STATES = ("finished", "running", "failed", "interrupted")
-# Where a line begins with a key, a section of the file begins.
+# A line that begins with a key begins a section of the file.
 _SECTION = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
 class StudyRun:
-    """One run as a comparison sees it, whether it comes from a folder or from W&B.
+    """One run of a comparison, from a run folder or from W&B.
 
     Attributes:
-        name: where it is: its folder below the study's, or its path in W&B.
+        name: path of its folder below the study's, or its path in W&B.
         config: the resolved config, flat, with dotted keys.
-        metrics: the flat summary; values that were not finite are not there.
+        metrics: the flat summary without values that are not finite.
         status: ``finished``, ``running``, ``failed`` or ``interrupted``.
-        reason: why it failed or was interrupted, where that is known.
-        record: what ``run.json`` says of versions, git, times; empty where only W&B knows the run.
-        history: reads the rows of the history with the values of the given keys.
-        folder: its run folder, where there is one.
+        reason: why it failed or was interrupted, if known.
+        record: the content of ``run.json``: versions, git, times; empty for a run from W&B.
+        history: function that reads the rows of the history that hold the given keys.
+        folder: its run folder, if there is one.
     """
 
     name: str
@@ -55,9 +55,9 @@ class Study:
     """Runs to compare.
 
     Attributes:
-        name: the study's.
-        runs: every run that could be read, in the order of their names.
-        problems: one line for each run that could not.
+        name: name of the study.
+        runs: all runs that could be read, sorted by name.
+        problems: one line for each run that could not be read.
     """
 
     name: str
@@ -74,13 +74,13 @@ class Study:
 
 
 def load_study(folder: Path) -> Study:
-    """The runs below ``outputs/<study>``; histories are read when asked for.
+    """The runs below ``outputs/<study>``; histories are read on demand.
 
-    Folders that ``resume=never`` set aside (``seed0-<hash>.1``) are passed over; a run whose files are broken or
+    Folders that ``resume=never`` set aside (``seed0-<hash>.1``) are skipped; a run whose files are broken or
     half-written becomes a line of ``problems``.
 
     Raises:
-        InputError: there is no such folder, or no run in it can be read.
+        InputError: the folder does not exist, or no run in it can be read.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder of a study, such as outputs/default")
@@ -97,7 +97,7 @@ def load_study(folder: Path) -> Study:
 
 
 def run_folders(folder: Path) -> Iterator[Path]:
-    """Folders of runs at or below ``folder``, sorted; neither those set aside nor hidden ones."""
+    """Run folders at or below ``folder``, sorted, without hidden ones and those set aside."""
     if _RUN_FOLDER.fullmatch(folder.resolve().name):
         yield folder
         return
@@ -109,10 +109,10 @@ def run_folders(folder: Path) -> Iterator[Path]:
 
 
 def load_run(folder: Path, name: str = "") -> StudyRun:
-    """One run folder.
+    """Load the run of one folder.
 
     Raises:
-        InputError: a file that a run of its state must have is missing or does not read.
+        InputError: a file that a run with this status must have is missing or cannot be read.
     """
     record = _read_json(folder / "run.json")
     if line := later(record):
@@ -165,7 +165,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _parse(text: str) -> dict[str, Any]:
-    """The mapping that a YAML text holds, section by section: most sections of a study's configs are the same."""
+    """The mapping in a YAML text, parsed by section and cached: most sections of a study's configs are equal."""
     if re.search(r"[:-] [&*]", text):  # an anchor may tie sections together
         return dict(_parse_section(text))
     config: dict[str, Any] = {}

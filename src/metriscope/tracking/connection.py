@@ -1,4 +1,4 @@
-"""Whether W&B can be reached, and with whose key, found out without ever asking. Imports neither torch nor wandb."""
+"""Connection to W&B: mode, API key and reachability, without a prompt. Imports neither torch nor wandb."""
 
 import netrc
 import os
@@ -17,10 +17,10 @@ PROBE_SECONDS = 3.0
 
 
 def asked_mode(mode: str) -> str:
-    """``mode``, or what ``WANDB_MODE`` says where that is ``auto``, in today's words.
+    """``mode``, or the value of ``WANDB_MODE`` if ``mode`` is ``auto``; old values are translated.
 
     Raises:
-        InputError: the mode, or ``WANDB_MODE``, is none that there is.
+        InputError: the mode, or ``WANDB_MODE``, does not exist.
     """
     source = "logger.wandb.mode"
     if mode == "auto" and os.environ.get("WANDB_MODE"):
@@ -32,11 +32,11 @@ def asked_mode(mode: str) -> str:
 
 
 def choose_mode(mode: str, base_url: str, api_key: str | None) -> tuple[Mode, str]:
-    """``online`` or ``offline``, and why not online where that was possible."""
+    """``online`` or ``offline``, and the reason if an online mode falls back to offline."""
     if mode == "offline":
         return "offline", ""
     if not has_key(base_url, api_key):
-        # W&B would ask for the key on a terminal, and wait.
+        # Without a key W&B would prompt for one and wait.
         return "offline", "no API key"
     if mode == "auto" and not answers(base_url):
         return "offline", f"{urlsplit(base_url).hostname} does not answer"
@@ -44,7 +44,7 @@ def choose_mode(mode: str, base_url: str, api_key: str | None) -> tuple[Mode, st
 
 
 def has_key(base_url: str, api_key: str | None) -> bool:
-    """Whether W&B would find a key by itself, without asking."""
+    """Whether W&B would find a key without a prompt."""
     if api_key or os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     for path in [os.environ.get("NETRC"), "~/.netrc", "~/_netrc"]:

@@ -1,4 +1,4 @@
-"""Where a run's figures go."""
+"""The loggers of a run."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from metriscope.tracking.wandb import GuardedWandb
 
 @dataclass
 class Loggers:
-    """Where a run's figures go: always its own history, and W&B where it can be used."""
+    """The loggers of a run: always its own history, and W&B if it can be used."""
 
     history: HistoryLogger
     wandb: GuardedWandb | None

@@ -1,4 +1,4 @@
-"""Optimisers with a learning rate per part of the model, and learning-rate schedules."""
+"""Optimisers with a learning rate per part of the model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,14 +16,14 @@ def build_optimizer(
 ) -> Optimizer:
     """A torch optimiser with one named parameter group per part that learns.
 
-    With ``layer_decay`` the trunk is a group per block, ``trunk.0`` at the input: block k of n learns at
-    ``lr_trunk * layer_decay ** (n - k)``, as in BEiT (arXiv:2106.08254), where the head stands at depth n.
+    With ``layer_decay`` each block of the trunk is a group, from ``trunk.0`` at the input on: block k of n learns at
+    ``lr_trunk * layer_decay ** (n - k)``, as in BEiT (arXiv:2106.08254), where the head has depth n.
 
     Args:
         cfg: ``name``, ``lr``, ``lr_<group>`` (None: ``lr``), ``layer_decay`` (None: one rate for the whole trunk),
             and the torch optimiser's own arguments.
-        groups: parameters of ``trunk``, ``head`` and ``loss``; frozen ones, and groups that have no others,
-            are left out.
+        groups: parameters of ``trunk``, ``head`` and ``loss``; frozen parameters, and groups of nothing but frozen
+            parameters, are left out.
         blocks: the parameters of the trunk from the input to the output.
 
     Raises:

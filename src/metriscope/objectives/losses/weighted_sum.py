@@ -1,4 +1,4 @@
-"""Several losses at once."""
+"""The weighted sum of several losses."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,15 +16,15 @@ from metriscope.parts import ArgumentError
 class SumLoss(Loss):
     """sum_k weight_k * loss_k over the same batch, comparison and selection.
 
-    ``active`` and ``terms`` are the sums over the losses. Each loss reports itself as ``loss_<k>`` and
-    ``active_ratio_<k>`` (k from 0, in the order given).
+    ``active`` and ``terms`` are the sums over the losses. The parts ``loss_<k>`` and ``active_ratio_<k>`` report each
+    loss (k from 0, in the order given).
 
     Args:
         losses: the parts; those that take no miner ignore the selection.
         weights: one factor for each, at least 0.
     """
 
-    # What the parts have in common, known only with them: see ``metriscope.config.rules``.
+    # The selections common to all parts are known only with the parts: see ``metriscope.config.rules``.
     accepts = frozenset({"all", "band", "pairs", "triplets", "none"})
 
     def __init__(self, losses: Sequence[Loss], weights: Sequence[NonNegative]) -> None:

@@ -1,4 +1,4 @@
-"""Miners that select a band of triplets by the gap d(a, n) - d(a, p): nothing is listed."""
+"""Miners that select a band of triplets by the gap d(a, n) - d(a, p), without a list."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""One positive and one negative of each anchor, or all, each by a strategy of its own."""
+"""The miner of one or all positives and negatives of each anchor, each side by its own strategy."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ STRATEGIES = get_args(Strategy)
 
 
 def _pick(distances: Tensor, eligible: Tensor, furthest: bool) -> tuple[Tensor, Tensor]:
-    """The extreme eligible pair of each row, as a mask (B, R) and its distance (B, 1); none where none is eligible."""
+    """The extreme eligible pair of each row (if any) as a mask (B, R), and its distance (B, 1)."""
     filled = distances.masked_fill(~eligible, -math.inf if furthest else math.inf)
     value, column = filled.max(1, keepdim=True) if furthest else filled.min(1, keepdim=True)
     return torch.zeros_like(eligible).scatter_(1, column, True).logical_and_(eligible), value
@@ -40,18 +40,18 @@ class BatchEasyHardMiner(Miner):
     hard        the furthest                      the closest
     ==========  ================================  ================================
 
-    The selection is a pair of masks, which a triplet loss takes as every triplet that they form: exact for all
-    strategies, and O(B R) where one side is ``all``. Where both sides pick one, an anchor without either of
-    them gives no pair. The same pairs as pytorch-metric-learning's BatchEasyHardMiner, except that a range also
-    narrows ``all``, where that library ignores it.
+    The selection is a pair of masks. A triplet loss uses every triplet that they form, which is exact for all
+    strategies, and O(B R) where one side is ``all``. Where both sides pick one pair, an anchor that lacks either gives
+    none. The pairs are those of pytorch-metric-learning's BatchEasyHardMiner, except that a range also narrows ``all``;
+    that library ignores it there.
 
     Args:
-        positive_strategy, negative_strategy: of the table. ``semihard`` is relative to the one chosen on the other
-            side, which must therefore be ``easy`` or ``hard``.
+        positive_strategy, negative_strategy: a strategy of the table. ``semihard`` is relative to the pair chosen on
+            the other side, whose strategy must therefore be ``easy`` or ``hard``.
         positive_range, negative_range: (lowest, highest) distance of pairs considered, ends included; None for all.
 
     Raises:
-        InputError: an unknown strategy, ``semihard`` beside ``semihard`` or ``all``, or a range that holds nothing.
+        InputError: an unknown strategy, ``semihard`` beside ``semihard`` or ``all``, or an empty range.
     """
 
     kind = "pairs"

@@ -1,4 +1,4 @@
-"""One triplet per anchor, from the extremes of its distances."""
+"""Miners that select one triplet per anchor from its closest and furthest pairs."""
 
 import math
 from typing import Literal
@@ -11,7 +11,7 @@ from metriscope.objectives.selection import Comparison, Triplets
 
 
 def hardest(comparison: Comparison, positive: Tensor, negatives: Tensor) -> Triplets:
-    """The triplets of each anchor's chosen positive (B,) and its closest among ``negatives`` (B, R) bool."""
+    """The triplets of each anchor's chosen positive (B,) and its closest reference among ``negatives`` (B, R) bool."""
     negative = comparison.distances.masked_fill(~negatives, math.inf).argmin(1)
     valid = comparison.positive.any(1) & negatives.any(1)
     anchor = torch.arange(len(positive), device=positive.device)

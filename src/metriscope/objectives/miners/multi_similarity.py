@@ -1,4 +1,4 @@
-"""Pairs that are hard in comparison with the other pairs of their anchor."""
+"""The miner of pairs that are hard compared with the other pairs of their anchor."""
 
 import math
 from typing import Annotated
@@ -18,7 +18,7 @@ class MultiSimilarityMiner(Miner):
     The same pairs as pytorch-metric-learning's MultiSimilarityMiner.
 
     Args:
-        epsilon: in units of similarity, at least -2, the least difference of two cosines; larger lets easier pairs in.
+        epsilon: in units of similarity, at least -2; a larger value admits easier pairs.
     """
 
     kind = "pairs"

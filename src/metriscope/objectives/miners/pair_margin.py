@@ -1,4 +1,4 @@
-"""Pairs that a margin finds wanting."""
+"""The miner of pairs that violate a margin."""
 
 from metriscope.objectives.arguments import NonNegative, Positive
 from metriscope.objectives.miners.base import Miner

@@ -41,8 +41,8 @@ class DistanceWeightedMiner(Miner):
     unit sphere in D dimensions, so embeddings have to be L2-normalised.
 
     Args:
-        cutoff: distances below it weigh as much as at it, which bounds the variance of the gradient; above 0 and below
-            ``nonzero_loss_cutoff``.
+        cutoff: distances below it get the weight of the cutoff, which bounds the variance of the gradient; above 0 and
+            below ``nonzero_loss_cutoff``.
         nonzero_loss_cutoff: negatives at least this far away are never drawn; above 0 and at most 2.
     """
 

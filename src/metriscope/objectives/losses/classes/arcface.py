@@ -14,11 +14,12 @@ from metriscope.objectives.selection import Comparison, Selection
 def add_angle(cosine: Tensor, margin: float) -> Tensor:
     """cos(theta + margin) from cos(theta), without an arc cosine.
 
-    Beyond theta = pi - margin, where that would rise again, cos(theta) - margin sin(margin), as in the authors'
-    code. Near theta = 0 and pi the derivative of the sine by the cosine grows without bound and is taken as 0.
+    Beyond theta = pi - margin, where cos(theta + margin) would rise again, the result is
+    cos(theta) - margin sin(margin), as in the authors' code. Near theta = 0 and pi the derivative of the sine by the
+    cosine grows without bound and is taken as 0.
 
     Args:
-        cosine: of theta, any shape.
+        cosine: cos(theta), any shape.
         margin: radians, between 0 and pi.
     """
     sine = (1 - cosine.square()).clamp_min(8 * torch.finfo(cosine.dtype).eps).sqrt()
@@ -32,7 +33,7 @@ class ArcFaceLoss(ProxyLoss):
     theta_j is the angle between the embedding and the vector of class j. ArcFace: Deng et al.,
     arXiv:1801.07698. ``active`` and ``terms`` both count samples.
 
-    pytorch-metric-learning has the same with its margin in degrees.
+    pytorch-metric-learning has the same loss with the margin in degrees.
 
     Args:
         num_classes, embedding_size: see :class:`ProxyLoss`.

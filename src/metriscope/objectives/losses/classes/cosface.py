@@ -10,7 +10,7 @@ class CosFaceLoss(ProxyLoss):
     """-log e^{s (cos(theta_y) - m)} / (e^{s (cos(theta_y) - m)} + sum_{j != y} e^{s cos(theta_j)}).
 
     CosFace, or large margin cosine loss: Wang et al., arXiv:1801.09414; also AM-softmax
-    (arXiv:1801.05599). ``active`` and ``terms`` both count samples. pytorch-metric-learning has the same.
+    (arXiv:1801.05599). ``active`` and ``terms`` both count samples. pytorch-metric-learning has the same loss.
 
     Args:
         num_classes, embedding_size: see :class:`ProxyLoss`.

@@ -10,8 +10,8 @@ class NormalizedSoftmaxLoss(ProxyLoss):
     """-log e^{cos(x, p_y) / T} / sum_c e^{cos(x, p_c) / T}.
 
     Zhai and Wu, "Classification is a Strong Baseline for Deep Metric Learning", arXiv:1811.12649;
-    the layer normalisation that the paper puts before it is the head's business. ``active`` and
-    ``terms`` both count samples. pytorch-metric-learning has the same.
+    the layer normalisation that the paper puts before it belongs to the head. ``active`` and ``terms`` both count
+    samples. pytorch-metric-learning has the same loss.
 
     Args:
         num_classes, embedding_size: see :class:`ProxyLoss`.

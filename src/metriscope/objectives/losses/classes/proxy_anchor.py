@@ -1,4 +1,4 @@
-"""Proxy-Anchor: proxies look for their samples."""
+"""Proxy-Anchor: proxies are the anchors, compared with all samples of the batch."""
 
 import math
 
@@ -17,7 +17,7 @@ class ProxyAnchorLoss(ProxyLoss):
 
     s is the cosine similarity, P all proxies, P+ those with a sample of their class in the batch. Kim et al.,
     arXiv:2003.13911. ``active`` and ``terms`` both count logarithms of more than 1: the proxies with
-    a positive sample and the proxies with a negative one. pytorch-metric-learning has the same.
+    a positive sample and the proxies with a negative one. pytorch-metric-learning has the same loss.
 
     Args:
         num_classes, embedding_size: see :class:`ProxyLoss`.
@@ -50,7 +50,7 @@ class ProxyAnchorLoss(ProxyLoss):
 
 
 def _log_one_plus(exponents: Tensor) -> Tensor:
-    """log(1 + sum_i e^{x_ij}) for each column j; exponents of -inf are no terms, and get a gradient of 0."""
+    """log(1 + sum_i e^{x_ij}) for each column j; exponents of -inf add nothing, and get a gradient of 0."""
     # The 1 is e^0, so the largest exponent is 0 at least.
     highest = exponents.detach().amax(0).clamp_min(0)
     return ((exponents - highest).exp().sum(0) + (-highest).exp()).log() + highest

@@ -21,14 +21,15 @@ class LiftedStructureLoss(Loss):
 
     ``form=original`` is that of Song et al., arXiv:1511.06452: half the mean over positive pairs (i, j) of
     max(0, d_ij - positive_margin + log(sum e^(margin - d_in) over the negatives of i and over those of j))^2. It needs
-    the negatives of both, so its positives are those of the batch itself; a memory adds negatives.
+    the negatives of both i and j, so its positives are in the batch; a memory adds only negatives.
 
     Equal to pytorch-metric-learning's ``GeneralizedLiftedStructureLoss`` and ``LiftedStructureLoss`` where every
     anchor has positives and negatives; the former keeps anchors that have one side only, which are left out here.
 
     Args:
-        margin: of negatives, in units of the distance, at least 0; 1 in the original, from 0.1 to 1 in the generalised.
-        positive_margin: distance that positives are granted, at least 0; 0 in the papers.
+        margin: margin of negatives, in units of the distance, at least 0; 1 in the original, from 0.1 to 1 in the
+            generalised.
+        positive_margin: distance that positives may have, at least 0; 0 in the papers.
         form: ``generalised`` or ``original``.
         reduction: ``mean`` over all terms, ``sum``, or ``mean_active`` over non-zero terms.
 
@@ -90,6 +91,6 @@ class LiftedStructureLoss(Loss):
         return total, (excess > 0).sum(), positive.sum()
 
     def _push(self, rows: Tensor, positive: Tensor, negative: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The log-sum over negatives, of which nothing is cut off, as the loss of a row."""
+        """The log-sum over negatives, without a hinge, as the loss of a row."""
         pushes, push = masked_softmax(-rows, negative)
         return push + self.margin, pushes.neg_(), torch.zeros_like(push, dtype=torch.int64)

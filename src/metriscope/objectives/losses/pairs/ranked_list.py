@@ -22,20 +22,22 @@ class RankedListLoss(Loss):
     Wang et al., arXiv:1903.03238. Positives beyond alpha - margin and negatives within alpha are an
     anchor's non-trivial points. L_P is the mean of the positives' h = d - (alpha - margin), weighted by
     e^(temperature_positive h), and L_N that of the negatives' h = alpha - d, weighted by e^(temperature_negative h).
-    It picks its pairs itself and needs no miner. Anchors without a positive or without a negative are left out.
+    The loss selects its pairs itself and needs no miner. Anchors without a positive or without a negative are left out.
 
-    Weights set the size of gradients in the paper and are constants; ``detach_weights=false`` derives through them.
-    pytorch-metric-learning's ``RankedListLoss`` does, and adds 1e-5 to every weight in the denominators.
+    In the paper weights set the size of gradients and are constants; ``detach_weights=false`` differentiates them too.
+    pytorch-metric-learning's ``RankedListLoss`` also differentiates them, and adds 1e-5 to every weight in the
+    denominators.
 
     Args:
         alpha: distance that negatives have to keep, above 0 and at least ``margin``.
         margin: m, how much closer positives have to be, at least 0.
         balance: lambda, the share of the negatives, between 0 and 1.
-        temperature_positive, temperature_negative: how much harder pairs weigh more, at least 0; 0 weighs all alike.
+        temperature_positive, temperature_negative: sharpness of the weights towards harder pairs, at least 0; 0 gives
+            equal weights.
         detach_weights: whether weights are constants.
 
     ``terms`` are the pairs of these anchors, ``active`` their non-zero hinges; ``loss_mean`` is the mean of the
-    hinges over all terms, since the loss itself is one over non-zero hinges only.
+    hinges over all terms, since the loss itself is a mean over non-zero hinges only.
     """
 
     accepts = frozenset({"all", "none"})

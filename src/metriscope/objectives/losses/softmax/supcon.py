@@ -32,8 +32,8 @@ class SupConLoss(Loss):
     positives of i and A(i) its positives and negatives, that is everything but i itself. The mean over
     positives is outside the logarithm. Anchors without a positive or without a negative are left out.
 
-    pytorch-metric-learning's ``SupConLoss`` is the same, with two exceptions: an anchor without a selected
-    negative counts there, and one whose loss is exactly zero does not.
+    pytorch-metric-learning's ``SupConLoss`` is the same, with two exceptions: that library counts an anchor without a
+    selected negative, and leaves out an anchor whose loss is exactly zero.
 
     Args:
         temperature: t, above 0; 0.1 in the paper.

@@ -16,7 +16,7 @@ class TripletLoss(Loss):
     """max(0, d(a, p) - d(a, n) + margin) over the selected triplets.
 
     With ``distance=squared_euclidean reduction=sum`` this is the triplet loss of [CT] (arXiv:2510.02161);
-    with ``distance=euclidean reduction=mean_active`` it is what most libraries compute. The default
+    with ``distance=euclidean reduction=mean_active`` it is the form that most libraries compute. The default
     ``reduction=mean`` divides by all valid triplets, so that the value falls as triplets are satisfied.
 
     Bands of triplets cost O(B R log P) time and O(B R) memory (see :mod:`metriscope.objectives.kernels.bands`).
