@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from metriscope.errors import InputError
+from metriscope.objectives.arguments import Count
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.output import LossOutput
@@ -50,22 +51,18 @@ class PeerLoss(Loss):
     takes_sizes = True
 
     def __init__(
-        self, peer: str, num_classes: int, embedding_size: int, arguments: Mapping[str, Any] | None = None
+        self, peer: str, num_classes: Count, embedding_size: Count, arguments: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__()
         constructor = _peer_class("losses", peer)
         known = inspect.signature(constructor).parameters
         sizes = {"num_classes": num_classes, "embedding_size": embedding_size}
-        self._bound = "num_classes" in known
         given = {key: value for key, value in sizes.items() if key in known} | dict(arguments or {})
+        self.bound_to_classes = given.get("num_classes") is not None
         try:
             self.peer = constructor(**given)
         except TypeError as error:
             raise InputError(f"loss.arguments: {peer} says: {error}") from error
-
-    @property
-    def bound_to_classes(self) -> bool:
-        return self._bound
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         indices = None

@@ -9,16 +9,22 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from metriscope.parts import PartType
+
 
 def precise(embeddings: Tensor) -> Tensor:
     """Embeddings in float32 at least."""
     return embeddings if embeddings.dtype == torch.float64 else embeddings.float()
 
 
-class Distance:
+class Distance(metaclass=PartType):
     """Base class. ``name`` is the config choice."""
 
     name: ClassVar[str]
+
+    # The constructor of object seems to take anything.
+    def __init__(self) -> None:
+        pass
 
     def __call__(self, anchors: Tensor, references: Tensor) -> Tensor:
         """(B, D) and (R, D) -> (B, R), float32 or float64."""

@@ -1,16 +1,18 @@
 """The base class of losses, modules from a comparison and a selection to a :class:`LossOutput`, and reductions."""
 
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 from torch import Tensor, nn
 
+from metriscope.objectives.arguments import Reduction
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
+from metriscope.parts import PartType
 
-REDUCTIONS = ("mean", "sum", "mean_active")
+REDUCTIONS = get_args(Reduction)
 
 
-class Loss(nn.Module):
+class Loss(nn.Module, metaclass=PartType):
     """Base class. Subclasses name the selections they take and whether their terms can be exactly zero.
 
     Attributes:
@@ -20,17 +22,21 @@ class Loss(nn.Module):
         pairwise: False for a loss that compares embeddings with its own parameters (proxies, class weights) and so gets
             no distances.
         takes_sizes: whether the constructor takes ``num_classes`` and ``embedding_size``, known once data is read.
+        paper: where the loss comes from.
+        bound_to_classes: whether the loss learns something for each training class, so that its value on other
+            classes has no meaning.
     """
 
     accepts: ClassVar[frozenset[str]]
     hinge: ClassVar[bool]
     pairwise: ClassVar[bool] = True
     takes_sizes: ClassVar[bool] = False
+    paper: ClassVar[str] = ""
+    bound_to_classes: bool = False
 
-    @property
-    def bound_to_classes(self) -> bool:
-        """Whether the loss has parameters for each training class, and is therefore undefined for other classes."""
-        return self.takes_sizes
+    # The constructor of nn.Module takes anything.
+    def __init__(self) -> None:
+        super().__init__()
 
     def part(self, labels: Tensor, reference_labels: Tensor) -> tuple[Tensor, Tensor] | None:
         """The anchors and the references (indices) that this loss compares; None for all of them.

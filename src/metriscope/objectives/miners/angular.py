@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Iterator
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from metriscope.objectives.arguments import Count
 from metriscope.objectives.kernels.chunks import count_rows
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.selection import Comparison, Triplets
@@ -37,12 +40,15 @@ class AngularMiner(Miner):
     Args:
         angle: in degrees, at least 0 and below 90; 0 takes every triplet whose positive does not coincide with its
             anchor.
-        max_triplets: the longest list; None for no bound.
+        max_triplets: the longest list, at least 1; None for no bound.
     """
 
     kind = "triplets"
+    paper = "arXiv:1708.01682"
 
-    def __init__(self, angle: float = 20.0, max_triplets: int | None = 1_000_000) -> None:
+    def __init__(
+        self, angle: Annotated[float, Field(ge=0, lt=90)] = 20.0, max_triplets: Count | None = 1_000_000
+    ) -> None:
         self.factor = 2 * math.sin(math.radians(angle)) ** 2
         self.max_triplets = max_triplets
 

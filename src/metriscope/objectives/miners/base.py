@@ -6,15 +6,26 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.selection import Comparison, Selection
+from metriscope.parts import PartType
 
 
-class Miner:
+class Miner(metaclass=PartType):
     """Base class; ``kind`` is the kind of its selections: "all", "band", "pairs", "triplets" or "none".
 
     Miners see detached distances, so no gradient flows through a choice.
+
+    Attributes:
+        paper: where the miner comes from.
+        needs_unit_sphere: whether embeddings have to be L2-normalised.
     """
 
     kind: ClassVar[str]
+    paper: ClassVar[str] = ""
+    needs_unit_sphere: ClassVar[bool] = False
+
+    # The constructor of object seems to take anything.
+    def __init__(self) -> None:
+        pass
 
     @torch.no_grad()
     def __call__(self, comparison: Comparison) -> Selection:

@@ -1,13 +1,17 @@
 """The miner that selects semi-hard triplets first and hard triplets later."""
 
 import math
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 
-from metriscope.errors import InputError
+from metriscope.objectives.arguments import Count, NonNegative, Share
 from metriscope.objectives.interpolation import interpolated
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.selection import Comparison, TripletBand, Triplets
+from metriscope.parts import ArgumentError
 
 
 class CurriculumMiner(Miner):
@@ -27,33 +31,37 @@ class CurriculumMiner(Miner):
     counterpart.
 
     Args:
-        margin: upper end of the semi-hard band, in units of the distance.
-        epochs: number of epochs of the whole training.
+        margin: upper end of the semi-hard band, in units of the distance; above 0 where there is a first stage.
+        epochs: number of epochs of the whole training, at least 1.
         semihard_share: share of the epochs in the first stage, from 0 to 1.
         interpolation: l, above 0 (the negative) and below 1 (the positive), or None.
         spherical: whether embeddings are L2-normalised; interpolations then are too.
 
     Raises:
-        InputError: ``interpolation`` outside (0, 1); in :meth:`select`, a distance that cannot be interpolated.
+        InputError: in :meth:`select`, a distance that cannot be interpolated.
     """
 
     kind = "band"
+    paper = "arXiv:2310.13451"
 
     def __init__(
         self,
-        margin: float = 0.2,
-        epochs: int = 10,
-        semihard_share: float = 0.5,
-        interpolation: float | None = None,
+        margin: NonNegative = 0.2,
+        epochs: Count = 10,
+        semihard_share: Share = 0.5,
+        interpolation: Annotated[float, Field(gt=0, lt=1)] | None = None,
         spherical: bool = True,
     ) -> None:
-        if interpolation is not None and not 0 < interpolation < 1:
-            raise InputError(f"miner.interpolation={interpolation}: it has to be above 0 and below 1, or null for none")
         self.semihard = TripletBand(0.0, margin)
         self.hard = TripletBand(-math.inf, 0.0)
         self.hard_from = math.ceil(semihard_share * epochs)
         self.interpolation = interpolation
         self.spherical = spherical
+
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        if arguments["margin"] == 0 and arguments["semihard_share"] > 0:
+            raise ArgumentError("margin", arguments["margin"], "no triplet is semi-hard then; set it above 0")
 
     def select(self, comparison: Comparison) -> TripletBand | Triplets:
         if comparison.epoch < self.hard_from:

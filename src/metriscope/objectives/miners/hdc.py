@@ -1,7 +1,9 @@
 """The miner of the hardest share of a batch's pairs."""
 
 import math
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor
 
 from metriscope.objectives.miners.base import Miner
@@ -39,8 +41,9 @@ class HardAwareCascadeMiner(Miner):
     """
 
     kind = "pairs"
+    paper = "arXiv:1611.05720"
 
-    def __init__(self, share: float = 0.5) -> None:
+    def __init__(self, share: Annotated[float, Field(gt=0, le=1)] = 0.5) -> None:
         self.share = share
 
     def select(self, comparison: Comparison) -> Pairs:

@@ -1,10 +1,13 @@
 """The miner that draws pairs evenly over their distances."""
 
 import math
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from metriscope.objectives.arguments import Count
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.selection import Comparison, Pairs
 
@@ -51,7 +54,12 @@ class UniformHistogramMiner(Miner):
 
     kind = "pairs"
 
-    def __init__(self, bins: int = 100, positives_per_bin: int = 10, negatives_per_bin: int = 10) -> None:
+    def __init__(
+        self,
+        bins: Annotated[int, Field(ge=1, le=32_000)] = 100,
+        positives_per_bin: Count = 10,
+        negatives_per_bin: Count = 10,
+    ) -> None:
         self.bins = bins
         self.positives_per_bin = positives_per_bin
         self.negatives_per_bin = negatives_per_bin

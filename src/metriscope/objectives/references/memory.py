@@ -1,19 +1,25 @@
 """Cross-batch memory: embeddings of past batches as additional references."""
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
+from metriscope.objectives.arguments import Count
+from metriscope.parts import PartType
 
-class CrossBatchMemory(nn.Module):
+
+class CrossBatchMemory(nn.Module, metaclass=PartType):
     """A ring buffer of the last ``size`` embeddings and labels (XBM: Wang et al., arXiv:1912.06798).
 
     Content, position and age are buffers, so they are in the checkpoint and a resumed run continues exactly. Under data
     parallelism the gathered batch is stored, so that all processes hold the same memory.
 
     Args:
-        size: M, how many embeddings are kept.
-        embedding_size: D.
-        warmup_steps: training steps during which the memory is filled but not used.
+        size: M, how many embeddings are kept, at least 1.
+        embedding_size: D, at least 1.
+        warmup_steps: training steps during which the memory is filled but not used, at least 0.
     """
 
     embeddings: Tensor
@@ -21,7 +27,7 @@ class CrossBatchMemory(nn.Module):
     position: Tensor
     steps: Tensor
 
-    def __init__(self, size: int, embedding_size: int, warmup_steps: int = 0) -> None:
+    def __init__(self, size: Count, embedding_size: Count, warmup_steps: Annotated[int, Field(ge=0)] = 0) -> None:
         super().__init__()
         self.warmup_steps = warmup_steps
         self.register_buffer("embeddings", torch.zeros(size, embedding_size))

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from metriscope.objectives.arguments import Count, Positive, Radians
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
@@ -40,7 +41,11 @@ class ArcFaceLoss(ProxyLoss):
         scale: s, above 0.
     """
 
-    def __init__(self, num_classes: int, embedding_size: int, margin: float = 0.5, scale: float = 64.0) -> None:
+    paper = "arXiv:1801.07698"
+
+    def __init__(
+        self, num_classes: Count, embedding_size: Count, margin: Radians = 0.5, scale: Positive = 64.0
+    ) -> None:
         super().__init__(num_classes, embedding_size)
         self.margin = margin
         self.scale = scale

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from metriscope.objectives.arguments import CosineGap, Count, NonNegative, Positive, Share
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.losses.classes.proxies import (
     Own,
@@ -49,16 +50,18 @@ class CenterContrastiveLoss(Loss):
     hinge = False
     pairwise = False
     takes_sizes = True
+    paper = "arXiv:2308.00458"
+    bound_to_classes = True
     centers: Tensor
 
     def __init__(
         self,
-        num_classes: int,
-        embedding_size: int,
-        scale: float = 16.0,
-        margin: float = 0.1,
-        center_weight: float = 1.0,
-        momentum: float | None = 0.5,
+        num_classes: Count,
+        embedding_size: Count,
+        scale: Positive = 16.0,
+        margin: CosineGap = 0.1,
+        center_weight: NonNegative = 1.0,
+        momentum: Share | None = 0.5,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes

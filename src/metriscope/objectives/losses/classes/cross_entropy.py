@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from metriscope.objectives.arguments import Count
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.losses.classes.proxies import own_classes, precise, softmax_loss
 from metriscope.objectives.output import LossOutput
@@ -27,8 +28,10 @@ class CrossEntropyLoss(Loss):
     hinge = False
     pairwise = False
     takes_sizes = True
+    paper = "arXiv:2003.08505"
+    bound_to_classes = True
 
-    def __init__(self, num_classes: int, embedding_size: int) -> None:
+    def __init__(self, num_classes: Count, embedding_size: Count) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.classifier = nn.Linear(embedding_size, num_classes)

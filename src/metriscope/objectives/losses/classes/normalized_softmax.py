@@ -1,5 +1,6 @@
 """Normalised softmax: classification by cosine."""
 
+from metriscope.objectives.arguments import Count, Positive
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, softmax_loss
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
@@ -17,7 +18,9 @@ class NormalizedSoftmaxLoss(ProxyLoss):
         temperature: T, above 0.
     """
 
-    def __init__(self, num_classes: int, embedding_size: int, temperature: float = 0.05) -> None:
+    paper = "arXiv:1811.12649"
+
+    def __init__(self, num_classes: Count, embedding_size: Count, temperature: Positive = 0.05) -> None:
         super().__init__(num_classes, embedding_size)
         self.temperature = temperature
 

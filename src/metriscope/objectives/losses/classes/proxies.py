@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metriscope.objectives.arguments import Count
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison
@@ -70,8 +71,9 @@ class ProxyLoss(Loss):
     hinge = False
     pairwise = False
     takes_sizes = True
+    bound_to_classes = True
 
-    def __init__(self, num_classes: int, embedding_size: int, per_class: int = 1) -> None:
+    def __init__(self, num_classes: Count, embedding_size: Count, per_class: Count = 1) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.per_class = per_class

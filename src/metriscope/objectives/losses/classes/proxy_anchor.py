@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from metriscope.objectives.arguments import Count, Positive, Share
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
@@ -20,13 +21,15 @@ class ProxyAnchorLoss(ProxyLoss):
 
     Args:
         num_classes, embedding_size: see :class:`ProxyLoss`.
-        margin: m, in units of cosine similarity, at least 0.
+        margin: m, a cosine similarity, from 0 to 1.
         alpha: a, the sharpness, above 0.
 
     The paper's learning rate of proxies is 100 times that of the network.
     """
 
-    def __init__(self, num_classes: int, embedding_size: int, margin: float = 0.1, alpha: float = 32.0) -> None:
+    paper = "arXiv:2003.13911"
+
+    def __init__(self, num_classes: Count, embedding_size: Count, margin: Share = 0.1, alpha: Positive = 32.0) -> None:
         super().__init__(num_classes, embedding_size)
         self.margin = margin
         self.alpha = alpha

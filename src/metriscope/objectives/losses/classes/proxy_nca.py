@@ -2,6 +2,7 @@
 
 import math
 
+from metriscope.objectives.arguments import Count, Positive
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
@@ -24,8 +25,10 @@ class ProxyNCALoss(ProxyLoss):
         include_positive: whether the own class is among Z.
     """
 
+    paper = "arXiv:1703.07464"
+
     def __init__(
-        self, num_classes: int, embedding_size: int, temperature: float = 1.0, include_positive: bool = False
+        self, num_classes: Count, embedding_size: Count, temperature: Positive = 1.0, include_positive: bool = False
     ) -> None:
         super().__init__(num_classes, embedding_size)
         self.temperature = temperature

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metriscope.objectives.arguments import CosineGap, Count, NonNegative, Positive
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
@@ -53,15 +54,17 @@ class SoftTripleLoss(ProxyLoss):
         regularizer_weight: tau, at least 0.
     """
 
+    paper = "arXiv:1909.05235"
+
     def __init__(
         self,
-        num_classes: int,
-        embedding_size: int,
-        centers_per_class: int = 10,
-        scale: float = 20.0,
-        gamma: float = 0.1,
-        margin: float = 0.01,
-        regularizer_weight: float = 0.2,
+        num_classes: Count,
+        embedding_size: Count,
+        centers_per_class: Count = 10,
+        scale: Positive = 20.0,
+        gamma: Positive = 0.1,
+        margin: CosineGap = 0.01,
+        regularizer_weight: NonNegative = 0.2,
     ) -> None:
         super().__init__(num_classes, embedding_size, centers_per_class)
         self.scale = scale

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metriscope.objectives.arguments import Count, Positive, Radians
 from metriscope.objectives.losses.classes.arcface import add_angle
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
 from metriscope.objectives.output import LossOutput
@@ -45,13 +46,15 @@ class SubCenterArcFaceLoss(ProxyLoss):
         sub_centers: K, vectors for each class, at least 1.
     """
 
+    paper = "ECCV 2020 (Deng et al.)"
+
     def __init__(
         self,
-        num_classes: int,
-        embedding_size: int,
-        margin: float = 0.5,
-        scale: float = 64.0,
-        sub_centers: int = 3,
+        num_classes: Count,
+        embedding_size: Count,
+        margin: Radians = 0.5,
+        scale: Positive = 64.0,
+        sub_centers: Count = 3,
     ) -> None:
         super().__init__(num_classes, embedding_size, sub_centers)
         self.margin = margin

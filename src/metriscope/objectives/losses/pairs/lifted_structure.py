@@ -1,8 +1,11 @@
 """Lifted structure loss, generalised and original."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
+from metriscope.objectives.arguments import NonNegative, Reduction
 from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.kernels.hinged_rows import hinged_rows
 from metriscope.objectives.kernels.numerics import masked_softmax
@@ -36,13 +39,14 @@ class LiftedStructureLoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = True
+    paper = "arXiv:1703.07737"
 
     def __init__(
         self,
-        margin: float = 1.0,
-        positive_margin: float = 0.0,
-        form: str = "generalised",
-        reduction: str = "mean",
+        margin: NonNegative = 1.0,
+        positive_margin: NonNegative = 0.0,
+        form: Literal["generalised", "original"] = "generalised",
+        reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
         self.margin = margin

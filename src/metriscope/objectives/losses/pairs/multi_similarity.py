@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from metriscope.objectives.arguments import Cosine, Positive
 from metriscope.objectives.kernels.numerics import masked_softmax, softplus
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
@@ -31,8 +32,9 @@ class MultiSimilarityLoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
+    paper = "arXiv:1904.06627"
 
-    def __init__(self, alpha: float = 2.0, beta: float = 50.0, base: float = 1.0) -> None:
+    def __init__(self, alpha: Positive = 2.0, beta: Positive = 50.0, base: Cosine = 1.0) -> None:
         super().__init__()
         self.alpha = alpha
         self.beta = beta

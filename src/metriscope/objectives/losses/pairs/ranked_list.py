@@ -1,14 +1,19 @@
 """Ranked list loss."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from metriscope.objectives.arguments import NonNegative, Positive, Share
 from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.kernels.hinged_rows import hinged_rows
 from metriscope.objectives.kernels.numerics import masked_softmax, numbers
 from metriscope.objectives.losses.base import Loss, mean_part
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
+from metriscope.parts import ArgumentError
 
 
 class RankedListLoss(Loss):
@@ -24,7 +29,7 @@ class RankedListLoss(Loss):
     denominators.
 
     Args:
-        alpha: distance that negatives have to keep, above ``margin``.
+        alpha: distance that negatives have to keep, above 0 and at least ``margin``.
         margin: m, how much closer positives have to be, at least 0.
         balance: lambda, the share of the negatives, between 0 and 1.
         temperature_positive, temperature_negative: sharpness of the weights towards harder pairs, at least 0; 0 gives
@@ -37,14 +42,15 @@ class RankedListLoss(Loss):
 
     accepts = frozenset({"all", "none"})
     hinge = True
+    paper = "arXiv:1903.03238"
 
     def __init__(
         self,
-        alpha: float = 1.2,
-        margin: float = 0.4,
-        balance: float = 0.5,
-        temperature_positive: float = 0.0,
-        temperature_negative: float = 10.0,
+        alpha: Positive = 1.2,
+        margin: NonNegative = 0.4,
+        balance: Share = 0.5,
+        temperature_positive: NonNegative = 0.0,
+        temperature_negative: NonNegative = 10.0,
         detach_weights: bool = True,
     ) -> None:
         super().__init__()
@@ -54,6 +60,13 @@ class RankedListLoss(Loss):
         self.temperature_positive = temperature_positive
         self.temperature_negative = temperature_negative
         self.detach_weights = detach_weights
+
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        alpha, margin = arguments["alpha"], arguments["margin"]
+        if alpha < margin:
+            rule = f"it has to be at least margin={margin}: positives would have to be closer than 0"
+            raise ArgumentError("alpha", alpha, rule)
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         positive, negative = comparison.positive, comparison.negative

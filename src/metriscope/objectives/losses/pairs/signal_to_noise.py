@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch.nn.functional as F
 from torch import Tensor
 
+from metriscope.objectives.arguments import NonNegative, Reduction
 from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
@@ -36,7 +37,8 @@ class SignalToNoiseLoss(ContrastiveLoss):
     Yuan et al., Signal-to-Noise Ratio: A Robust Distance Metric for Deep Metric Learning, CVPR 2019,
     arXiv:1904.02616: the anchor is the signal, its difference to the other sample the noise. d is
     not symmetric and does not depend on the scale of embeddings. The paper adds the mean over samples of |sum of an
-    embedding's components|, with weight ``mean_weight``; pytorch-metric-learning calls it ZeroMeanRegularizer.
+    embedding's components|, with weight ``mean_weight``. It is a mean over samples, so it counts in a batch without pairs
+    too, as pytorch-metric-learning's ZeroMeanRegularizer does.
 
     With ``reduction=mean_active`` and normalised embeddings the loss equals pytorch-metric-learning's
     ``SignalToNoiseRatioContrastiveLoss``, which computes a (B, R, D) tensor of differences.
@@ -52,13 +54,15 @@ class SignalToNoiseLoss(ContrastiveLoss):
     ``terms`` are all pairs, ``active`` the non-zero hinges.
     """
 
+    paper = "arXiv:1904.02616"
+
     def __init__(
         self,
-        margin: float = 1.0,
-        positive_margin: float = 0.0,
-        mean_weight: float = 0.0,
+        margin: NonNegative = 1.0,
+        positive_margin: NonNegative = 0.0,
+        mean_weight: NonNegative = 0.0,
         squared: bool = False,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
     ) -> None:
         super().__init__(margin, positive_margin, squared, reduction)
         self.mean_weight = mean_weight
@@ -67,6 +71,6 @@ class SignalToNoiseLoss(ContrastiveLoss):
         output = super().forward(replace(comparison, distances=noise_to_signal(comparison)), selection)
         if not self.mean_weight:
             return output
-        offset = comparison.embeddings.to(output.value.dtype).sum(1).abs().mean() * (output.terms > 0)
+        offset = comparison.embeddings.to(output.value.dtype).sum(1).abs().sum() / max(1, len(comparison.embeddings))
         parts = {**output.parts, "zero_mean": offset.detach()}
         return output._replace(value=output.value + self.mean_weight * offset, parts=parts)

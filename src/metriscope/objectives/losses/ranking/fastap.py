@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from metriscope.objectives.arguments import Count
 from metriscope.objectives.kernels.histograms import NEGATIVE, POSITIVE, histograms, kinds, soft_bins
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
@@ -35,8 +36,9 @@ class FastAPLoss(Loss):
 
     accepts = frozenset({"none"})
     hinge = False
+    paper = "Cakir et al., CVPR 2019"
 
-    def __init__(self, num_bins: int = 10) -> None:
+    def __init__(self, num_bins: Count = 10) -> None:
         super().__init__()
         self.num_bins = num_bins
 

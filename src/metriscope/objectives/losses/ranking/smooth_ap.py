@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from metriscope.objectives.arguments import Positive
 from metriscope.objectives.kernels.chunks import chunk_rows
 from metriscope.objectives.kernels.rows import mean_over_anchors, most_positives
 from metriscope.objectives.losses.base import Loss
@@ -31,7 +32,7 @@ class SmoothAPLoss(Loss):
     Args:
         temperature: t, in units of similarity, above 0; 0.01 in the paper.
         include_anchor: whether the anchor is one of its own positives.
-        memory_mb: bound on the temporaries of a chunk, in MiB; a chunk holds at least one positive with its R
+        memory_mb: bound on the temporaries of a chunk, in MiB, above 0; a chunk holds at least one positive with its R
             comparisons.
 
     ``terms`` are the anchors of the mean, all of them active.
@@ -39,8 +40,9 @@ class SmoothAPLoss(Loss):
 
     accepts = frozenset({"none"})
     hinge = False
+    paper = "arXiv:2007.12163"
 
-    def __init__(self, temperature: float = 0.01, include_anchor: bool = False, memory_mb: float = 256) -> None:
+    def __init__(self, temperature: Positive = 0.01, include_anchor: bool = False, memory_mb: Positive = 256) -> None:
         super().__init__()
         self.temperature = temperature
         self.include_anchor = include_anchor

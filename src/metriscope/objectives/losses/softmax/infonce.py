@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from metriscope.objectives.arguments import Positive
 from metriscope.objectives.kernels.numerics import masked_softmax, numbers, softplus
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
@@ -28,8 +29,9 @@ class InfoNCELoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
+    paper = "arXiv:1807.03748"
 
-    def __init__(self, temperature: float = 0.07) -> None:
+    def __init__(self, temperature: Positive = 0.07) -> None:
         super().__init__()
         self.temperature = temperature
 

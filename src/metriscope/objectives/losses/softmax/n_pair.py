@@ -1,9 +1,12 @@
 """Multi-class N-pair loss."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metriscope.objectives.arguments import Positive
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.losses.softmax.supcon import mean_log_likelihood
@@ -47,8 +50,9 @@ class NPairLoss(Loss):
 
     accepts = frozenset({"none"})
     hinge = False
+    paper = "Sohn, NIPS 2016"
 
-    def __init__(self, temperature: float = 1.0, anchors: str = "all") -> None:
+    def __init__(self, temperature: Positive = 1.0, anchors: Literal["all", "first"] = "all") -> None:
         super().__init__()
         self.temperature = temperature
         self.anchors = anchors

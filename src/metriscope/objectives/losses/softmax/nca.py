@@ -1,7 +1,10 @@
 """Neighbourhood components analysis."""
 
+from typing import Literal
+
 from torch import Tensor
 
+from metriscope.objectives.arguments import Positive
 from metriscope.objectives.kernels.numerics import masked_softmax, numbers
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
@@ -31,8 +34,9 @@ class NCALoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
+    paper = "Goldberger et al., NIPS 2004"
 
-    def __init__(self, scale: float = 1.0, objective: str = "log") -> None:
+    def __init__(self, scale: Positive = 1.0, objective: Literal["log", "expected"] = "log") -> None:
         super().__init__()
         self.scale = scale
         self.objective = objective

@@ -1,8 +1,10 @@
 """Angular loss."""
 
 import math
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from metriscope.objectives.kernels.chunks import chunk_elements
@@ -35,8 +37,9 @@ class AngularLoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
+    paper = "arXiv:1708.01682"
 
-    def __init__(self, alpha: float = 45.0) -> None:
+    def __init__(self, alpha: Annotated[float, Field(gt=0, le=65)] = 45.0) -> None:
         super().__init__()
         self.alpha = alpha
 

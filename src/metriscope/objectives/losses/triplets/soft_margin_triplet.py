@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metriscope.objectives.arguments import NonNegative, Positive, Reduction
 from metriscope.objectives.interpolation import negative_distances
 from metriscope.objectives.kernels.bands import BandSums
 from metriscope.objectives.kernels.chunks import chunk_elements, count_rows
@@ -77,7 +78,7 @@ class SoftMarginTripletLoss(Loss):
         margin: added to the difference, in units of the distance, at least 0; the miners semihard, violating and easy
             use it as their margin too.
         reduction: ``mean`` over all valid triplets, ``sum``, or ``mean_active`` over those of the band.
-        memory_mb: bound on the temporaries of a chunk, in MiB; a chunk holds at least one positive with its R
+        memory_mb: bound on the temporaries of a chunk, in MiB, above 0; a chunk holds at least one positive with its R
             negatives.
 
     ``terms`` are all triplets that the labels or the selected pairs allow, or those of a list; ``active`` those within
@@ -86,8 +87,9 @@ class SoftMarginTripletLoss(Loss):
 
     accepts = frozenset({"all", "band", "pairs", "triplets"})
     hinge = False
+    paper = "arXiv:1703.07737"
 
-    def __init__(self, margin: float = 0.0, reduction: str = "mean", memory_mb: float = 256) -> None:
+    def __init__(self, margin: NonNegative = 0.0, reduction: Reduction = "mean", memory_mb: Positive = 256) -> None:
         super().__init__()
         self.margin = margin
         self.reduction = reduction

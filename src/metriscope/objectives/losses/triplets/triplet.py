@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from metriscope.objectives.arguments import NonNegative, Reduction
 from metriscope.objectives.interpolation import negative_distances
 from metriscope.objectives.kernels.bands import band_sums
 from metriscope.objectives.kernels.chunks import count_rows
@@ -27,8 +28,9 @@ class TripletLoss(Loss):
 
     accepts = frozenset({"all", "band", "pairs", "triplets"})
     hinge = True
+    paper = "arXiv:2510.02161"
 
-    def __init__(self, margin: float = 0.2, reduction: str = "mean") -> None:
+    def __init__(self, margin: NonNegative = 0.2, reduction: Reduction = "mean") -> None:
         super().__init__()
         self.margin = margin
         self.reduction = reduction

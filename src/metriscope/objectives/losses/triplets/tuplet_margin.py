@@ -1,10 +1,13 @@
 """Tuplet margin loss."""
 
 import math
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from metriscope.objectives.arguments import Positive
 from metriscope.objectives.kernels.numerics import masked_softmax, numbers, softplus
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
@@ -28,7 +31,7 @@ class TupletMarginLoss(Loss):
     anchor, and which counts pairs without any negative as zeros.
 
     Args:
-        margin: the slack beta, in degrees, at least 0; 5.73 degrees are 0.1 rad, as in the paper.
+        margin: the slack beta, in degrees, at least 0 and below 90; 5.73 degrees are 0.1 rad, as in the paper.
         scale: s, above 0.
 
     ``terms`` are the positive pairs whose anchor has a negative, all of them active.
@@ -36,8 +39,9 @@ class TupletMarginLoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
+    paper = "Yu & Tao, ICCV 2019"
 
-    def __init__(self, margin: float = 5.73, scale: float = 64.0) -> None:
+    def __init__(self, margin: Annotated[float, Field(ge=0, lt=90)] = 5.73, scale: Positive = 64.0) -> None:
         super().__init__()
         self.margin = margin
         self.scale = scale
