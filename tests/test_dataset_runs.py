@@ -5,8 +5,8 @@ import json
 import layouts
 import numpy as np
 import pytest
-from conftest import COMPOSER
 from PIL import Image
+from tiny_runs import COMPOSER
 
 from metriscope.app import train
 from metriscope.data.datasets import cub

@@ -1,7 +1,5 @@
-"""The callbacks that stop a run, by themselves; tests/test_app.py has them in runs."""
+"""The callback that stops a run at values that are not finite, by itself; tests/test_interruption.py has it in runs."""
 
-import os
-import signal
 import warnings
 from types import SimpleNamespace
 
@@ -10,9 +8,8 @@ import torch
 
 from metriscope.build.run import data_of, learner_of
 from metriscope.callbacks.finite import BatchGuard
-from metriscope.callbacks.graceful_stop import GracefulStop
 from metriscope.config.plain import plain
-from metriscope.errors import Interrupted, RunError
+from metriscope.errors import RunError
 
 NAN, INF = float("nan"), float("inf")
 
@@ -81,28 +78,3 @@ def test_nothing_is_saved_after_a_bad_step_that_was_not_yet_looked_at(module, ho
     guard.flags = [(7, good), (8, bad), (9, bad)]
     with pytest.raises(RunError, match="loss not finite at step 8 "):
         getattr(guard, hook)(trainer(10), module)
-
-
-def test_listening_puts_the_old_handlers_back(tmp_path):
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with pytest.raises(ZeroDivisionError), GracefulStop(tmp_path / "last.ckpt", 1).listening():
-        raise ZeroDivisionError(signal.getsignal(signal.SIGINT) in before)
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_waits_for_the_step_and_the_second_does_not(tmp_path, module, number):
-    stop = GracefulStop(tmp_path / "last.ckpt", 1)
-    saved = []
-    between = SimpleNamespace(
-        world_size=1, is_last_batch=False, accumulate_grad_batches=1, save_checkpoint=saved.append
-    )
-    with stop.listening():
-        stop.on_train_batch_end(between, module, None, None, 0)
-        os.kill(os.getpid(), number)
-        assert not saved
-        with pytest.raises(Interrupted, match=number.name):
-            stop.on_train_batch_end(between, module, None, None, 1)
-        assert saved == [tmp_path / "last.ckpt"]
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), number)

@@ -16,7 +16,7 @@ from metriscope.config.compose import compose_config
 from metriscope.config.files import CONFIG_DIR, choices, section
 from metriscope.config.plain import flatten, plain
 from metriscope.config.rules import check
-from metriscope.errors import InputError, nearest
+from metriscope.errors import InputError
 
 REFUSED = [
     ("loss.margin=-1", "loss.margin=-1: * at least 0"),
@@ -212,11 +212,6 @@ def test_a_check_leaves_the_config_as_it_was():
     check(cfg)
     assert OmegaConf.to_yaml(cfg) == before
     assert "${loss.margin}" in before
-
-
-def test_nearest():
-    assert nearest("tripplet", ["contrastive", "triplet"]) == "; did you mean 'triplet'?"
-    assert nearest("zzz", ["contrastive", "triplet"]) == "."
 
 
 @pytest.mark.parametrize(

@@ -1,132 +1,22 @@
-"""Run folders: who a run is, and what may happen in its folder."""
+"""What may happen in a run folder."""
 
-import copy
 import json
 import os
 from pathlib import Path
 
 import pytest
 import yaml
+from run_folders import CONFIG, changed, finish, record
 
-from metriscope.config.plain import flatten
 from metriscope.errors import InputError
 from metriscope.run.folder import open_run
-from metriscope.run.identity import folder_of, identity
+from metriscope.run.identity import identity
 from metriscope.run.record import FAILED, FINISHED, INTERRUPTED
-
-CONFIG = {
-    "seed": 3,
-    "study": "trial",
-    "tags": [],
-    "resume": "auto",
-    "paths": {"data_dir": "data", "output_dir": "outputs"},
-    "dataset": {"name": "digits", "protocol": "closed_set", "download": False, "num_workers": 0, "fold": 0},
-    "backbone": {"name": "mlp", "widths": [4]},
-    "loss": {"name": "triplet", "margin": 0.2},
-    "miner": {"name": "all"},
-    "evaluation": {"monitor": "val/map_at_r", "memory_mb": 256, "save_embeddings": False},
-    "diagnostics": {"name": "default"},
-    "trainer": {"name": "cpu", "accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 10, "precision": "32-true"},
-    "callbacks": {"name": "default"},
-    "logger": {"name": "none", "wandb": None},
-}
 
 
 @pytest.fixture
 def config(tmp_path):
     return changed(CONFIG, "paths.output_dir", str(tmp_path / "outputs"))
-
-
-def changed(config, key, value):
-    config = copy.deepcopy(config)
-    *path, last = key.split(".")
-    node = config
-    for part in path:
-        node = node[part]
-    node[last] = value
-    return config
-
-
-def finish(config, status=FINISHED):
-    with open_run(config) as run:
-        run.start()
-        (run.folder / "checkpoints").mkdir()
-        run.last_checkpoint.write_bytes(b"state")
-        (run.folder / "summary.json").write_text('{"test/map_at_r": 0.5}')
-        (run.folder / "metrics.csv").write_text("epoch,step\n")
-        run.end(status, None if status == FINISHED else "because")
-    return run
-
-
-def record(run):
-    return json.loads((run.folder / "run.json").read_text())
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("paths.data_dir", "/elsewhere"),
-        ("paths.output_dir", "/elsewhere"),
-        ("logger", {"name": "wandb", "wandb": {"mode": "offline"}}),
-        ("tags", ["a", "b"]),
-        ("study", "another"),
-        ("resume", "never"),
-        ("dataset.download", True),
-        ("dataset.num_workers", 4),
-        ("evaluation.memory_mb", 64),
-        ("evaluation.save_embeddings", True),
-        ("trainer.name", "auto"),
-        ("trainer.accelerator", "auto"),
-        ("trainer.log_every_n_steps", 1),
-    ],
-)
-def test_identity_passes_over_what_changes_no_result(key, value):
-    assert identity(changed(CONFIG, key, value)) == identity(CONFIG)
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("seed", 4),
-        ("dataset.fold", 1),
-        ("dataset.protocol", "class_disjoint"),
-        ("backbone.widths", [8]),
-        ("loss.margin", 0.3),
-        ("loss.name", "contrastive"),
-        ("miner.name", "hard"),
-        ("evaluation.monitor", "val/loss"),
-        ("trainer.max_epochs", 3),
-        ("trainer.precision", "bf16-mixed"),
-        ("callbacks", {"name": "early_stopping"}),
-    ],
-)
-def test_identity_differs_for_what_changes_results(key, value):
-    assert identity(changed(CONFIG, key, value)) != identity(CONFIG)
-
-
-def test_identity_does_not_depend_on_the_order_of_keys():
-    backwards = {key: CONFIG[key] for key in reversed(CONFIG)}
-    backwards["loss"] = {key: CONFIG["loss"][key] for key in reversed(CONFIG["loss"])}
-    assert identity(backwards) == identity(CONFIG)
-
-
-def test_identity_knows_types_and_nothing_from_something():
-    assert identity(changed(CONFIG, "loss.margin", "0.2")) != identity(CONFIG)
-    assert identity(changed(CONFIG, "dataset.fold", None)) != identity(CONFIG)
-
-
-def test_flatten():
-    assert flatten({"a": {"b": {"c": 1}, "d": [1, {"e": 2}]}, "f": {}, "g": None}) == {
-        "a.b.c": 1,
-        "a.d": [1, {"e": 2}],
-        "f": {},
-        "g": None,
-    }
-
-
-def test_the_folder_says_what_the_run_is():
-    folder = folder_of(CONFIG)
-    assert folder == Path(f"outputs/trial/digits-mlp/triplet-all/seed3-{identity(CONFIG)[:8]}")
 
 
 def test_a_new_run_is_recorded(config):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from omegaconf import OmegaConf
-from test_runs import CONFIG, changed, finish, record
+from run_folders import CONFIG, changed, finish, record
 
 from metriscope.app import train
 from metriscope.config.plain import flatten
@@ -52,6 +52,64 @@ def leave_old(config, status=FINISHED, name=OLD[:8], **further):
     written |= {"ended": "2026-01-01T00:01:00+00:00", "seconds": 60.0, "resumed": 0, "seed": config["seed"]}
     (folder / "run.json").write_text(json.dumps(written | further))
     return folder
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("paths.data_dir", "/elsewhere"),
+        ("paths.output_dir", "/elsewhere"),
+        ("logger", {"name": "wandb", "wandb": {"mode": "offline"}}),
+        ("tags", ["a", "b"]),
+        ("study", "another"),
+        ("resume", "never"),
+        ("dataset.download", True),
+        ("dataset.num_workers", 4),
+        ("evaluation.memory_mb", 64),
+        ("evaluation.save_embeddings", True),
+        ("trainer.name", "auto"),
+        ("trainer.accelerator", "auto"),
+        ("trainer.log_every_n_steps", 1),
+    ],
+)
+def test_identity_passes_over_what_changes_no_result(key, value):
+    assert identity(changed(CONFIG, key, value)) == identity(CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seed", 4),
+        ("dataset.fold", 1),
+        ("dataset.protocol", "class_disjoint"),
+        ("backbone.widths", [8]),
+        ("loss.margin", 0.3),
+        ("loss.name", "contrastive"),
+        ("miner.name", "hard"),
+        ("evaluation.monitor", "val/loss"),
+        ("trainer.max_epochs", 3),
+        ("trainer.precision", "bf16-mixed"),
+        ("callbacks", {"name": "early_stopping"}),
+    ],
+)
+def test_identity_differs_for_what_changes_results(key, value):
+    assert identity(changed(CONFIG, key, value)) != identity(CONFIG)
+
+
+def test_identity_does_not_depend_on_the_order_of_keys():
+    backwards = {key: CONFIG[key] for key in reversed(CONFIG)}
+    backwards["loss"] = {key: CONFIG["loss"][key] for key in reversed(CONFIG["loss"])}
+    assert identity(backwards) == identity(CONFIG)
+
+
+def test_identity_knows_types_and_nothing_from_something():
+    assert identity(changed(CONFIG, "loss.margin", "0.2")) != identity(CONFIG)
+    assert identity(changed(CONFIG, "dataset.fold", None)) != identity(CONFIG)
+
+
+def test_the_folder_says_what_the_run_is():
+    folder = folder_of(CONFIG)
+    assert folder == Path(f"outputs/trial/digits-mlp/triplet-all/seed3-{identity(CONFIG)[:8]}")
 
 
 def test_a_moved_class_is_the_same_run():

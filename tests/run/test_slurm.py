@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
-from conftest import TINY
 from omegaconf import OmegaConf
+from tiny_runs import TINY
 
 import metriscope.callbacks.graceful_stop
 import metriscope.run.slurm
@@ -198,22 +198,6 @@ def test_an_evaluation_is_given_up_when_the_time_is_up(job, tmp_path, monkeypatc
             stop.on_validation_batch_end()
 
 
-def test_processes_that_train_together_stop_after_the_same_step(tmp_path):
-    """This one was told nothing, another one was; they ask each other at every second step."""
-    stop, saved = GracefulStop(tmp_path / "last.ckpt", 2), []
-    strategy = SimpleNamespace(root_device="cpu", reduce=lambda number, reduce_op: number + signal.SIGTERM)
-    trainer = SimpleNamespace(
-        world_size=2, is_last_batch=False, accumulate_grad_batches=1, strategy=strategy, save_checkpoint=saved.append
-    )
-    trainer.global_step = 1
-    stop.on_train_batch_end(trainer, None, None, None, 0)
-    assert not saved
-    trainer.global_step = 2
-    with pytest.raises(Interrupted, match="SIGTERM"):
-        stop.on_train_batch_end(trainer, None, None, None, 1)
-    assert saved == [tmp_path / "last.ckpt"]
-
-
 def test_a_run_is_saved_before_its_job_is_requeued(job, tiny, monkeypatch):
     """And the same command, given by SLURM, ends as if nothing had happened."""
     wanted = train(tiny()).metrics
@@ -296,28 +280,3 @@ def test_the_command_line_says_so_too(monkeypatch, tmp_path):
     assert done.stderr.startswith("metriscope: trainer.devices=1, but SLURM started 1 of 3 tasks")
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
-
-
-WORKER = """
-import signal
-from metriscope.signals import spare_worker
-spare_worker(0)
-print("ready", flush=True)
-input()
-print("still there", flush=True)
-signal.sigwait({signal.SIGINT})  # for ever: nobody sends it
-"""
-
-
-def test_a_worker_obeys_its_run_alone():
-    # Not a fork of this process, in which other tests have left threads that no signal mask reaches.
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", WORKER], **pipes) as worker:
-        assert worker.stdout.readline() == "ready\n"
-        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-            subprocess.run(["kill", f"-{number.value}", str(worker.pid)], check=True)
-        worker.stdin.write("\n")
-        worker.stdin.flush()
-        assert worker.stdout.readline() == "still there\n"
-        worker.terminate()
-        assert worker.wait(60) == 0

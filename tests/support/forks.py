@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterable
 
 import pytest
 import torch
+from omegaconf import OmegaConf
+
+from metriscope.run.identity import folder_of
 
 DDP = ("trainer.devices=2", "trainer.strategy=ddp")
 
@@ -63,3 +66,9 @@ def on_ranks(work: Callable[[], object], first: int = 0, ready: Callable[[], boo
         return go
 
     in_forks([as_rank(first), as_rank(1 - first)], ready)
+
+
+def started(cfg):
+    """Whether the process that keeps the folder has begun: a launcher such as Lightning's waits for that."""
+    record = folder_of(OmegaConf.to_container(cfg, resolve=True)) / "run.json"
+    return lambda: record.exists()

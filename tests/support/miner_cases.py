@@ -1,15 +1,20 @@
 """Comparisons that miners are tried on, and their selections as plain sets."""
 
+from collections.abc import Iterator
+
+import pytest
 import torch
 from combinations import every
-from oracles import LAYOUTS, against, embeddings
+from oracles import DISTANCES, LAYOUTS, against, embeddings, pairs
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from metriscope.objectives.selection import Comparison, Pairs, Triplets
 
 # Labels of further references, as from a memory: -1 marks places not yet filled.
 FURTHER = {"batch": [], "memory": [0, 1, 2, -1, 3, 0, -1, 7]}
 all_cases = every(layout=list(LAYOUTS), further=list(FURTHER))
+distances = pytest.mark.parametrize("name", sorted(DISTANCES))
 
 
 def case(
@@ -65,3 +70,25 @@ def peer_pairs(miner: object, comparison: Comparison) -> tuple[set[tuple[int, in
     """What a miner of pytorch-metric-learning says of a batch compared with itself."""
     a1, p, a2, n = (x.tolist() for x in miner(comparison.embeddings.detach(), comparison.labels))  # type: ignore[operator]
     return set(zip(a1, p, strict=True)), set(zip(a2, n, strict=True))
+
+
+def chosen(triplets: Triplets) -> list[tuple[int, ...]]:
+    """The valid entries as tuples."""
+    columns = (triplets.anchor, triplets.positive, triplets.negative)
+    rows = torch.stack(columns, 1)[triplets.valid].tolist()
+    return [tuple(row) for row in rows]
+
+
+def by_anchor(labels: list[int]) -> Iterator[tuple[int, list[int], list[int]]]:
+    """Per anchor of a batch: its number, its positives, its negatives."""
+    positive, negative = pairs(labels)
+    for a in range(len(labels)):
+        yield a, [p for b, p in positive if a == b], [n for b, n in negative if a == b]
+
+
+def blended(name: str, z: Tensor, p: int, n: int, share: float, spherical: bool) -> Tensor:
+    """The interpolated negative itself, between rows ``p`` and ``n`` of ``z``."""
+    if name == "cosine":
+        return share * normalize(z[p], dim=0) + (1 - share) * normalize(z[n], dim=0)
+    point = share * z[p] + (1 - share) * z[n]
+    return normalize(point, dim=0) if spherical else point

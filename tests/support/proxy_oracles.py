@@ -185,3 +185,9 @@ def compare(z: Tensor, labels: list[int] | Tensor) -> Comparison:
     """What the objective gives a loss that is not pairwise."""
     labels, nothing = torch.as_tensor(labels), z.new_zeros(0)
     return Comparison(z, labels, z, labels, nothing, nothing.bool(), nothing.bool(), Cosine())
+
+
+def gradients(value: Tensor, leaves: list[Tensor]) -> list[Tensor]:
+    """Zeros where the value does not depend on a leaf."""
+    found = torch.autograd.grad(value, leaves, allow_unused=True)
+    return [torch.zeros_like(x) if g is None else g for g, x in zip(found, leaves, strict=True)]

@@ -1,16 +1,19 @@
-"""Small studies on disk: run folders in the true formats, without training."""
+"""Small studies without training: on disk as run folders in the true formats, and in memory."""
 
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from conftest import COMPOSER
-from omegaconf import OmegaConf
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
-
 from benchmarks.study_writer import changed, write_run
+from omegaconf import OmegaConf
+from tiny_runs import COMPOSER
+
+from metriscope.config.plain import flatten
+from metriscope.run.record import FINISHED
+from metriscope.run.study import Study, StudyRun
+
+RECALL, INTRA = "test/recall_at_1", "test/variance_intra"
+VALUES = {"contrastive": [0.80, 0.82, 0.81, 0.79, 0.83], "triplet": [0.85, 0.86, 0.88, 0.84, 0.87]}
 
 
 @cache
@@ -30,9 +33,23 @@ def write_study(
     """Finished runs of some losses, each to its quality, over seeds; returns the study's folder."""
     for loss, quality in qualities.items():
         for seed in range(seeds):
-            made = config(root, f"loss={loss}", f"dataset={dataset}", seed=seed, **changes)
-            write_run(made, quality, epochs)
+            cfg = config(root, f"loss={loss}", f"dataset={dataset}", seed=seed, **changes)
+            write_run(cfg, quality, epochs)
     return root / "trial"
 
 
-__all__ = ["config", "write_run", "write_study"]
+def made(values: float | dict[str, float] = 0.5, status: str = FINISHED, record: Any = (), **changes: Any) -> StudyRun:
+    """A run in memory."""
+    metrics = values if isinstance(values, dict) else {RECALL: values, INTRA: 1 - values}
+    flat = flatten(config(Path("outputs"), **changes))
+    name = "-".join(f"{key}={value}" for key, value in changes.items())
+    return StudyRun(name, flat, metrics, status, lambda keys: [], record=dict(record))
+
+
+def known(**more: list[float]) -> Study:
+    """Two losses with known values over five seeds."""
+    losses = {**VALUES, **more}
+    return Study("trial", [made(v, loss__name=loss, seed=s) for loss, vs in losses.items() for s, v in enumerate(vs)])
+
+
+__all__ = ["INTRA", "RECALL", "VALUES", "config", "known", "made", "write_run", "write_study"]

@@ -1,20 +1,8 @@
-"""Data sets that need no files."""
-
 import pytest
 import torch
 
-from metriscope.data.datasets import cifar10, digits, synthetic
+from metriscope.data.datasets import synthetic
 from metriscope.errors import InputError
-
-
-def test_digits():
-    source = digits.load()
-    assert (len(source.train), len(source.test)) == (1201, 596)
-    assert source.train.shape == (1, 8, 8)
-    assert source.train.inputs.dtype == torch.uint8
-    assert int(source.train.inputs.max()) == 255
-    assert source.train.classes == tuple("0123456789")
-    assert torch.equal(digits.load().test.labels, source.test.labels)
 
 
 def test_synthetic_has_the_variances_asked_for():
@@ -45,15 +33,3 @@ def test_synthetic_depends_on_its_own_seed():
 def test_synthetic_refuses(wrong):
     with pytest.raises(InputError, match="dataset"):
         synthetic.load(**wrong)
-
-
-def test_cifar10_names_missing_and_corrupt_files(tmp_path):
-    with pytest.raises(InputError, match=r"data_batch_1.*test_batch.*cifar-10-batches-py.*download=true"):
-        cifar10.load(str(tmp_path))
-    folder = tmp_path / "cifar-10-batches-py"
-    folder.mkdir()
-    names = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch", "batches.meta"]
-    for name in names:
-        (folder / name).write_bytes(b"not the real thing")
-    with pytest.raises(InputError, match=r"corrupt.*data_batch_1.*batches\.meta.*md5"):
-        cifar10.load(str(tmp_path))

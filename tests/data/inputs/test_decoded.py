@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 import torch
+from batches import Recorder, config, trainer
 from PIL import Image
-from test_datamodule import Recorder, config, trainer
 
 from metriscope.build.run import data_of
 from metriscope.config.plain import plain

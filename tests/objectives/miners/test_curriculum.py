@@ -1,29 +1,20 @@
-"""Two stages by epoch, and interpolated negatives against embeddings that are really interpolated."""
+"""Two stages by epoch, and interpolated negatives in the second."""
 
 import math
 
 import pytest
 import torch
-from miner_cases import all_cases, case, rows
-from oracles import DISTANCES, distance, embeddings
-from torch.nn.functional import normalize
+from miner_cases import all_cases, blended, case, rows
+from oracles import DISTANCES, distance
 
 from metriscope.errors import InputError
-from metriscope.objectives.interpolation import interpolated, negative_distances
+from metriscope.objectives.interpolation import negative_distances
 from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
 from metriscope.objectives.losses.triplets.triplet import TripletLoss
 from metriscope.objectives.miners.curriculum import CurriculumMiner
 from metriscope.objectives.selection import TripletBand, Triplets
 
 NAMES = sorted(DISTANCES)
-
-
-def blended(name, z, p, n, share, spherical):
-    """The interpolated negative itself."""
-    if name == "cosine":
-        return share * normalize(z[p], dim=0) + (1 - share) * normalize(z[n], dim=0)
-    point = share * z[p] + (1 - share) * z[n]
-    return normalize(point, dim=0) if spherical else point
 
 
 @pytest.mark.parametrize(("share", "hard_from"), [(0.0, 0), (0.5, 4), (0.3, 3), (1.0, 7)])
@@ -38,26 +29,6 @@ def test_interpolation_begins_with_the_second_stage():
     miner = CurriculumMiner(epochs=4, interpolation=0.5)
     assert isinstance(miner(case("few classes", epoch=1)), TripletBand)
     assert isinstance(miner(case("few classes", epoch=2)), Triplets)
-
-
-@pytest.mark.parametrize("spherical", [True, False])
-@pytest.mark.parametrize("name", NAMES)
-def test_distance_and_gradient_of_an_interpolated_negative(name, spherical):
-    z = embeddings([0] * 3)
-    if spherical:
-        z = normalize(z.detach(), dim=1).requires_grad_()
-    built = DISTANCES[name]()
-    # The way of a run: normalisation is part of the graph.
-    points = normalize(z, dim=1) if spherical else z
-    table = built(points, points)
-    for share in (0.0, 0.2, 0.5, 0.9, 1.0):
-        found = interpolated(
-            built, table[0, 1], table[0, 2], table[1, 2], torch.tensor(share, dtype=torch.float64), spherical
-        )
-        wanted = distance(name, points[0], blended(name, points, 1, 2, share, spherical))
-        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
-        a, b = (torch.autograd.grad(x, z, retain_graph=True)[0] for x in (found, wanted))
-        torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,80 +1,14 @@
-"""Every miner against a loop over its definition."""
-
-import math
+"""Miners that draw, against the chances that their definition gives."""
 
 import pytest
 import torch
 from combinations import every
-from oracles import DISTANCES, INF, LAYOUTS, compare, distance_table, embeddings, listed, pairs
+from miner_cases import by_anchor, chosen, distances
+from oracles import DISTANCES, LAYOUTS, compare, distance_table, embeddings, pairs
 
 from metriscope.objectives.miners import sampled
-from metriscope.objectives.miners.bands import AllMiner, BandMiner, NoMiner
 from metriscope.objectives.miners.base import draw
-from metriscope.objectives.miners.batch_hard import BatchEasyPositiveMiner, BatchHardMiner
-from metriscope.objectives.miners.pair_margin import PairMarginMiner
 from metriscope.objectives.miners.sampled import DistanceWeightedMiner, RandomMiner
-from metriscope.objectives.selection import TripletBand
-
-distances = pytest.mark.parametrize("name", sorted(DISTANCES))
-
-
-def chosen(triplets):
-    """The valid entries as tuples."""
-    columns = (triplets.anchor, triplets.positive, triplets.negative)
-    rows = torch.stack(columns, 1)[triplets.valid].tolist()
-    return [tuple(row) for row in rows]
-
-
-def by_anchor(labels):
-    positive, negative = pairs(labels)
-    for a in range(len(labels)):
-        yield a, [p for b, p in positive if a == b], [n for b, n in negative if a == b]
-
-
-def test_bands():
-    comparison = compare(embeddings([0, 0, 1]), [0, 0, 1])
-    for miner in (AllMiner(), NoMiner(), BandMiner()):
-        assert miner(comparison) == TripletBand(-INF, INF)
-    assert BandMiner(0.0, 0.2)(comparison) == TripletBand(0.0, 0.2)
-    assert BandMiner(None, 0.0)(comparison) == TripletBand(-INF, 0.0)
-    assert BandMiner(0.2, None)(comparison) == TripletBand(0.2, INF)
-
-
-@distances
-@every(labels=LAYOUTS)
-def test_batch_hard(labels, name):
-    z = embeddings(labels)
-    d = distance_table(name, z)
-    wanted = [
-        (a, max(ps, key=lambda p: d[a][p]), min(ns, key=lambda n: d[a][n]))
-        for a, ps, ns in by_anchor(labels)
-        if ps and ns
-    ]
-    assert chosen(BatchHardMiner()(compare(z, labels, name))) == wanted
-
-
-@distances
-@pytest.mark.parametrize("kind", ["hard", "semihard"])
-@every(labels=LAYOUTS)
-def test_batch_easy_positive(labels, name, kind):
-    z = embeddings(labels)
-    d, wanted = distance_table(name, z), []
-    for a, ps, ns in by_anchor(labels):
-        if ps:
-            p = min(ps, key=lambda p: d[a][p])
-            ns = [n for n in ns if kind == "hard" or d[a][n] > d[a][p]]
-            wanted += [(a, p, min(ns, key=lambda n: d[a][n]))] if ns else []
-    assert chosen(BatchEasyPositiveMiner(kind)(compare(z, labels, name))) == wanted
-
-
-@distances
-@every(labels=LAYOUTS)
-def test_pair_margin(labels, name):
-    z = embeddings(labels)
-    d, (positive, negative) = distance_table(name, z), pairs(labels)
-    found = PairMarginMiner(0.5, 0.7)(compare(z, labels, name))
-    assert listed(found.positive) == [(i, j) for i, j in positive if d[i][j] > 0.5]
-    assert listed(found.negative) == [(i, j) for i, j in negative if d[i][j] < 0.7]
 
 
 @every(labels=LAYOUTS)
@@ -197,18 +131,3 @@ def test_the_draw_does_not_touch_the_global_generator():
     for miner in (RandomMiner(), DistanceWeightedMiner()):
         miner(compare(z, labels))
     assert torch.equal(before, torch.get_rng_state())
-
-
-def test_draw_leaves_out_columns_without_weight():
-    weights = torch.tensor([[0.0, 1.0, 0.0, 3.0, 0.0], [2.0, 0.0, 0.0, 0.0, 0.0]])
-    found = draw(weights, 8000, torch.Generator().manual_seed(0))
-    assert set(found[0].tolist()) == {1, 3}
-    assert set(found[1].tolist()) == {0}
-    assert (found[0] == 3).double().mean().item() == pytest.approx(0.75, abs=5 * math.sqrt(0.75 * 0.25 / 8000))
-
-
-def test_choices_carry_no_gradient():
-    z, labels = embeddings(LAYOUTS["few classes"]), LAYOUTS["few classes"]
-    for miner in (PairMarginMiner(), BatchHardMiner(), BatchEasyPositiveMiner(), DistanceWeightedMiner()):
-        selection = miner(compare(z, labels))
-        assert not any(getattr(value, "requires_grad", False) for value in vars(selection).values())

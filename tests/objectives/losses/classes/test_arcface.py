@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
+from proxy_oracles import SIZE, compare
 
-from metriscope.objectives.losses.classes.arcface import add_angle
+from metriscope.objectives.losses.classes.arcface import ArcFaceLoss, add_angle
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.2, 0.5, 1.5, 3.0])
@@ -30,3 +31,13 @@ def test_ends_are_finite(dtype):
     assert moved.isfinite().all()
     assert torch.autograd.grad(moved.sum(), cosine)[0].isfinite().all()
     assert float(moved[3].detach()) == pytest.approx(math.cos(0.5), abs=1e-3)
+
+
+def test_small_losses_keep_their_digits():
+    """A sample on its class vector, all others opposite: the loss is e^-16, not the rounding of 8 - 8."""
+    loss = ArcFaceLoss(2, SIZE, margin=0.0, scale=8.0)
+    with torch.no_grad():
+        loss.proxies[1] = -loss.proxies[0]
+    z = loss.proxies.detach()[:1].clone().requires_grad_()
+    value = loss(compare(z, [0]), None).value
+    assert float(value.detach()) == pytest.approx(1.125e-7, rel=0.1)

@@ -3,24 +3,15 @@
 import pytest
 import torch
 from combinations import every
-from proxy_oracles import CASES, CLASSES, LAYOUTS, SIZE, batch, build, compare, vectors_of
+from proxy_oracles import CASES, CLASSES, LAYOUTS, SIZE, batch, build, compare, gradients, vectors_of
 from torch import nn
 
 from metriscope.objectives.distances.cosine import Cosine
-from metriscope.objectives.losses.classes.arcface import ArcFaceLoss
-from metriscope.objectives.losses.classes.proxy_anchor import ProxyAnchorLoss
-from metriscope.objectives.losses.classes.proxy_nca import ProxyNCALoss
 from metriscope.objectives.miners.bands import NoMiner
 from metriscope.objectives.objective import Objective
-from metriscope.unit import unit_rows
 
 losses = pytest.mark.parametrize("name", CASES)
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-5}
-
-
-def gradients(value, leaves):
-    found = torch.autograd.grad(value, leaves, allow_unused=True)
-    return [torch.zeros_like(x) if g is None else g for g, x in zip(found, leaves, strict=True)]
 
 
 @losses
@@ -128,30 +119,6 @@ def test_initial_values_follow_the_global_generator(name):
     )
 
 
-def test_unit_rows_against_autograd():
-    x = batch([0] * 6)
-    assert torch.autograd.gradcheck(unit_rows, (x,))
-    torch.testing.assert_close(unit_rows(x), torch.nn.functional.normalize(x, dim=1))
-
-
-def test_small_losses_keep_their_digits():
-    """A sample on its class vector, all others opposite: the loss is e^-16, not the rounding of 8 - 8."""
-    loss = ArcFaceLoss(2, SIZE, margin=0.0, scale=8.0)
-    with torch.no_grad():
-        loss.proxies[1] = -loss.proxies[0]
-    z = loss.proxies.detach()[:1].clone().requires_grad_()
-    value = loss(compare(z, [0]), None).value
-    assert float(value.detach()) == pytest.approx(1.125e-7, rel=0.1)
-
-
-def test_sharp_proxy_anchor_does_not_overflow():
-    labels = LAYOUTS["all classes"]
-    z = batch(labels, torch.float32)
-    value = ProxyAnchorLoss(CLASSES, SIZE, alpha=400.0)(compare(z, labels), None).value
-    assert value.isfinite()
-    assert gradients(value, [z])[0].isfinite().all()
-
-
 PEERS = {
     "arcface": ("ArcFaceLoss", {"scale": 16, "margin": 28.64788975654116}, "W"),
     "cosface": ("CosFaceLoss", {"scale": 16}, "W"),
@@ -187,13 +154,3 @@ def test_equals_pytorch_metric_learning(name):
     by_peer = by_peer.reshape(CLASSES, per_class, SIZE).transpose(0, 1).reshape(-1, SIZE)
     (by_vectors,) = gradients(loss(compare(z, labels), None).value, [loss.proxies])
     torch.testing.assert_close(by_vectors, by_peer, rtol=1e-6, atol=1e-6)
-
-
-def test_original_proxy_nca_leaves_its_own_class_out():
-    """So its value may be negative, and is the other form's with log(e^v - 1)."""
-    labels = LAYOUTS["all classes"][:1]
-    z = batch(labels)
-    original, whole = build("proxy_nca"), build("proxy_nca", include_positive=True)
-    value = original(compare(z, labels), None).value
-    torch.testing.assert_close(value, whole(compare(z, labels), None).value.expm1().log())
-    assert isinstance(original, ProxyNCALoss)
