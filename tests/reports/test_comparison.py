@@ -10,19 +10,19 @@ from metriscope.config.plain import flatten
 from metriscope.errors import InputError
 from metriscope.reports.comparison import compare, direction, pairs, select
 from metriscope.reports.groups import FOLD, group_runs, label
-from metriscope.run.record import FINISHED
+from metriscope.run.record import FINISHED, Record
 from metriscope.run.study import Study, StudyRun, load_study
 
 RECALL, INTRA = "test/recall_at_1", "test/variance_intra"
 VALUES = {"contrastive": [0.80, 0.82, 0.81, 0.79, 0.83], "triplet": [0.85, 0.86, 0.88, 0.84, 0.87]}
 
 
-def made(values: float | dict[str, float] = 0.5, status: str = FINISHED, record: Any = (), **changes: Any) -> StudyRun:
+def made(values: float | dict[str, float] = 0.5, status: Any = FINISHED, record: Any = (), **changes: Any) -> StudyRun:
     """A run in memory."""
     metrics = values if isinstance(values, dict) else {RECALL: values, INTRA: 1 - values}
     flat = flatten(config(Path("outputs"), **changes))
     name = "-".join(f"{key}={value}" for key, value in changes.items())
-    return StudyRun(name, flat, metrics, status, lambda keys: [], record=dict(record))
+    return StudyRun(name, flat, metrics, Record(status, **dict(record)), lambda keys: [])
 
 
 def known(**more: list[float]) -> Study:

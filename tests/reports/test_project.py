@@ -56,7 +56,7 @@ def test_both_sources_give_the_same_frame(local: Study) -> None:
             assert points(theirs.history(keys), key) == points(ours.history(keys), key)
     here, there = compare(local), compare(remote)
     assert here.cells == there.cells
-    assert remote.runs[0].record["url"].startswith("https://")
+    assert remote.runs[0].url.startswith("https://")
 
 
 @pytest.mark.parametrize(

@@ -10,4 +10,4 @@ def build_loggers(run: Run, global_step: int | None) -> Loggers:
     """History and W&B; ``global_step`` is that of the checkpoint a resumed run goes on from."""
     history = HistoryLogger(run.folder)
     logged = None if global_step is None else history.resume_from(global_step)
-    return Loggers(history, build_wandb(run.config, run.folder, run.record.get("wandb_id", ""), logged))
+    return Loggers(history, build_wandb(run.config, run.folder, (run.record and run.record.wandb_id) or "", logged))

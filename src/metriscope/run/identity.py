@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from metriscope.config.plain import flatten
-from metriscope.run.record import FINISHED, FORMAT, format_of
+from metriscope.errors import InputError
+from metriscope.run.record import FINISHED, FORMAT, Record
 
 # What may differ between two invocations of one and the same run: where things are, who watches, how fast.
 # Decoded images are the same pixels as those decoded anew; kept features agree with computed ones to rounding.
@@ -74,11 +75,13 @@ def folder_of(config: Mapping[str, Any]) -> Path:
     return folder if folder.exists() else _earlier(folder, wanted) or folder
 
 
-def holds(folder: Path, record: Mapping[str, Any], wanted: str) -> bool:
+def holds(folder: Path, record: Record | None, wanted: str) -> bool:
     """Whether a folder with this record is of the run with this identity."""
-    if record.get("identity") == wanted:
+    if record is None:
+        return False
+    if record.identity == wanted:
         return True
-    if not record or format_of(record) == FORMAT:
+    if record.format == FORMAT:
         return False
     # Another format hashes by another rule: this one's is applied to the config that ran.
     config = _read(folder / "config.yaml")
@@ -93,13 +96,21 @@ def _earlier(folder: Path, wanted: str) -> Path | None:
             beside = sorted(entry.name for entry in entries if name.fullmatch(entry.name))
     except OSError:
         return None
-    records = {folder.with_name(one): _read(folder.with_name(one) / "run.json") for one in beside}
+    records = {one: record for name in beside if (record := _record(one := folder.with_name(name)))}
     found = [one for one, record in records.items() if holds(one, record, wanted)]
 
     def worth(one: Path) -> tuple[bool, str]:
-        return records[one].get("status") == FINISHED, str(records[one].get("started"))
+        return records[one].status == FINISHED, str(records[one].started)
 
     return max(found, key=worth, default=None)
+
+
+def _record(folder: Path) -> Record | None:
+    """The record of a folder that may hold any run; None where it does not read."""
+    try:
+        return Record.of(_read(folder / "run.json"))
+    except InputError:
+        return None
 
 
 def _said(flat: Mapping[str, Any]) -> dict[str, Any]:
