@@ -162,7 +162,7 @@ def _execute(run: Run) -> Outcome:
     loggers = build_loggers(run, resumed_at)
     exit_code = 1
     try:
-        trainer, stop = trainer_of(run, data, loggers.all)
+        trainer, stop = trainer_of(run, data, loggers)
         with stop.listening():
             checkpoint = run.last_checkpoint if run.resumes else None
             try:
@@ -177,8 +177,9 @@ def _execute(run: Run) -> Outcome:
         exit_code = 0
         raise
     finally:
-        loggers.finish(exit_code)
-    objects = {"trainer": trainer, "module": module, "data": data}
+        for logger in loggers:
+            logger.finish(exit_code)
+    objects = {"trainer": trainer, "module": module, "data": data, "loggers": loggers}
     return Outcome(metrics, run.folder, objects)
 
 

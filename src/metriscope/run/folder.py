@@ -79,7 +79,7 @@ class Run:
         if not self.is_main:
             return
         if not self.resumes:
-            for leftover in ("checkpoints", "figures", "metrics.csv", "summary.json", "embeddings.npz"):
+            for leftover in ("checkpoints", "figures", "tensorboard", "metrics.csv", "summary.json", "embeddings.npz"):
                 path = self.folder / leftover
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         for draft in drafts(self.folder):

@@ -9,7 +9,7 @@ from metriscope.run.history import EPOCHS, Row
 from metriscope.run.identity import identity
 from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, RUNNING, Record, Status
 from metriscope.run.study import Study, StudyRun, is_figure
-from metriscope.tracking.connection import has_key
+from metriscope.tracking.connection import connect
 
 COMPARISON = "comparison"
 """Job type of the W&B run that holds a comparison, which is no run of the study."""
@@ -62,23 +62,6 @@ def load_project(project: str, study: str, api: Any = None) -> Study:
     if not runs:
         raise InputError(f"W&B project {project} holds no run of study {study!r}")
     return Study(study, sorted(runs.values(), key=lambda run: run.name), problems)
-
-
-def connect() -> Any:
-    """W&B's public API, without ever asking for a key.
-
-    Raises:
-        InputError: the package or a key is missing.
-    """
-    try:
-        import wandb
-
-        known = wandb.setup(wandb.Settings(silent=True, quiet=True)).settings
-    except (ImportError, AttributeError) as error:
-        raise InputError("reading a W&B project needs the package: pip install wandb") from error
-    if not has_key(known.base_url, known.api_key):
-        raise InputError("no API key for W&B: run `wandb login`, or set WANDB_API_KEY")
-    return wandb.Api(timeout=30)
 
 
 def _read(remote: Any) -> StudyRun:
