@@ -57,8 +57,8 @@ def _further(run: Run) -> Iterator[tuple[str, Any]]:
         places = {place: run.folder for place in _PLACES if place in takes and place not in section}
         try:
             logger = instantiate(section, where, **places)
-        except InputError:
-            raise
+        except InputError as error:
+            raise error if str(error).startswith(where) else InputError(f"{where}: {error}") from error
         except Exception as error:
             log.warning("%s could not start (%s): the run goes on without it", where, first_line(error))
             continue

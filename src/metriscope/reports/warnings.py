@@ -51,19 +51,20 @@ def _unequal(runs: Sequence[StudyRun], grouping: Grouping) -> list[str]:
                 name, values = _values(same, key)
                 counts = Counter(values)
                 if len(counts) > 1:
-                    known = ", in groups of their own" if key in grouping.by else ""
+                    known = ", in groups of their own" if name in grouping.by else ""
                     lines.append(f"{word} differs on {data}{known}: {name} is {_counted(counts)}")
     return lines
 
 
 def _values(runs: Sequence[StudyRun], key: str) -> tuple[str, list[str]]:
-    """What runs have for a key of their configs; instead of the most epochs allowed those trained, where known."""
+    """What runs have for a key of their configs; the epochs that they trained, where these are fewer than allowed."""
     asked = [text(run.config, key) for run in runs]
-    trained = [run.record.epochs for run in runs]
-    if key != _EPOCHS or all(number is None for number in trained):
+    if key != _EPOCHS:
         return key, asked
-    pairs = zip(trained, asked, strict=True)
-    return "number of epochs trained", [most if number is None else str(number) for number, most in pairs]
+    trained = [
+        most if run.record.epochs is None else str(run.record.epochs) for run, most in zip(runs, asked, strict=True)
+    ]
+    return (key, asked) if trained == asked else ("number of epochs trained", trained)
 
 
 def _matching(runs: Sequence[StudyRun], patterns: Sequence[str]) -> list[str]:
