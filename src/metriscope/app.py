@@ -10,7 +10,6 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from metriscope.config.plain import plain
 from metriscope.config.rules import check
 from metriscope.errors import InputError, Interrupted, Pruned, RunError, nearest
 from metriscope.run.folder import Run, open_run
@@ -24,12 +23,12 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Outcome:
-    """What a run came to.
+    """Result of a run.
 
     Attributes:
         metrics: flat figures, as in ``summary.json``.
         folder: the run folder.
-        objects: the trainer, module, data and loggers by name; empty for a run that had finished before.
+        objects: the trainer, module, data and loggers by name; empty if the run had already finished.
     """
 
     metrics: dict[str, Any]
@@ -39,17 +38,16 @@ class Outcome:
 
 @back_to_the_queue()
 def train(cfg: DictConfig) -> Outcome:
-    """Run what ``cfg`` describes, unless it has finished before; an unfinished run goes on where it stopped.
+    """Train the run that ``cfg`` describes, unless it has already finished; an unfinished run resumes.
 
     Raises:
-        InputError: wrong configuration or data, or other data than those of the run so far, before anything is
-            trained.
-        RunError: the run had to stop, such as for a loss that is not finite.
+        InputError: the configuration or the data are invalid, or the data differ from those that the run began
+            with; raised before training.
+        RunError: training had to stop, for example because the loss was not finite.
         Pruned: a search ended the run early.
         KeyboardInterrupt: a signal stopped the run; its state is saved.
     """
-    check(cfg)
-    config = located(plain(cfg))
+    config = located(check(cfg))
     check_tasks(config["trainer"])
     with open_run(config) as run:
         if run.record and run.finished:
@@ -68,14 +66,14 @@ def train(cfg: DictConfig) -> Outcome:
 
 @contextmanager
 def _recorded(run: Run) -> Iterator[None]:
-    """Whatever ends the run is written to ``run.json``."""
+    """Write to ``run.json`` how the run ended."""
     run.start()
     if run.resumes:
         log.info("resuming %s", run.folder)
     try:
         yield
     except (Interrupted, KeyboardInterrupt, SystemExit) as error:
-        # Lightning turns a KeyboardInterrupt into an exit with a number.
+        # Lightning turns a KeyboardInterrupt into a SystemExit.
         reason = "stopped at once" if isinstance(error, SystemExit) else str(error) or "interrupted"
         run.end(INTERRUPTED, reason)
         raise KeyboardInterrupt(f"{reason}: the same command resumes {run.folder}") from error
@@ -96,10 +94,10 @@ def _recorded(run: Run) -> Iterator[None]:
 
 
 def _load(run: Run) -> Any:
-    """The splits of the data, which have to be those that the run began with.
+    """Load the splits, and check that the data are those that the run began with.
 
     Raises:
-        InputError: they are others, or cannot be loaded.
+        InputError: the data differ, or cannot be loaded.
     """
     from metriscope.data.fingerprint import check_same
     from metriscope.data.loading import load_splits
@@ -118,7 +116,7 @@ def _load(run: Run) -> Any:
 
 
 def _resumed_step(run: Run, now: Mapping[str, Any]) -> int:
-    """The step to go on from; the checkpoint, too, has to be one of these data."""
+    """The step to resume from; the checkpoint must have been trained on the same data."""
     import torch
 
     from metriscope.data.datamodule import DataModule
@@ -126,7 +124,7 @@ def _resumed_step(run: Run, now: Mapping[str, Any]) -> int:
 
     try:
         state = torch.load(run.last_checkpoint, weights_only=True, map_location="cpu", mmap=True)
-        # Lightning keeps the state of the data below the name of their class.
+        # Lightning stores the state of a data module under its class name.
         step, data = int(state["global_step"]), state.get(DataModule.__qualname__, {})
     except Exception as error:
         raise InputError(
@@ -138,7 +136,7 @@ def _resumed_step(run: Run, now: Mapping[str, Any]) -> int:
 
 
 def _unknown_monitor(config: Mapping[str, Any], metrics: Any) -> str | None:
-    """One line about a monitored metric that nobody logs."""
+    """Error message for a monitored metric that is never logged; None if all are logged."""
     for group in ("evaluation", "scheduler"):
         key, name = f"{group}.monitor", config[group].get("monitor")
         if name and name not in metrics:

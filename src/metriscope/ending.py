@@ -1,4 +1,4 @@
-"""What a run leaves behind when it ends: classification, summary, embeddings and figures."""
+"""Results written at the end of a run: classification, summary, embeddings and figures."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ _NEIGHBOURS_SHOWN = 8
 def report(
     run: Run, trainer: pl.Trainer, module: MetricLearner, data: DataModule, loggers: Sequence[RunLogger]
 ) -> dict[str, Any]:
-    """Write ``summary.json`` and what the config asks for beside it, after the test; returns the summary."""
+    """Write ``summary.json`` and the outputs that the config asks for, after the test; returns the summary."""
     final = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("test/")}
     evaluation = run.config["evaluation"]
     tested = module.evaluated

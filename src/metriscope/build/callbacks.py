@@ -1,4 +1,4 @@
-"""Everything that watches a run, from the sections of its config."""
+"""Builds the callbacks of a run from sections of its config."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -37,10 +37,10 @@ def build_callbacks(
 
     Args:
         evaluation, diagnostics, callbacks, sweep: sections of the config; ``sweep`` is None outside of a search.
-        run: whose checkpoints are written.
-        stop: what turns signals into a saved state.
+        run: the run whose checkpoints are written.
+        stop: the callback that saves the state and stops the run on a signal.
         log_every_n_steps: how often steps are logged.
-        validates: whether there is a validation set, by which the best checkpoint is chosen.
+        validates: whether there is a validation set, which selects the best checkpoint.
     """
     threshold = diagnostics["pair_weight_threshold"] if diagnostics["greediness"] else None
     retrieval = partial(RetrievalMetrics, **{key: evaluation[key] for key in _RETRIEVAL})

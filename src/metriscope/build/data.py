@@ -1,4 +1,4 @@
-"""From the composed config to the data."""
+"""Builds the data module of a run from sections of its config."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,13 +26,13 @@ def build_data(
     cache_dir: Path,
     seed: int,
 ) -> DataModule:
-    """The parts of a data set with all that turns them into batches.
+    """The data module, which turns the parts of a data set into batches.
 
-    Image files that are decoded once are decoded now, unless a frozen ``backbone`` embeds once: it may find that it
-    has done so before.
+    Image files that are decoded once are decoded now, unless the features of a frozen ``backbone`` are cached: then
+    the images may not be needed.
 
     Raises:
-        InputError: data that are missing or broken, or settings that do not fit them.
+        InputError: the data are missing or broken, or the settings do not fit them.
     """
     options = {key: value for key, value in augmentation.items() if key != "name"}
     mean, std = normalisation(dataset, backbone, splits.train.shape[0])
@@ -60,7 +60,7 @@ def build_data(
 def _decoding(
     splits: Splits, augmentation: Augmentation, dataset: Mapping[str, Any], folder: Path
 ) -> DecodeOnce | None:
-    """What to do with image files; None where there are none."""
+    """How image files are decoded; None if the data are not image files."""
     parts = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
     files = [part.inputs for part in parts if isinstance(part.inputs, ImageFiles)]
     if not files:
@@ -70,12 +70,12 @@ def _decoding(
     fits = images * pixels <= dataset.get("memory_limit_mb", 0) * 2**20
     decoding = DecodeOnce(dataset.get("cache", "none"), folder, in_memory=fits)
     if not decoding.decodes and augmentation.stored[1] is None and files[0].size is None:
-        common_size([path for part in files for path in part.paths])  # no worker should be the first to find out
+        common_size([path for part in files for path in part.paths])  # fails here rather than in a dataloader worker
     return decoding
 
 
 def _embedding(backbone: Mapping[str, Any] | None, augmentation: Augmentation, folder: Path) -> EmbedOnce | None:
-    """Where a frozen trunk's features are kept; None where the trunk runs on every batch."""
+    """The cache of a frozen trunk's features; None if the trunk runs on every batch."""
     if backbone is None or not backbone["freeze"] or backbone.get("cache_features", "auto") is False:
         return None
     if augmentation.width and augmentation.views is None:

@@ -1,4 +1,4 @@
-"""From a network, an objective and sections of a config to the LightningModule of a run."""
+"""Builds the LightningModule of a run from a network, an objective and sections of its config."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -23,8 +23,8 @@ def build_learner(
     """The LightningModule that trains ``embedder`` by ``objective``.
 
     Args:
-        embedder, objective: what is trained, and by what.
-        optimizer, scheduler: their sections of the config.
+        embedder, objective: the network, and the objective that trains it.
+        optimizer, scheduler: sections of the config.
         monitor: the metric that a schedule watches unless ``scheduler.monitor`` names one.
         seed: the run's seed.
     """

@@ -1,4 +1,4 @@
-"""From the config of a run to what it logs to."""
+"""Builds the loggers of a run from its config."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -18,19 +18,19 @@ from metriscope.tracking.loggers import own_loggers
 log = logging.getLogger(__name__)
 
 _PLACES = ("folder", "save_dir")
-"""Arguments by which loggers are told where to write; Lightning's take the second."""
+"""Arguments that say where a logger writes; Lightning's loggers take the second."""
 
 
 def build_loggers(run: Run, global_step: int | None) -> list[RunLogger]:
-    """The run's own loggers, then those of ``logger.more``, of which none can end the run.
+    """The run's own loggers, then those of ``logger.more``, whose failures never stop the run.
 
     Args:
-        global_step: that of the checkpoint a resumed run goes on from.
+        global_step: the step of the checkpoint from which a run resumes; None for a new run.
 
     Raises:
         InputError: ``logger.more`` names what is no logger, or arguments that it does not take.
     """
-    # Before the run's own ones start: what is refused here leaves none of them open.
+    # First, so that a config refused here leaves nothing open.
     further = dict(_further(run))
     loggers, logged = own_loggers(run, global_step)
     for key, logger in further.items():

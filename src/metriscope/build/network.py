@@ -1,4 +1,4 @@
-"""From the sections of a config to the network of a run."""
+"""Builds the network of a run from sections of its config."""
 
 import logging
 from collections.abc import Mapping
@@ -8,9 +8,10 @@ import torch
 
 from metriscope import seeds
 from metriscope.build.normalisation import Statistics, disagreement
+from metriscope.config.sections import SECTIONS
 from metriscope.models.backbones import build_trunk
 from metriscope.models.embedder import Embedder
-from metriscope.models.heads import build_head
+from metriscope.parts import instantiate
 
 log = logging.getLogger(__name__)
 
@@ -25,19 +26,19 @@ def build_embedder(
 ) -> Embedder:
     """The network that the sections ``backbone`` and ``head`` describe, for inputs of ``input_shape`` (no batch).
 
-    Initial values are a function of the seed and the two sections; the global generator is left as it was. Weights
-    that expect images normalised in another way than ``normalised_with`` are told in a warning.
+    Initial values are a function of the seed and the two sections; the global generator stays unchanged. A
+    warning is logged if the weights expect another normalisation than ``normalised_with``.
 
     Raises:
-        InputError: a choice that does not exist, does not fit the data, or weights that cannot be loaded.
+        InputError: a choice does not exist or does not fit the data, or weights cannot be loaded.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive(seed, "initialisation"))
         trunk = build_trunk(backbone, input_shape)
-        layers, size = build_head(head["name"], trunk.out_features, head["size"], head.get("hidden"))
+        layers = instantiate(SECTIONS["head"].arguments(head), "head", features=trunk.out_features)
     loaded = trunk.loaded
     if loaded is not None and loaded.published is not None:
         settings = disagreement(normalised_with, (loaded.published.mean, loaded.published.std))
         if settings:
             log.warning("backbone.weights=%s expect images normalised in another way: set %s", loaded.source, settings)
-    return Embedder(trunk, layers, size, normalize=head["normalize"])
+    return Embedder(trunk, layers, layers.size, normalize=head["normalize"])

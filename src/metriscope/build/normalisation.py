@@ -1,4 +1,4 @@
-"""What images are normalised with: the data set's statistics, or those that a backbone's weights expect."""
+"""Normalisation of images: the data set's statistics, or those that a backbone's weights expect."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,8 +7,8 @@ Statistics = tuple[list[float] | None, list[float] | None]
 
 
 def normalisation(dataset: Mapping[str, Any], backbone: Mapping[str, Any] | None, channels: int) -> Statistics:
-    """Mean and std per channel, on the [0, 1] scale: ``backbone.mean`` and ``backbone.std`` where they are set,
-    otherwise those of ``dataset``; None does not normalise.
+    """Mean and std per channel, on the [0, 1] scale: ``backbone.mean`` and ``backbone.std`` if set,
+    otherwise those of ``dataset``; None for no normalisation.
 
     Grey images get the mean over channels of a backbone's values for RGB.
     """
@@ -25,7 +25,7 @@ def _listed(values: Sequence[float] | None) -> list[float] | None:
 
 
 def disagreement(used: Statistics, expected: tuple[Sequence[float], Sequence[float]]) -> str | None:
-    """What to set where images are not normalised as the weights expect; None where they are, to 0.02.
+    """Message that names the settings if images are not normalised as the weights expect; None if they are, to 0.02.
 
     One value for all channels is compared with the mean over channels.
     """

@@ -1,4 +1,4 @@
-"""The parts of a run from its plain config: each builder gets its own sections."""
+"""Builds the parts of a run from its plain config; each builder gets its own sections."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ Config = Mapping[str, Any]
 
 
 def data_of(config: Config, splits: Splits | None = None) -> DataModule:
-    """The data of a run; ``splits``, where they are known, are what its section ``dataset`` loads."""
+    """The data of a run; ``splits`` are loaded from the section ``dataset`` if not given."""
     return build_data(
         load_splits(config["dataset"]) if splits is None else splits,
         config["dataset"],

@@ -1,4 +1,4 @@
-"""The Lightning trainer of a run, with everything that watches."""
+"""Builds the Lightning trainer of a run from the section ``trainer`` of its config."""
 
 import logging
 import warnings
@@ -25,29 +25,29 @@ def build_trainer(
 
     Args:
         trainer: keys of :class:`pytorch_lightning.Trainer`, and ``name``.
-        callbacks, loggers: all of the run's.
-        folder: the run's.
-        every_n_epochs: how often it validates.
+        callbacks, loggers: all callbacks and loggers of the run.
+        folder: the run folder.
+        every_n_epochs: epochs from one validation to the next.
 
     Raises:
-        InputError: an accelerator that is not there, or a trainer setting that Lightning refuses.
+        InputError: the accelerator is not available, or Lightning refuses a setting.
     """
-    # Lightning tells what it was told to do, and advertises.
+    # At INFO level Lightning repeats its settings and prints advertisements.
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
-    # Evaluation gathers before it computes: its figures are the same on every process.
+    # Evaluation gathers the embeddings of all processes before it computes: metrics are equal on every process.
     warnings.filterwarnings("ignore", message=r".*sync_dist=True.*")
     warnings.filterwarnings("ignore", message=r".*smaller than the logging interval.*")
-    # A frozen trunk evaluates on purpose.
+    # A frozen trunk is in eval mode on purpose.
     warnings.filterwarnings("ignore", message=r".*in eval mode at the start of training.*")
-    # Where SLURM is installed, not every run is a job.
+    # A run need not be a SLURM job on a machine where SLURM is installed.
     warnings.filterwarnings("ignore", message=r".*`srun` command is available.*")
-    # A run that resumes finds its own checkpoints there.
+    # The folder of a resumed run holds its own checkpoints.
     warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty.*")
     options = {key: value for key, value in trainer.items() if key != "name"}
     plugins: list[Any] = [WholeCheckpoints()]
     if SLURMEnvironment.detect():
-        # The way back to the queue is the run's own: see metriscope.run.slurm.
+        # metriscope.run.slurm requeues the job.
         plugins.append(SLURMEnvironment(auto_requeue=False))
     try:
         return pl.Trainer(

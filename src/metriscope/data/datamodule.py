@@ -29,12 +29,12 @@ TrainSampler = ClassBalancedBatchSampler | ShuffleBatchSampler
 
 @dataclass(frozen=True)
 class Batching:
-    """How training batches are put together: the ``sampler`` section of the config.
+    """Composition of training batches: the ``sampler`` section of the config.
 
     Attributes:
         name: ``class_balanced`` or ``shuffle``.
-        batch_size: examples per batch and rank; where both of the following are set, their product counts.
-        classes_per_batch, samples_per_class: P and K of ``class_balanced``, None to derive them.
+        batch_size: examples per batch and rank; replaced by P * K if both are set.
+        classes_per_batch, samples_per_class: P and K of ``class_balanced``; None derives them.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Batching:
         return ClassBalancedBatchSampler(labels, self.batch_size, P, K, seed, rank, world_size)
 
     def adapted(self, labels: Tensor) -> "Batching":
-        """The same rule for other data, which may have fewer or smaller classes than P and K ask for."""
+        """The same batching with P and K reduced for data with fewer or smaller classes."""
         counts = torch.bincount(labels)
         P, K = self.classes_per_batch, self.samples_per_class
         return Batching(
@@ -63,7 +63,7 @@ class Batching:
 
 
 class BatchDataset(Dataset[Batch]):
-    """Examples by batch: indexed with a list of positions, so that memory is sliced once per batch."""
+    """Examples indexed by a list of positions, so that memory is sliced once per batch."""
 
     def __init__(self, examples: Examples) -> None:
         self.examples = examples
@@ -77,28 +77,28 @@ class BatchDataset(Dataset[Batch]):
 
 
 class DataModule(LightningDataModule):
-    """Serves ``(inputs, labels, index)`` batches: see the dataloaders.
+    """Dataloaders of ``(inputs, labels, index)`` batches.
 
-    Batches leave a dataloader as they are stored. Once on the device, images become float32 and normalised,
-    and crop and flip while the trainer trains, by numbers that depend on seed, epoch, step and rank alone. A
-    run resumed within an epoch goes on at the batch it had come to.
+    Dataloaders give images as they are stored. On the device, images are converted to float32 and normalised; in
+    training they are also cropped and flipped, by numbers that depend on seed, epoch, step and rank alone. A run
+    resumed within an epoch continues at its next batch.
 
-    Where a frozen trunk embeds once, batches have its features in place of images.
+    If features of a frozen trunk are cached, batches hold these features in place of images.
 
-    The samplers share the data out among ranks: the trainer needs ``use_distributed_sampler=False``.
+    The samplers divide the data among ranks: the trainer needs ``use_distributed_sampler=False``.
 
     Args:
         splits: train, validation and test parts.
-        batching: how training batches are put together.
+        batching: composition of training batches.
         augmentation: applied to every batch on its device.
         evaluation_batch_size: examples per batch outside training.
-        seed: of the run, for the order of the data and for augmentation.
-        num_workers: processes that decode image files; data in memory needs none.
-        decoding: what to do with image files; None decodes them batch by batch.
-        embedding: keeps the features of a frozen trunk; None to run the trunk on every batch.
+        seed: seed of the run, for the order of the data and for augmentation.
+        num_workers: processes that decode image files; not used for data in memory.
+        decoding: how image files are decoded once; None decodes them batch by batch.
+        embedding: cache of a frozen trunk's features; None runs the trunk on every batch.
 
     Raises:
-        InputError: a sampler or a normalisation that does not fit the data.
+        InputError: the sampler or the normalisation does not fit the data.
     """
 
     def __init__(
@@ -128,12 +128,12 @@ class DataModule(LightningDataModule):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of one example, as the network sees it."""
+        """Shape of one example as the network gets it."""
         return self.augmentation.output_shape(self.splits.train.shape)
 
     @property
     def num_classes(self) -> int:
-        """Classes of the train part."""
+        """Number of classes of the train part."""
         return self.splits.train.num_classes
 
     @property
@@ -141,14 +141,14 @@ class DataModule(LightningDataModule):
         return self.splits.protocol
 
     def state_dict(self) -> dict[str, Any]:
-        """For the checkpoint: which data it comes from."""
+        """The fingerprint of the data, for the checkpoint."""
         return {"fingerprint": self.splits.fingerprint}
 
     def decode(self) -> None:
         """Reads all image files that are decoded once.
 
         Raises:
-            InputError: a file cannot be read, or there is no room to keep the images.
+            InputError: a file cannot be read, or there is no space for the decoded images.
         """
         for part in ("train", "validation", "test"):
             if getattr(self.splits, part) is not None:
@@ -167,7 +167,7 @@ class DataModule(LightningDataModule):
         return self._loader(examples, self.train_batch_sampler, self._go_to_where_the_run_stands)
 
     def train_eval_dataloader(self) -> DataLoader[Batch]:
-        """The train part once, in order; not augmented."""
+        """The train part once, in order and not augmented."""
         return self._in_order("train")
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
@@ -177,7 +177,7 @@ class DataModule(LightningDataModule):
         return self._in_order("test")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """The train part, to be embedded as reference for k-NN and the linear probe."""
+        """The train part, embedded as references for k-NN and the linear probe."""
         return self.train_eval_dataloader()
 
     def validation_batches(self) -> list[Tensor]:
@@ -198,7 +198,7 @@ class DataModule(LightningDataModule):
         inputs, labels, index = batch
         if not isinstance(inputs, Features):
             inputs = self._as_seen(inputs, index.device)
-        if self.trainer is not None:  # Lightning converts to the run's precision before images are floats
+        if self.trainer is not None:  # Lightning converts to the run's precision earlier, while images are still uint8
             inputs = self.trainer.precision_plugin.convert_input(inputs)
         return inputs, labels, index
 
@@ -207,7 +207,7 @@ class DataModule(LightningDataModule):
         return seen
 
     def _numbers(self, index: Tensor) -> Tensor:
-        """What augmentation does with the training batch in progress."""
+        """Random numbers for the augmentation of the current training batch, (B, width)."""
         assert self.trainer is not None
         epoch, views = self.trainer.current_epoch, self.augmentation.views
         if views is not None:
@@ -225,7 +225,7 @@ class DataModule(LightningDataModule):
             self._sampler.resume_at(self.trainer.fit_loop.epoch_loop.batch_progress.current.ready)
 
     def _served(self, part: str, training: bool = False) -> Examples:
-        """A part with the inputs that its dataloader gives out."""
+        """A part with the inputs of its dataloader."""
         examples: Examples = getattr(self.splits, part)
         if self.embedding is None or self.trainer is None:
             return replace(examples, inputs=self.serving.images(part, training))
@@ -249,7 +249,7 @@ class DataModule(LightningDataModule):
         return KeptFeatures(values, whole.rows)
 
     def _batches_of(self, inputs: Tensor | Inputs, view: int | None) -> Iterator[Tensor]:
-        """All inputs in order, as the network sees them, on its device."""
+        """All inputs in order, as the network gets them, on its device."""
         assert self.trainer is not None
         device = self.trainer.strategy.root_device
         examples = Examples(inputs, torch.zeros(len(inputs), dtype=torch.int64), ("",))
@@ -271,7 +271,7 @@ class DataModule(LightningDataModule):
         loader = _LateLoader(
             BatchDataset(examples),
             batch_size=None,
-            sampler=batches,  # as `sampler`, because Lightning tells that one, not `batch_sampler`, the epoch
+            sampler=batches,  # as `sampler`, because Lightning calls set_epoch on it, not on `batch_sampler`
             collate_fn=_as_it_is,
             num_workers=workers,
             worker_init_fn=spare_worker,
@@ -285,10 +285,10 @@ class DataModule(LightningDataModule):
 
 
 class _LateLoader(DataLoader[Batch]):
-    """Begins when the first batch is asked for.
+    """A dataloader that starts when its first batch is requested.
 
-    Lightning creates a resumed run's iterator before it knows the epoch and the batch to go on from; workers
-    would by then be reading other batches.
+    Lightning creates the iterator of a resumed run before it restores the epoch and the batch; without the delay
+    workers would already be reading wrong batches.
     """
 
     before: Callable[[], None] | None = None
@@ -298,7 +298,7 @@ class _LateLoader(DataLoader[Batch]):
             self.before()
         yield from super().__iter__()
 
-    # Nothing needs saving, but without these two Lightning warns that a run cannot resume within an epoch.
+    # There is no state to save, but without these methods Lightning warns that runs cannot resume within an epoch.
     def state_dict(self) -> dict[str, Any]:
         return {}
 

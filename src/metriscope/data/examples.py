@@ -1,4 +1,4 @@
-"""Labelled examples: what every data set is turned into."""
+"""Labelled examples, the common form of all data sets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,19 +14,19 @@ __all__ = ["Examples", "ImageFiles", "Inputs", "Source"]
 
 
 class Inputs(Protocol):
-    """Inputs that are not simply a tensor in memory."""
+    """Inputs that are not a tensor in memory, such as image files."""
 
     def __len__(self) -> int: ...
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one input."""
+        """Shape of one input."""
 
     def take(self, indices: Tensor) -> "Inputs":
-        """Some of them, without reading any."""
+        """The inputs at these positions, without reading them."""
 
     def fetch(self, indices: Tensor) -> Any:
-        """Some of them as a batch."""
+        """The inputs at these positions as a batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +34,10 @@ class Examples:
     """Inputs with one label each.
 
     Attributes:
-        inputs: images as uint8 (N, C, H, W), vectors as float32 (N, F), or anything that has them, such as image
+        inputs: images as uint8 (N, C, H, W), vectors as float32 (N, F), or :class:`Inputs` such as image
             files.
         labels: int64 (N,), positions in ``classes``.
-        classes: the names, one per class id. A class may have no example here, such as a rare class of a
+        classes: class names, one per class id. A class may have no example here, such as a rare class of a
             closed-set data set in a small validation split; :meth:`compact` drops those.
     """
 
@@ -99,13 +99,13 @@ class Examples:
         return Examples(chosen, self.labels[indices], self.classes)
 
     def fetch(self, indices: Tensor) -> Any:
-        """The chosen inputs as a batch: uint8 (B, C, H, W), float32 (B, F), or what else the inputs make of them."""
+        """The chosen inputs as a batch: uint8 (B, C, H, W), float32 (B, F), or another type of the inputs' own."""
         if isinstance(self.inputs, Tensor):
             return self.inputs.index_select(0, indices)
         return self.inputs.fetch(indices)
 
     def compact(self) -> "Examples":
-        """The same examples without the classes that have none, so that every id in 0..C-1 occurs."""
+        """The same examples without empty classes, so that every id in 0..C-1 occurs."""
         values, ids = torch.unique(self.labels, return_inverse=True)
         if len(values) == self.num_classes:
             return self
@@ -117,13 +117,12 @@ class Source:
     """A data set as it is distributed.
 
     Attributes:
-        train: its train half, or all of it.
-        test: its test half; None where it comes as one, to be split by the protocol.
-        queries: bool (N,) over ``test``: True asks, False is in the gallery that is asked. None: every example
-            asks all others.
-        test_share: how much of every class a closed-set test takes where there is no test half, or where the
-            halves are published as a split by classes. None: a closed set needs halves that share their
-            classes.
+        train: the train half, or all examples.
+        test: the test half; None if the data set is published as one, to be split by the protocol.
+        queries: bool (N,) over ``test``: True for queries, False for the gallery. None: every example is a query
+            against all others.
+        test_share: share of every class that a closed-set test takes if there is no test half, or if the published
+            halves split the classes. None: a closed set needs halves that share their classes.
     """
 
     train: Examples

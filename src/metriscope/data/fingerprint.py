@@ -1,4 +1,4 @@
-"""The fingerprint of a data set: what tells, in a few words of JSON, that a run is given other data than before."""
+"""Fingerprint of a data set: a small JSON value that shows whether a run gets the same data as before."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ from metriscope.data.inputs.caches import digest_of_tensor
 from metriscope.data.inputs.images import ImageFiles
 from metriscope.errors import InputError
 
-# What is said of a fact of the content that differs; the first one that does is the cause of the others.
+# Message for each entry of the content that differs; the first difference causes the later ones.
 _SAID = {
     "files": "file names differ",
     "labels": "labels differ",
@@ -25,21 +25,21 @@ _SAID = {
 
 
 def fingerprint(parts: Mapping[str, Examples], queries: Tensor | None = None) -> dict[str, Any]:
-    """Content and times of change of the parts of a data set, as plain values.
+    """Fingerprint of the content and of the modification times of the parts of a data set, as plain values.
 
-    Image files are not opened: their paths (below the folder that all are in), labels, sizes and times count. Of
-    arrays every byte counts.
+    Image files are not opened: the fingerprint covers their paths (relative to their common folder), labels, sizes
+    and times. For arrays it covers every byte.
 
     Args:
         parts: examples by the name of their part.
-        queries: bool, which of the test examples ask; None for all.
+        queries: bool mask of the test examples that are queries; None for all.
 
     Returns:
-        ``content``, whose difference makes another data set, and ``times``, whose difference may not: copied
-        files are the same images. None where there are no files.
+        ``content``, which differs between different data sets, and ``times``, which may differ for the same images,
+        for example after copying; ``times`` is None without image files.
 
     Raises:
-        InputError: a file is not there.
+        InputError: a file is missing.
     """
     classes = {name for part in parts.values() for name in part.classes}
     content: dict[str, Any] = {
@@ -61,7 +61,7 @@ def fingerprint(parts: Mapping[str, Examples], queries: Tensor | None = None) ->
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """What differs in the content of two fingerprints, in a few words; None if nothing does."""
+    """Description of the first difference in the content of two fingerprints; None if they are equal."""
     before, now = before["content"], now["content"]
     if before == now:
         return None
@@ -74,10 +74,10 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
 
 
 def check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: os.PathLike[str]) -> None:
-    """Refuse data that are not those of the run in ``folder``.
+    """Refuse data that differ from those of the run in ``folder``.
 
     Raises:
-        InputError: naming what differs.
+        InputError: the data differ; the message says how.
     """
     if changed := difference(before, now):
         raise InputError(
@@ -90,7 +90,7 @@ def _of_files(parts: Mapping[str, Examples], files: Mapping[str, Sequence[str]])
     root = os.path.commonpath(set(map(os.path.dirname, absolute.values()))) if absolute else ""
     start = len(os.path.join(root, ""))
     relative = {path: name[start:] for path, name in absolute.items()}
-    # In the order of paths, so that another split of the same images shows as what it is.
+    # Sorted by path, so that another split of the same images changes only "parts" and "order".
     labels = sorted(chain.from_iterable(zip(files[part], _names(parts[part]), strict=True) for part in parts))
     found = [_stat(path) for path, _ in labels]
     facts = {
@@ -103,7 +103,7 @@ def _of_files(parts: Mapping[str, Examples], files: Mapping[str, Sequence[str]])
 
 
 def _names(part: Examples) -> list[str]:
-    """The class of every example."""
+    """The class name of every example."""
     return [part.classes[label] for label in part.labels.tolist()]
 
 

@@ -1,4 +1,4 @@
-"""What a dataloader reads of each part of a data set: as it is, or decoded once."""
+"""Inputs that dataloaders read for each part of a data set: as stored, or decoded once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,12 +18,12 @@ from metriscope.seeds import generator
 
 @dataclass(frozen=True)
 class Whole:
-    """What is embedded together, so that the folds of a data set share it.
+    """Inputs whose features are cached as one array, shared by all folds.
 
     Attributes:
-        inputs: as a dataloader reads them.
-        rows: int64, where in them the examples of a part are.
-        facts: plain values that decide what the trunk sees of the inputs.
+        inputs: the inputs, as a dataloader reads them.
+        rows: int64, positions of a part's examples in ``inputs``.
+        facts: plain values that determine what the trunk gets.
     """
 
     inputs: Tensor | Inputs
@@ -36,8 +36,8 @@ class Serving:
 
     Args:
         splits: the parts.
-        augmentation: says what image files are read as.
-        decoding: what to do with image files; None decodes them batch by batch.
+        augmentation: determines how image files are read.
+        decoding: how image files are decoded once; None decodes them batch by batch.
     """
 
     def __init__(self, splits: Splits, augmentation: Augmentation, decoding: DecodeOnce | None) -> None:
@@ -48,11 +48,11 @@ class Serving:
 
     @property
     def from_files(self) -> bool:
-        """Whether images are read from files, and then as the augmentation says."""
+        """Whether images are read from files, and so in the form that the augmentation sets."""
         return isinstance(self.splits.train.inputs, ImageFiles)
 
     def images(self, part: str, training: bool = False) -> Tensor | Inputs:
-        """Images, or vectors, of a part."""
+        """Images or vectors of a part."""
         inputs = self._part(part).inputs
         if not isinstance(inputs, ImageFiles):
             return inputs
@@ -73,9 +73,9 @@ class Serving:
         return image
 
     def numbers(self, view: int) -> Tensor:
-        """What augmentation does in one of its fixed views, (N, width): for every example of the train part.
+        """Random numbers of one fixed view, (N, width), for the augmentation of every example of the train part.
 
-        The same for all seeds, so that the runs of a study share what is computed from it.
+        The same for all seeds, so that the runs of a study share the features computed from them.
         """
         if self._numbers is None or self._numbers[0] != view:
             size = len(self.splits.train), self.augmentation.width
@@ -83,7 +83,7 @@ class Serving:
         return self._numbers[1]
 
     def whole(self, part: str, view: int | None) -> Whole:
-        """What to embed for a part: in one augmented view, or not augmented."""
+        """Inputs to embed for a part, in one augmented view or not augmented."""
         inputs = self._part(part).inputs
         facts: dict[str, Any] = {"augmentation": self.augmentation.facts(view is not None), "view": view}
         rows = torch.arange(len(inputs))

@@ -1,4 +1,4 @@
-"""Batches of positions, as a function of (seed, epoch) and shared out among the ranks."""
+"""Batch samplers: batches of positions as a function of (seed, epoch), divided among the ranks."""
 
 import math
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ Ints = NDArray[np.int64]
 
 
 class _EpochBatchSampler(Sampler[list[int]]):
-    """Every rank computes the epoch's whole list of batches and takes each ``world_size``-th of it.
+    """Every rank computes the list of all batches of an epoch and takes every ``world_size``-th batch.
 
-    The list is padded from its start so that all ranks have equally many.
+    The list is padded with its first batches, so that all ranks have the same number.
     """
 
     def __init__(self, seed: int, rank: int, world_size: int) -> None:
@@ -32,11 +32,11 @@ class _EpochBatchSampler(Sampler[list[int]]):
         self.epoch = epoch
 
     def resume_at(self, batch_index: int) -> None:
-        """Makes the next iteration, and only that one, begin at this batch of the rank's epoch."""
+        """Makes the next iteration, and only this one, begin at this batch of the rank's epoch."""
         self.start = batch_index
 
     def __len__(self) -> int:
-        """Batches per epoch on this rank, whether or not the next iteration begins late."""
+        """Batches per full epoch on this rank, also if the next iteration begins at a later batch."""
         return math.ceil(self._total() / self.world_size)
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -53,24 +53,24 @@ class _EpochBatchSampler(Sampler[list[int]]):
 
 
 class ClassBalancedBatchSampler(_EpochBatchSampler):
-    """Batches of P distinct classes with K samples each; an epoch shows every sample at least once.
+    """Batches of P distinct classes with K samples each; an epoch contains every sample at least once.
 
     Per epoch every class is shuffled and cut into groups of K. Batches take the P classes with the most
-    groups left, ties at random, in a random order over the epoch. The last group of a class is topped up from
+    groups left, ties at random, in a random order over the epoch. The last group of a class is filled with
     its other samples, as are the extra groups that complete the last batches; a class smaller than K gives
-    all it has, without repetition.
+    all its samples, without repetition.
 
     Args:
         labels: int64 (N,), the class of each sample.
-        batch_size: samples per batch to aim for where P or K is None.
-        classes_per_batch: P; None derives it: ``batch_size // K``, or a quarter of the batch where K is None
+        batch_size: target number of samples per batch if P or K is None.
+        classes_per_batch: P; None derives it: ``batch_size // K``, or a quarter of the batch if K is None
             too.
         samples_per_class: K; None derives it: ``batch_size // P``.
-        seed: with the epoch, it fixes the order.
-        rank, world_size: this process among those that train together.
+        seed: determines the order together with the epoch.
+        rank, world_size: number of this process, and of all processes that train together.
 
     Raises:
-        InputError: more classes or samples asked for than there are, or a batch that would be empty.
+        InputError: P or K exceeds the data, or a batch would be empty.
     """
 
     def __init__(
@@ -107,8 +107,8 @@ class ClassBalancedBatchSampler(_EpochBatchSampler):
 
         plan = _plan(self._groups, self.classes_per_batch, source)
         classes = plan.ravel()
-        # the j-th time a class is drawn, it gives places jK..jK+K-1 of its shuffled samples, going round at
-        # the end
+        # The j-th time a class is drawn, it gives places jK..jK+K-1 of its shuffled samples, modulo their
+        # number.
         by_turn = np.argsort(classes, kind="stable")
         drawn = np.bincount(classes, minlength=len(self._counts))
         turn = np.empty_like(classes)
@@ -122,8 +122,8 @@ class ClassBalancedBatchSampler(_EpochBatchSampler):
 
 
 class ShuffleBatchSampler(_EpochBatchSampler):
-    """Batches of shuffled samples, each once per epoch; sizes differ by at most one, so no batch is a mere
-    remainder.
+    """Batches of shuffled samples, each once per epoch; sizes differ by at most one, so there is no small
+    last batch.
 
     Raises:
         InputError: no samples, or ``batch_size`` below 1.
@@ -143,19 +143,19 @@ class ShuffleBatchSampler(_EpochBatchSampler):
 
 
 class SequentialBatchSampler(Sampler[list[int]]):
-    """Batches in order, for evaluation: each rank has its own stretch, nothing is padded or shown twice.
+    """Batches in order, for evaluation: each rank has its own segment, without padding or repetition.
 
-    All ranks have equally many batches, whose sizes differ by at most one within a rank.
+    All ranks have the same number of batches, whose sizes differ by at most one within a rank.
 
     Raises:
-        InputError: ``batch_size`` below 1, or fewer samples than ranks.
+        InputError: ``batch_size`` is below 1, or there are fewer samples than ranks.
     """
 
     def __init__(self, size: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
         _check_sizes(size, batch_size)
         if size < world_size:
             raise InputError(f"{size} examples cannot be evaluated on {world_size} processes: use fewer devices")
-        # no rank's batch is empty, even if a batch of the fullest rank then holds one more than asked for
+        # No batch of any rank is empty, even if some batches then hold one sample more than batch_size.
         self._batches = min(math.ceil(math.ceil(size / world_size) / batch_size), size // world_size)
         edges = [size * part // world_size for part in (rank, rank + 1)]
         self._share = np.arange(*edges)
@@ -177,7 +177,7 @@ def _check_sizes(size: int, batch_size: int) -> None:
 def _batch_shape(
     batch_size: int, classes: int | None, samples: int | None, available: int, largest: int
 ) -> tuple[int, int]:
-    """P and K from what was asked for and what there is."""
+    """P and K from the settings and the number of available classes and samples."""
     if classes is not None and classes > available:
         raise InputError(
             f"sampler.classes_per_batch={classes}, but the train split has {available} classes: set it to at "
@@ -221,8 +221,8 @@ def _plan(groups: Ints, width: int, source: torch.Generator) -> Ints:
         row = np.argpartition(-priority, width - 1)[:width]
         rows.append(row)
         left[row] = np.maximum(left[row] - 1, 0)
-    # From here on at least `width` classes have the most groups left, and taking one of each leaves at least
-    # as many: whole rounds at a time give the same batches as one choice after the other.
+    # From here on at least `width` classes share the largest number of groups left, also after one group of each
+    # is taken: so whole rounds give the same batches as single choices.
     rounds: list[Ints] = []
     open_batch = np.empty(0, dtype=np.int64)
     for level in range(int(left.max()), -1, -1):

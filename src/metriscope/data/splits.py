@@ -1,4 +1,4 @@
-"""From a data set's own halves to train, validation and test under a protocol."""
+"""Splitting a data set into train, validation and test parts under a protocol."""
 
 import math
 from dataclasses import dataclass, replace
@@ -16,17 +16,17 @@ from metriscope.seeds import generator
 
 PROTOCOLS = ("closed_set", "class_disjoint")
 _DEFAULT_VALIDATION = {"closed_set": 0.1, "class_disjoint": 0.25}
-_ROUNDING = 1e-9  # 1 / 0.1 and 30 * 0.1 must not fall below the integers they stand for
+_ROUNDING = 1e-9  # 1 / 0.1 and 30 * 0.1 must not be rounded down below 10 and 3
 
 
 @dataclass(frozen=True)
 class Splits:
-    """What a run trains on, selects on, and is tested on once.
+    """The train, validation and test parts of a data set.
 
-    Under ``closed_set`` the three parts share their class ids. Under ``class_disjoint`` no class is in two of
-    them and each part has ids of its own, 0..C-1.
+    Under ``closed_set`` the three parts share their class ids. Under ``class_disjoint`` no class is in two
+    parts, and each part has its own ids 0..C-1.
 
-    ``queries`` is bool (N,) over ``test``: True asks, False is in the gallery; None is leave-one-out over all.
+    ``queries`` is bool (N,) over ``test``: True for queries, False for the gallery; None for leave-one-out.
     """
 
     train: Examples
@@ -49,14 +49,14 @@ def split(source: Source, protocol: str, fold: int = 0, validation: float | None
         source: the data set as it is distributed.
         protocol: ``closed_set`` holds out a stratified share of the train half; ``class_disjoint`` pools both
             halves, trains on the first half of the classes and tests on the last, and holds out a share of
-            the train classes, as [MLRC] arXiv:2003.08505 does. Halves that share no class already are kept as
-            they are. Queries and gallery stay with a test half that is kept; pooled, all examples are both.
-        fold: which share is held out; folds are disjoint.
-        validation: the share, 0 for none, None for the protocol's own: 0.1 of the images or 0.25 of the
-            classes.
+            the train classes, as [MLRC] arXiv:2003.08505 does. Halves that already share no class are kept.
+            A kept test half keeps its queries and gallery; pooled examples are all both.
+        fold: number of the share that is held out; folds are disjoint.
+        validation: the share that is held out, 0 for none; None for the protocol's default: 0.1 of the images or
+            0.25 of the classes.
 
     Raises:
-        InputError: an unknown protocol, a share or fold out of range, or too few classes.
+        InputError: the protocol is unknown, the share or fold is out of range, or there are too few classes.
     """
     if protocol not in PROTOCOLS:
         raise InputError(f"dataset.protocol={protocol}: choose one of {', '.join(PROTOCOLS)}")
@@ -78,8 +78,8 @@ def split(source: Source, protocol: str, fold: int = 0, validation: float | None
 def stratified(labels: Tensor, share: float, fold: int = 0) -> tuple[Tensor, Tensor]:
     """Two sets of positions, (rest, part): ``part`` has ``share`` of every class.
 
-    The order within a class is shuffled once, by a fixed seed, and fold f is the f-th stretch of it. A class
-    never goes to ``part`` whole. Both results are in ascending order.
+    The order within a class is shuffled once, by a fixed seed, and fold f is the f-th segment of it. ``part``
+    never takes all examples of a class. Both results are in ascending order.
     """
     shuffled = torch.randperm(len(labels), generator=generator(0, "stratified"))
     by_class = shuffled[torch.argsort(labels[shuffled], stable=True)]
@@ -140,7 +140,7 @@ def _class_disjoint(source: Source) -> tuple[Examples, Examples, Tensor | None]:
 
 
 def _hold_out_classes(train: Examples, fold: int, share: float) -> tuple[Examples, Examples]:
-    size = max(2.0, train.num_classes * share)  # retrieval within a single class cannot fail
+    size = max(2.0, train.num_classes * share)  # with a single class retrieval is always right
     folds = math.floor(train.num_classes / size + _ROUNDING)
     low, high = (math.floor(size * edge + _ROUNDING) for edge in (fold, fold + 1))
     if train.num_classes - (high - low) < 2:

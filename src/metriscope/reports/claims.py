@@ -1,4 +1,4 @@
-"""Claims of papers as orderings of measured figures, and what a study says of them. Imports no torch."""
+"""Claims of papers as orderings of metrics, and their verdicts from the runs of a study. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Statement:
 
     Attributes:
         text: the statement in words.
-        metric: a key of the summary, or of the course of a run.
+        metric: a key of the summary or of the metrics of a run's history.
         higher, lower: names of losses.
-        comparable: an accuracy in which the losses may differ by at most :data:`COMPARABLE` for it to be judged.
+        comparable: an accuracy; the statement is judged only if the losses differ in it by at most :data:`COMPARABLE`.
     """
 
     text: str
@@ -32,7 +32,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a paper claims, made of statements that all have to hold on every data set."""
+    """A claim of a paper; it holds if all its statements hold on every data set."""
 
     number: int
     source: str
@@ -42,14 +42,14 @@ class Claim:
 
 @dataclass(frozen=True)
 class Finding:
-    """A statement on one data set.
+    """The verdict on a statement for one data set.
 
     Attributes:
-        difference: over seeds, of the lowest value of ``higher`` minus the highest of ``lower``; None where no seed
-            has all of the losses.
+        difference: over seeds, the lowest value of ``higher`` minus the highest of ``lower``; None if no seed has
+            all of the losses.
         verdict: ``holds`` if its 95 % interval lies above 0, ``does not hold`` if below, else ``undecided``.
-        reason: why it is undecided although there is a difference, or what is missing.
-        runs: names of the runs behind it.
+        reason: why it is undecided despite a difference, or which runs are missing.
+        runs: names of the runs that were judged.
     """
 
     statement: Statement
@@ -62,7 +62,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A claim and its findings; it holds if all of them do, and does not if one of them does not."""
+    """A claim and its findings; it holds if all findings hold, and does not hold if one does not."""
 
     claim: Claim
     findings: Sequence[Finding]
@@ -76,7 +76,7 @@ class Judgement:
 
 
 def judge(claim: Claim, runs: Sequence[StudyRun]) -> Judgement:
-    """What finished runs, one per data set, loss and seed, say of a claim."""
+    """The judgement of a claim by finished runs, one per data set, loss and seed."""
     data = list(dict.fromkeys(run.config["dataset.name"] for run in runs))
     return Judgement(claim, [_find(statement, name, runs) for statement in claim.statements for name in data])
 
@@ -115,7 +115,7 @@ def _verdict(difference: Difference) -> tuple[Verdict, str]:
 
 
 def _apart(statement: Statement, whole: Sequence[Mapping[str, StudyRun]]) -> str:
-    """Why the losses are not comparable, where the statement asks for that."""
+    """Reason that the losses are not comparable; empty if they are or the statement does not need it."""
     metric = statement.comparable
     if metric is None:
         return ""

@@ -1,4 +1,4 @@
-"""A study as figures: one summary for every group and metric, and paired differences against a baseline."""
+"""Comparison of a study: a summary for every group and metric, and paired differences from a baseline."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ METRICS = (
     "test/variance_inter",
     "train/active_ratio_pairs",
 )
-"""What is compared where nothing else is asked for and any run has it."""
+"""Metrics compared by default, if any run has them."""
 
 SIGNIFICANT = 0.05
 _HIGHER = ("recall_at_", "precision_at_", "map_at_r", "r_precision", "accuracy", "nmi", "ami")
@@ -28,10 +28,10 @@ _LOWER = ("loss",)
 
 
 class Cell(NamedTuple):
-    """One figure of the table.
+    """Summary of one metric in one group.
 
-    ``mark`` is ``best`` for the best mean of its block, and ``tied`` for one that a paired t test over common
-    repeats (Holm over the block) cannot tell from the best; None for others, and for metrics without a better end.
+    ``mark`` is ``best`` for the best mean of its block, and ``tied`` if a paired t test over common repeats (Holm
+    over the block) finds no difference from the best; None otherwise, and for metrics without a direction.
     """
 
     summary: Summary
@@ -40,7 +40,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Contrast:
-    """A group against the baseline in one metric; p values also adjusted over all contrasts of the metric (Holm)."""
+    """Difference of a group from its baseline in one metric; Holm adjusts p over all contrasts of the metric."""
 
     metric: str
     group: Group
@@ -52,15 +52,15 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What :func:`compare` found.
+    """Result of :func:`compare`.
 
     Attributes:
-        study: what was compared.
-        grouping: how its finished runs were grouped.
-        metrics: the keys compared.
-        cells: by position of the group and metric; no entry where no run of the group has the metric.
-        contrasts: against the baseline, in the order of metrics and groups; empty without one.
-        notes: what to know before reading, one line each.
+        study: the compared study.
+        grouping: groups of its finished runs.
+        metrics: keys of the compared metrics.
+        cells: by position of the group and metric; no entry if no run of the group has the metric.
+        contrasts: differences from the baseline, in the order of metrics and groups; empty without a baseline.
+        notes: warnings to read first, one line each.
     """
 
     study: Study
@@ -81,13 +81,13 @@ def compare(
     """Compare the finished runs of a study.
 
     Args:
-        by: config keys that make groups; by default the few that tell runs apart but for ``over``.
-        metrics: keys of the summary; by default those of :data:`METRICS` that are there.
-        baseline: values of grouping keys that name the group every other one of its block is compared with.
+        by: grouping keys; by default the few that separate runs that differ in more than ``over``.
+        metrics: keys of the summary; by default the :data:`METRICS` that any run has.
+        baseline: values of grouping keys that name the baseline, with which other groups of its block are compared.
         over: the key whose values are repeats, ``seed`` or ``dataset.fold``.
 
     Raises:
-        InputError: nothing has finished, or a key, metric or baseline that is not there, with the nearest.
+        InputError: no run has finished, or a key, metric or baseline does not exist; the message names the nearest.
     """
     runs = study.finished
     if not runs:
@@ -115,7 +115,7 @@ def select(study: Study, wanted: Mapping[str, str]) -> Study:
     """The runs whose config has these values.
 
     Raises:
-        InputError: a key that no run has, or values that no run has together.
+        InputError: no run has a key, or no run has all the values.
     """
     known = {key for run in study.runs for key in run.config}
     for key in wanted:
@@ -128,7 +128,7 @@ def select(study: Study, wanted: Mapping[str, str]) -> Study:
 
 
 def direction(metric: str) -> int:
-    """1 where more is better, -1 where less is, 0 where neither."""
+    """1 if higher is better, -1 if lower is better, 0 if neither."""
     name = metric.rsplit("/", 1)[-1]
     if name in _LOWER:
         return -1
@@ -136,7 +136,7 @@ def direction(metric: str) -> int:
 
 
 def pairs(grouping: Grouping, first: Group, second: Group, metric: str) -> tuple[list[float], list[float]]:
-    """Values of a metric in two groups at the repeats (seeds) that both have, in one order."""
+    """Values of a metric in two groups at their common repeats (seeds), in the same order."""
     ours, theirs = ({grouping.repeat(run): run for run in _having(group, metric)} for group in (first, second))
     common = sorted(ours.keys() & theirs.keys())
     return [ours[repeat].metrics[metric] for repeat in common], [theirs[repeat].metrics[metric] for repeat in common]
@@ -147,7 +147,7 @@ def _having(group: Group, metric: str) -> list[StudyRun]:
 
 
 def _column(grouping: Grouping, metric: str) -> dict[tuple[int, str], Cell]:
-    """The cells of one metric, the best of every block marked."""
+    """The cells of one metric, with the best and tied groups of every block marked."""
     blocks: dict[tuple[str, ...], list[int]] = {}
     cells = {}
     for place, group in enumerate(grouping.groups):
@@ -185,7 +185,7 @@ def _contrasts(grouping: Grouping, partners: Sequence[tuple[Group, Group]], metr
 
 
 def _partners(grouping: Grouping, wanted: Mapping[str, str]) -> list[tuple[Group, Group]]:
-    """Every group that has a baseline other than itself, with it."""
+    """Pairs of a group and its baseline, for all groups that have one other than themselves."""
     baselines = _baselines(grouping, wanted)
     found = [(group, _partner(group, baselines, wanted)) for group in grouping.groups]
     return [(group, base) for group, base in found if base is not None and base is not group]
@@ -205,10 +205,10 @@ def _baselines(grouping: Grouping, wanted: Mapping[str, str]) -> list[Group]:
 
 
 def _partner(group: Group, baselines: Sequence[Group], wanted: Mapping[str, str]) -> Group | None:
-    """The baseline on the same data that shares the most other values with a group; None where there is none.
+    """The baseline on the same data that shares the most other values with a group; None without any.
 
     Raises:
-        InputError: two share as many.
+        InputError: two baselines share equally many values.
     """
     shared: dict[int, list[Group]] = {}
     for base in baselines:

@@ -1,6 +1,6 @@
-"""A run's history as pictures: how it learned, what became of the variance, how greedy the loss was.
+"""Figures of a run's history: training curves, variance over time, and greediness of the loss over time.
 
-Each function takes rows as :func:`metriscope.run.history.read_history` returns them.
+The functions take rows from :func:`metriscope.run.history.read_history`.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Curve(NamedTuple):
-    """One line of a panel: what the legend says, the logged key, how it is drawn."""
+    """One line of a panel: legend, logged key and style."""
 
     label: str
     key: str
@@ -57,7 +57,7 @@ def variance_over_time(history: Sequence[Row], best_epoch: int | None = None) ->
 
 
 def greediness_over_time(history: Sequence[Row], best_epoch: int | None = None) -> "Figure":
-    """How many terms still push, how hard, and how fast the loss falls, over epochs [CT]."""
+    """Share of active terms, gradient norms and decay of the loss over epochs [CT]."""
     titles = [
         "Active ratio",
         "Gradient norm of parameters",
@@ -104,7 +104,7 @@ def greediness_over_time(history: Sequence[Row], best_epoch: int | None = None) 
 
 
 def write_history_figures(folder: Path, history: Sequence[Row], best_epoch: int | None = None) -> list[Path]:
-    """Draw the three figures of a history into ``folder`` and return their paths; none without rows."""
+    """Draw the three figures of a history into ``folder`` and return their paths; an empty list without rows."""
     if not history:
         return []
     drawn: dict[str, Any] = {
@@ -150,6 +150,6 @@ def _finish(figure: "Figure", best_epoch: int | None) -> "Figure":
 
 
 def _steps_per_epoch(history: Sequence[Row]) -> float:
-    """Mean number of steps of the epochs that were logged, for a place of each step between two epochs."""
+    """Mean number of steps per logged epoch, which places steps on the axis of epochs."""
     ends = {row["epoch"]: row["step"] + 1 for row in history if "train/loss" in row}
     return max((steps / (epoch + 1) for epoch, steps in ends.items()), default=0.0)

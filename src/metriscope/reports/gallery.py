@@ -1,4 +1,4 @@
-"""Queries beside their nearest neighbours: what the embedding takes for alike."""
+"""Retrieval gallery: images of queries beside those of their nearest neighbours."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Bluish green and vermilion: told apart by most colour-blind readers; tick and cross say the same again.
+# Bluish green and vermilion, which most colour-blind readers can distinguish; a tick and a cross repeat them.
 HIT, MISS = "#007A5A", "#D9480F"
 PITCH = 1.24
 GROUP_GAP = 0.45
 
 
 class Images(Protocol):
-    """An array (N, C, H, W), or anything that gives the image at a position: uint8 (C, H, W), C = 1 or 3."""
+    """An array (N, C, H, W), or any object that returns the image at a position: uint8 (C, H, W), C = 1 or 3."""
 
     def __getitem__(self, index: int, /) -> ArrayLike: ...
 
@@ -27,14 +27,14 @@ class Images(Protocol):
 def choose_queries(
     labels: ArrayLike, neighbors: ArrayLike, worst: int = 3, chance: int = 3, seed: int = 0
 ) -> dict[str, list[int]]:
-    """The queries to show: the worst ones, and a random choice that says what is usual.
+    """The queries to show: the worst ones, and a random choice for typical results.
 
     Args:
         labels: (N,), class ids of the evaluated set.
         neighbors: (N, K), positions of each query's neighbours, nearest first, without itself; -1 for none.
-        worst: how many of the lowest average precision over their K neighbours, ties to the earlier query.
-            Queries whose class has no other member cannot succeed and are not chosen.
-        chance: how many at random, by ``seed`` and the number of queries alone, other than the worst.
+        worst: number of queries with the lowest average precision over their K neighbours; ties go to the earlier
+            query. Queries whose class has no other member cannot succeed and are not chosen.
+        chance: number of random queries other than the worst; they depend on ``seed`` and N alone.
     """
     from metriscope.seeds import derive
 
@@ -58,15 +58,15 @@ def retrieval_gallery(
     classes: Sequence[str],
     columns: int = 8,
 ) -> "Figure":
-    """One row per query and its nearest neighbours: hits framed green with a tick, misses red with a cross.
+    """One row per query with its nearest neighbours: hits framed green with a tick, misses red with a cross.
 
     Args:
-        images: the evaluated set's images by position.
+        images: images of the evaluated set by position.
         labels: (N,), class ids.
         neighbors: (N, K), positions, nearest first; -1 for none.
         queries: positions by the name of their group, as :func:`choose_queries` returns them.
         classes: names by class id.
-        columns: how many neighbours to show, at most K.
+        columns: number of neighbours to show, at most K.
     """
     from matplotlib.figure import Figure
 

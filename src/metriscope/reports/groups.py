@@ -1,4 +1,4 @@
-"""Which runs of a study are repeats of each other: groups by config keys, and what a group may not mix."""
+"""Grouping the runs of a study by config keys, so that the runs of a group are repeats of each other."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,17 +10,17 @@ from metriscope.run.identity import relevant
 from metriscope.run.study import StudyRun
 
 SEED, FOLD = "seed", "dataset.fold"
-# In this order keys are asked to tell runs apart: what people call a run by, before its details.
+# Keys that are tried first to separate runs, in this order, before all other keys.
 _FIRST = ("dataset.name", "loss.name", "miner.name", "backbone.name", "dataset.protocol")
 _ABSENT = "-"
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that repeat each other.
+    """Runs that are repeats of each other.
 
     Attributes:
-        values: what the keys that groups are made by are in all of its runs, as text, by key.
+        values: values of the grouping keys, equal in all runs, as text by key.
         runs: the runs.
     """
 
@@ -29,12 +29,12 @@ class Group:
 
     @property
     def block(self) -> tuple[str, ...]:
-        """The data that the runs were made on: only groups of one block compare."""
+        """The data of the runs; groups are compared only within one block."""
         return tuple(value for key, value in self.values.items() if _of_data(key))
 
     @property
     def method(self) -> str:
-        """What tells the group apart from others of its block."""
+        """Label that separates the group from others of its block."""
         return label({key: value for key, value in self.values.items() if not _of_data(key)})
 
     def __str__(self) -> str:
@@ -46,10 +46,10 @@ class Grouping:
     """A partition of runs.
 
     Attributes:
-        by: the keys that groups are made by.
+        by: the grouping keys.
         over: the key whose values are repeats: ``seed`` or ``dataset.fold``.
-        groups: sorted by their values.
-        mixed: keys, other than ``over``, in which runs of one group differ.
+        groups: the groups, sorted by their values.
+        mixed: keys other than ``over`` in which runs of one group differ.
     """
 
     by: Sequence[str]
@@ -58,15 +58,15 @@ class Grouping:
     mixed: Sequence[str]
 
     def repeat(self, run: StudyRun) -> tuple[str, ...]:
-        """What a run shares with its partner in another group."""
+        """Values that a run shares with its partner in another group."""
         return tuple(text(run.config, key) for key in (self.over, *self.mixed))
 
 
 def group_runs(runs: Sequence[StudyRun], by: Sequence[str] = (), over: str = SEED) -> Grouping:
-    """Group runs by config keys; by default the few that tell all runs apart but for ``over``.
+    """Group runs by config keys; by default by the few that separate all runs that differ in more than ``over``.
 
     Raises:
-        InputError: a key that no run has, or groups in which the spread over seeds and over folds would mix.
+        InputError: no run has a key, or groups would mix the spread over seeds with that over folds.
     """
     known = {key for run in runs for key in run.config}
     for key in (*by, over):
@@ -91,7 +91,7 @@ def group_runs(runs: Sequence[StudyRun], by: Sequence[str] = (), over: str = SEE
 
 
 def text(config: Mapping[str, Any], key: str) -> str:
-    """A value as the command line would give it; ``-`` where the config has no such key."""
+    """A value as written on the command line; ``-`` if the config has no such key."""
     value = config.get(key, _ABSENT)
     if value is None:
         return "null"
@@ -99,13 +99,13 @@ def text(config: Mapping[str, Any], key: str) -> str:
 
 
 def label(values: Mapping[str, str]) -> str:
-    """Names by themselves, other keys with their value."""
+    """Label of a group: names alone, other values with their key."""
     shown = [value if key.endswith(".name") else f"{key.split('.')[-1]}={value}" for key, value in values.items()]
     return ", ".join(shown) or "all runs"
 
 
 def _telling_apart(runs: Sequence[StudyRun], first: Sequence[str], over: str) -> list[str]:
-    """``first``, then every further key that splits groups which would otherwise hold unlike runs."""
+    """``first``, then every further key that separates runs of one group that differ."""
     flat = [relevant(run.config) for run in runs]
     details = dict.fromkeys(key for config in flat for key in config if not key.endswith("_target_"))
     names = [key for key in details if key.endswith(".name")]
@@ -129,7 +129,7 @@ def _of_data(key: str) -> bool:
 
 
 def _order(values: tuple[str, ...]) -> list[tuple[float, str]]:
-    """Numbers by size, then words by the alphabet."""
+    """Sort key: numbers by size, then text in alphabetical order."""
 
     def place(value: str) -> tuple[float, str]:
         try:

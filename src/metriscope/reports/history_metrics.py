@@ -1,4 +1,4 @@
-"""How a run got where it ended: one figure each from the epochs of its history. Imports no torch."""
+"""Metrics computed from the whole history of a run, such as the mean share of active terms. Imports no torch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ _KEYS = (
 
 
 def with_course(run: StudyRun) -> StudyRun:
-    """The run with the figures of :data:`COURSE` among its metrics, as far as its history has them."""
+    """The run with the metrics of :data:`COURSE` added, as far as its history holds their keys."""
     history = run.history(_KEYS)
     values = {name: figure(history) for name, figure in COURSE.items()}
     return replace(run, metrics={**run.metrics, **{name: v for name, v in values.items() if v is not None}})
@@ -35,9 +35,9 @@ def active_ratio_pairs(history: Sequence[Row]) -> float | None:
 
 
 def gradient_per_active_term(history: Sequence[Row]) -> float | None:
-    """Mean over epochs of the parameter gradient's norm that an active term has on average.
+    """Mean over epochs of the norm of the parameter gradient per active term.
 
-    The gradient of the mean over active terms: whatever the reduction, it is the logged gradient times
+    For any reduction it is the norm of the gradient of the mean over active terms: the logged norm times
     (mean over all terms / logged loss), divided by the share of active terms.
     """
     keys = ("train/grad_norm", "train/loss", "train/loss_mean", "train/active_ratio")
@@ -56,7 +56,7 @@ def early_compaction(history: Sequence[Row]) -> float | None:
 
 
 def late_gradient(history: Sequence[Row]) -> float | None:
-    """Gradient norm in the last third of the epochs over that in the first third: how far updates go on."""
+    """Gradient norm in the last third of the epochs, relative to that in the first third."""
     norms = points(history, "train/grad_norm")[1]
     third = len(norms) // 3
     if third == 0 or not (early := fmean(norms[:third])):
@@ -75,7 +75,7 @@ COURSE: Mapping[str, Callable[[Sequence[Row]], float | None]] = {
         late_gradient,
     )
 }
-"""Figures by the metric key under which :func:`with_course` adds them."""
+"""Functions by the metric key under which :func:`with_course` adds their results."""
 
 
 def _mean(values: Sequence[float]) -> float | None:

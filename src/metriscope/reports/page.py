@@ -1,4 +1,4 @@
-"""One HTML file that holds a comparison: notes, tables and figures, with nothing to load from elsewhere."""
+"""A comparison as one self-contained HTML file: notes, tables and figures."""
 
 from base64 import b64encode
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The studies of the papers: their losses and data sets, their tables, and what they claim. Imports no torch."""
+"""The studies of the papers: losses, data sets, tables and claims. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ class Data:
     """A data set of a study.
 
     Attributes:
-        title: as tables call it.
-        choices: of the config group ``dataset``, each with the folder below ``paths.data_dir`` that it needs (none
-            where the data come with a package); the first that is there is taken.
-        laptop: further words at ``scale=laptop``.
+        title: name in tables.
+        choices: choices of the config group ``dataset``, each with the folder below ``paths.data_dir`` that it needs
+            (None if the data come with a package); the first available choice is taken.
+        laptop: further overrides at ``scale=laptop``.
     """
 
     title: str
@@ -23,23 +23,23 @@ class Data:
     laptop: Sequence[str] = ()
 
     def at_hand(self, data_dir: Path) -> str | None:
-        """The choice whose folder is there."""
+        """The first choice whose folder exists; None without any."""
         found = (name for name, needs in self.choices.items() if needs is None or (data_dir / needs).is_dir())
         return next(found, None)
 
 
 @dataclass(frozen=True)
 class Paper:
-    """A study.
+    """A study of a paper.
 
     Attributes:
-        title: what it compares.
-        source: its citation.
-        experiment: the choice of the config group of that name.
-        losses: the first is what the others are compared with.
-        data: its data sets.
-        tables: metrics by the name of the table.
-        claims: what it says.
+        title: subject of the comparison.
+        source: citation of the paper.
+        experiment: choice of the config group ``experiment``.
+        losses: names of the losses; the first is the baseline.
+        data: data sets of the study.
+        tables: metrics by name of the table.
+        claims: claims of the paper.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""An embedding in two dimensions."""
+"""Projection of an embedding to two dimensions, and its figure."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ GOLDEN = 0.6180339887498949
 def principal_plane(embeddings: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Coordinates (N, 2) on the two main axes of the covariance, and the share of the variance on each.
 
-    Each axis points to where its largest component is positive, so the same embedding always looks the same.
+    The largest component of each axis is positive, so that the same embedding always has the same plot.
     A single dimension gets a second axis of zeros.
     """
     points = np.asarray(embeddings, dtype=np.float64)
@@ -38,7 +38,7 @@ def projection(embeddings: ArrayLike, labels: ArrayLike, classes: Sequence[str],
 
     Args:
         embeddings, labels, classes: as for :func:`draw_projection`.
-        split: what was embedded, for the title.
+        split: name of the embedded split, for the title.
     """
     figure, (axis,) = panels([f"Embedding of the {split} set"], width=6.4, height=5.2)
     present = draw_projection(axis, embeddings, labels, classes)
@@ -56,8 +56,8 @@ def draw_projection(
     Args:
         embeddings: (N, D), float; rows that are not finite are left out.
         labels: (N,), class ids.
-        classes: names by class id. Up to 20 classes that occur are told apart by colour and marker and named;
-            more only by colour, since no legend would help.
+        classes: names by class id. Up to 20 classes are drawn with colour, marker and name; more
+            classes only with colour, since a legend would be too long.
 
     Above 5000 points an even share of each class is drawn, always the same points.
     """
@@ -86,7 +86,7 @@ def draw_projection(
 
 
 def _evenly(labels: NDArray[Any]) -> NDArray[np.intp]:
-    """Which points to draw: each class in even steps, then well mixed so that no class covers another."""
+    """Positions of the points to draw: even steps through each class, mixed so that no class covers another."""
     order = np.argsort(labels, kind="stable")
     count = min(len(order), MAX_POINTS)
     mixed = np.argsort(np.arange(count) * GOLDEN % 1)

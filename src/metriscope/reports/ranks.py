@@ -19,12 +19,12 @@ class Ranking(NamedTuple):
     """Mean ranks, 1 for the best.
 
     Attributes:
-        metric: what was ranked by, in its mean over repeats.
+        metric: metric whose mean over repeats was ranked.
         methods: sorted by mean rank.
         ranks: mean rank of each method over the data sets that all methods ran on.
-        blocks: how many these are.
-        p: of Friedman's test that all methods are alike.
-        critical: mean ranks that differ by less are not told apart (Nemenyi, 5 %).
+        blocks: number of these data sets.
+        p: p of Friedman's test that all methods are equal.
+        critical: smallest difference of mean ranks that is significant (Nemenyi, 5 %).
     """
 
     metric: str
@@ -36,7 +36,7 @@ class Ranking(NamedTuple):
 
 
 def rank_methods(comparison: Comparison) -> Ranking | None:
-    """Ranks in the first metric that has a better end; None for fewer than 3 methods or 5 common data sets."""
+    """Ranks in the first metric with a direction; None for fewer than 3 methods or 5 common data sets."""
     metric = next((metric for metric in comparison.metrics if direction(metric)), None)
     methods = list(dict.fromkeys(group.method for group in comparison.grouping.groups))
     means: dict[tuple[str, ...], dict[str, float]] = {}
@@ -62,7 +62,7 @@ def rank_methods(comparison: Comparison) -> Ranking | None:
 
 
 def critical_difference(comparison: Comparison) -> "Figure | None":
-    """The diagram of mean ranks, methods that are not told apart joined by a bar; None where there is no ranking."""
+    """The diagram of mean ranks, in which bars join methods without a significant difference; None if unranked."""
     ranking = rank_methods(comparison)
     if ranking is None:
         return None
@@ -86,7 +86,7 @@ def critical_difference(comparison: Comparison) -> "Figure | None":
 
 
 def cliques(ranking: Ranking) -> list[tuple[int, int]]:
-    """First and last place of every longest run of methods that are not told apart."""
+    """First and last place of every maximal series of methods without a significant difference."""
     found: list[tuple[int, int]] = []
     for first, rank in enumerate(ranking.ranks):
         last = max(place for place, other in enumerate(ranking.ranks) if other - rank < ranking.critical)

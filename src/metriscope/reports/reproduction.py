@@ -1,4 +1,4 @@
-"""A paper's study as text: its tables, its claims with their verdicts, and how they came about. Imports no torch."""
+"""A paper's reproduction as text: tables, claims with verdicts, and conditions of the runs. Imports no torch."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,18 +23,18 @@ SHOWN = ("test/recall_at_1", "test/map_at_r", "test/knn_accuracy", "test/varianc
 def write_reproduction(
     study: Study, paper: Paper, folder: Path, command: str, missing: Sequence[str] = ()
 ) -> list[Judgement]:
-    """Write the tables of ``paper`` (CSV, Markdown, LaTeX, JSON), figures, ``claims.json``, and a ``README.md`` of all.
+    """Write the tables of ``paper`` (CSV, Markdown, LaTeX, JSON), figures, ``claims.json``, and ``README.md``.
 
     Args:
-        study: its runs; those that are not finished are named and left out.
-        command: what has made the runs.
-        missing: one line for each data set that was not at hand.
+        study: runs of the study; unfinished runs are named and left out.
+        command: command that made the runs.
+        missing: one line for each data set that was not available.
 
     Returns:
-        the claims, judged.
+        the judgements of the claims.
 
     Raises:
-        InputError: nothing has finished.
+        InputError: no run has finished.
         OSError: the folder cannot be written.
     """
     from metriscope.reports.study_figures import write_figures
@@ -56,7 +56,7 @@ def write_reproduction(
 
 
 def claims_markdown(judgements: Sequence[Judgement]) -> str:
-    """Each claim with its verdict, and a table of the findings behind it."""
+    """Each claim with its verdict and a table of its findings."""
     parts = []
     for judgement in judgements:
         claim = judgement.claim

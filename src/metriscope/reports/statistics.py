@@ -1,4 +1,4 @@
-"""What a handful of seeds can say: means with intervals, and paired differences with their tests.
+"""Statistics of a few seeds: means with intervals, and paired differences with their tests.
 
 Undefined figures are None, never NaN: a single run has no spread, equal differences have no t statistic.
 """
@@ -31,13 +31,13 @@ class Difference:
     """Paired differences of ``n`` pairs, first minus second.
 
     Attributes:
-        mean: of the differences.
+        mean: mean of the differences.
         interval: t interval of the mean.
         bootstrap: percentile interval of the mean over resampled pairs.
         effect: Hedges' g_z: the mean in standard deviations of the differences (Cohen's d_z), corrected for the bias
-            of small samples (Hedges, 1981). None below three pairs, or where all differences are the same.
-        p_t: of the paired t test. None where all differences are the same.
-        p_wilcoxon: of the exact signed-rank test. With n pairs it is at least 2 / 2^n: five seeds never reach 0.05.
+            of small samples (Hedges, 1981). None below three pairs, or if all differences are equal.
+        p_t: p of the paired t test. None if all differences are equal.
+        p_wilcoxon: p of the exact signed-rank test. With n pairs it is at least 2 / 2^n: five seeds never reach 0.05.
     """
 
     n: int
@@ -66,7 +66,7 @@ def paired_difference(
     """How ``values`` differ from ``baseline``, pair by pair (same seed, same data); at least one pair.
 
     Args:
-        seed: of the bootstrap, whose interval is a function of it and of the differences alone.
+        seed: seed of the bootstrap; its interval depends on the seed and the differences alone.
 
     Raises:
         ValueError: no pairs, unequal lengths, or values that are not finite.
@@ -84,7 +84,7 @@ def paired_difference(
 
 
 def paired_t(values: Sequence[float], baseline: Sequence[float]) -> float | None:
-    """p of the two-sided paired t test alone; None for one pair, or where all differences are the same."""
+    """p of the two-sided paired t test alone; None for one pair, or if all differences are equal."""
     from scipy.special import stdtr
 
     x, spread = _differences(values, baseline)
@@ -108,7 +108,7 @@ def t_quantile(freedom: ArrayLike, confidence: float = CONFIDENCE) -> NDArray[np
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """p values adjusted for being looked at together (Holm, 1979); None stays None and does not count."""
+    """p values adjusted for multiple comparisons (Holm, 1979); None stays None and does not count."""
     known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
     adjusted: list[float | None] = [None] * len(p_values)
     highest = 0.0
@@ -126,12 +126,12 @@ def _finite(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64
 
 
 def _differences(values: Sequence[float], baseline: Sequence[float]) -> tuple[NDArray[np.float64], float | None]:
-    """The differences, and their standard deviation where there is any."""
+    """The differences, and their standard deviation; None if all differences are equal."""
     if len(values) != len(baseline):
         raise ValueError(f"{len(values)} values against {len(baseline)}: pairs are needed")
     x = _finite(values) - _finite(baseline)
     spread = float(x.std(ddof=1)) if len(x) > 1 else 0.0
-    # Differences that are equal but for rounding have no spread to divide by.
+    # Differences that are equal up to rounding have no standard deviation to divide by.
     varied = spread > 1e-12 * float(np.abs([values, baseline]).max())
     return x, spread if varied else None
 
@@ -145,11 +145,11 @@ def _t_interval(x: NDArray[np.float64], confidence: float) -> Interval | None:
 
 
 def _p_wilcoxon(x: NDArray[np.float64]) -> float:
-    """Share of all sign patterns that are at least as one-sided, zeros dropped and ties at their mean rank."""
+    """Share of sign patterns that are at least as one-sided; zeros are dropped, ties get their mean rank."""
     x = x[x != 0]
     _, place, counts = np.unique(np.abs(x), return_inverse=True, return_counts=True)
     doubled = (2 * counts.cumsum() - counts + 1)[place]
-    chances = np.ones(1)  # of every sum of doubled ranks that are positive
+    chances = np.ones(1)  # probability of every sum of positive doubled ranks
     for rank in doubled:
         chances = (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0))) / 2
     seen = int(doubled[x > 0].sum())
@@ -158,12 +158,12 @@ def _p_wilcoxon(x: NDArray[np.float64]) -> float:
 
 @lru_cache(maxsize=4)
 def _weights(n: int, seed: int) -> NDArray[np.float64]:
-    """What each of n values counts in each resample, (RESAMPLES, n): made once for all differences of n pairs."""
+    """Weight of each of n values in each resample, (RESAMPLES, n); cached for all differences of n pairs."""
     drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), RESAMPLES)
     return drawn / n
 
 
 def _correction(n: int) -> float:
-    """Hedges' factor, by which d_z of n > 2 pairs overestimates on average."""
+    """Hedges' factor, which corrects the bias of d_z for n > 2 pairs."""
     m = n - 1
     return math.exp(math.lgamma(m / 2) - math.lgamma((m - 1) / 2)) / math.sqrt(m / 2)

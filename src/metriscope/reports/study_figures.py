@@ -1,4 +1,4 @@
-"""A comparison as pictures, PNG and SVG: curves with bands over repeats, spread of final values, embeddings."""
+"""Figures of a comparison (PNG, SVG): curves with bands over repeats, intervals of final values, embeddings."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,7 +48,7 @@ CURVES = {
         "train/loss_decay_rate": "Drop of the loss per epoch",
     },
 }
-"""Figures over epochs: the logged keys of their panels, with titles."""
+"""Panels of the figures over epochs: logged key -> title."""
 
 FIGURES = (*CURVES, "recall_against_variance", "intervals", "critical_difference", "embeddings")
 
@@ -57,10 +57,10 @@ _STYLES = ("-", "--", "-.", ":")
 
 
 def write_figures(comparison: Comparison, folder: Path, names: Sequence[str] = FIGURES) -> list[Path]:
-    """Draw those of some figures that the runs have something for; returns the paths, two per figure.
+    """Draw the named figures for which the runs have data; returns the paths, two per figure.
 
     Raises:
-        InputError: a history that does not read.
+        InputError: a history cannot be read.
         OSError: the folder cannot be written.
     """
     from matplotlib import rc_context
@@ -79,7 +79,7 @@ def write_figures(comparison: Comparison, folder: Path, names: Sequence[str] = F
     for name in names:
         figure = over_epochs(comparison, curves, CURVES[name]) if name in CURVES else makers[name](comparison)
         if figure is not None:
-            # One layout for both files; text as text makes the SVG smaller and much faster to write.
+            # Both files use one layout; text stored as text makes the SVG smaller and much faster to write.
             layout = figure.get_layout_engine()
             assert layout is not None
             layout.execute(figure)
@@ -90,7 +90,7 @@ def write_figures(comparison: Comparison, folder: Path, names: Sequence[str] = F
 
 
 def trajectories(groups: Sequence[Group], keys: Sequence[str]) -> list[dict[str, Trajectory]]:
-    """Of every group, what was logged over epochs; every history is read once."""
+    """Trajectories of every group by logged key; every history is read once."""
     found = []
     for group in groups:
         histories = [run.history(keys) for run in group.runs]
@@ -116,7 +116,7 @@ def _trajectory(lines: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Tra
 def over_epochs(
     comparison: Comparison, curves: Sequence[dict[str, Trajectory]], titles: dict[str, str]
 ) -> "Figure | None":
-    """One row of panels for every data set, one line with its band for every group; None without any of the keys."""
+    """One row of panels per data set, one line with its band per group; None if none of the keys was logged."""
     from matplotlib.ticker import MaxNLocator
 
     logged = {key: title for key, title in titles.items() if any(key in lines for lines in curves)}
@@ -176,7 +176,7 @@ def recall_against_variance(comparison: Comparison) -> "Figure | None":
 
 
 def intervals(comparison: Comparison) -> "Figure":
-    """Mean and 95 % interval of every group in every metric, the runs as faint points."""
+    """Mean and 95 % interval of every group in every metric, with runs as faint points."""
     groups = comparison.grouping.groups
     blocks = _blocks(comparison)
     names = [f"{metric}{f' ({name})' if name else ''}" for name in blocks for metric in comparison.metrics]
@@ -206,7 +206,7 @@ def intervals(comparison: Comparison) -> "Figure":
 
 
 def embeddings(comparison: Comparison) -> "Figure | None":
-    """The test embeddings of one run per group on their principal axes, side by side; None without any saved."""
+    """Test embeddings of one run per group on their principal axes, side by side; None if none were saved."""
     from metriscope.reports.projection import draw_projection
 
     shown = []
@@ -226,7 +226,7 @@ def embeddings(comparison: Comparison) -> "Figure | None":
 
 
 def _blocks(comparison: Comparison) -> dict[str, list[int]]:
-    """Places of the groups to draw by what their data are called; of many, the best in the first metric."""
+    """Positions of the groups to draw, by title of their data; of many groups the best in the first metric."""
     blocks: dict[tuple[str, ...], list[int]] = {}
     groups = comparison.grouping.groups
     for place, group in enumerate(groups):
@@ -250,7 +250,7 @@ def _blocks(comparison: Comparison) -> dict[str, list[int]]:
 
 
 def _looks() -> list[Look]:
-    """Looks that stay apart, for as many lines as a panel takes."""
+    """Distinguishable looks, as many as a panel has lines at most."""
     return [(color, style, marker) for style, marker in zip(_STYLES, (*MARKERS, "D"), strict=True) for color in PALETTE]
 
 

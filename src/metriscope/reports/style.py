@@ -1,4 +1,4 @@
-"""One look for all figures: colours that stay apart for colour-blind readers, quiet axes, no global state."""
+"""Style of all figures: colours that colour-blind readers can distinguish, plain axes, no global state."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito, "Color Universal Design" (2008), without the yellow that vanishes on white.
+# Okabe and Ito, "Color Universal Design" (2008), without its yellow, which is hard to see on white.
 BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK = (
     "#0072B2",
     "#E69F00",

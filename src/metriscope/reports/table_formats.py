@@ -15,7 +15,7 @@ FORMATS = ("csv", "md", "tex", "json")
 
 
 def write_tables(comparison: Comparison, folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
-    """Write ``comparison.<format>`` for each format, and ``differences.csv`` where there is a baseline.
+    """Write ``comparison.<format>`` for each format, and ``differences.csv`` if there is a baseline.
 
     Raises:
         OSError: the folder cannot be written.
@@ -29,13 +29,13 @@ def write_tables(comparison: Comparison, folder: Path, formats: Sequence[str] = 
 
 
 def markdown(comparison: Comparison) -> str:
-    """Notes first, then the tables."""
+    """Notes and tables in Markdown."""
     head = [f"# {comparison.study.name}\n", *(f"> **Note:** {note}\n" for note in comparison.notes)]
     return "\n".join([*head, markdown_tables(comparison)])
 
 
 def markdown_tables(comparison: Comparison) -> str:
-    """The tables alone."""
+    """The tables in Markdown, without notes."""
     parts = []
     for table in tables(comparison):
         head = ["---" if place < table.names else "---:" for place in range(len(table.columns))]
@@ -46,7 +46,7 @@ def markdown_tables(comparison: Comparison) -> str:
 
 
 def latex(comparison: Comparison) -> str:
-    """``tabular`` environments with booktabs rules, one under the other; notes are comments."""
+    """``tabular`` environments with booktabs rules, one for each table; notes are comments."""
     parts = ["% needs \\usepackage{booktabs}", *(f"% note: {note}" for note in comparison.notes)]
     for table in tables(comparison):
         kinds = "l" * table.names + "r" * (len(table.columns) - table.names)
@@ -63,7 +63,7 @@ def latex(comparison: Comparison) -> str:
 
 
 def as_json(comparison: Comparison) -> str:
-    """Everything: notes, groups with their runs and values, and differences."""
+    """Notes, groups with their runs and values, and differences, as JSON."""
     grouping = comparison.grouping
     groups = [
         {

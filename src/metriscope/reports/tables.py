@@ -1,4 +1,4 @@
-"""A comparison as tables of text, and how the terminal shows them."""
+"""A comparison as tables of text, and their form on a terminal."""
 
 import math
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class Shown(NamedTuple):
-    """A cell: its lines, and whether they stand out."""
+    """A cell: its lines, and whether they are bold."""
 
     lines: Sequence[str]
     bold: bool = False
 
 
 class Table(NamedTuple):
-    """A table of shown cells, with the line that explains it; the first ``names`` columns hold names."""
+    """A table of cells with its caption; the first ``names`` columns hold names."""
 
     caption: str
     columns: Sequence[str]
@@ -28,12 +28,12 @@ class Table(NamedTuple):
 
 
 def tables(comparison: Comparison) -> list[Table]:
-    """The table of groups and, where there is a baseline, that of the differences from it."""
+    """The table of groups and, if there is a baseline, the table of differences from it."""
     return [_groups_table(comparison), *([_contrasts_table(comparison)] if comparison.contrasts else [])]
 
 
 def fitting(table: Table, width: int) -> list[Table]:
-    """The table in as many parts as it takes for each to fit a width, the names repeated; the caption ends the last."""
+    """The table split into parts that fit a width; each repeats the names, and the last has the caption."""
     columns = list(zip(*table.rows, strict=True))
     sizes = [
         3 + max(len(line) for line in (title, *(line for cell in column for line in cell.lines)))
@@ -116,7 +116,7 @@ def _contrasts_table(comparison: Comparison) -> Table:
 
 
 def _digits(comparison: Comparison, metric: str) -> int:
-    """Decimals that leave four figures to the largest mean of a metric, or -1 where only exponents are short."""
+    """Decimals that give the largest mean of a metric four digits; -1 for the scientific format."""
     means = [abs(cell.summary.mean) for (_, key), cell in comparison.cells.items() if key == metric]
     top = max(means, default=0.0)
     if top == 0:

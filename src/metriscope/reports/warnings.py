@@ -1,4 +1,4 @@
-"""What a reader has to know before believing a comparison, one line each."""
+"""Warnings about a comparison, such as runs left out or settings that differ, one line each."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +8,7 @@ from metriscope.run.record import PRUNED
 from metriscope.run.study import Study, StudyRun
 
 _EPOCHS = "trainer.max_epochs"
-# What compared runs should share [MLRC], by the word for it.
+# Config keys that should be equal in compared runs [MLRC], by the word for them.
 _EQUAL: Mapping[str, Sequence[str]] = {
     "backbone": ("backbone.name", "backbone.weights", "backbone.freeze"),
     "embedding size": ("head.size",),
@@ -22,13 +22,13 @@ _NAMED = 20
 
 
 def cautions(study: Study, grouping: Grouping) -> list[str]:
-    """Runs that were left out, things that differ and should not, and what groups mix."""
+    """One line for each: runs left out, settings that differ but should not, and keys that groups mix."""
     runs = [run for group in grouping.groups for run in group.runs]
     return [*left_out(study), *_unequal(runs, grouping), *_versions(runs), *_mixed(grouping), *_single(grouping)]
 
 
 def left_out(study: Study) -> list[str]:
-    """Runs that cannot be read, and runs that have not finished, those that a search pruned among them."""
+    """One line for each run that cannot be read or has not finished, pruned runs included."""
     return [*_first(list(study.problems)), *_first([_unfinished(run) for run in study.unfinished])]
 
 
@@ -40,7 +40,7 @@ def _unfinished(run: StudyRun) -> str:
 
 
 def _unequal(runs: Sequence[StudyRun], grouping: Grouping) -> list[str]:
-    """Data sets bring companions of their own, so that only runs on the same data have to agree."""
+    """Settings that differ on the same data; each data set brings its own, so these may differ between data sets."""
     by_data: dict[str, list[StudyRun]] = {}
     for run in runs:
         by_data.setdefault(text(run.config, "dataset.name"), []).append(run)
@@ -57,7 +57,7 @@ def _unequal(runs: Sequence[StudyRun], grouping: Grouping) -> list[str]:
 
 
 def _values(runs: Sequence[StudyRun], key: str) -> tuple[str, list[str]]:
-    """What runs have for a key of their configs; the epochs that they trained, where these are fewer than allowed."""
+    """The name and values of a config key; for the budget the epochs trained, if they are not the epochs allowed."""
     asked = [text(run.config, key) for run in runs]
     if key != _EPOCHS:
         return key, asked

@@ -1,4 +1,4 @@
-"""Run folders: what is written to them, whether a run has to run at all. Imports no torch."""
+"""Run folders: claiming, locking and resuming them, and writing ``run.json``. Imports no torch."""
 
 import os
 import platform
@@ -27,9 +27,9 @@ from metriscope.run.record import FINISHED, FORMAT, RUNNING, Record, Status, rea
 
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy", "hydra-core", "wandb")
 
-# How long to wait for a lock that someone may only be looking at.
+# Seconds to wait for a lock, since a call of `is_held` in another process holds it for a moment.
 _LOCK_SECONDS = 0.5
-# How long a process waits for the first one of its run.
+# Seconds that a process waits until the main process of its run has claimed the folder.
 _JOIN_SECONDS = 300
 
 
@@ -37,10 +37,10 @@ class Run:
     """One run folder and its ``run.json``, the record of what happened.
 
     Attributes:
-        folder: where everything of the run is.
+        folder: the folder that holds all files of the run.
         record: the content of ``run.json``; None before the run is started for the first time.
-        resumes: whether ``last.ckpt`` of an unfinished run is there to go on from.
-        is_main: whether this process keeps the folder; the others of a distributed run only train.
+        resumes: whether the run is unfinished and has a ``last.ckpt`` to resume from.
+        is_main: whether this process writes the folder; the other processes of a distributed run only train.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any], record: Record | None) -> None:
@@ -75,7 +75,7 @@ class Run:
         return self.folder / "checkpoints" / "best.ckpt"
 
     def start(self) -> None:
-        """Mark the run as running; a run that cannot resume begins with a clean folder."""
+        """Mark the run as running; empty the folder first if the run cannot resume."""
         if not self.is_main:
             return
         if not self.resumes:
@@ -110,7 +110,7 @@ class Run:
         )
 
     def record_data(self, fingerprint: Mapping[str, Any]) -> None:
-        """Write which data the run is made on."""
+        """Write the fingerprint of the training data to ``run.json``."""
         if self.is_main and self.record:
             self._write(replace(self.record, data=dict(fingerprint)))
 
@@ -140,16 +140,16 @@ class Run:
 
 
 class Taken(InputError):
-    """Another process works on the run; the line says which."""
+    """Another process works on the run; the message names it."""
 
 
 def lock_of(folder: Path) -> Path:
-    """The lock file of a run folder: the system frees it with the process that holds it, however that ends."""
+    """The lock file of a run folder; the system releases the lock whenever the process that holds it ends."""
     return folder.parents[2] / ".locks" / f"{folder.name}.lock"
 
 
 def is_held(lock_file: Path) -> bool:
-    """Whether a process holds this lock now; assumed where the folder cannot be written."""
+    """Whether a process holds this lock now; True where the folder cannot be written."""
     if not lock_file.exists():
         return False
     try:
@@ -197,10 +197,10 @@ def open_run(config: Mapping[str, Any]) -> Iterator[Run]:
 
 
 def _join(config: Mapping[str, Any]) -> Run:
-    """The run as a further process of it sees it, once the first process has claimed the folder.
+    """The run for the other processes of a distributed run, once the main process has claimed the folder.
 
-    Launchers that start all processes at once leave a mark by which those of one launch know each other;
-    processes that the first one starts itself find everything in place.
+    Launchers that start all processes at once set variables that identify the launch; the main process records
+    them. Processes that the main process starts itself find the folder claimed.
     """
     deadline = time.monotonic() + _JOIN_SECONDS
     while True:
@@ -215,7 +215,7 @@ def _join(config: Mapping[str, Any]) -> Run:
 
 
 def _launch() -> str | None:
-    """What the processes that an outside launcher (torchrun, srun) started together have in common."""
+    """Identifier of the launch by torchrun or srun that started this process; None without such a launcher."""
     names = ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")
     if not {"RANK", "SLURM_PROCID"} & os.environ.keys():
         return None
@@ -238,7 +238,7 @@ def _claim(folder: Path, config: Mapping[str, Any]) -> Run:
 
 
 def _is_main_process() -> bool:
-    """False in the processes that a launcher started beside the first one of a distributed run."""
+    """False in the processes of a distributed run other than the first."""
     ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
     return all(rank == "0" for rank in ranks)
 

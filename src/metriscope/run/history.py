@@ -1,4 +1,4 @@
-"""What a run wrote down, read back: rows of ``metrics.csv`` and the flat summary drawn from them."""
+"""Reading a run's history: rows of ``metrics.csv``, and the flat summary made from them."""
 
 import csv
 import math
@@ -13,14 +13,14 @@ LOSS = "train/loss"
 """Key of the mean loss of an epoch, which every run logs."""
 
 Row = dict[str, float]
-"""One row of the history: ``epoch`` and ``step`` as ints, then the values that were logged, by key."""
+"""One row of the history: ``epoch`` and ``step`` as ints, then the logged values by key."""
 
 
 def read_history(path: Path, keys: Collection[str] | None = None) -> list[Row]:
-    """The rows of a ``metrics.csv``, without the cells that were left empty; none when there is no such file.
+    """The rows of a ``metrics.csv`` without empty cells; no rows if the file does not exist.
 
-    A last line without its line end is what a killed process leaves behind: it is dropped. With ``keys``, the rows
-    that hold any of them, with these and ``epoch`` and ``step`` alone: many times cheaper for a few keys of many.
+    A last line without a line end was cut off when the process was killed, and is dropped. With ``keys``, only rows
+    that hold one of them are returned, reduced to these keys, ``epoch`` and ``step``: much faster for few keys.
 
     Raises:
         InputError: a line in the middle does not fit the header.
@@ -31,7 +31,7 @@ def read_history(path: Path, keys: Collection[str] | None = None) -> list[Row]:
     first, *lines = text[: text.rfind("\n") + 1].splitlines() or [""]
     header = next(csv.reader([first]), [])
     wanted = [(i, key) for i, key in enumerate(header) if keys is None or key in keys or key in ("epoch", "step")]
-    # Columns of steps come before those of epochs: a row that is empty from the first wanted one on is passed over.
+    # Per-step columns come before per-epoch ones: a line that is empty from the first wanted column on is skipped.
     empty = None if keys is None else "," * (len(header) - min((i for i, key in wanted if key in keys), default=0))
     rows = []
     for number, line in enumerate(lines, start=2):
@@ -56,7 +56,7 @@ def _number(key: str, cell: str) -> float:
 
 
 def points(history: Sequence[Row], key: str, x: str = "epoch") -> tuple[list[float], list[float]]:
-    """The finite values of one key, after the places where they were logged, in ``epoch`` or ``step``."""
+    """The positions (``epoch`` or ``step``) at which one key was logged with a finite value, and these values."""
     pairs = [(row[x], row[key]) for row in history if x in row and math.isfinite(row.get(key, math.nan))]
     return [place for place, _ in pairs], [value for _, value in pairs]
 
@@ -67,12 +67,12 @@ def epochs_trained(history: Sequence[Row]) -> int:
 
 
 def summary(history: Sequence[Row], best_epoch: int | None = None, final: Mapping[str, float] | None = None) -> Row:
-    """The flat end of a run.
+    """The flat summary of a run.
 
     Args:
-        history: its rows, in order.
+        history: the rows of the run, in order.
         best_epoch: the epoch (from 0) whose checkpoint was selected on validation.
-        final: values that outrank the history, such as those of the test at the end.
+        final: values that replace those of the history, such as the test metrics.
 
     Returns:
         the last value of every epoch-level key (per-step keys end in ``_step`` and are left out), and, where

@@ -1,4 +1,4 @@
-"""What makes two runs the same, and which folder a run has. Imports no torch."""
+"""Identity of a run (a hash of its config), and the run folder derived from it. Imports no torch."""
 
 import hashlib
 import json
@@ -11,12 +11,13 @@ from typing import Any
 
 import yaml
 
+from metriscope.config.completing import whole_loss
 from metriscope.config.plain import flatten
 from metriscope.errors import InputError
 from metriscope.run.record import FINISHED, FORMAT, Record
 
-# What may differ between two invocations of one and the same run: where things are, who watches, how fast.
-# Decoded images are the same pixels as those decoded anew; kept features agree with computed ones to rounding.
+# Keys that may differ between invocations of the same run: paths, logging, speed.
+# Cached decoded images equal newly decoded ones; cached features equal computed ones up to rounding.
 _IRRELEVANT = {
     "paths", "logger", "tags", "study", "resume", "scale", "sweep",
     "dataset.data_dir", "dataset.download", "dataset.num_workers", "dataset.memory_limit_mb",
@@ -24,13 +25,13 @@ _IRRELEVANT = {
     "evaluation.memory_mb", "evaluation.save_embeddings",
     "trainer.name", "trainer.accelerator", "trainer.log_every_n_steps",
 }  # fmt: skip
-# Keys that name files of the user's own.
+# Keys whose values are paths to files of the user.
 _DATA, _WEIGHTS = "dataset.path", "backbone.weights"
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def located(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved config in which paths of the user's own files do not depend on the working directory."""
+    """A resolved config with absolute paths to files of the user."""
     found = dict(config)
     for key in (_DATA, _WEIGHTS):
         section, name = key.split(".")
@@ -40,15 +41,20 @@ def located(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What in a resolved config, nested or flat, can change a result: flat, with dotted keys.
+    """The keys of a resolved config (nested or flat) that can change a result: flat, with dotted keys.
 
-    Goes by names and by values that are not null, so that a class may move and an optional key may be added. A
-    ``_target_`` is left out where a name stands beside it, and where it is a class of this package; another class
-    in a section without a name stays, as the only name there is.
+    Null values are left out, so that adding an optional key changes no identity. A ``_target_`` is left out if its
+    section has a ``name``, or if it is a class of this package, so that a class may move; any other ``_target_``
+    stays, because it is the only name of its section.
     """
+    flat = flatten(config)
+    if isinstance(flat.get("loss.losses"), list):
+        flat["loss.losses"] = [
+            whole_loss(entry) if isinstance(entry, Mapping) else entry for entry in flat["loss.losses"]
+        ]
     return {
         key: _absolute(key, value)
-        for key, value in _said(flatten(config)).items()
+        for key, value in _said(flat).items()
         if key not in _IRRELEVANT and key.split(".")[0] not in _IRRELEVANT
     }
 
@@ -61,8 +67,8 @@ def identity(config: Mapping[str, Any]) -> str:
 def folder_of(config: Mapping[str, Any]) -> Path:
     """``<output_dir>/<study>/<dataset>-<backbone>/<loss>-<miner>/seed<k>-<hash>``.
 
-    A run that an earlier version began under a hash of its own stays where it is: if there is no folder of that
-    name, one beside it that holds this run is its folder.
+    If this folder does not exist, a folder beside it that holds the same run is used: an earlier version may have
+    hashed the config in another way.
     """
     wanted = identity(config)
     folder: Path = (
@@ -76,20 +82,20 @@ def folder_of(config: Mapping[str, Any]) -> Path:
 
 
 def holds(folder: Path, record: Record | None, wanted: str) -> bool:
-    """Whether a folder with this record is of the run with this identity."""
+    """Whether a folder with this record holds the run with the identity ``wanted``."""
     if record is None:
         return False
     if record.identity == wanted:
         return True
     if record.format == FORMAT:
         return False
-    # Another format hashes by another rule: this one's is applied to the config that ran.
+    # Other formats hash in another way, so the identity is computed anew from the config of the folder.
     config = _read(folder / "config.yaml")
     return bool(config) and identity(config) == wanted
 
 
 def _earlier(folder: Path, wanted: str) -> Path | None:
-    """The folder beside ``folder`` that holds the run; of several a finished one, then the latest."""
+    """The folder beside ``folder`` that holds the run; among several, finished ones come first, then later ones."""
     name = re.compile(re.escape(folder.name[:-8]) + "[0-9a-f]{8}")
     try:
         with os.scandir(folder.parent) as entries:
@@ -114,7 +120,7 @@ def _record(folder: Path) -> Record | None:
 
 
 def _said(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """A flat config without nulls, empty sections, and classes that a name stands for."""
+    """A flat config without nulls, empty sections and the classes of sections that have a name."""
     return {
         key: _said_in(value)
         for key, value in flat.items()
@@ -137,18 +143,18 @@ def _has_a_name(key: str, value: Any, flat: Mapping[str, Any]) -> bool:
 
 
 def _absolute(key: str, value: Any) -> Any:
-    """The value of a key; where it is a path of the user's own files, from the root on."""
+    """The value of a key; an absolute path if the value is a path to files of the user."""
     if key not in (_DATA, _WEIGHTS) or not isinstance(value, str) or not value:
         return value
     path = Path(value).expanduser()
-    # As metriscope.models.weights tells a file from the name of published weights.
+    # The same rule as in metriscope.models.weights, which tells a file from the name of published weights.
     if key == _WEIGHTS and not (path.is_file() or path.suffix or len(path.parts) > 1):
         return value
     return os.path.abspath(path)
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    """A mapping from a file of a run; empty where the file is missing or does not read."""
+    """The mapping in a file of a run; empty if the file is missing or cannot be read."""
     try:
         found = path.stat()
         content = _parsed(path, (found.st_ino, found.st_size, found.st_mtime_ns))
@@ -159,6 +165,6 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=4096)
 def _parsed(path: Path, state: tuple[int, ...]) -> Any:
-    """A file in this state: the jobs of a sweep look at the same ones."""
+    """The content of a file, cached by its state, since all jobs of a sweep read the same files."""
     content = path.read_bytes()
     return json.loads(content) if path.suffix == ".json" else yaml.load(content, Loader=_Loader)

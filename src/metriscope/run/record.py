@@ -1,4 +1,4 @@
-"""``run.json``, the record of what happened to a run: its format, its statuses, its one reader. Imports no torch."""
+"""``run.json``, the record of a run: its format, its statuses, and the function that reads it. Imports no torch."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,23 +13,23 @@ from metriscope.errors import InputError
 from metriscope.parts import ArgumentError, judge
 
 FORMAT = 2
-"""Of run folders that this version writes. Records without a number are of format 1."""
+"""Format number of the run folders that this version writes. Records without a number have format 1."""
 
-# A pruned run was ended by a search that expected nothing better of it; it resumes like an interrupted one.
+# A search ended a pruned run early because of worse results than other trials; it resumes like an interrupted run.
 Status = Literal["finished", "running", "pruned", "interrupted", "failed"]
 STATUSES: tuple[Status, ...] = get_args(Status)
-"""What a record can say of its run."""
+"""All statuses of a record."""
 FINISHED, RUNNING, PRUNED, INTERRUPTED, FAILED = STATUSES
 
 MISSING, BROKEN = "missing", "broken"
-"""What a run folder is called whose record is not there, and whose record cannot be read."""
+"""States of a run folder without a record, and with a record that cannot be read."""
 
 _TIMES = ("started", "running_since", "ended")
 
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a run: the content of ``run.json``, in this order.
+    """The content of ``run.json``, in this order.
 
     Attributes:
         status: one of :data:`STATUSES`.
@@ -84,7 +84,7 @@ class Record:
 
     @classmethod
     def check(cls, arguments: Mapping[str, Any]) -> None:
-        """Refuse times that are none."""
+        """Refuse a time that is not one, or has no time zone."""
         for key in _TIMES:
             value = arguments[key]
             try:
@@ -96,7 +96,7 @@ class Record:
 
 
 class Unreadable(InputError):
-    """A file of a run that cannot be used.
+    """A file of a run is missing, broken, or of a later version.
 
     Args:
         path: of the file.
@@ -129,7 +129,7 @@ def read_record(folder: Path) -> Record | None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A file of a run that must hold a JSON object.
+    """The JSON object in a file of a run.
 
     Raises:
         Unreadable: it is missing or not readable.

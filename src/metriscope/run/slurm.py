@@ -1,4 +1,4 @@
-"""A run as a job of SLURM: the tasks it was given, the notice of its end, the way back to the queue. No torch."""
+"""A run as a SLURM job: checking its tasks, and requeueing it after a stop signal. Imports no torch."""
 
 import logging
 import os
@@ -16,21 +16,21 @@ from metriscope.signals import NOTICES, notices
 
 log = logging.getLogger(__name__)
 
-# Lightning takes no notice of SLURM in jobs of these names, so that one can try things out within a job.
+# Lightning ignores SLURM in jobs with these names, so that a user can run commands by hand in a job.
 _INTERACTIVE = ("bash", "interactive")
-# How long processes beside the first one wait for SLURM to end them with it.
+# Seconds that tasks other than the first wait for SLURM to end them.
 _REQUEUE_SECONDS = 60
 
 
 @contextmanager
 def back_to_the_queue() -> Iterator[None]:
-    """Requeues the job once a run that was told to has saved its state and closed everything.
+    """Requeues the job after a signal has stopped the run, once the run has saved its state and closed its files.
 
-    To be left by the KeyboardInterrupt whose cause is the run's :class:`Interrupted`. Under submitit its own
-    handler requeues, which keeps count of time-outs; else ``scontrol`` does.
+    The body must raise a KeyboardInterrupt whose cause is the run's :class:`Interrupted`. Under submitit the job
+    is requeued by submitit's own handler, which counts time-outs; otherwise by ``scontrol``.
 
     Raises:
-        RunError: SLURM does not take the job back.
+        RunError: SLURM refuses to requeue the job.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, *notices())}
     if notices():
@@ -54,16 +54,16 @@ def _answer(handler: Any) -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """While nothing is trained there is nothing to save, and one signal is enough."""
+    """Stop at the first signal, for the time outside training, when there is no state to save."""
     _answer(signal.SIG_IGN)
     raise Interrupted(number)
 
 
 def _preempted() -> bool:
-    """Whether SLURM is about to give this job's place to another one.
+    """Whether SLURM is about to preempt this job.
 
-    Without a signal of its own to be sent, such a job gets a SIGTERM and some time. If it used that to end by
-    itself, it would count as failed.
+    A job that asked for no signal of its own gets a SIGTERM and a grace period. If it ended by itself in that
+    period, SLURM would count it as failed.
     """
     shown = _scontrol("show", "job", "--oneliner").stdout if "SLURM_JOB_ID" in os.environ else ""
     return "JobState=RUNNING" in shown and re.search(r"PreemptTime=\d", shown) is not None
@@ -71,7 +71,7 @@ def _preempted() -> bool:
 
 def _requeue() -> None:
     if os.environ.get("SLURM_PROCID", "0") != "0":
-        # Clusters may end all tasks of a job with the first that fails: the one that asks comes first.
+        # A cluster may end all tasks of a job once one of them fails; the first task must requeue the job before that.
         time.sleep(_REQUEUE_SECONDS)
         return
     log.info("back to the queue")
@@ -85,7 +85,7 @@ def _requeue() -> None:
         if getattr(error, "returncode", 1) > 0:
             reason = " ".join(f"{error} {getattr(error, 'stderr', None) or ''}".split())
             raise RunError(f"no way back to the queue ({reason}); the same command resumes the run") from error
-        # SLURM had begun to end the processes of this job, with them the one that asked for it.
+        # A negative code: SLURM accepted the request and had begun to end the processes of this job, scontrol too.
 
 
 def _scontrol(*words: str) -> subprocess.CompletedProcess[str]:
@@ -97,12 +97,12 @@ def _scontrol(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def check_tasks(trainer: Mapping[str, Any]) -> None:
-    """Refuse a job whose tasks are not the processes that the section ``trainer`` of the config counts on.
+    """Refuse a job whose tasks do not match the devices and nodes in the section ``trainer`` of the config.
 
-    Lightning would wait for tasks that never come, or train the same run once for each of them.
+    Lightning would wait for missing tasks forever, or train the same run once in every task.
 
     Raises:
-        InputError: naming what to ask SLURM for.
+        InputError: the tasks do not match; the message names the right SLURM options.
     """
     if "SLURM_NTASKS" not in os.environ:
         return
@@ -130,7 +130,7 @@ def check_tasks(trainer: Mapping[str, Any]) -> None:
 
 
 def _count(devices: Any) -> int | None:
-    """How many devices a node is to use; None where that is for Lightning to find out."""
+    """Number of devices per node; None if Lightning is to choose it."""
     if isinstance(devices, int):
         return devices if devices >= 0 else None
     return None if isinstance(devices, str) else len(devices)

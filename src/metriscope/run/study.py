@@ -19,22 +19,22 @@ from metriscope.run.record import FINISHED, Record, Status, Unreadable, read_jso
 
 _RUN_FOLDER = re.compile(r"seed\d+-[0-9a-f]{8}")
 _CUT_OFF = "is missing: the run never started or was cut off"
-# Where a line begins with a key, a section of the file begins.
+# A line that begins with a key begins a section of the file.
 _SECTION = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
 class StudyRun:
-    """One run as a comparison sees it, whether it comes from a folder or from W&B.
+    """One run of a comparison, from a run folder or from W&B.
 
     Attributes:
-        name: where it is: its folder below the study's, or its path in W&B.
+        name: path of its folder below the study's, or its path in W&B.
         config: the resolved config, flat, with dotted keys.
-        metrics: the flat summary; values that were not finite are not there.
-        record: what ``run.json`` says; of a run that only W&B knows, little more than its status.
-        history: reads the rows of the history with the values of the given keys.
-        folder: its run folder, where there is one.
+        metrics: the flat summary without values that are not finite.
+        record: the content of ``run.json``; for a run from W&B, little more than the status.
+        history: function that reads the rows of the history that hold the given keys.
+        folder: its run folder, if there is one.
         url: of its page in W&B, for a run read from there.
     """
 
@@ -60,9 +60,9 @@ class Study:
     """Runs to compare.
 
     Attributes:
-        name: the study's.
-        runs: every run that could be read, in the order of their names.
-        problems: one line for each run that could not.
+        name: name of the study.
+        runs: all runs that could be read, sorted by name.
+        problems: one line for each run that could not be read.
     """
 
     name: str
@@ -79,13 +79,13 @@ class Study:
 
 
 def load_study(folder: Path) -> Study:
-    """The runs below ``outputs/<study>``; histories are read when asked for.
+    """The runs below ``outputs/<study>``; histories are read on demand.
 
-    Folders that ``resume=never`` set aside (``seed0-<hash>.1``) are passed over; a run whose files are broken or
+    Folders that ``resume=never`` set aside (``seed0-<hash>.1``) are skipped; a run whose files are broken or
     half-written becomes a line of ``problems``.
 
     Raises:
-        InputError: there is no such folder, or no run in it can be read.
+        InputError: the folder does not exist, or no run in it can be read.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder of a study, such as outputs/default")
@@ -102,7 +102,7 @@ def load_study(folder: Path) -> Study:
 
 
 def run_folders(folder: Path) -> Iterator[Path]:
-    """Folders of runs at or below ``folder``, sorted; neither those set aside nor hidden ones."""
+    """Run folders at or below ``folder``, sorted, without hidden ones and those set aside."""
     if _RUN_FOLDER.fullmatch(folder.resolve().name):
         yield folder
         return
@@ -114,10 +114,10 @@ def run_folders(folder: Path) -> Iterator[Path]:
 
 
 def load_run(folder: Path, name: str = "") -> StudyRun:
-    """One run folder.
+    """Load the run of one folder.
 
     Raises:
-        InputError: a file that a run of its state must have is missing or does not read.
+        InputError: a file that a run with this status must have is missing or cannot be read.
     """
     try:
         record = read_record(folder)
@@ -155,7 +155,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _parse(text: str) -> dict[str, Any]:
-    """The mapping that a YAML text holds, section by section: most sections of a study's configs are the same."""
+    """The mapping in a YAML text, parsed by section and cached: most sections of a study's configs are equal."""
     if re.search(r"[:-] [&*]", text):  # an anchor may tie sections together
         return dict(_parse_section(text))
     config: dict[str, Any] = {}

@@ -5,8 +5,8 @@ from typing import Any
 
 
 def open_storage(path: Path) -> Any:
-    """The SQLite file that holds the trials of a search."""
+    """The Optuna storage in the SQLite file ``path``."""
     from optuna.storages import RDBStorage
 
-    # Jobs that run side by side wait for one another's reports.
+    # Seconds to wait while a parallel job writes to the file.
     return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})

@@ -1,6 +1,6 @@
-"""Many runs by one command: planned, launched, skipped, resumed, searched for and accounted for."""
+"""Many runs by one command: plans, launchers, searches, and states of runs."""
 
 import warnings
 
-# Hydra's launchers bring a config of their own by the names that ours have: the two are meant to be merged.
+# Hydra's launchers register configs under the same names as ours; merging the two is intended.
 warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")

@@ -1,4 +1,4 @@
-"""Which devices a job of a sweep sees, where several jobs run side by side on one machine."""
+"""Assignment of devices to the jobs of a sweep that run side by side on one machine."""
 
 import os
 from collections.abc import Sequence
@@ -8,15 +8,15 @@ from omegaconf import DictConfig
 
 
 def share(number: int, wanted: int, visible: Sequence[str]) -> list[str]:
-    """The devices of one job: the jobs take turns on them, ``wanted`` at a time.
+    """The devices of one job: jobs get the visible devices in turn, ``wanted`` each.
 
     Args:
-        number: of the job, from 0.
+        number: number of the job, from 0.
         wanted: devices per job.
         visible: names of all devices, as in ``CUDA_VISIBLE_DEVICES``.
 
     Returns:
-        ``wanted`` devices, or all of them where there are fewer; none where there are none.
+        ``wanted`` devices, or all of them if there are fewer; an empty list if there are none.
     """
     if wanted >= len(visible):
         return list(visible)
@@ -28,7 +28,7 @@ def share(number: int, wanted: int, visible: Sequence[str]) -> list[str]:
 def take_share(number: int, cfg: DictConfig) -> None:
     """Hide from this process all GPUs but those of job ``number``.
 
-    CUDA reads the variable once, when it starts, so the first job of a process decides for those that follow in it.
+    CUDA reads the variable once, when it starts, so later jobs of a process get the devices of its first job.
     """
     wanted: Any = cfg.trainer.devices
     if cfg.trainer.accelerator not in ("auto", "gpu", "cuda") or not isinstance(wanted, int) or wanted < 1:

@@ -1,4 +1,4 @@
-"""One job of a sweep, in whatever process a launcher gives it."""
+"""One job of a sweep, as a launcher calls it in any process."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ ELSEWHERE, REFUSED = "running elsewhere", "refused"
 
 
 class Refusal(NamedTuple):
-    """Why a job did not touch its run folder, which therefore does not say so itself."""
+    """Reason a job was refused before it wrote to its run folder."""
 
     status: str
     reason: str
@@ -30,10 +30,10 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """What a launcher calls for each job; it never raises for a run that went wrong.
+    """Function that a launcher calls for each job; it does not raise if a run fails.
 
     Attributes:
-        stop: where this file is, no further job starts.
+        stop: path of a file; while it exists, no further job starts.
         launcher: process id of the sweep.
         side_by_side: whether other jobs run at the same time on this machine.
     """
@@ -43,10 +43,10 @@ class Task:
     side_by_side: bool
 
     def __call__(self, cfg: DictConfig) -> Refusal | None:
-        """Train; returns what the run folder cannot tell, else None: ``run.json`` says how the run ended.
+        """Train the run; returns a refusal or None: without a refusal ``run.json`` records how the run ended.
 
         Raises:
-            KeyboardInterrupt: in the process of the sweep itself, which stops with the job.
+            KeyboardInterrupt: only in the process of the sweep itself, to stop the sweep with the job.
         """
         if self.stop.exists():
             return None
@@ -64,7 +64,7 @@ class Task:
             if not own_process:
                 raise
             if notices():
-                # A job that leaves a result counts as done, but SLURM may start this one again.
+                # A job that returns a result counts as done, but SLURM may restart this job.
                 sys.exit(130)
         except Pruned as error:
             print(f"{_folder(cfg)}: {error}", flush=True)
@@ -83,8 +83,8 @@ class Task:
 
         take_share(int(HydraConfig.get().job.num), cfg)
         if threading.current_thread() is threading.main_thread():
-            # Ctrl-C reaches every process of a terminal. Between runs it is the sweep's to hear, which then
-            # tells the runs with a signal of its own.
+            # Ctrl-C reaches every process of a terminal. Between runs only the sweep handles it, and then sends
+            # SIGTERM to the runs.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, raise_interrupt)
 

@@ -1,4 +1,4 @@
-"""Hydra's launchers, asked to run a given list of jobs. Imports no torch."""
+"""Running a list of jobs with one of Hydra's launchers. Imports no torch."""
 
 import importlib.util
 import multiprocessing
@@ -24,13 +24,13 @@ from metriscope.sweeps.jobs import Refusal, Task, raise_interrupt
 from metriscope.sweeps.plan import Job, Words
 from metriscope.sweeps.states import State, state_of
 
-# Part of a launcher's _target_ -> the package that has it.
+# Part of a launcher's _target_ -> the package that provides it.
 _PACKAGES = {
     "hydra_joblib_launcher": "hydra-joblib-launcher",
     "hydra_submitit_launcher": "hydra-submitit-launcher",
     "hydra_ray_launcher": "hydra-ray-launcher",
 }
-# How often a run may be at work when a process of the sweep dies: it may be the cause, or a bystander.
+# How often a run may be active when a process of the sweep dies; such a run may or may not be the cause.
 _LIVES = 2
 
 
@@ -58,11 +58,11 @@ class Launcher:
     """Runs jobs by the launcher that the command line chose.
 
     Args:
-        base: the config of the first values, with Hydra's own settings.
+        base: config composed from the first value of each override, with Hydra's own settings.
 
     Attributes:
-        stopped: whether a signal has ended it; no further job starts then.
-        parallel: how many jobs run side by side; 1 where the launcher does not say.
+        stopped: whether a signal has stopped the launcher; then no further job starts.
+        parallel: number of jobs that run side by side; 1 if the launcher does not set it.
     """
 
     def __init__(self, base: DictConfig) -> None:
@@ -76,18 +76,18 @@ class Launcher:
         self._number = 0
         self.stopped = False
         if self._pool:
-            # Threads that spin while they wait take the other jobs' cores.
+            # Threads that spin while waiting would use cores of the other jobs.
             os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         wanted = int(base.hydra.launcher.get("n_jobs") or base.hydra.launcher.get("array_parallelism") or 1)
         self.parallel = wanted if wanted > 0 else max(1, (os.cpu_count() or 1) + 1 + wanted)
 
     def launch(self, jobs: Sequence[Job]) -> dict[Path, Refusal]:
-        """Run jobs and wait for them; their folders say how they ended, the result only what those cannot know.
+        """Run jobs and wait for them; returns refusals by run folder, since the folders record all other endings.
 
-        A signal makes it return early, with ``stopped`` set.
+        After a signal it returns early and sets ``stopped``.
 
         Raises:
-            RunError: the launcher itself gave up.
+            RunError: the launcher itself failed.
         """
         lives = Counter({job.folder: _LIVES for job in jobs})
         todo = list(jobs)
@@ -120,7 +120,7 @@ class Launcher:
 
     @contextmanager
     def _listening(self, jobs: Sequence[Job]) -> Iterator[None]:
-        """The first Ctrl-C or SIGTERM lets the runs at work save and stop; a further one ends all at once."""
+        """On the first Ctrl-C or SIGTERM active runs save and stop; a second signal ends all runs immediately."""
 
         def receive(number: int, frame: FrameType | None) -> None:
             if self.stopped or not self._pool:
@@ -146,7 +146,7 @@ def _launch(launcher: Any, jobs: Sequence[Words], first: int) -> Sequence[Any]:
 
 
 def _left(jobs: Sequence[Job], before: Sequence[State], lives: "Counter[Path]") -> list[Job]:
-    """What is left when a process has died and the pool with it; nothing if no run had begun."""
+    """Jobs left to run after a dead process has broken the pool; none if no run had begun."""
     left, killed = [], 0
     for job, state in zip(jobs, before, strict=True):
         now = state_of(job.folder)
@@ -161,7 +161,7 @@ def _left(jobs: Sequence[Job], before: Sequence[State], lives: "Counter[Path]") 
 
 
 def _tell_to_stop(jobs: Sequence[Job]) -> None:
-    """A signal to those processes of the pool that have begun a run; the others have nothing to save."""
+    """Send SIGTERM to the processes of the pool that have begun a run; the others have no state to save."""
     pool = {process.pid for process in multiprocessing.active_children()}
     for job in jobs:
         with suppress(InputError, OSError):

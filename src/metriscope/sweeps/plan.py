@@ -1,4 +1,4 @@
-"""What a sweep is made of: its jobs, the run folder of each, and what is left to do. Imports no torch."""
+"""The plan of a sweep: its jobs, their run folders, and the jobs left to run. Imports no torch."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ Words = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep: the words that compose it, and its folder."""
+    """One run of a sweep: the overrides that compose its config, and its run folder."""
 
     words: Words
     folder: Path
@@ -43,9 +43,9 @@ class Plan:
     """A sweep before it starts.
 
     Attributes:
-        jobs: all of them, each run once.
-        states: how far each was when the plan was made.
-        todo: those that have to run.
+        jobs: all jobs, one for each run.
+        states: state of each job when the plan was made.
+        todo: jobs that have to run.
     """
 
     jobs: list[Job]
@@ -58,16 +58,16 @@ class Plan:
 
 
 def split(words: Sequence[str]) -> tuple[Words, Words]:
-    """Words for the runs, and words for Hydra (``hydra/launcher=...``, ``hydra.launcher.n_jobs=...``)."""
+    """Overrides for the runs, and overrides for Hydra (``hydra/launcher=...``, ``hydra.launcher.n_jobs=...``)."""
     for_hydra = tuple(word for word in words if parse(word).is_hydra_override())
     return tuple(word for word in words if word not in for_hydra), for_hydra
 
 
 def expand(words: Sequence[str]) -> list[Words]:
-    """The words of every job: the product of all that give several values; without the words for Hydra.
+    """The overrides of every job: the product of all lists of values; without the overrides for Hydra.
 
     Raises:
-        InputError: an interval, which has no list of values.
+        InputError: an override is an interval, which has no list of values.
     """
     overrides = [listed(word, folders(words)) for word in split(words)[0]]
     for override in overrides:
@@ -77,7 +77,7 @@ def expand(words: Sequence[str]) -> list[Words]:
 
 
 def first_job(words: Sequence[str]) -> Words:
-    """The first value of everything that has several, the lowest of an interval; without the words for Hydra."""
+    """Overrides with the first value of each list and the lower end of each interval; without those for Hydra."""
     return tuple(_first(listed(word, folders(words))) for word in split(words)[0])
 
 
@@ -90,11 +90,11 @@ def _first(override: Override) -> str:
 
 
 def listed(word: str, further: Sequence[Path] = ()) -> Override:
-    """The override of a word, with ``glob(...)`` over the choices of a group spelt out.
+    """The parsed override, with ``glob(...)`` replaced by the matching choices of its group.
 
     Args:
-        word: of the command line.
-        further: folders of further choices.
+        word: override of the command line.
+        further: folders with further choices.
     """
     override = parse(word)
     value: Any = override.value() if override.is_sweep_override() else None
@@ -108,22 +108,22 @@ def listed(word: str, further: Sequence[Path] = ()) -> Override:
 
 
 def base_config(words: Sequence[str]) -> DictConfig:
-    """The config of the first values, with Hydra's own settings below ``hydra``."""
+    """The config of :func:`first_job`, with Hydra's own settings under ``hydra``."""
     return compose_config([*first_job(words), *split(words)[1]], with_hydra=True)
 
 
 def plan(words: Sequence[str], base: DictConfig) -> Plan:
-    """Compose and check all that is not finished yet, and write down which runs belong to the sweep.
+    """Compose and check all unfinished jobs, and write the list of the sweep's runs.
 
-    Which folder a job has is remembered beside the runs, as long as no config has changed: to look at a finished
-    study takes no composing.
+    The run folder of each job is stored beside the runs and reused until a config changes, so that a finished study
+    is read without composing.
 
     Args:
-        words: of the command line.
-        base: as of :func:`base_config`.
+        words: overrides of the command line.
+        base: result of :func:`base_config`.
 
     Raises:
-        InputError: as of :func:`metriscope.config.compose.compose_config` and :func:`metriscope.config.rules.check`,
+        InputError: raised by :func:`metriscope.config.compose.compose_config` or :func:`metriscope.config.rules.check`
             for any job.
     """
     own, _ = split(words)
@@ -132,7 +132,7 @@ def plan(words: Sequence[str], base: DictConfig) -> Plan:
     memory = Path(base.hydra.sweep.dir) / f"{_digest(own)}.json"
     fingerprint = _fingerprint(folders(words))
     known: Sequence[Path | None] = _remembered(memory, fingerprint, words_of_jobs) or [None] * len(words_of_jobs)
-    # One that is not there may since have a folder of another name, as of an earlier version.
+    # A stored folder that does not exist may have another name by now, for example that of an earlier version.
     found = [
         folder if folder is not None and folder.exists() else _folder(composer(job))
         for job, folder in zip(words_of_jobs, known, strict=True)
@@ -152,7 +152,7 @@ def _folder(cfg: DictConfig) -> Path:
     try:
         return folder_of(plain(cfg))
     except Exception:
-        check(cfg)  # says in one line what is wrong with it
+        check(cfg)  # raises an error of one line
         raise
 
 
@@ -169,7 +169,7 @@ def _remembered(memory: Path, fingerprint: str, jobs: Sequence[Words]) -> list[P
 def _remember(
     name: str, fingerprint: str, words: Sequence[str], jobs: Sequence[Words], folders: Sequence[Path]
 ) -> None:
-    """One file in each study that the sweep has runs in."""
+    """Write one file into each study in which the sweep has runs."""
     studies: dict[Path, dict[str, list[Words]]] = {}
     for job, folder in zip(jobs, folders, strict=True):
         study = folder.parents[2]
@@ -182,10 +182,10 @@ def _remember(
 
 
 def _fingerprint(further: Sequence[Path]) -> str:
-    """Hash of everything other than the words that decides which folder a job has."""
+    """Hash of everything other than the overrides that determines run folders."""
     files = [path for root in (CONFIG_DIR, *further) for path in sorted(root.rglob("*.yaml"))]
     versions = f"{metadata.version('hydra-core')} {metadata.version('omegaconf')}"
-    # Relative paths in a config are paths from here.
+    # Relative paths in a config start at the working directory.
     digest = hashlib.sha256(f"{versions} {os.getcwd()}".encode())
     for path in [*files, Path(metriscope.run.identity.__file__)]:
         content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""``python train.py -m sweep=optuna_tpe``: runs that Optuna proposes, from the results of those before."""
+"""``python train.py -m sweep=optuna_tpe``: a search in which Optuna proposes runs from earlier results."""
 
 import importlib.util
 import json
@@ -40,20 +40,20 @@ class _Trial:
 
 
 def search(words: Sequence[str], base: DictConfig) -> bool:
-    """Run trials until there are ``sweep.trials`` of them; those of an earlier invocation count and go on.
+    """Run trials until there are ``sweep.trials``; trials of an earlier invocation count and are resumed.
 
-    A trial stays open in the storage until its run is finished or pruned: one that was stopped, killed or failed is
-    taken up again by the same command.
+    A trial stays open in the storage until its run is finished or pruned; the same command resumes trials that were
+    stopped or killed or that failed.
 
     Args:
-        words: of the command line.
-        base: the config of their first values, with Hydra's own settings.
+        words: overrides of the command line.
+        base: config composed from the first value of each override, with Hydra's own settings.
 
     Returns:
-        whether none of the runs has failed.
+        True if no run failed.
 
     Raises:
-        InputError: something in the words or in a config, or a storage that holds another search.
+        InputError: an override or a config is invalid, or the storage holds another search.
         Interruption: a signal stopped the search.
     """
     if importlib.util.find_spec("optuna") is None:
@@ -65,7 +65,7 @@ def search(words: Sequence[str], base: DictConfig) -> bool:
     fixed, varied = split_space(own, list(base.sweep.space))
     space = distributions(varied)
     compose = _Jobs(fixed, Composer(words))
-    compose(0, {key: _lowest(one) for key, one in space.items()})  # a key that is not there is refused at once
+    compose(0, {key: _lowest(one) for key, one in space.items()})  # refuses unknown keys before any trial
     with _opened(settings, varied) as study:
         launcher = Launcher(base)
         waiting = [compose(trial.number, trial.params) for trial in _left_open(study)]
@@ -89,7 +89,7 @@ def search(words: Sequence[str], base: DictConfig) -> bool:
 
 
 class _Jobs:
-    """From the parameters of a trial to its job, composed and checked."""
+    """Composes and checks the job of a trial from its parameters."""
 
     def __init__(self, fixed: Words, composer: Composer) -> None:
         self._fixed = fixed
@@ -104,7 +104,7 @@ class _Jobs:
 
 @contextmanager
 def _opened(settings: DictConfig, varied: Mapping[str, str]) -> "Iterator[Study]":
-    """The study in its storage, for this process alone to add to; created when it is not there."""
+    """The Optuna study in its storage, locked for this process; created if missing."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -125,7 +125,7 @@ def _opened(settings: DictConfig, varied: Mapping[str, str]) -> "Iterator[Study]
                 load_if_exists=True,
             )
             known = study.user_attrs.get("like", like)
-            if "format" not in known:  # its settings were hashed by another rule
+            if "format" not in known:  # written by a version that hashed settings in another way
                 known = {**known, "format": FORMAT, "settings": like["settings"]}
             if known != like:
                 raise InputError(f"{path} holds a search over other settings: set another study, or move it away")
@@ -138,7 +138,7 @@ def _opened(settings: DictConfig, varied: Mapping[str, str]) -> "Iterator[Study]
 
 
 def _left_open(study: "Study") -> list[Any]:
-    """Trials that an earlier invocation has not ended. One whose parameters were not all drawn is given up."""
+    """Trials that an earlier invocation left open. Trials with incomplete parameters are marked as failed."""
     from optuna.trial import TrialState
 
     left = []
@@ -160,7 +160,7 @@ def _ask(study: "Study", settings: DictConfig, space: "Mapping[str, BaseDistribu
     import numpy as np
 
     number = len(study.get_trials(deepcopy=False))
-    # What is proposed depends on the trials so far, not on how often the search was interrupted.
+    # The proposal depends on the trials so far, not on the number of interruptions.
     seed = int(np.random.SeedSequence([settings.sweep.seed, number]).generate_state(1)[0])
     study.sampler = instantiate(settings.sweep.sampler, seed=seed)
     trial = study.ask(dict(space))
@@ -189,7 +189,7 @@ def _beginning(study: "Study", trials: int) -> str:
 
 
 def _report(study: "Study", states: Mapping[int, State], metric: str) -> str:
-    """All trials, the best of them, and what went wrong."""
+    """The table of all trials, the best trial, and the failures."""
     from optuna.trial import TrialState
 
     names = {TrialState.COMPLETE: FINISHED, TrialState.PRUNED: PRUNED, TrialState.RUNNING: "open"}

@@ -1,4 +1,4 @@
-"""The jobs of a sweep as an array of SLURM, by submitit. Imports no torch."""
+"""Submitting the jobs of a sweep as a SLURM array with submitit. Imports no torch."""
 
 import io
 import re
@@ -14,28 +14,28 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from metriscope.errors import InputError, nearest
 
-# How often to look for results, and how often to ask SLURM for jobs that left none.
+# Seconds between checks for result files, and between queries to SLURM for jobs without a result.
 _LOOK_SECONDS, _ASK_SECONDS = 1, 15
-# Of Hydra's launcher -> of submitit's executor. The others are options of SLURM.
+# Settings of Hydra's launcher that submitit's executor takes under the same name; all others are SLURM options.
 _PLAIN = {"timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name"}
 _PLAIN |= {"stderr_to_stdout"}
 
 
 def launch(launcher: Any, jobs: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-    """Submit jobs as one array and wait until each has ended, however it did.
+    """Submit jobs as one array and wait until all have ended, whether or not they succeeded.
 
-    Hydra's own launch gives up on all jobs at the first that SLURM cancels.
+    Hydra's own launcher stops waiting for all jobs when SLURM cancels one of them.
 
     Args:
-        launcher: Hydra's launcher, set up: its config, and what it calls in a job.
-        jobs: the words of each.
-        first: the number of the first one.
+        launcher: Hydra's launcher, set up with its config and the function that it calls in a job.
+        jobs: the overrides of each job.
+        first: number of the first job.
 
     Returns:
-        what each job returned; None for one that ended without, such as a cancelled one.
+        the result of each job; None for a job without a result, such as a cancelled one.
 
     Raises:
-        InputError: SLURM is not there or does not take the jobs, in its own words.
+        InputError: SLURM is not available or refuses the jobs; the message quotes SLURM.
         KeyboardInterrupt: the sweep stops waiting; the jobs go on.
     """
     submitted = _submit(launcher, jobs, first)
@@ -47,7 +47,7 @@ def launch(launcher: Any, jobs: Sequence[Sequence[str]], first: int) -> list[Job
         while waiting := [job for job in waiting if not job.done()]:
             time.sleep(_LOOK_SECONDS)
             if time.monotonic() - asked > _ASK_SECONDS:
-                # By itself submitit asks ever less often.
+                # submitit alone would query SLURM less and less often.
                 submitted[0].watcher.update()
                 asked = time.monotonic()
     except KeyboardInterrupt:
@@ -66,7 +66,7 @@ def _submit(launcher: Any, jobs: Sequence[Sequence[str]], first: int) -> list[An
     try:
         executor = AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=timeouts)
         executor.update_parameters(**{key if key in _PLAIN else f"slurm_{key}": params[key] for key in params})
-        with redirect_stderr(io.StringIO()):  # to which submitit would copy what sbatch says
+        with redirect_stderr(io.StringIO()):  # submitit copies the output of sbatch to stderr
             submitted: list[Any] = executor.map_array(
                 launcher,
                 [list(words) for words in jobs],
@@ -85,7 +85,7 @@ def _submit(launcher: Any, jobs: Sequence[Sequence[str]], first: int) -> list[An
 
 
 def _refusal(said: str, partition: str | None) -> str:
-    """One line for what sbatch said."""
+    """One line with the error of sbatch."""
     reason = "; ".join(dict.fromkeys(re.findall(r"error: (.*)", said))) or " ".join(said.split())
     if partition and "partition" in reason.lower():
         there = _partitions()

@@ -1,4 +1,4 @@
-"""What a search may vary: words with several values or an interval, as distributions. Imports Optuna when asked."""
+"""Search space: overrides with several values or an interval, as distributions. Imports Optuna on demand."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def split_space(words: Sequence[str], space: Sequence[str]) -> tuple[Words, dict[str, str]]:
-    """The words that are the same for every trial, and those to search, by key.
+    """The overrides that are equal for every trial, and the overrides to search, by key.
 
     Args:
-        words: of the command line; they outrank ``space`` where the key is the same.
-        space: of the config.
+        words: overrides of the command line; they replace entries of ``space`` with the same key.
+        space: overrides from the config.
     """
     given = {str(parse(word).get_key_element()): word for word in words}
     searched = {str(parse(word).get_key_element()): word for word in space} | given
@@ -30,7 +30,7 @@ def distributions(varied: Mapping[str, str]) -> "dict[str, BaseDistribution]":
     """The space to search, by key.
 
     Raises:
-        InputError: there is nothing to search, or an interval that is none.
+        InputError: the space is empty, or an interval is invalid.
     """
     if not varied:
         raise InputError("nothing to search: give a key several values, such as optimizer.lr=interval(1e-5,1e-2)")
@@ -38,12 +38,12 @@ def distributions(varied: Mapping[str, str]) -> "dict[str, BaseDistribution]":
 
 
 def _distribution(word: str) -> "BaseDistribution":
-    """The distribution of one word of the space.
+    """The distribution of one override of the space.
 
-    Values of categories are words themselves; ``tag(log,interval(a,b))`` is even on a logarithmic scale.
+    Categories are the override strings of the values; ``tag(log,interval(a,b))`` is uniform on a logarithmic scale.
 
     Raises:
-        InputError: an interval that is empty, or not positive where a logarithm is taken.
+        InputError: an interval is empty, or is logarithmic and not positive.
     """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -64,5 +64,5 @@ def _distribution(word: str) -> "BaseDistribution":
 
 
 def words_of(params: Mapping[str, Any]) -> Words:
-    """The words that give a trial its parameters."""
+    """The overrides that set the parameters of a trial."""
     return tuple(f"{key}={value}" for key, value in params.items())

@@ -1,4 +1,4 @@
-"""How far the runs of a study are, from their folders alone. Imports no torch."""
+"""States of the runs of a study, read from their folders alone. Imports no torch."""
 
 import json
 import os
@@ -15,21 +15,21 @@ from metriscope.run.record import BROKEN, INTERRUPTED, MISSING, RUNNING, STATUSE
 
 ORDER = (*STATUSES, BROKEN, MISSING)
 PLANS = ".multirun"
-"""The folder of a study in which sweeps write which runs they are made of."""
+"""The folder of a study in which each sweep writes the list of its runs."""
 _ASIDE = re.compile(r"\.\d+$")
 
 
 @dataclass(frozen=True)
 class State:
-    """One run, seen from outside.
+    """State of one run, read from its folder.
 
     Attributes:
         folder: the run folder.
-        status: one of :data:`ORDER`; ``running`` means that a process holds it now.
-        reason: why it failed, stopped or cannot be read.
+        status: one of :data:`ORDER`; ``running`` means that a process holds its lock now.
+        reason: why the run failed, stopped or cannot be read.
         seconds: time spent on it so far, over all resumes.
-        started, ended: ISO 8601 in UTC; ``ended`` is None for a run that is at work or was killed.
-        owner: ``process <pid> on <host>`` that has or had it.
+        started, ended: ISO 8601 in UTC; ``ended`` is None for a run that is running or was killed.
+        owner: ``process <pid> on <host>`` that trains or last trained the run.
     """
 
     folder: Path
@@ -42,7 +42,7 @@ class State:
 
 
 def state_of(folder: Path) -> State:
-    """The state of one run folder; never raises for what stands in it."""
+    """The state of one run folder; never raises, whatever the folder holds."""
     try:
         record = read_record(folder)
     except Unreadable as error:
@@ -61,10 +61,10 @@ def state_of(folder: Path) -> State:
 
 
 def states_of(study: Path) -> list[State]:
-    """All runs of a study, those included that a sweep has planned and nobody has begun.
+    """The states of all runs of a study, including planned runs that have not begun.
 
     Raises:
-        InputError: there is no such folder, or nothing of a study in it.
+        InputError: the folder does not exist, or holds no run and no plan.
     """
     if not study.is_dir():
         there = [path.name for path in study.parent.iterdir() if path.is_dir()] if study.parent.is_dir() else []
@@ -78,7 +78,7 @@ def states_of(study: Path) -> list[State]:
 
 
 def planned(study: Path) -> set[Path]:
-    """The run folders that sweeps have planned in a study. A plan that cannot be read plans nothing."""
+    """The run folders that sweeps have planned in a study; unreadable plans are ignored."""
     folders: set[Path] = set()
     for path in (study / PLANS).glob("*.json"):
         try:
@@ -97,7 +97,7 @@ def counts(states: Iterable[State]) -> str:
 
 
 def table(states: Sequence[State], study: Path) -> str:
-    """One line per run: folder below the study, status, time spent, when it ended or started, and why."""
+    """One line per run: folder below the study, status, time spent, end or start, and reason."""
     names = [os.path.relpath(state.folder, study) for state in states]
     width = max(map(len, ["run", *names]))
     lines = [f"{'run':<{width}}  {'status':<12}{'time':>9}  {'ended (UTC)':<17} reason".rstrip()]
@@ -110,7 +110,7 @@ def table(states: Sequence[State], study: Path) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """``45.1 s``, ``12 min`` or ``3 h 05``; a dash for none."""
+    """``45.1 s``, ``12 min`` or ``3 h 05``; a dash for None."""
     if seconds is None:
         return "-"
     if seconds < 100:

@@ -1,4 +1,4 @@
-"""``python train.py -m``: a study by one command, which can be given again until everything is finished."""
+"""``python train.py -m``: a study by one command, which can be repeated until all runs are finished."""
 
 import os
 from collections import Counter
@@ -15,29 +15,29 @@ from metriscope.sweeps.launch import Launcher, check_launcher
 from metriscope.sweeps.plan import Plan, plan
 from metriscope.sweeps.states import State, counts, state_of, table
 
-# A table longer than this shows only what is not finished.
+# A longer table shows only unfinished runs.
 _ROWS = 40
-# What a surrounding W&B agent says of its one run, of which every job would then be a copy.
+# Variables in which a W&B agent names its single run; with them every job would log to that run.
 _OF_ONE_RUN = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
 
 
 class Interruption(KeyboardInterrupt):
-    """The sweep was asked to stop; what it had begun is saved."""
+    """A signal stopped the sweep; the runs it had begun are saved."""
 
 
 def sweep(words: Sequence[str], base: DictConfig) -> bool:
-    """Run all jobs that the words describe and that are not finished; say how many are what, before and after.
+    """Run all unfinished jobs that the overrides describe; print the number of runs by status before and after.
 
     Args:
-        words: of the command line.
-        base: the config of their first values, with Hydra's own settings.
+        words: overrides of the command line.
+        base: config composed from the first value of each override, with Hydra's own settings.
 
     Returns:
-        whether none of the runs has failed.
+        True if no run failed.
 
     Raises:
-        InputError: something in the words or in a config, before any run starts.
-        RunError: the launcher gave up.
+        InputError: an override or a config is invalid; raised before any run starts.
+        RunError: the launcher failed.
         Interruption: a signal stopped the sweep.
     """
     check_launcher(base)
@@ -62,7 +62,7 @@ def sweep(words: Sequence[str], base: DictConfig) -> bool:
 
 
 def leave_agent() -> None:
-    """Let every job have a W&B run of its own, also below a W&B agent that began one for the whole command."""
+    """Give every job its own W&B run, also if a W&B agent started one run for the whole command."""
     for name in _OF_ONE_RUN:
         os.environ.pop(name, None)
 
@@ -89,7 +89,7 @@ def _kind(state: State, todo: bool) -> str:
 
 
 def outcome(state: State, refusals: Mapping[Path, Refusal]) -> State:
-    """The state of a run after its job, with what the job says where the folder cannot."""
+    """The state of a run after its job; a refusal of the job replaces the state of the folder."""
     refusal = refusals.get(state.folder)
     if refusal is None:
         return state
@@ -99,7 +99,7 @@ def outcome(state: State, refusals: Mapping[Path, Refusal]) -> State:
 
 
 def report(states: Sequence[State], study: Path, last: str) -> None:
-    """The table of a sweep's runs on standard output."""
+    """Print the table of a sweep's runs."""
     rows = states if len(states) <= _ROWS else [state for state in states if state.status != FINISHED]
     print(f"\n{table(rows, study)}" if rows else "", flush=True)
     print(last, flush=True)

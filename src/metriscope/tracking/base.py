@@ -1,4 +1,4 @@
-"""What every logger of a run takes: Lightning's metrics, and figures and final values beside them."""
+"""Base class of loggers that also take figures and final values."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from pytorch_lightning.loggers.logger import Logger
 
 
 class RunLogger(Logger):
-    """A Lightning logger that a run also tells its figures, its final values and its end."""
+    """A Lightning logger that also gets the figures, the final values and the end of a run."""
 
     def log_figures(self, paths: Iterable[Path]) -> None:
         """Take PNG files of the run folder; nothing by default."""

@@ -1,4 +1,4 @@
-"""Checkpoints that are either the old one or the new one, never half of one."""
+"""Atomic checkpoint files: a checkpoint is replaced as a whole or not at all."""
 
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from metriscope.files import replacing
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Writes beside the checkpoint, then renames.
+    """Writes to a temporary file beside the checkpoint, then renames it.
 
-    Lightning's own writes to the system's temporary folder and moves from there: across file systems that is a copy,
-    which a killed process leaves half done.
+    Lightning writes to the system's temporary folder and moves the file: across file systems this is a copy, which
+    stays incomplete if the process is killed.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:

@@ -1,4 +1,4 @@
-"""W&B: whether it can be reached, found out without asking; how a run is started there. Imports no torch."""
+"""Connection to W&B: mode, API key, reachability, and the start of a run, without a prompt. Imports no torch."""
 
 import netrc
 import os
@@ -61,12 +61,12 @@ def start(asked: str, folder: Path, *, init_timeout: float, **options: Any) -> S
     except Exception as error:
         if mode == "offline":
             raise
-        wandb.teardown()  # W&B holds on to the id of a run that did not start.
+        wandb.teardown()  # W&B keeps the id of a run that failed to start
         return Started(_init("offline", folder, init_timeout, options), "offline", first_line(error))
 
 
 def connect() -> Any:
-    """W&B's public API, without ever asking for a key.
+    """W&B's public API, without a prompt for a key.
 
     Raises:
         InputError: the package or a key is missing.
@@ -107,10 +107,10 @@ def _init(mode: Mode, folder: Path, init_timeout: float, options: Mapping[str, A
 
 
 def asked_mode(mode: str) -> str:
-    """``mode``, or what ``WANDB_MODE`` says where that is ``auto``, in today's words.
+    """``mode``, or the value of ``WANDB_MODE`` if ``mode`` is ``auto``; old values are translated.
 
     Raises:
-        InputError: the mode, or ``WANDB_MODE``, is none that there is.
+        InputError: the mode, or ``WANDB_MODE``, does not exist.
     """
     source = "logger.wandb.mode"
     if mode == "auto" and os.environ.get("WANDB_MODE"):
@@ -122,11 +122,11 @@ def asked_mode(mode: str) -> str:
 
 
 def choose_mode(mode: str, base_url: str, api_key: str | None) -> tuple[Mode, str]:
-    """``online`` or ``offline``, and why not online where that was possible."""
+    """``online`` or ``offline``, and the reason if an online mode falls back to offline."""
     if mode == "offline":
         return "offline", ""
     if not has_key(base_url, api_key):
-        # W&B would ask for the key on a terminal, and wait.
+        # Without a key W&B would prompt for one and wait.
         return "offline", "no API key"
     if mode == "auto" and not answers(base_url):
         return "offline", f"{urlsplit(base_url).hostname} does not answer"
@@ -134,7 +134,7 @@ def choose_mode(mode: str, base_url: str, api_key: str | None) -> tuple[Mode, st
 
 
 def has_key(base_url: str, api_key: str | None) -> bool:
-    """Whether W&B would find a key by itself, without asking."""
+    """Whether W&B would find a key without a prompt."""
     if api_key or os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     for path in [os.environ.get("NETRC"), "~/.netrc", "~/_netrc"]:

@@ -1,4 +1,4 @@
-"""What a run says on the terminal and into its ``train.log``. Answers without torch."""
+"""Output of a run on the terminal and in ``train.log``. Imports no torch."""
 
 import logging
 import sys
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "val", "test")
 
-# Section, then (label, key without its split); a key ending in "_" stands for a family, as recall_at_K.
+# Section -> (label, key without its split); a key ending in "_" stands for a family of keys such as recall_at_K.
 FIGURES: dict[str, list[tuple[str, str]]] = {
     "Retrieval": [
         ("Recall@{}", "recall_at_"),
@@ -48,7 +48,7 @@ FIGURES: dict[str, list[tuple[str, str]]] = {
 
 
 def print_config(cfg: Mapping[str, Any], verbose: bool = False) -> None:
-    """The composed config (resolved, plain containers) as a tree; without a terminal only if ``verbose``."""
+    """The composed config (resolved, plain containers) as a tree; printed only on a terminal or if ``verbose``."""
     if not (verbose or is_interactive()):
         return
     from rich import print as show
@@ -74,10 +74,10 @@ def _grow(tree: "Tree", cfg: Mapping[str, Any]) -> None:
 
 
 def results_rows(metrics: Mapping[str, float | None]) -> list[tuple[str, str, list[str]]]:
-    """The figures that matter among ``{train,val,test}/...`` metrics: (section, label, one text per split).
+    """The :data:`FIGURES` among ``{train,val,test}/...`` metrics: (section, label, one text per split).
 
-    Validation stands as it was at the selected epoch (``best/val/...``) where there is one,
-    since the test saw that checkpoint.
+    Validation values are those of the selected epoch (``best/val/...``) if there is one,
+    since the test used its checkpoint.
     """
     selected = {key.removeprefix("best/"): value for key, value in metrics.items() if key.startswith("best/val/")}
     metrics = {**metrics, **selected}
@@ -91,7 +91,7 @@ def results_rows(metrics: Mapping[str, float | None]) -> list[tuple[str, str, li
 
 
 def _spread(figures: Sequence[tuple[str, str]], metrics: Mapping[str, float | None]) -> Iterator[tuple[str, str]]:
-    """The listed figures, with a family such as ``recall_at_`` replaced by its members in the order of K."""
+    """The listed figures, with a family such as ``recall_at_`` replaced by its members, sorted by K."""
     for label, key in figures:
         if not key.endswith("_"):
             yield label, key
@@ -117,9 +117,9 @@ def print_results(
 
     Args:
         metrics: flat, as :func:`metriscope.run.history.summary` returns them (``best/epoch`` from 0).
-        folder: the run's folder, named in the last line.
-        protocol: how the data was split, such as "closed set"; part of what the figures mean.
-        epochs: how many were trained.
+        folder: the run folder, printed in the last line.
+        protocol: how the data were split, such as "closed set"; metrics compare only under one protocol.
+        epochs: number of trained epochs.
         seconds: wall time of the whole run.
     """
     rows = results_rows(metrics)
@@ -174,8 +174,8 @@ class _Terminal(logging.StreamHandler[TextIO]):
 def log_to_file(folder: Path) -> Iterator[None]:
     """Append what Metriscope and Lightning log to ``train.log`` in the run's folder.
 
-    Messages from INFO up, and Python's warnings as one line each, also go to standard error, unless someone
-    else (an application, Hydra, pytest) has set up logging and so decides what is shown.
+    Messages from INFO up, and Python's warnings as one line each, also go to standard error, unless an
+    application, Hydra or pytest has already set up logging.
 
     Raises:
         OSError: the folder is read-only or full.

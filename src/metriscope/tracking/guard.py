@@ -1,4 +1,4 @@
-"""Calls that may fail without the run noticing. Imports no torch."""
+"""Guard for calls whose failures must not stop a run. Imports no torch."""
 
 import logging
 from collections.abc import Callable
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 class Guard:
-    """Lets nothing raise: the first failure is one warning, after which nothing is called any more.
+    """Catches every exception: the first failure logs a warning, after which nothing is called any more.
 
     Args:
-        label: what is called, for the warning.
+        label: name of the guarded object, for the warning.
     """
 
     def __init__(self, label: str) -> None:

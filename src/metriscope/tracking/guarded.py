@@ -1,4 +1,4 @@
-"""Any logger as a guest of a run: it may fail at any time without the run noticing."""
+"""A wrapper for any logger, so that its failures never stop a run."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,13 +11,13 @@ from metriscope.tracking.guard import Guard
 
 
 class GuardedLogger(RunLogger):
-    """Passes on to a logger what it has methods for; its first failure warns once, then it gets nothing more.
+    """Calls the methods that a logger has; the first failure logs a warning and ends all logging to it.
 
     Args:
         logger: one of Lightning's or of one's own. It needs ``log_metrics(metrics, step)``; the methods of
             :class:`~metriscope.tracking.base.RunLogger` and Lightning's other ones are called where they are there.
         label: what it is called in the warning.
-        logged: the last step already sent for each key; what a resumed run computes again is not sent again.
+        logged: the last step already sent for each key; a resumed run sends no value twice.
     """
 
     def __init__(self, logger: Any, label: str, logged: Mapping[str, int] | None = None) -> None:
@@ -40,7 +40,7 @@ class GuardedLogger(RunLogger):
 
     @property
     def experiment(self) -> Any:
-        """What the logger writes to, with nothing in between."""
+        """The object that the logger writes to, unguarded."""
         return self.logger.experiment
 
     @rank_zero_only
@@ -77,11 +77,11 @@ class GuardedLogger(RunLogger):
         self._pass_on("save", "save")
 
     def finalize(self, status: str) -> None:
-        """Nothing: a test follows the fit in the same run; :meth:`finish` ends it."""
+        """Does nothing, since a test follows the fit in the same run; :meth:`finish` ends the logging."""
 
     @rank_zero_only
     def finish(self, exit_code: int = 0) -> None:
-        """End the logger, even one that failed: the next run of the process must not join its run."""
+        """End the logging, also after a failure: the next run of the process must not continue it."""
         if hasattr(self.logger, "finish"):
             self._pass_on("finish", "finish", exit_code, always=True)
         else:

@@ -1,4 +1,4 @@
-"""The run's own record of every logged value: ``metrics.csv``, always written, with or without W&B."""
+"""Logger that writes every logged value to ``metrics.csv``, with or without W&B."""
 
 import csv
 import io
@@ -16,16 +16,16 @@ from metriscope.tracking.base import RunLogger
 
 
 class HistoryLogger(RunLogger):
-    """Writes one CSV row per step or epoch logged: ``epoch``, ``step``, then the keys as first seen.
+    """Writes one CSV row per step or epoch logged: ``epoch``, ``step``, then the keys in the order of their first log.
 
     Consecutive entries of one step share a row as long as their keys differ. Every row is flushed, so a
-    killed run loses at most the line being written. An existing file is continued.
+    killed run loses at most the line being written. Rows are appended to an existing file.
 
     Args:
-        folder: the run's folder, as given to the trainer's other files.
+        folder: the run folder.
 
     Raises:
-        RunError: the file cannot be written, from any method.
+        RunError: the file cannot be written; any method may raise it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -50,7 +50,7 @@ class HistoryLogger(RunLogger):
         return str(self.folder)
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: ``config.yaml`` has them."""
+        """Does nothing: ``config.yaml`` holds the hyperparameters."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -72,14 +72,14 @@ class HistoryLogger(RunLogger):
             file.flush()
 
     def resume_from(self, step: int) -> dict[str, int]:
-        """Go back to a checkpoint: cut the rows that the run will log again, so that nothing is there twice.
+        """Cut the rows after a checkpoint, which the resumed run will log again.
 
         Args:
             step: the checkpoint's ``global_step``, the number of optimiser steps done. Lightning numbers the
                 logged steps from 0, so rows from ``step`` on are cut; 0 empties the file.
 
         Returns:
-            the last step at which each key had been logged before the cut, for loggers that cannot take back.
+            the last step at which each key had been logged before the cut, for loggers that cannot delete rows.
         """
         if getattr(rank_zero_only, "rank", 0) != 0:
             return {}
@@ -115,7 +115,7 @@ class HistoryLogger(RunLogger):
             raise RunError(f"{self.path} cannot be written: {reason}; free some space or move the run") from None
 
     def _open(self, values: Row) -> BinaryIO:
-        """The open file, rewritten with wider rows where ``values`` bring new columns."""
+        """The open file, rewritten with wider rows if ``values`` hold new keys."""
         if self._file is None:
             history = read_history(self.path)
             text = self.path.read_bytes() if history else b""

@@ -1,4 +1,4 @@
-"""What every run logs to: its own history, and W&B where its config has a section for it."""
+"""The shipped loggers of a run: always its own history, and W&B if its config has a section for it."""
 
 from metriscope.run.folder import Run
 from metriscope.tracking.base import RunLogger
@@ -10,7 +10,7 @@ def own_loggers(run: Run, global_step: int | None) -> tuple[list[RunLogger], dic
     """The shipped loggers of a run, the history first.
 
     Args:
-        global_step: that of the checkpoint a resumed run goes on from.
+        global_step: the step of the checkpoint from which a run resumes; None for a new run.
 
     Returns:
         the loggers, and the last step at which each key had been logged before the run was resumed.

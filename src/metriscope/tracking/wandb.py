@@ -1,4 +1,4 @@
-"""Weights & Biases: a run's logger there, started with the run and guarded."""
+"""Logger for Weights & Biases, online or offline, whose failures never stop a run."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -19,10 +19,10 @@ STEP = "trainer/global_step"
 
 
 class Wandb(WandbLogger):
-    """Lightning's W&B logger for a run that was started; it raises whatever W&B does.
+    """Lightning's W&B logger for a started W&B run; failures are raised.
 
     Args:
-        run: the W&B run.
+        run: the started W&B run.
     """
 
     def __init__(self, run: Any) -> None:
@@ -30,7 +30,7 @@ class Wandb(WandbLogger):
         self._counts_steps = True
 
     def __getstate__(self) -> dict[str, Any]:
-        # In a spawned process W&B is a guest of this one's run, where it cannot place rows by step.
+        # A spawned process attaches to the W&B run of this process, and cannot set the step of a row there.
         return super().__getstate__() | {"_counts_steps": False}
 
     @rank_zero_only
@@ -38,12 +38,12 @@ class Wandb(WandbLogger):
         if step is None:
             self.experiment.log(dict(metrics))
             return
-        # W&B drops a row whose own step lies behind, as after a resume: it then counts on by itself.
+        # W&B drops a row with a step below its own, as after a resume; without a step it counts rows itself.
         own = {"step": step} if self._counts_steps and step >= self.experiment.step else {}
         self.experiment.log({**metrics, STEP: step}, **own)
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the resolved config was given to W&B when the run started."""
+        """Does nothing: W&B got the resolved config when the run started."""
 
     def log_figures(self, paths: Iterable[Path]) -> None:
         """Show PNG files as images, under ``figures/<file name without its end>``."""
@@ -58,31 +58,31 @@ class Wandb(WandbLogger):
         self.experiment.summary.update(dict(values))
 
     def finish(self, exit_code: int = 0) -> None:
-        """End the W&B run, so that the next one in the process does not join it; failed unless 0."""
+        """End the W&B run, so that the next run of the process does not join it; ``exit_code`` 0 means success."""
         self.experiment.finish(exit_code=exit_code)
 
 
 def build_wandb(
     cfg: Mapping[str, Any], folder: Path, run_id: str, logged: Mapping[str, int] | None = None
 ) -> GuardedLogger | None:
-    """Start the W&B run of a Metriscope run, or say in one line why there is none.
+    """Start the W&B run of a Metriscope run; if there is none, log the reason in one line.
 
     Args:
         cfg: the resolved config as plain containers; ``logger.wandb`` has mode, project, entity, group,
             job_type, tags, name and init_timeout (seconds), or is None.
         folder: the run's folder; W&B's files go to ``wandb/`` in it.
-        run_id: kept over resumes, so that a resumed run continues the same W&B run.
-        logged: what :meth:`HistoryLogger.resume_from` returned, on a resume.
+        run_id: id of the W&B run; a resumed run with the same id continues it.
+        logged: result of :meth:`HistoryLogger.resume_from`, on a resume.
 
-    Mode ``auto`` follows ``WANDB_MODE`` where that is set; else it is online when a key is configured and the
-    host answers, and offline otherwise. A run that cannot go online goes offline. Never prompts, and raises no
-    failure of W&B.
+    Mode ``auto`` uses ``WANDB_MODE`` if set; otherwise it is online if a key is configured and the
+    host answers, and offline if not. A run that cannot go online goes offline. Never prompts, and no failure of
+    W&B raises.
 
     Returns:
         None when the mode is ``disabled``, on ranks other than zero, or when W&B cannot be used at all.
 
     Raises:
-        InputError: the mode, or ``WANDB_MODE``, is none that there is.
+        InputError: the mode, or ``WANDB_MODE``, does not exist.
     """
     options = cfg["logger"].get("wandb")
     if not options:

@@ -1,4 +1,4 @@
-"""CARS196: 16,185 photographs of 196 models of cars (Krause et al., 3dRR 2013), in each layout that it is kept in."""
+"""CARS196: 16,185 photographs of 196 models of cars (Krause et al., 3dRR 2013), in each of its common layouts."""
 
 import csv
 import logging
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 NAME = "CARS196"
 PUBLISHED = {"images": 16185, "classes": 196, FIRST: 8054, LAST: 8131}
-# The published archives are of two kinds, of which one is enough; the folder that each becomes.
+# Folder -> its archives. The data set was published in these two forms; one of them is enough.
 ARCHIVES = {
     "cars196": [
         Archive("car_ims.tgz", "d5c8f0aa497503f355e17dc7886c3f14"),
@@ -33,7 +33,7 @@ ARCHIVES = {
 _FOLDERS = (*ARCHIVES, "CARS196", "Cars196", "cars", "car_data", "stanford-car-dataset-by-classes-folder")
 _LABELS = "cars_test_annos_withlabels.mat"
 _CLASSES = ("cars_annos.mat", "devkit/cars_meta.mat", "cars_meta.mat", "names.csv")
-# What the layouts with annotations cannot do without.
+# Required files and folders of each layout with annotations.
 _PARTS = (
     ("car_ims", "cars_annos.mat"),
     ("cars_train", "cars_test", "devkit/cars_train_annos.mat", "devkit/cars_meta.mat", _LABELS),
@@ -51,23 +51,23 @@ def load(
     The published train and test folders divide images, not classes, and are pooled. Known layouts, in
     ``<data_dir>/cars196/`` or another usual name: ``car_ims/`` with ``cars_annos.mat``; ``cars_train/``,
     ``cars_test/`` and ``devkit/`` with ``cars_test_annos_withlabels.mat``; Kaggle's
-    ``car_data/car_data/{train,test}/<class>/`` with ``names.csv``; ``images/<class>/``, by preference with one
-    of the files that give the order of the classes. The log says which was found.
+    ``car_data/car_data/{train,test}/<class>/`` with ``names.csv``; ``images/<class>/``, preferably with one
+    of the files that give the order of the classes. The log names the layout found.
 
     Args:
-        data_dir: holds one of these, or the archives.
+        data_dir: holds one of these layouts, or the archives.
         image_size: see :func:`metriscope.data.files.listing.source`.
-        download: check and unpack the archives in ``data_dir``; their host is gone, so that nothing is fetched.
-        verify: refuse anything but the published counts; False goes on with what is there.
+        download: check and unpack the archives in ``data_dir``; nothing is fetched, since their host is gone.
+        verify: refuse counts other than the published ones; False uses the images that exist.
 
     Raises:
-        InputError: data that are missing, incomplete or broken.
+        InputError: the data are missing, incomplete or broken.
     """
     return source(find(data_dir, download, verify), image_size)
 
 
 def find(data_dir: str | Path, download: bool = False, verify: bool = True) -> Listing:
-    """The files of :func:`load`, which takes the same arguments and raises the same."""
+    """The image files of the data set; same arguments and errors as :func:`load`."""
     places = [*(Path(data_dir) / folder for folder in _FOLDERS), Path(data_dir)]
     found = _search(places)
     if found is None and download:
@@ -80,7 +80,7 @@ def find(data_dir: str | Path, download: bool = False, verify: bool = True) -> L
 
 
 def _search(places: list[Path]) -> tuple[Path, str, ImageList] | None:
-    """The first folder with one of the layouts, its name, and the images."""
+    """The first folder with one of the layouts, the name of the layout, and the images."""
     for place in places:
         for recognise in (_car_ims, _devkit, _kaggle, _images):
             if (found := recognise(place)) is not None:
@@ -106,7 +106,7 @@ def _unpack(data_dir: Path, verify: bool) -> None:
 
 
 def _gap(places: list[Path]) -> str:
-    """What is missing where the most is there."""
+    """The missing files and folders of the most complete layout."""
     gaps = []
     for place in places:
         for parts in _PARTS:
@@ -166,7 +166,7 @@ def _images(root: Path) -> tuple[str, ImageList] | None:
         return None
     source = next((file for file in _CLASSES if (root / file).exists()), None)
     if source is None and root.name not in _FOLDERS:
-        return None  # any folder of images, nothing says that these are cars
+        return None  # nothing shows that these images are cars
     if source is None:
         note = f"images/<class>/ without {' or '.join(_CLASSES)}, so that classes are in the order of folder names"
         return note, _by_folder([root / "images"], None)
@@ -182,7 +182,7 @@ def _by_id(file: Path, records: list[tuple[str, int]], names: list[str]) -> Imag
 
 
 def _by_folder(roots: list[Path], names: list[str] | None) -> ImageList:
-    """Images of ``<root>/<class>/``; a '/' in a class name is '-' in its folder's."""
+    """Images of ``<root>/<class>/``; a '/' in a class name is a '-' in its folder name."""
     pooled: dict[str, list[str]] = {_as_folder(name): [] for name in names or ()}
     for root in roots:
         folders, empty = class_folders(root)

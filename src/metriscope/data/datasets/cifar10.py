@@ -15,7 +15,7 @@ from metriscope.errors import InputError
 def load(data_dir: str, download: bool = False) -> Source:
     """Images uint8 (N, 3, 32, 32) in 10 classes.
 
-    The files are pickles; torchvision compares their md5 with the published ones before it opens them.
+    The files are pickles; torchvision compares their md5 with the published one before it opens them.
 
     Args:
         data_dir: holds ``cifar-10-batches-py/``.

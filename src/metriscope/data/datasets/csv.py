@@ -27,15 +27,15 @@ def load(path: str | None, image_size: int | None = None) -> Source:
 
     Paths are relative to the file; labels are any text, classes in natural order (``class 2`` before
     ``class 10``); the split is ``train`` or ``test``. Without it a closed-set test takes a fixed stratified
-    fifth. Further columns are passed over.
+    fifth. Other columns are ignored.
 
     Args:
         path: the CSV file, UTF-8, with a header.
         image_size: see :func:`metriscope.data.files.listing.source`.
 
     Raises:
-        InputError: a file or image that is not there, a column that is missing, or a line that cannot be
-            used; the message gives its number.
+        InputError: a file, image or column is missing, or a line is invalid; the message gives the line
+            number.
     """
     if path is None:
         raise InputError("dataset=csv needs a file with the columns path,label[,split]: set dataset.path=<file>")
@@ -43,7 +43,7 @@ def load(path: str | None, image_size: int | None = None) -> Source:
 
 
 def find(file: Path) -> Listing:
-    """The files of :func:`load`, which raises the same."""
+    """The image files of the data set; raises as :func:`load` does."""
     table = _rows(file)
     train, test = ([row for row in table if row.split == split] for split in ("train", "test"))
     if not train:
@@ -93,7 +93,7 @@ def _row(file: Path, line: int, cells: list[str], header: list[str], places: dic
 
 
 def _place(file: Path, header: list[str], column: str) -> int | None:
-    """Where a column is; None for a split that is not given."""
+    """Position of a column; None if the optional column ``split`` is missing."""
     if column in header:
         return header.index(column)
     near = get_close_matches(column, header, n=1, cutoff=0.6)

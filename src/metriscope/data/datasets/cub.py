@@ -29,22 +29,22 @@ def load(
 ) -> Source:
     """Images uint8 (N, 3, H, W) in the order of ``images.txt``, classes in that of ``classes.txt``.
 
-    The archive's ``train_test_split.txt`` divides images, not classes, and is not used: the data come as one.
+    The archive's ``train_test_split.txt`` divides images, not classes, and is not used: all images are one half.
 
     Args:
         data_dir: holds ``CUB_200_2011/``, or the archive.
         image_size: see :func:`metriscope.data.files.listing.source`.
-        download: fetch the archive where there is neither.
-        verify: refuse anything but the published counts; False goes on with what is there.
+        download: fetch the archive if there is neither.
+        verify: refuse counts other than the published ones; False uses the images that exist.
 
     Raises:
-        InputError: data that are missing, incomplete or broken.
+        InputError: the data are missing, incomplete or broken.
     """
     return source(find(data_dir, download, verify), image_size)
 
 
 def find(data_dir: str | Path, download: bool = False, verify: bool = True) -> Listing:
-    """The files of :func:`load`, which takes the same arguments and raises the same."""
+    """The image files of the data set; same arguments and errors as :func:`load`."""
     return find_published(NAME, ARCHIVE, _FOLDER, _FILES, data_dir, download, partial(_list, verify=verify))
 
 

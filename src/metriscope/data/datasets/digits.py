@@ -8,7 +8,7 @@ from metriscope.data.splits import stratified
 
 
 def load(test_share: float = 1 / 3) -> Source:
-    """Images uint8 (N, 1, 8, 8), their 17 grey levels spread over 0..255; a fixed stratified share is the
+    """Images uint8 (N, 1, 8, 8), their 17 grey levels scaled to 0..255; a fixed stratified share is the
     test half."""
     pixels, labels = load_digits(return_X_y=True)
     images = (torch.from_numpy(pixels) * (255 / 16)).round().to(torch.uint8).view(-1, 1, 8, 8)

@@ -18,10 +18,10 @@ def load(path: str | None, image_size: int | None = None) -> Source:
 
     Args:
         path: the folder.
-        image_size: side in pixels to scale and crop to; None keeps the images' own sizes.
+        image_size: side in pixels to which images are scaled and cropped; None keeps their sizes.
 
     Raises:
-        InputError: no such folder, or no images.
+        InputError: the folder does not exist, or holds no images.
     """
     if path is None:
         raise InputError("dataset=folder needs a folder with one directory per class: set dataset.path=<folder>")

@@ -25,23 +25,23 @@ def load(
     download: bool = False,
     verify: bool = True,
 ) -> Source:
-    """Images uint8 (N, 3, H, W); the test half is query and gallery, in the order of the list.
+    """Images uint8 (N, 3, H, W); the test half consists of queries and gallery, in the order of the list.
 
     Args:
-        data_dir: holds ``inshop/`` with ``img/`` and ``list_eval_partition.txt``, or the folders as its
-            authors give them (``Img/img/`` and ``Eval/``).
+        data_dir: holds ``inshop/`` with ``img/`` and ``list_eval_partition.txt``, or the folders as
+            published (``Img/img/`` and ``Eval/``).
         image_size: see :func:`metriscope.data.files.listing.source`.
-        download: answered with where to ask for the data, which nobody may pass on.
-        verify: refuse anything but the published counts; False goes on with what is there.
+        download: raises InputError that says where to request the data, which may not be redistributed.
+        verify: refuse counts other than the published ones; False uses the images that exist.
 
     Raises:
-        InputError: data that are missing, incomplete or broken.
+        InputError: the data are missing, incomplete or broken.
     """
     return source(find(data_dir, download, verify), image_size)
 
 
 def find(data_dir: str | Path, download: bool = False, verify: bool = True) -> Listing:
-    """The files of :func:`load`, which takes the same arguments and raises the same."""
+    """The image files of the data set; same arguments and errors as :func:`load`."""
     for root in (*(Path(data_dir) / folder for folder in _FOLDERS), Path(data_dir)):
         tables = [folder / _LIST for folder in (root, root / "Eval") if (folder / _LIST).exists()]
         images = [folder for folder in (root, root / "Img") if (folder / "img").is_dir()]

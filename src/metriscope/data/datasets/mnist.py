@@ -29,7 +29,7 @@ def load(data_dir: str, variant: str = "MNIST", download: bool = False) -> Sourc
     Args:
         data_dir: holds ``<variant>/raw/*-ubyte``, each plain or as .gz.
         variant: ``MNIST`` or ``FashionMNIST``.
-        download: fetch what is missing.
+        download: fetch missing files.
 
     Raises:
         InputError: files are missing, truncated or corrupt; the message names them.
@@ -50,7 +50,7 @@ def read_idx(path: Path) -> Tensor:
     """An idx file of unsigned bytes, plain or gzipped, as a uint8 tensor.
 
     Raises:
-        InputError: the file cannot be read, is of another kind, or is shorter or longer than its header says.
+        InputError: the file cannot be read, is no idx file, or is shorter or longer than its header says.
     """
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

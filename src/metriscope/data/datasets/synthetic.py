@@ -1,4 +1,4 @@
-"""Gaussian classes around centres on a sphere: the synthetic study of [CT] arXiv:2510.02161."""
+"""Gaussian classes around centres on a sphere: the synthetic data of [CT] arXiv:2510.02161."""
 
 import torch
 from torch import Tensor
@@ -22,11 +22,11 @@ def load(
     Args:
         classes: number of classes.
         per_class: vectors per class, in each of train and test, which share their class centres.
-        dimension: of the vectors.
+        dimension: dimension of the vectors.
         intra: expected mean squared distance of a vector to its class centre.
         inter: mean squared distance of the class centres to their mean, met exactly.
         project: put every vector on the unit sphere afterwards.
-        data_seed: fixes the data, whatever the seed of the run.
+        data_seed: seed of the data, independent of the seed of the run.
 
     Raises:
         InputError: fewer than 2 classes, or a size or variance out of range.

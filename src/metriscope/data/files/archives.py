@@ -1,4 +1,4 @@
-"""Archives that data sets are published as: from a file that is checked to a folder that is complete."""
+"""Published archives of data sets: fetching, checking and unpacking them to a complete folder."""
 
 import logging
 import shutil
@@ -19,12 +19,12 @@ _PACKED = (".tgz", ".tar.gz", ".tar", ".zip")
 
 @dataclass(frozen=True)
 class Archive:
-    """A published file.
+    """A published archive or file.
 
     Attributes:
-        file: its name, as it stands in the data folder; one that is no archive is copied instead of unpacked.
+        file: file name in the data folder; a file that is no archive is copied instead of unpacked.
         md5: the published checksum.
-        url: where it is, or None where it can no longer be had without help.
+        url: its address; None if it can no longer be downloaded.
     """
 
     file: str
@@ -44,16 +44,16 @@ def find_published(
     """The listing of a data set that comes as one folder in one archive.
 
     Args:
-        name: of the data set, for messages.
-        archive: where it is published.
-        folder: in the archive, and then in ``data_dir``.
-        files: by which the folder is known.
+        name: name of the data set, for messages.
+        archive: the published archive.
+        folder: name of the folder in the archive, and then in ``data_dir``.
+        files: files that identify the folder.
         data_dir: the folder of all data.
-        download: fetch and unpack the archive where there is no such folder.
-        listed: reads the folder, and refuses one that is not complete.
+        download: fetch and unpack the archive if the folder does not exist.
+        listed: function that reads the folder, and refuses an incomplete one.
 
     Raises:
-        InputError: data that are missing, incomplete or broken, or that cannot be had.
+        InputError: the data are missing, incomplete or broken, or cannot be downloaded.
     """
     if download:
         obtain(name, [archive], Path(data_dir) / folder, listed, inner=folder)
@@ -64,20 +64,20 @@ def find_published(
 def obtain(
     name: str, archives: Sequence[Archive], folder: Path, check: Callable[[Path], object], inner: str = "."
 ) -> None:
-    """Makes ``folder`` from archives beside it, fetching those that are not there.
+    """Makes ``folder`` from archives beside it, fetching missing ones.
 
-    They are unpacked into a temporary folder, which is renamed once it has passed ``check``; archives stay.
-    One process does it, others that come meanwhile wait.
+    They are unpacked into a temporary folder, which is renamed after it has passed ``check``; the archives are kept.
+    One process does this, and the others wait.
 
     Args:
-        name: of the data set.
-        archives: what it consists of; those put in place by hand are checked in the same way.
-        folder: the result, directly in the data folder.
-        check: called with the unpacked folder, raises InputError where it is not what it should be.
+        name: name of the data set.
+        archives: all archives of the data set; archives put in place by hand are checked in the same way.
+        folder: the resulting folder, directly in the data folder.
+        check: function of the unpacked folder that raises InputError if its content is wrong.
         inner: the folder within the archives that becomes ``folder``.
 
     Raises:
-        InputError: an archive cannot be had, is not the published one, or cannot be unpacked safely.
+        InputError: an archive cannot be downloaded, is not the published one, or cannot be unpacked safely.
     """
     data_dir = folder.parent
 
@@ -87,7 +87,7 @@ def obtain(
         for archive in archives:
             _provide(name, archive, data_dir)
         draft = data_dir / f".unpacking-{folder.name}"
-        shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
+        shutil.rmtree(draft, ignore_errors=True)  # left by a killed process
         try:
             for archive in archives:
                 log.info("unpacking %s", data_dir / archive.file)

@@ -1,4 +1,4 @@
-"""Whether a data set on disk is all there."""
+"""Checks that a data set on disk is complete."""
 
 import logging
 import os
@@ -13,8 +13,8 @@ log = logging.getLogger(__name__)
 TRAIN, TEST, QUERIES, GALLERY = "train images", "test images", "query images", "gallery images"
 FIRST, LAST = "images in the first half of the classes", "images in the last half of the classes"
 
-# Of every class, for a closed-set test of data that are published to be split by classes: the share that the
-# published splits of CUB-200-2011 and CARS196 by images have.
+# Share of every class in a closed-set test of data whose usual split is by classes: about that of the published
+# splits of CUB-200-2011 and CARS196 by images.
 TEST_SHARE = 0.5
 
 
@@ -22,19 +22,19 @@ def find_root(name: str, data_dir: str | Path, folders: Sequence[str], files: Se
     """The first of ``<data_dir>/<folder>``, or ``data_dir`` itself, that holds all ``files``.
 
     Raises:
-        InputError: none does; the message names what is missing, and the remedy.
+        InputError: no folder holds all files; the message names the missing files and the remedy.
     """
     places = [*(Path(data_dir) / folder for folder in folders), Path(data_dir)]
     absent = [[file for file in files if not (place / file).exists()] for place in places]
     for place, gaps in zip(places, absent, strict=True):
         if not gaps:
             return place
-    meant = min(range(len(places)), key=lambda place: len(absent[place]))  # the place that has most of it
+    meant = min(range(len(places)), key=lambda place: len(absent[place]))  # the place with the fewest missing files
     raise InputError(f"{name} is not complete: {', '.join(absent[meant])} missing in {places[meant]}; {remedy}")
 
 
 def counts(listing: Listing) -> dict[str, int]:
-    """How many images and classes there are, in all and by half: of the classes, where it comes as one."""
+    """Number of images and classes, in total and by half; halves of the classes if there is no test half."""
     present = [{part.classes[label] for label in part.labels} for part in listing.lists]
     found = {"images": sum(map(len, listing.lists)), "classes": len(set().union(*present))}
     train, test = listing.train, listing.test
@@ -49,17 +49,17 @@ def counts(listing: Listing) -> dict[str, int]:
 
 
 def complete(name: str, root: Path, listing: Listing, published: Mapping[str, int], verify: bool) -> Listing:
-    """The listing, when every file is there and the counts are the published ones.
+    """The listing, if every file exists and the counts are the published ones.
 
     Args:
-        name: of the data set, for messages.
-        root: the folder that holds it.
-        listing: what its own lists say.
-        published: some of :func:`counts`.
-        verify: False goes on with the images that are there, and warns.
+        name: name of the data set, for messages.
+        root: folder of the data set.
+        listing: images according to the data set's own lists.
+        published: published values of some of :func:`counts`.
+        verify: False warns and keeps the images that exist.
 
     Raises:
-        InputError: something is missing (named) or more than there should be; or no image is left.
+        InputError: an image is missing (the message names it), there are too many, or none is left.
     """
     present = [_present(part) for part in listing.lists]
     absent = [path for part, kept in zip(listing.lists, present, strict=True) for path in _unkept(part, kept)]

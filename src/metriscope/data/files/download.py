@@ -1,4 +1,4 @@
-"""Fetching files: one process at a time, resumable, and checked before anyone opens them."""
+"""Downloading files: one process at a time, resumable, and checked before use."""
 
 import hashlib
 import logging
@@ -22,7 +22,7 @@ _CHUNK = 2**20
 
 
 def download(name: str, fetch: Callable[[], object], data_dir: Path) -> None:
-    """Runs ``fetch``; processes that start together wait for the first one.
+    """Runs ``fetch`` in one process; processes that start at the same time wait for it.
 
     Raises:
         InputError: the folder cannot be written or nothing could be fetched.
@@ -44,14 +44,14 @@ def missing(name: str, files: list[str], folder: Path) -> InputError:
 
 
 def fetch(url: str, target: Path, md5: str) -> None:
-    """Downloads ``url`` to ``target``, which appears when it is whole and has the published checksum.
+    """Downloads ``url``; ``target`` is created only when the file is complete and has the published checksum.
 
-    Until then the bytes are in ``<target>.part``. It survives an interruption, and the next call goes on
-    from there where the server can, and starts again where it cannot.
+    Until then the bytes are in ``<target>.part``, which is kept after an interruption. The next call continues it
+    if the server can, and starts again if not.
 
     Raises:
         InputError: the server does not answer or refuses, the connection ended early, or the checksum differs,
-            in which case what came is deleted.
+            in which case the download is deleted.
         OSError: the folder cannot be written.
     """
     part = target.with_name(f"{target.name}.part")
@@ -67,7 +67,7 @@ def fetch(url: str, target: Path, md5: str) -> None:
             with part.open("ab" if start else "wb") as file:
                 _copy(answer, file, target.name, start, total)
     except urllib.error.URLError as error:
-        # 416: nothing comes after the last byte. All is there, or it is of another file, as the checksum will tell.
+        # 416: the server has no further bytes. The part is complete or of another file; the checksum decides.
         if not (done and isinstance(error, urllib.error.HTTPError) and error.code == 416):
             reason = error if isinstance(error, urllib.error.HTTPError) else error.reason
             raise InputError(
@@ -96,7 +96,7 @@ def _ended(part: Path, total: int | None) -> InputError:
 
 
 def checksum(path: Path) -> str:
-    """The md5 of a file, in hexadecimal: what publishers of data sets give."""
+    """The md5 of a file in hexadecimal, the checksum that publishers of data sets give."""
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(_CHUNK):

@@ -1,4 +1,4 @@
-"""Unpacking archives that may be anything: nothing gets out of the folder they are unpacked to."""
+"""Unpacking untrusted archives: no file is written outside the target folder."""
 
 import gzip
 import lzma
@@ -22,13 +22,13 @@ _BROKEN = (
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpacks a tar (plain, gz, bz2, xz) or zip archive below ``folder``, which should be new.
+    """Unpacks a tar (plain, gz, bz2, xz) or zip archive into ``folder``, which should be new.
 
     Only files and folders are written, with default permissions.
 
     Raises:
         InputError: the archive is truncated, corrupt, encrypted, or of neither kind; or it holds an absolute
-            path, a ``..``, a link or a device. What was unpacked before that stays: throw ``folder`` away.
+            path, a ``..``, a link or a device. Files unpacked before that stay: delete ``folder``.
         OSError: the folder cannot be written.
     """
     try:
@@ -41,14 +41,14 @@ def unpack(archive: Path, folder: Path) -> None:
                 for member in tar:
                     _write(archive, folder, member.name, _tar_kind(member), partial(tar.extractfile, member))
                 while tar.fileobj is not None and tar.fileobj.read(_CHUNK):
-                    pass  # tarfile takes a cut for the end; the compression's own checksum comes after the last member
+                    pass  # tarfile takes a truncation for the end, so read on to the checksum of the compression
     except _BROKEN as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{archive} is truncated or corrupt ({reason}): delete it and fetch it anew") from error
 
 
 def _write(archive: Path, folder: Path, name: str, kind: str, opened: Callable[[], IO[bytes] | None]) -> None:
-    path = PureWindowsPath(name)  # knows either slash, and drives
+    path = PureWindowsPath(name)  # handles both slashes, and drives
     if path.drive or path.root or ".." in path.parts or "\0" in name:
         raise InputError(f"{archive} holds {name!r}, a path that leads out of its folder: not unpacked")
     target = folder.joinpath(*path.parts)
@@ -79,7 +79,7 @@ def _zip_kind(info: zipfile.ZipInfo) -> str:
         return "folder"
     if info.flag_bits & 1:
         return "encrypted file"
-    kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the archive was not made on Unix
+    kind = stat.S_IFMT(info.external_attr >> 16)  # 0 if the archive was not made on Unix
     if kind == stat.S_IFLNK:
         return "link"
     return "file" if kind in (0, stat.S_IFREG) else "device"

@@ -23,7 +23,7 @@ class ImageList:
     Attributes:
         paths: the files.
         labels: positions in ``classes``.
-        classes: the names, in the order that halves them under the class-disjoint protocol.
+        classes: class names; the class-disjoint protocol halves them in this order.
     """
 
     paths: tuple[str, ...]
@@ -32,7 +32,7 @@ class ImageList:
 
     @classmethod
     def of_folders(cls, folders: Mapping[str, Sequence[str]]) -> "ImageList":
-        """From class names with their files."""
+        """The list of the files of each class, by class name."""
         labels = (label for label, files in enumerate(folders.values()) for _ in files)
         return cls(tuple(file for files in folders.values() for file in files), tuple(labels), tuple(folders))
 
@@ -40,20 +40,20 @@ class ImageList:
         return len(self.paths)
 
     def kept(self, keep: Sequence[bool]) -> "ImageList":
-        """The images marked True; classes stay as they are."""
+        """The images marked True, with all classes."""
         chosen = [(path, label) for path, label, kept in zip(self.paths, self.labels, keep, strict=True) if kept]
         return ImageList(tuple(path for path, _ in chosen), tuple(label for _, label in chosen), self.classes)
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A data set as it is distributed: what :class:`Source` is, with files in place of images.
+    """A data set as it is distributed: a :class:`Source` with file paths in place of images.
 
     Attributes:
-        train: its train half, or all of it.
-        test: its test half; None where it comes as one.
-        queries: for each test image whether it asks (True) or is in the gallery; None for all of both.
-        test_share: as of :class:`Source`.
+        train: the train half, or all images.
+        test: the test half; None if the data set is published as one.
+        queries: for each test image True for a query, False for the gallery; None if all images are both.
+        test_share: see :class:`Source`.
     """
 
     train: ImageList
@@ -67,11 +67,11 @@ class Listing:
 
 
 def source(listing: Listing, image_size: int | None = None) -> Source:
-    """A listing as a :class:`Source` of image files; nothing is decoded yet.
+    """A listing as a :class:`Source` of image files, without decoding any.
 
     Args:
-        listing: the files.
-        image_size: side in pixels to scale and crop to; None keeps the images' own sizes.
+        listing: lists of the files.
+        image_size: side in pixels to which images are scaled and cropped; None keeps their sizes.
 
     Raises:
         InputError: a size below 1.
@@ -90,7 +90,7 @@ def source(listing: Listing, image_size: int | None = None) -> Source:
 def class_folders(root: Path) -> tuple[dict[str, list[str]], list[str]]:
     """Images by class of ``<root>/<class>/*``, and the names of the folders without images.
 
-    Classes and files are in natural order; hidden ones are passed over.
+    Classes and files are in natural order; hidden ones are skipped.
     """
     names = natural(entry.name for entry in os.scandir(root) if entry.is_dir() and _shown(entry.name))
     folders = {name: images_in(root / name) for name in names}
@@ -108,7 +108,7 @@ def images_in(folder: Path) -> list[str]:
 
 
 def natural(names: Iterable[str]) -> list[str]:
-    """Sorted with runs of digits as numbers; the plain name decides between names that are then equal."""
+    """Names sorted with runs of digits compared as numbers; ties are sorted as plain text."""
     return sorted(names, key=lambda name: ([(int(n or 0), t) for n, t in _PIECES.findall(name)], name))
 
 

@@ -1,4 +1,4 @@
-"""Annotations in MATLAB files."""
+"""Reading annotations from MATLAB files."""
 
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from metriscope.errors import InputError
 def annotations(path: Path, *fields: str) -> list[tuple[Any, ...]]:
     """The values of ``fields`` for each record of the struct array ``annotations``.
 
-    A .mat file holds data, never code that reading it would run.
+    Reading is safe: a .mat file holds only data, never code.
 
     Raises:
-        InputError: the file cannot be read, or holds something else.
+        InputError: the file cannot be read, or has no such array.
     """
     records = np.atleast_1d(_variable(path, "annotations"))
     if absent := [field for field in fields if field not in (records.dtype.names or ())]:

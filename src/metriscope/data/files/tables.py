@@ -1,4 +1,4 @@
-"""Lists in text files, as data sets carry them."""
+"""Reading the text files in which data sets list images and classes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ def text_of(path: Path) -> str:
     """The content of a UTF-8 file, without a byte order mark.
 
     Raises:
-        InputError: it cannot be read or is no text.
+        InputError: the file cannot be read or is no text.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -24,19 +24,19 @@ def text_of(path: Path) -> str:
 
 
 def lookup(known: Mapping[str, V], key: str, what: str, path: Path, line: int) -> V:
-    """``known[key]``, for a key that stands in a line of ``path``; InputError where there is none."""
+    """``known[key]`` for a key read from a line of ``path``; InputError if the key is unknown."""
     if key not in known:
         raise InputError(f"{path} line {line}: there is no {what} {key}")
     return known[key]
 
 
 def rows(path: Path, *columns: str, header: int = 0) -> list[tuple[int, list[str]]]:
-    """The lines of a table whose columns are set apart by white space, each with its number.
+    """The lines of a table with columns separated by white space, each with its line number.
 
     Args:
         path: a text file.
-        columns: their names; the last one may itself contain spaces.
-        header: lines to pass over at the top.
+        columns: names of the columns; values of the last column may contain spaces.
+        header: number of lines to skip at the top.
 
     Raises:
         InputError: the file cannot be read, or a line has too few columns.

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches as tensors, on the device they are on."""
+"""Augmentation of whole batches of images, on the device of the batch."""
 
 import math
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ _ATTEMPTS = 10  # as torchvision's RandomResizedCrop
 
 
 class Planned(NamedTuple):
-    """Images and what is to become of each of them.
+    """Images with the crop and flip planned for each.
 
     Attributes:
         images: uint8 (B, C, H, W).
         boxes: int64 (B, 4), top, left, height and width of a crop in pixels of ``images``.
-        mirrored: bool (B,).
+        mirrored: bool (B,), True for images to flip left to right.
     """
 
     images: Tensor
@@ -33,27 +33,27 @@ class Planned(NamedTuple):
 class Augmentation(nn.Module):
     """Random crop and flip per image, then float32 in [0, 1] and normalisation per channel.
 
-    What becomes of an image is a function of ``width`` numbers from [0, 1): :meth:`plan` turns them, on the
-    CPU, into a crop and a flip, so that every device sees the same ones; calling the module carries these out
-    where the batch is. Vectors pass through unchanged.
+    The augmentation of an image is a function of ``width`` numbers from [0, 1). :meth:`plan` turns them into a
+    crop and a flip on the CPU, so that all devices get the same ones; calling the module applies these on the
+    device of the batch. Vectors pass through unchanged.
 
     Args:
         crop: ``none``; ``pad``, a crop to the original size after padding; or ``random_resized``, a crop of
             random area and aspect ratio that is scaled to ``size``.
         pad: zero pixels added on each side by ``pad``.
         flip: mirror each image left to right with probability 1/2.
-        size: side of the images that ``random_resized`` makes.
-        resize: of images that are not augmented, ``random_resized`` brings the shorter side to this many
-            pixels and crops the centre to ``size``; None for 8/7 of ``size``, the usual 256 for 224.
-        stored_size: side of the squares in which images from files wait for ``random_resized``; None for
+        size: side of the images from ``random_resized``.
+        resize: without augmentation, ``random_resized`` scales the shorter side to this many pixels and crops the
+            centre to ``size``; None for 8/7 of ``size``, the usual 256 for 224.
+        stored_size: side of the squares in which images from files are stored for ``random_resized``; None for
             ``resize``.
         scale, ratio: lowest and highest share of the area, and width over height, of a random resized crop.
-        views: how many fixed augmentations of every image take turns from epoch to epoch; None draws anew in
+        views: number of fixed augmentations of every image, used in turn from epoch to epoch; None draws anew in
             every step.
-        mean, std: per channel on the [0, 1] scale (one value serves all channels); None does not normalise.
+        mean, std: per channel on the [0, 1] scale, or one value for all channels; None for no normalisation.
 
     Raises:
-        InputError: a value out of range, views of nothing random, or lists that differ in length.
+        InputError: a value is out of range, views are set without random augmentation, or lists differ in length.
     """
 
     mean: Tensor
@@ -112,13 +112,13 @@ class Augmentation(nn.Module):
 
     @property
     def stored(self) -> tuple[Square | None, ResizeCrop | None]:
-        """What image files are read as: for training, and for everything else."""
+        """Transforms of image files when they are read: for training, and for evaluation."""
         if self.crop != "random_resized":
             return None, None
         return Square(self.stored_size), ResizeCrop(self.resize, self.size)
 
     def facts(self, augmented: bool) -> dict[str, Any]:
-        """Plain values that decide what becomes of images, with or without augmentation."""
+        """Plain values that determine the result, with or without augmentation."""
         facts: dict[str, Any] = {"mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist()}
         if self.crop == "random_resized":
             facts |= {"size": self.size, "resize": self.resize}
@@ -128,11 +128,11 @@ class Augmentation(nn.Module):
         return facts
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """What the network sees of examples of this shape."""
+        """Shape of the network's input for examples of this shape."""
         return (shape[0], self.size, self.size) if self.crop == "random_resized" and len(shape) == 3 else shape
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """InputError where the values per channel do not fit examples of this shape."""
+        """Raises InputError if mean and std do not fit examples of this shape."""
         values = max(self.mean.numel(), self.std.numel())
         if len(shape) == 3 and values not in (1, shape[0]):
             raise InputError(
@@ -141,7 +141,7 @@ class Augmentation(nn.Module):
             )
 
     def plan(self, inputs: Tensor | Squashed, numbers: Tensor) -> Tensor | Planned:
-        """What to do with a batch on the CPU, by ``width`` numbers for each image, (B, width)."""
+        """The batch with crops and flips from ``numbers``, (B, width) on the CPU."""
         images, sizes = inputs if isinstance(inputs, Squashed) else (inputs, None)
         if images.is_floating_point() or not self.width:
             return images
@@ -156,10 +156,10 @@ class Augmentation(nn.Module):
         return Planned(images, boxes, mirrored)
 
     def forward(self, inputs: Tensor | Planned, *, stored: bool = False) -> Tensor:
-        """Float32 (B, C, H, W) of uint8 images, augmented where they are :class:`Planned`.
+        """Float32 (B, C, H, W) of uint8 images, augmented if they are :class:`Planned`.
 
         Args:
-            stored: whether images without a plan have been read as the second of :attr:`stored`.
+            stored: whether images without a plan were read with the evaluation transform of :attr:`stored`.
         """
         if isinstance(inputs, Planned):
             images = self._augment(inputs)
@@ -173,7 +173,7 @@ class Augmentation(nn.Module):
 
     def _normalise(self, images: Tensor) -> Tensor:
         C, W = images.shape[1], images.shape[3]
-        # A whole row of factors: broadcasting along the channels of channels-last images takes longer than the rest.
+        # A whole row of factors, since broadcasting channels of channels-last images is slower than all else here.
         factor, shift = (
             values.expand(1, C, 1, W).contiguous(memory_format=torch.channels_last)
             for values in (1 / (255 * self.std), -self.mean / self.std)
@@ -197,7 +197,7 @@ class Augmentation(nn.Module):
 def _random_boxes(sizes: Tensor, numbers: Tensor, scale: Sequence[float], ratio: Sequence[float]) -> Tensor:
     """Crops as torchvision's RandomResizedCrop draws them, int64 (B, 4), within images of (B, 2) height and width.
 
-    The first of ten draws that fits; if none does, the largest centre crop within the bounds on the ratio.
+    The first of ten draws that fits; if none fits, the largest centre crop within the bounds of the ratio.
     """
     H, W = sizes.double().unbind(1)
     numbers = numbers.double()

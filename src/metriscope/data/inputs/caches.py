@@ -1,4 +1,4 @@
-"""What took long to compute, kept on disk: one array per file, shared by all runs, and never half of one."""
+"""Cache of arrays on disk: one array per file, shared by all runs, written as a whole or not at all."""
 
 import errno
 import hashlib
@@ -21,14 +21,14 @@ from metriscope.errors import InputError
 
 log = logging.getLogger(__name__)
 
-# The array lies at the start of the file, so that it can be mapped as a tensor; what is known about it follows,
-# and this ends the file: where it is missing, the file is not whole.
+# The array lies at the start of the file, so that it can be mapped as a tensor; its description follows, and
+# these bytes end the file: a file without them is incomplete.
 _END = b"metriscope cache 1\n"
 _LENGTH = 8
 
 
 def digest(facts: Any) -> str:
-    """What a cache is found by: a hash of plain values that say how its content came about."""
+    """Name of a cached array: a hash of plain values that determine its content."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
@@ -41,10 +41,10 @@ def digest_of_tensor(tensor: Tensor) -> str:
 
 
 def digest_of_files(paths: Iterable[str]) -> str:
-    """A hash of the paths, sizes and times of change (in nanoseconds) of files.
+    """A hash of the paths, sizes and modification times (in nanoseconds) of files.
 
     Raises:
-        InputError: a file is not there.
+        InputError: a file is missing.
     """
     facts = []
     for path in paths:
@@ -57,7 +57,7 @@ def digest_of_files(paths: Iterable[str]) -> str:
 
 
 class Draft:
-    """An array on its way to disk; rows may be written in any order and from several threads."""
+    """An array file being written; rows may be written in any order and from several threads."""
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: torch.dtype) -> None:
         self.row_bytes = torch.Size(shape[1:]).numel() * dtype.itemsize
@@ -70,13 +70,13 @@ class Draft:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
 
     def write(self, start: int, rows: Tensor) -> None:
-        """Rows of the array from position ``start`` on."""
+        """Writes rows of the array from position ``start`` on."""
         content = _bytes(rows)
         _write(self._file, content, start * self.row_bytes)
         self.stretches.append((start * self.row_bytes, len(content), zlib.crc32(content)))
 
     def finish(self, extra: Any) -> None:
-        """Everything is on disk, not only in the system's buffers, when this returns."""
+        """Writes the end of the file and syncs it to disk."""
         about = json.dumps({**self._about, "stretches": sorted(self.stretches), "extra": extra}).encode()
         _write(self._file, about + len(about).to_bytes(_LENGTH, "little") + _END, self.bytes)
         os.fsync(self._file)
@@ -87,12 +87,12 @@ class Draft:
 
 @dataclass(frozen=True)
 class ArrayFile:
-    """One array in a file whose name stands for how it came about.
+    """A cached array in a file named by a hash of the facts that determine it.
 
     Attributes:
-        folder: where such files are.
-        facts: what decides the content; their :func:`digest` is the name.
-        remedy: what to set where the folder cannot be written.
+        folder: folder of the cache.
+        facts: plain values that determine the content; their :func:`digest` is the file name.
+        remedy: advice for the error message if the folder cannot be written.
     """
 
     folder: Path
@@ -104,15 +104,15 @@ class ArrayFile:
         return self.folder / f"{digest(self.facts)}.array"
 
     def open(self) -> tuple[Tensor, Any] | None:
-        """The array, mapped from the file, and the extra values beside it; None unless the file is whole and sound.
+        """The array, mapped from the file, and its extra values; None if the file is missing or damaged.
 
-        Every byte is read once and compared with the checksums, by a thread per core.
+        Every byte is read once and checked against the checksums, with a thread per core.
         """
         try:
             about = _read_about(self.path)
             dtype = getattr(torch, about["dtype"])
             count = torch.Size(about["shape"]).numel()
-            # Not shared: a write to the tensor would stay in this process.
+            # shared=False keeps a write to the tensor out of the file.
             flat = torch.from_file(str(self.path), shared=False, size=count, dtype=dtype)
             _verify(_bytes(flat), about["stretches"])
         except FileNotFoundError:
@@ -125,17 +125,17 @@ class ArrayFile:
     def get(
         self, what: str, shape: tuple[int, ...], dtype: torch.dtype, fill: Callable[[Draft], Any]
     ) -> tuple[Tensor, Any]:
-        """The array and the extra values, from the file if it is there; else ``fill`` makes them.
+        """The array and its extra values, from the file if it exists; otherwise ``fill`` computes them.
 
-        Processes that want the same file at the same time share one build.
+        If several processes need the file at the same time, one of them writes it.
 
         Args:
-            what: for the log.
-            shape, dtype: of the array.
-            fill: writes every row and returns the extra values, plain ones.
+            what: name of the content, for the log.
+            shape, dtype: shape and dtype of the array.
+            fill: function that writes every row and returns the extra values, as plain values.
 
         Raises:
-            InputError: the folder cannot be written, such as for want of room.
+            InputError: the folder cannot be written, for example because the disk is full.
         """
         found = self.open()
         if found is not None:
@@ -144,7 +144,7 @@ class ArrayFile:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self.path.with_suffix(".lock")):
-                found = self.open()  # another process may have been faster
+                found = self.open()  # another process may have written it
                 if found is None:
                     log.info("%s, once: %s (%s MiB)", what, self.path, _mib(shape, dtype))
                     self._build(shape, dtype, fill)
@@ -156,7 +156,7 @@ class ArrayFile:
         return found
 
     def _build(self, shape: tuple[int, ...], dtype: torch.dtype, fill: Callable[[Draft], Any]) -> None:
-        # Under the lock nobody else writes it: what is left of a build that was killed is overwritten.
+        # The lock excludes other writers, so a part left by a killed process can be overwritten.
         part = self.path.with_suffix(".part")
         try:
             draft = Draft(part, shape, dtype)

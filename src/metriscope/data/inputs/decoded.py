@@ -17,13 +17,13 @@ MODES = ("auto", "disk", "none")
 
 @dataclass(frozen=True, eq=False)
 class DecodedImages:
-    """Images of which no file is opened any more.
+    """Decoded images.
 
     Attributes:
-        files: what they were decoded from.
+        files: the files that the images were decoded from.
         pixels: uint8 (M, H, W, 3), in memory or mapped from disk.
         sizes: int64 (M, 2), height and width of the images before they were transformed.
-        rows: int64 (N,), where in the two the images are.
+        rows: int64 (N,), positions of the images in ``pixels`` and ``sizes``.
     """
 
     files: ImageFiles
@@ -42,22 +42,22 @@ class DecodedImages:
         return replace(self, files=self.files.take(indices), rows=self.rows[indices])
 
     def fetch(self, indices: Tensor) -> Tensor | Squashed:
-        """The same as of the files."""
+        """The same batch as ``files.fetch`` returns."""
         rows = self.rows[indices]
         return self.files.batch(self.pixels.index_select(0, rows).permute(0, 3, 1, 2), self.sizes[rows])
 
 
 class DecodeOnce:
-    """Decodes the files of a data set once per run if they fit into memory, else once for all runs.
+    """Decodes the files of a data set once per run if they fit into memory, otherwise once for all runs.
 
     Args:
-        mode: ``auto``; ``disk``, for all runs even if they fit into memory; or ``none``, never for all runs:
-            what does not fit into memory is decoded batch by batch.
-        folder: where decoded images are kept.
-        in_memory: whether they fit.
+        mode: ``auto``; ``disk``, once for all runs even if the images fit into memory; or ``none``, never for all
+            runs: images that do not fit into memory are decoded batch by batch.
+        folder: folder of the decoded images.
+        in_memory: whether the images fit into memory.
 
     Raises:
-        InputError: an unknown mode.
+        InputError: the mode is unknown.
     """
 
     def __init__(self, mode: str, folder: Path, in_memory: bool) -> None:
@@ -70,15 +70,15 @@ class DecodeOnce:
 
     @property
     def decodes(self) -> bool:
-        """Whether files are decoded once at all."""
+        """Whether files are decoded once; False if batch by batch."""
         return self.to_disk or self.in_memory
 
     def open(self, files: ImageFiles, among: Sequence[str]) -> ImageFiles | DecodedImages:
-        """The images of ``files``, decoded together with all those at the paths ``among``.
+        """The images of ``files``, decoded together with all images at the paths ``among``.
 
         Raises:
-            InputError: a file cannot be read, images that should be of one size are not, or the folder cannot
-                be written.
+            InputError: a file cannot be read, the images differ in size but must not, or the folder cannot be
+                written.
         """
         if not self.decodes:
             return files

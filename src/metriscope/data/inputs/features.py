@@ -1,4 +1,4 @@
-"""What a frozen trunk makes of the data, computed once and kept on disk."""
+"""Features of a frozen trunk, computed once and cached on disk."""
 
 import logging
 import time
@@ -22,11 +22,11 @@ _SECONDS_BETWEEN_LINES = 30
 
 @dataclass(frozen=True, eq=False)
 class KeptFeatures:
-    """Features of examples in place of their images.
+    """Cached features of examples in place of their images.
 
     Attributes:
         values: float32 (M, F), mapped from disk.
-        rows: int64 (N,), where in them the examples are.
+        rows: int64 (N,), positions of the examples in ``values``.
     """
 
     values: Tensor
@@ -48,7 +48,7 @@ class KeptFeatures:
 
 @dataclass(frozen=True, eq=False)
 class ViewsInTurn:
-    """Several augmentations of the same examples; ``current`` says which of them is served."""
+    """Features of several augmented views of the same examples; ``current`` returns the view to use."""
 
     views: Sequence[KeptFeatures]
     current: Callable[[], int]
@@ -68,10 +68,10 @@ class ViewsInTurn:
 
 
 class EmbedOnce:
-    """Runs the frozen trunk of a run over data that do not change.
+    """Computes and caches features of a run's frozen trunk for inputs that do not change.
 
     Args:
-        folder: where features are kept.
+        folder: folder of the cached features.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -81,20 +81,20 @@ class EmbedOnce:
     def open(self, trainer: pl.Trainer, data: Mapping[str, Any], count: int, batches: Iterable[Tensor]) -> Tensor:
         """Features float32 (N, F), in the order of the batches.
 
-        Found by the trunk's fingerprint, the precision it computes in, and ``data``.
+        The cache key consists of the trunk's fingerprint, its precision, and ``data``.
 
         Args:
-            trainer: has the module, on its device.
-            data: facts that decide what the batches hold.
-            count: N, how many examples the batches hold.
-            batches: what the trunk is to see; not touched where the features are there already.
+            trainer: trainer of the module, on its device.
+            data: facts that determine the content of the batches.
+            count: N, the number of examples in the batches.
+            batches: inputs of the trunk; not read if the features are cached.
 
         Raises:
             InputError: the folder cannot be written.
         """
         module: Any = trainer.lightning_module
         trunk: Trunk = module.embedder.trunk
-        if self._fingerprint is None:  # weights that do not learn stay what they are
+        if self._fingerprint is None:  # computed once, since frozen weights do not change
             self._fingerprint = trunk.fingerprint()
         facts = {**data, "trunk": self._fingerprint, "precision": [str(trainer.precision), trunk.precision]}
         remedy = "make room, or set paths.cache_dir=<folder> or backbone.cache_features=false"

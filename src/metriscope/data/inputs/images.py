@@ -1,4 +1,4 @@
-"""Image files to uint8 RGB tensors."""
+"""Decoding image files to uint8 RGB tensors."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -21,8 +21,8 @@ _CHUNK = 64
 class ImageFileError(InputError):
     """A file that cannot be read as an image.
 
-    A DataLoader re-raises a worker's exception as ``type(error)(text of its traceback)``; only the line at
-    its end is the message.
+    A DataLoader re-raises a worker's exception as ``type(error)(text of its traceback)``; only the last line
+    is the message.
     """
 
     def __init__(self, message: str) -> None:
@@ -34,7 +34,7 @@ class Squashed(NamedTuple):
 
     Attributes:
         pixels: uint8 (B, 3, S, S).
-        sizes: int64 (B, 2), height and width that each image had.
+        sizes: int64 (B, 2), height and width of each image before squashing.
     """
 
     pixels: Tensor
@@ -43,11 +43,11 @@ class Squashed(NamedTuple):
 
 @dataclass(frozen=True)
 class ResizeCrop:
-    """torchvision's ``Resize`` and ``CenterCrop`` of a Pillow image, to the pixel: the field's evaluation.
+    """torchvision's ``Resize`` and ``CenterCrop`` of a Pillow image, exact to the pixel: the usual evaluation.
 
     Attributes:
         resize: the shorter side in pixels.
-        size: side of the square that is cut out of the centre.
+        size: side of the centre crop.
     """
 
     resize: int
@@ -64,7 +64,7 @@ class ResizeCrop:
 
 @dataclass(frozen=True)
 class Square:
-    """The whole image squashed into a square, of which a random crop in the image's own aspect can be cut."""
+    """The whole image squashed into a square, from which a random crop in the original aspect can be made later."""
 
     size: int
 
@@ -76,27 +76,27 @@ Transform = ResizeCrop | Square
 
 
 def decode(path: str, size: Size | None = None, transform: Transform | None = None) -> tuple[Tensor, Size]:
-    """Reads one image of any mode as uint8 (H, W, 3), with the height and width that the transform saw.
+    """Reads one image of any mode as uint8 (H, W, 3), with its height and width before the transform.
 
     Args:
         path: the file.
-        size: (H, W) to bring it to, by scaling the shorter side and cropping the centre; None keeps its own
+        size: (H, W) of the result of scaling the shorter side and cropping the centre; None keeps the image's
             size.
-        transform: what to make of it then.
+        transform: applied afterwards.
 
     Raises:
-        InputError: the file is missing, truncated or no image; the message names it.
+        InputError: the file is missing, truncated or no image; the message names the file.
     """
     if size is None and transform is None and path.lower().endswith((".jpg", ".jpeg")):
         try:
             pixels = _decode_jpeg(path)
             return pixels, (pixels.shape[0], pixels.shape[1])
         except RuntimeError:
-            pass  # Pillow reads more kinds, and says what is wrong with the rest
+            pass  # Pillow reads more formats, and its errors say what is wrong
     try:
         with Image.open(path) as image:
             seen = size or (image.height, image.width)
-            # JPEG can decode at a fraction of its size; twice the target keeps the resampling's quality
+            # JPEG can be decoded at a fraction of its size; twice the target size keeps the quality
             if size is not None:
                 image.draft(None, (2 * size[1], 2 * size[0]))
             elif isinstance(transform, Square):
@@ -107,13 +107,13 @@ def decode(path: str, size: Size | None = None, transform: Transform | None = No
             if transform is not None:
                 rgb = transform(rgb)
             return torch.from_numpy(np.array(rgb)), seen
-    except Exception as error:  # Pillow's parsers raise almost any type on a broken file
+    except Exception as error:  # Pillow raises almost any exception type for a broken file
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageFileError(f"cannot read the image {path}: {reason}") from error
 
 
 def common_size(paths: Sequence[str]) -> Size:
-    """The one (H, W) of all images, read from their headers; InputError names two that differ."""
+    """The common (H, W) of all images, read from their headers; InputError names two images that differ."""
     first = _header_size(paths[0])
 
     def check(start: int) -> None:
@@ -127,12 +127,12 @@ def common_size(paths: Sequence[str]) -> Size:
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """Images that stay on disk until a batch asks for them.
+    """Images that are read from disk batch by batch.
 
     Attributes:
         paths: one file per example.
-        size: (H, W) to which every image is brought; None for the images' own sizes.
-        transform: what is made of every image then.
+        size: (H, W) to which every image is scaled and cropped; None keeps the images' sizes.
+        transform: applied to every image afterwards.
     """
 
     paths: tuple[str, ...]
@@ -144,7 +144,7 @@ class ImageFiles:
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:
-        """Of one image, (3, H, W); where images keep their own sizes, of the first one."""
+        """Shape of one image, (3, H, W); of the first image if images keep their sizes."""
         if self.transform is not None:
             return 3, self.transform.size, self.transform.size
         return (3, *(self.size or _header_size(self.paths[0])))
@@ -154,7 +154,7 @@ class ImageFiles:
         return replace(self, paths=tuple(self.paths[i] for i in indices))
 
     def fetch(self, indices: Sequence[int] | Tensor) -> Tensor | Squashed:
-        """Decodes the chosen files to uint8 (B, 3, H, W), with their sizes if these differ and still matter."""
+        """Decodes the chosen files to uint8 (B, 3, H, W), with their original sizes if they were squashed."""
         indices = indices.tolist() if isinstance(indices, Tensor) else indices
         images = [decode(self.paths[i], self.size, self.transform) for i in indices]
         if not images:
@@ -163,18 +163,18 @@ class ImageFiles:
         return self.batch(pixels.permute(0, 3, 1, 2), torch.tensor([size for _, size in images]))
 
     def batch(self, pixels: Tensor, sizes: Tensor) -> Tensor | Squashed:
-        """What :meth:`fetch` makes of decoded images."""
+        """The result of :meth:`fetch` for images that are already decoded."""
         return Squashed(pixels, sizes) if isinstance(self.transform, Square) else pixels
 
     def decode_all(self, put: Callable[[int, Tensor, list[Size]], None]) -> None:
-        """Decodes every file once, with a thread per core, and hands stretches of them to ``put``.
+        """Decodes every file once, with a thread per core, and passes segments of the images to ``put``.
 
         Args:
-            put: takes the position of the first image, uint8 (n, H, W, 3) and the n sizes; called from several
-                threads, in any order.
+            put: function of the position of the first image, the images, uint8 (n, H, W, 3), and their n sizes;
+                called from several threads, in any order.
 
         Raises:
-            InputError: a file cannot be read, or images that should be of one size are not.
+            InputError: a file cannot be read, or the images differ in size but must not.
         """
 
         def work(start: int) -> None:
@@ -200,7 +200,7 @@ def _decode_jpeg(path: str) -> Tensor:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits per pixel, which Pillow would clip at 255 instead of scaling
+    if image.mode.startswith("I"):  # 16 bits per pixel: Pillow would clip the values at 255 instead of scaling them
         return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")

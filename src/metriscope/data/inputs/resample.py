@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def resized_crops(images: Tensor, boxes: Tensor, mirrored: Tensor, size: int) -> Tensor:
-    """A crop of each image, scaled to one size and perhaps mirrored.
+    """A crop of each image, scaled to one size and mirrored on request.
 
     Args:
         images: uint8 (B, C, H, W).
@@ -18,8 +18,8 @@ def resized_crops(images: Tensor, boxes: Tensor, mirrored: Tensor, size: int) ->
         size: side of the result.
 
     Returns:
-        uint8 (B, C, size, size) in the channels-last format. On a CPU to the level what torchvision makes of
-        each crop; on other devices, which have no kernel for bytes, up to two levels of 255 from it.
+        uint8 (B, C, size, size) in the channels-last format. On a CPU the values are exactly those of torchvision; on
+        other devices, which have no kernel for bytes, they differ by up to two levels of 255.
     """
     return (_one_by_one if images.device.type == "cpu" else _by_weights)(images, boxes, mirrored, size)
 
@@ -37,7 +37,7 @@ def resize_center_crop(images: Tensor, resize: int, size: int) -> Tensor:
 
 
 def _one_by_one(images: Tensor, boxes: Tensor, mirrored: Tensor, size: int) -> Tensor:
-    """The kernel for bytes takes a tenth of the time of float arithmetic on the batch, and works without the GIL."""
+    """Crops one by one with the kernel for bytes, which is ten times faster than floats and releases the GIL."""
     B, C = images.shape[:2]
     result = torch.empty(B, size, size, C, dtype=torch.uint8).permute(0, 3, 1, 2)
     places, flips = boxes.tolist(), mirrored.tolist()
@@ -59,7 +59,7 @@ def _one_by_one(images: Tensor, boxes: Tensor, mirrored: Tensor, size: int) -> T
 
 
 def _by_weights(images: Tensor, boxes: Tensor, mirrored: Tensor, size: int) -> Tensor:
-    """Two batched matrix products: rows, then columns."""
+    """All crops by two batched matrix products: rows, then columns."""
     H, W = images.shape[2:]
     top, left, height, width = boxes.unbind(1)
     down = _weights(top, height, size, H)
@@ -70,7 +70,7 @@ def _by_weights(images: Tensor, boxes: Tensor, mirrored: Tensor, size: int) -> T
 
 
 def _weights(start: Tensor, length: Tensor, size: int, extent: int) -> Tensor:
-    """(B, size, extent): what each source pixel gives to each target pixel, by a triangle as wide as the step."""
+    """(B, size, extent): weight of each source pixel in each target pixel, by a triangle as wide as the step."""
     step = (length / size)[:, None, None]
     position = torch.arange(extent, device=start.device)
     target = torch.arange(size, device=start.device)[:, None]

@@ -1,4 +1,4 @@
-"""A comparison kept in W&B: one run of the study, of job type ``comparison``, with its tables and figures."""
+"""Logging a comparison to W&B: one run of job type ``comparison`` with tables and figures."""
 
 import re
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ INIT_SECONDS = 20
 
 
 def log_comparison(comparison: Comparison, figures: Sequence[Path], folder: Path, project: str | None = None) -> str:
-    """Log tables, PNG files and means; online where a key is configured and the host answers, else offline.
+    """Log tables, PNG files and means; online if a key is configured and the host answers, otherwise offline.
 
-    The run's id is that of the study, so that a later comparison continues it.
+    The id of the run is made from the study, so that a later comparison continues the run.
 
     Args:
-        folder: where W&B's own files go, in ``wandb/``.
-        project: ``entity/project``; by default that of the runs' own configs.
+        folder: folder for W&B's own files, in ``wandb/``.
+        project: ``entity/project``; by default from the configs of the runs.
 
     Returns:
-        one line: where the run is, or how to send it, or why there is none.
+        one line: the URL of the run, the command that uploads it, or the reason that there is none.
     """
     mode = asked_mode("auto")
     if mode == "disabled":

@@ -1,4 +1,4 @@
-"""The comparison of a study as a W&B report: which panels, and their making through the public API."""
+"""The comparison of a study as a W&B report: its panels, and their creation with the public API."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -26,7 +26,7 @@ class Section(NamedTuple):
 
 
 def sections() -> list[Section]:
-    """What the report shows, in order: the same subjects as the figures of ``metriscope compare``."""
+    """The sections of the report in order, on the same subjects as the figures of ``metriscope compare``."""
     bars = ("recall_at_1", "map_at_r", "knn_accuracy", "linear_probe_accuracy", "variance_intra", "variance_inter")
     titles = {"learning_curves": "Learning curves", "variance": "Variance", "greediness": "Greediness"}
     scatter = [Panel("scatter", f"Recall@1 against {x}", "test/recall_at_1", f"test/{x}") for x in bars[-2:]]
@@ -45,11 +45,11 @@ def build_report(project: str, study: str, by: str = "loss.name") -> Any:
 
     Args:
         project: ``entity/project``.
-        study: whose runs are shown.
+        study: name of the study whose runs are shown.
         by: config key that lines and bars are averaged over.
 
     Raises:
-        InputError: the package is not there, or ``project`` names none.
+        InputError: the package is not installed, or ``project`` is not ``entity/project``.
     """
     if project.count("/") != 1 or not all(project.split("/")):
         raise InputError(f"{project!r} names no W&B project: give it as entity/project")
@@ -58,7 +58,7 @@ def build_report(project: str, study: str, by: str = "loss.name") -> Any:
     except ImportError as error:
         raise InputError("a W&B report needs a package: pip install wandb-workspaces") from error
     entity, name = project.split("/")
-    # The configs of runs are flat: W&B keeps the value of a dotted key below its whole name.
+    # The configs of runs are flat: W&B stores the value of a dotted key under its whole name.
     grouped = {"groupby": f"{by}.value", "groupby_aggfunc": "mean", "groupby_rangefunc": "stderr"}
     chosen = f"Config('study') = '{study}' and Metric('JobType') != '{COMPARISON}'"
     blocks: list[Any] = []

@@ -1,4 +1,4 @@
-"""A study read from a W&B project: the same frame as from its run folders."""
+"""Reading a study from a W&B project, with the same result as from its run folders."""
 
 from collections.abc import Collection
 from typing import Any
@@ -12,7 +12,7 @@ from metriscope.run.study import Study, StudyRun, is_figure
 from metriscope.tracking.connection import connect
 
 COMPARISON = "comparison"
-"""Job type of the W&B run that holds a comparison, which is no run of the study."""
+"""Job type of W&B runs that hold a comparison; these are no runs of the study."""
 
 _STATES: dict[str, Status] = {
     "finished": FINISHED,
@@ -24,15 +24,15 @@ _STATES: dict[str, Status] = {
 
 
 def load_project(project: str, study: str, api: Any = None) -> Study:
-    """The runs of a study that a W&B project holds; of two with the same config the later finished one counts.
+    """The runs of a study in a W&B project; of runs with the same config the last finished one counts.
 
     Args:
         project: ``entity/project``.
-        study: as in the config of its runs.
-        api: what to ask instead of ``wandb.Api()``.
+        study: name of the study, as in the config of its runs.
+        api: replaces ``wandb.Api()``.
 
     Raises:
-        InputError: no such project, no key, no answer, or no run of the study in it.
+        InputError: there is no such project, key or answer, or the project holds no run of the study.
     """
     if project.count("/") != 1 or not all(project.split("/")):
         raise InputError(f"{project!r} names no W&B project: give it as entity/project")
