@@ -90,6 +90,8 @@ def _explain(error: Exception, words: Sequence[str]) -> str:
         key = str(override.key_or_group)
         if key in groups or override.is_add() or override.is_force_add() or key.startswith("hydra"):
             continue
+        if key not in known and key.rpartition(".")[0].endswith(".arguments"):
+            return f"{key}: add it with a plus, +{key}=..., or give all arguments as one value, {{...}}"
         if key not in known:
             return f"{key}: no such key{nearest(key, [*known, *groups])} All keys: python train.py --cfg job"
     return first_lines(error)

@@ -13,8 +13,11 @@ from metriscope.config.files import choices, section
 from metriscope.config.keys import check_values
 from metriscope.config.plain import flatten, plain
 from metriscope.errors import InputError, nearest
+from metriscope.parts import ArgumentError, locate
 
 _LAYERS = ("trunk", "embedding")
+# Losses and miners of pytorch-metric-learning, whose names are the other library's.
+_PEER = "metriscope.objectives.peer."
 
 
 def check(cfg: DictConfig) -> None:
@@ -116,11 +119,30 @@ def _check_keys(cfg: DictConfig) -> None:
 def _check_pair(cfg: DictConfig) -> None:
     loss, miner = cfg.loss.name, cfg.miner.name
     accepts = _accepted_by_sum(cfg) if loss == "sum" else LOSSES[loss].accepts if loss in LOSSES else None
-    if accepts is not None and miner in MINERS and MINERS[miner].kind not in accepts:
-        raise InputError(
-            f"loss={loss} cannot take miner={miner} (it selects {MINERS[miner].kind}): "
-            f"use one of {', '.join(fitting_miners(accepts))}"
-        )
+    kind = MINERS[miner].kind if miner in MINERS else None
+    if traits := _peer(cfg.loss, "loss", cfg.memory):
+        accepts = traits.accepts
+    if traits := _peer(cfg.miner, "miner", cfg.memory):
+        kind = traits.kind
+    if accepts is not None and kind is not None and kind not in accepts:
+        fitting = ", ".join(fitting_miners(accepts))
+        raise InputError(f"loss={loss} cannot take miner={miner} (it selects {kind}): use one of {fitting}")
+
+
+def _peer(section: DictConfig, where: str, memory: DictConfig) -> Any:
+    """What a part of pytorch-metric-learning takes or gives, which takes importing it; None for any other part."""
+    target = str(section.get("_target_"))
+    if not target.startswith(_PEER):
+        return None
+    content = plain(section)
+    try:
+        traits = locate(target, f"{where}.").traits(content["peer"], content["arguments"])
+    except ArgumentError as error:
+        key = "name" if error.key == "peer" and where in ("loss", "miner") else error.key
+        raise ArgumentError(key, error.value, error.rule, f"{where}.") from error
+    if memory.size and traits.no_memory:
+        raise InputError(f"memory={memory.name} does not go with {content['peer']}: {traits.no_memory}")
+    return traits
 
 
 def _check_needs(cfg: DictConfig) -> None:
@@ -170,15 +192,20 @@ def _accepted_by_sum(cfg: DictConfig) -> frozenset[str]:
         raise InputError("loss.losses is empty: list the losses to add, each with a name and a weight")
     for part in cfg.loss.losses:
         name = part.get("name") if isinstance(part, DictConfig) else None
-        if name not in LOSSES:
+        if name not in (*LOSSES, "pml"):
             raise InputError(f"loss.losses: no loss {name}{nearest(str(name), LOSSES)}")
-        known = {*section("loss", name), "weight"}
+        shipped = section("loss", name)
+        known = {*shipped, "weight"}
         for key in part:
             if key not in known:
                 raise InputError(f"loss.losses: {name} has no {key}{nearest(str(key), map(str, known))}")
-        kinds.append(LOSSES[name].accepts)
+        if name == "pml":
+            entry = OmegaConf.create({**plain(shipped), **plain(part)})
+            kinds.append(_peer(entry, "loss.losses", cfg.memory).accepts)
+        else:
+            kinds.append(LOSSES[name].accepts)
     # A loss that takes no miner does not mind one.
-    choosy = [accepts for accepts in kinds if "none" not in accepts]
+    choosy = [accepts for accepts in kinds if accepts - {"all", "none"}]
     return frozenset.intersection(*choosy) if choosy else frozenset({"none", "all"})
 
 
