@@ -4,8 +4,9 @@ import gc
 
 import pytest
 
-from metriscope.app import Outcome, train
+from metriscope.app import train
 from metriscope.config.compose import Composer
+from metriscope.outcome import Outcome
 from metriscope.sweeps.jobs import Refusal
 from metriscope.sweeps.launch import Launcher
 

@@ -13,6 +13,11 @@ def notices() -> tuple[signal.Signals, ...]:
     return NOTICES if {"SLURM_JOB_ID", "SUBMITIT_EXECUTOR"} & os.environ.keys() else ()
 
 
+def handlers_can_be_set() -> bool:
+    """Whether this is the main thread: Python sets signal handlers, and calls them, in no other."""
+    return threading.current_thread() is threading.main_thread()
+
+
 def spare_worker(worker: int) -> None:
     """For the processes of a dataloader: leave it to the run what becomes of a signal.
 

@@ -11,13 +11,14 @@ from conftest import TINY
 from omegaconf import OmegaConf
 
 import metriscope.app
-from metriscope.app import Outcome, train
+from metriscope.app import train
 from metriscope.cli import train as main
 from metriscope.commands.train import check_command
 from metriscope.config.compose import compose_config
 from metriscope.config.files import CONFIG_DIR
 from metriscope.config.rules import check
 from metriscope.errors import InputError, RunError
+from metriscope.outcome import Outcome
 from metriscope.run.identity import identity
 
 optuna = pytest.importorskip("optuna")
