@@ -8,9 +8,11 @@ import torch.nn.functional as F
 
 from metriscope.app import train
 from metriscope.build.run import objective_of
-from metriscope.config.catalog import LOSSES
 from metriscope.config.compose import compose_config
+from metriscope.config.objective import shipped
 from metriscope.config.plain import plain
+
+LOSSES = shipped("loss")
 
 CLASSES, SIZE = 4, 8
 BANDS = [("triplet", miner) for miner in ("semihard", "hard", "easy", "violating", "curriculum")]

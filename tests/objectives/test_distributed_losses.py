@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from metriscope.build.run import objective_of
-from metriscope.config.catalog import LOSSES, MINERS, fitting_miners
 from metriscope.config.compose import compose_config
+from metriscope.config.objective import fitting_miners, shipped
 from metriscope.config.plain import plain
+
+LOSSES = shipped("loss")
+MINERS = shipped("miner")
 
 SHARES = (7, 12)
 STEPS = 3

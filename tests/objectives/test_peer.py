@@ -233,10 +233,6 @@ def test_a_band_is_refused():
         (["loss=pml", "loss.arguments={margin: wide}"], "loss.arguments={'margin': 'wide'}: TripletMarginLoss *"),
         (["loss=pml", "loss.name=RankedListLoss"], "loss.arguments=null: RankedListLoss needs margin, Tn"),
         (
-            ["loss=pml", "loss.name=CosFaceLoss", "loss.arguments={num_classes: 3}"],
-            "loss.arguments.num_classes=3: leave it out*",
-        ),
-        (
             ["loss=pml", "loss.name=HistogramLoss", "loss.arguments={n_bins: 3, delta: 1}"],
             "loss.arguments=*: HistogramLoss says: delta and n_bins must*",
         ),
@@ -245,14 +241,14 @@ def test_a_band_is_refused():
             "miner.arguments.pos_strategi=hard: *did you mean 'pos_strategy'?",
         ),
         (
-            ["loss=sum", "loss.losses=[{name: pml, arguments: {margn: 2}}]"],
-            "loss.losses.arguments.margn=2: *did you mean 'margin'?",
+            ["loss=sum", "loss.losses=[{name: pml, peer: TripletMarginLoss, arguments: {margn: 2}}]"],
+            "loss.losses[0].arguments.margn=2: *did you mean 'margin'?",
         ),
         (
             ["loss=sum", "loss.losses=[{name: pml, peer: NCALoss}]", "memory=xbm"],
             "memory=xbm does not go with NCALoss*",
         ),
-        (["loss=sum", "loss.losses=[{name: pml}]", "miner=hard"], "loss=sum cannot take miner=hard*"),
+        (["loss=sum", "loss.losses=[{name: pml, peer: CircleLoss}]", "miner=hard"], "loss=sum cannot take miner=hard*"),
     ],
 )
 def test_arguments_are_judged_before_data_are_loaded(given, line):
@@ -295,8 +291,7 @@ def test_arguments_of_a_miner_and_parts_within_arguments():
 def test_a_loss_with_parameters_for_each_class_has_no_value_on_other_classes():
     assert PeerLoss("SubCenterArcFaceLoss", C, D).bound_to_classes
     assert PeerLoss("P2SGradLoss", C, D).bound_to_classes
-    assert not PeerLoss("MarginLoss", C, D).bound_to_classes
-    assert PeerLoss("MarginLoss", C, D, {"num_classes": C}).bound_to_classes
+    assert not PeerLoss("MultiSimilarityLoss", C, D).bound_to_classes
 
 
 def test_trials_leave_the_generator_alone():

@@ -24,7 +24,9 @@ from benchmarks import (  # noqa: E402
     table,
 )
 
-from metriscope.config.catalog import LOSSES  # noqa: E402
+from metriscope.config.objective import shipped  # noqa: E402
+
+LOSSES = shipped("loss")
 
 pytest.importorskip("pytorch_metric_learning")
 

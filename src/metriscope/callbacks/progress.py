@@ -1,4 +1,4 @@
-"""How far a run is: a bar for someone who watches, a line per epoch for a log."""
+"""Callbacks that show the progress of a run: a bar on a terminal, a line per epoch in the log."""
 
 import logging
 import time
@@ -16,7 +16,7 @@ class Bar(TQDMProgressBar):
     """Lightning's bar (steps, time, speed) with the loss and the active ratio of the latest step."""
 
     def __init__(self) -> None:
-        # Reading a loss waits for the device, so not at every step.
+        # Reading a loss waits for the device, so the bar does not read it at every step.
         super().__init__(refresh_rate=10)
 
     def get_metrics(
@@ -31,7 +31,7 @@ class EpochLines(Callback):
     """Logs one line per epoch: loss, active ratio, validation retrieval, seconds.
 
     Args:
-        level: of the log record; the terminal shows INFO and above.
+        level: level of the log record; the terminal shows INFO and above.
     """
 
     def __init__(self, level: int) -> None:
@@ -48,7 +48,7 @@ class EpochLines(Callback):
 
 
 def epoch_line(epoch: int, epochs: int | None, metrics: Any) -> str:
-    """The line of an epoch (from 0) out of ``epochs`` (None or -1: no limit), with the values there are."""
+    """The line for ``epoch`` (from 0) of ``epochs`` (None or -1: no limit), with the metrics that are available."""
     shown = {
         "loss": "train/loss",
         "active": "train/active_ratio",
@@ -61,9 +61,9 @@ def epoch_line(epoch: int, epochs: int | None, metrics: Any) -> str:
 
 
 def progress() -> "list[Callback]":
-    """Trainer callbacks: a progress bar on a terminal; one line per epoch in the log, elsewhere also shown.
+    """Trainer callbacks: a progress bar on a terminal, and one line per epoch in the log, printed elsewhere too.
 
-    The trainer needs ``enable_progress_bar=is_interactive()`` beside them.
+    The trainer also needs ``enable_progress_bar=is_interactive()``.
     """
     from metriscope.callbacks.progress import Bar, EpochLines
 

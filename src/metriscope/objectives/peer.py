@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from metriscope.errors import InputError
+from metriscope.objectives.arguments import Count
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.output import LossOutput
@@ -26,13 +27,13 @@ from metriscope.objectives.selection import Comparison, Pairs, Selection, Triple
 class PeerLoss(Loss):
     """A loss of pytorch-metric-learning, with that library's own distance and reduction.
 
-    How many of its terms are active is not known. Lists and masks from a miner become its
-    index tuples, which takes a host-device synchronisation. With a memory, all pairs are named in this way, so that
-    no sample is compared with itself. A loss that needs ``num_classes`` or ``embedding_size`` is given them.
+    The number of active terms is unknown. Lists and masks from a miner are converted to that library's index tuples,
+    which takes a host-device synchronisation. With a memory, all pairs are listed in this way, so that no sample is
+    compared with itself. A loss that takes ``num_classes`` or ``embedding_size`` gets them.
 
     Args:
         peer: name of the class in ``pytorch_metric_learning.losses``.
-        arguments: of its constructor.
+        arguments: arguments of its constructor.
     """
 
     accepts = frozenset({"all", "none", "pairs", "triplets"})
@@ -40,23 +41,19 @@ class PeerLoss(Loss):
     takes_sizes = True
 
     def __init__(
-        self, peer: str, num_classes: int, embedding_size: int, arguments: Mapping[str, Any] | None = None
+        self, peer: str, num_classes: Count, embedding_size: Count, arguments: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__()
         traits = self.traits(peer, arguments)
         self.accepts = traits.accepts  # type: ignore[misc]
         self._name, self._no_memory = peer, traits.no_memory
         sizes = {"num_classes": num_classes, "embedding_size": embedding_size}
-        self.peer, self._bound = build("losses", peer, arguments, sizes)
+        self.peer, self.bound_to_classes = build("losses", peer, arguments, sizes)
 
     @staticmethod
     def traits(peer: str, arguments: Mapping[str, Any] | None = None) -> LossTraits:
         """What the class takes with these arguments; raises as the constructor."""
         return loss_traits(peer, arguments)
-
-    @property
-    def bound_to_classes(self) -> bool:
-        return self._bound
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         embeddings, labels, references = comparison.embeddings, comparison.labels, comparison.references
@@ -84,7 +81,7 @@ class PeerMiner(Miner):
 
     Args:
         peer: name of the class in ``pytorch_metric_learning.miners``.
-        arguments: of its constructor.
+        arguments: arguments of its constructor.
     """
 
     # Or pairs: an instance knows.

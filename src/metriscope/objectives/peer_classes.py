@@ -26,8 +26,8 @@ REFUSED = {
     "SmoothAPLoss": "it takes only batches in blocks, with equally many samples per class; use loss=smooth_ap",
     "EmbeddingsAlreadyPackagedAsTriplets": "it takes only batches that are packed as triplets",
 }
-# What their constructors call the two sizes that are known once the data are loaded.
-_SIZES = {"num_classes": "num_classes", "embedding_size": "embedding_size", "descriptors_dim": "embedding_size"}
+# What constructors call the two sizes that are known once the data are loaded.
+SIZES = {"num_classes": "num_classes", "embedding_size": "embedding_size", "descriptors_dim": "embedding_size"}
 
 
 class _Parameters(NamedTuple):
@@ -46,36 +46,34 @@ def build(kind: str, name: str, arguments: Mapping[str, Any] | None, sizes: Mapp
         kind: ``losses`` or ``miners``.
         name: of the class.
         arguments: of its constructor; sections that have a ``_target_``, such as a distance, are built first.
-        sizes: ``num_classes`` and ``embedding_size``, given where the constructor cannot do without.
+        sizes: ``num_classes`` and ``embedding_size``, given where the constructor takes them and ``arguments`` do not.
 
     Raises:
         InputError: the package is not installed.
         ArgumentError: no such class (with the nearest), one that no config can use, or arguments that it refuses.
     """
     peer = _find(kind, name)
-    given = dict(arguments or {})
     parameters = _parameters(peer)
-    known = {key: sizes[size] for key, size in _SIZES.items() if parameters.known.get(key) is inspect.Parameter.empty}
+    given = {key: sizes[size] for key, size in SIZES.items() if key in parameters.known and size in sizes}
+    given.update(arguments or {})
     for key, value in given.items():
-        if key in known:
-            raise ArgumentError(f"arguments.{key}", value, "leave it out, the data and the network tell it")
         if parameters.closed and key not in parameters.known:
             line = f"{name} takes no such argument{nearest(key, parameters.known)}"
             raise ArgumentError(f"arguments.{key}", value, line)
     missing = [
         key
         for key, default in parameters.known.items()
-        if default is inspect.Parameter.empty and key in parameters.own and key not in {*given, *known}
+        if default is inspect.Parameter.empty and key in parameters.own and key not in given
     ]
     if missing:
         raise ArgumentError("arguments", arguments, f"{name} needs {', '.join(missing)}")
     try:
-        built = peer(**known, **{key: _built(key, value) for key, value in given.items()})
+        built = peer(**{key: _built(key, value) for key, value in given.items()})
     except InputError:
         raise
     except Exception as error:
         raise ArgumentError("arguments", arguments, f"{name} says: {one_line(error)}") from error
-    return built, "num_classes" in {*known, *given}
+    return built, given.get("num_classes") is not None
 
 
 def one_line(error: Exception) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from metriscope.objectives.peer_classes import build, one_line
+from metriscope.objectives.peer_classes import SIZES, build, one_line
 from metriscope.parts import ArgumentError
 
 _LABELS = torch.tensor([0, 1, 2, 0, 1, 0, 3, 2])
@@ -21,13 +21,16 @@ Indices = tuple[Tensor, ...]
 
 
 class LossTraits(NamedTuple):
+    name: str
     accepts: frozenset[str]
     """Kinds of selection that the loss takes."""
     no_memory: str
     """Why the loss cannot compare with a memory; empty where it can."""
+    pairwise: bool = True
 
 
 class MinerTraits(NamedTuple):
+    name: str
     kind: str
     """Kind of selection that the miner gives."""
     no_memory: str
@@ -42,7 +45,8 @@ def loss_traits(name: str, arguments: Mapping[str, Any] | None) -> LossTraits:
         ArgumentError: the loss cannot be built, or fails on a batch.
     """
     with _same_numbers():
-        loss, _ = build("losses", name, arguments, _SIZES)
+        own = {key: value for key, value in (arguments or {}).items() if key not in SIZES or value is None}
+        loss, _ = build("losses", name, own, _SIZES)
         batch = _embeddings(_LABELS)
         try:
             # The second step meets what the first has left behind.
@@ -53,7 +57,7 @@ def loss_traits(name: str, arguments: Mapping[str, Any] | None) -> LossTraits:
         if not all(value.isfinite() for value in values):
             raise _failed(name, arguments, "its value or gradient is not finite")
         accepts = frozenset({"all", "none", "pairs", "triplets"} if _hears(loss, batch) else {"all", "none"})
-        return LossTraits(accepts, _against_memory(loss))
+        return LossTraits(name, accepts, _against_memory(loss))
 
 
 def miner_traits(name: str, arguments: Mapping[str, Any] | None) -> MinerTraits:
@@ -64,7 +68,7 @@ def miner_traits(name: str, arguments: Mapping[str, Any] | None) -> MinerTraits:
             found = miner(_embeddings(_LABELS), _LABELS)
         except Exception as error:
             raise _failed(name, arguments, one_line(error)) from error
-        return MinerTraits("triplets" if len(found) == 3 else "pairs", _from_memory(miner))
+        return MinerTraits(name, "triplets" if len(found) == 3 else "pairs", _from_memory(miner))
 
 
 def forget_graph(peer: torch.nn.Module) -> None:

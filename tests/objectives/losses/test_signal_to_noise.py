@@ -28,8 +28,7 @@ def oracle(batch):
         terms += [(batch.references[p] - batch.z[a]).var() / signal for p in batch.positive[a]]
         terms += [(MARGIN - (batch.references[n] - batch.z[a]).var() / signal).clamp_min(0) for n in batch.negative[a]]
     value = sum(terms, batch.z.sum() * 0) / max(1, len(terms))
-    if terms:
-        value = value + WEIGHT * batch.z.sum(1).abs().mean()
+    value = value + WEIGHT * batch.z.sum(1).abs().mean()
     return Account(value, sum(float(t) > 0 for t in terms), len(terms))
 
 
