@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import TINY
 from omegaconf import OmegaConf
+from tiny_runs import TINY
 
 from metriscope.app import train
 from metriscope.config.compose import compose_config

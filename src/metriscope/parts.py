@@ -174,8 +174,8 @@ def _judge_value(key: str, value: Any, argument: _Argument) -> None:
         return
     try:
         argument.adapter.validate_python(value)
-    except ValidationError as error:
-        raise ArgumentError(key, value, f"it has to be {wanted(argument.hint, value)}") from error
+    except ValidationError:
+        raise ArgumentError(key, value, f"it has to be {wanted(argument.hint, value)}") from None
 
 
 @cache

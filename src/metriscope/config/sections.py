@@ -38,4 +38,6 @@ def check_sections(config: Mapping[str, Any]) -> None:
         InputError: naming the key, its value, and what would do.
     """
     for group, section in SECTIONS.items():
+        if group == "memory" and not config[group]["size"]:
+            continue
         check_section(section.arguments(config[group]), group, section.further)

@@ -37,8 +37,8 @@ class SignalToNoiseLoss(ContrastiveLoss):
     Yuan et al., Signal-to-Noise Ratio: A Robust Distance Metric for Deep Metric Learning, CVPR 2019,
     arXiv:1904.02616: the anchor is the signal, its difference to the other sample the noise. d is
     not symmetric and does not depend on the scale of embeddings. The paper adds the mean over samples of |sum of an
-    embedding's components|, with weight ``mean_weight``. It is a mean over samples, so it counts in a batch without pairs
-    too, as pytorch-metric-learning's ZeroMeanRegularizer does.
+    embedding's components|, with weight ``mean_weight``. It is a mean over samples, so it counts in a batch without
+    pairs too, as pytorch-metric-learning's ZeroMeanRegularizer does.
 
     With ``reduction=mean_active`` and normalised embeddings the loss equals pytorch-metric-learning's
     ``SignalToNoiseRatioContrastiveLoss``, which computes a (B, R, D) tensor of differences.
