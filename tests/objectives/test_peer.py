@@ -244,6 +244,7 @@ def test_a_band_is_refused():
             ["loss=sum", "loss.losses=[{name: pml, peer: TripletMarginLoss, arguments: {margn: 2}}]"],
             "loss.losses[0].arguments.margn=2: *did you mean 'margin'?",
         ),
+        (["loss=sum", "loss.losses=[{name: pml}]"], "loss.losses[0].peer=pml: give the name of a class as its peer"),
         (
             ["loss=sum", "loss.losses=[{name: pml, peer: NCALoss}]", "memory=xbm"],
             "memory=xbm does not go with NCALoss*",

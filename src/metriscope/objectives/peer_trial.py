@@ -45,8 +45,9 @@ def loss_traits(name: str, arguments: Mapping[str, Any] | None) -> LossTraits:
         ArgumentError: the loss cannot be built, or fails on a batch.
     """
     with _same_numbers():
+        # Sizes of the run's own are not those of the batch here.
         own = {key: value for key, value in (arguments or {}).items() if key not in SIZES or value is None}
-        loss, _ = build("losses", name, own, _SIZES)
+        loss, _ = build("losses", name, own if arguments else arguments, _SIZES)
         batch = _embeddings(_LABELS)
         try:
             # The second step meets what the first has left behind.
