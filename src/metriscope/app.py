@@ -37,10 +37,10 @@ def train(cfg: DictConfig) -> Outcome:
     check_tasks(config["trainer"])
     forget_stale_ranks(config["trainer"])
     with open_run(config) as run:
-        if run.finished:
-            splits = _load(run) if run.record.get("data") else None
+        if run.record and run.finished:
+            splits = _load(run) if run.data else None
             metrics = run.summary()
-            _print(run, metrics, f"finished before ({run.record['ended']}); resume=never runs it afresh")
+            _print(run, metrics, f"finished before ({run.record.ended}); resume=never runs it afresh")
             return Outcome(metrics, run.folder, load=partial(_finished, run, splits))
         print_config(config)
         with log_to_file(run.folder), _recorded(run):
@@ -89,7 +89,7 @@ def _load(run: Run) -> Any:
     from metriscope.data.loading import load_splits
 
     splits = load_splits(run.config["dataset"])
-    before: Mapping[str, Any] | None = run.record.get("data")
+    before = run.data
     if before and (run.finished or run.resumes):
         check_same(before, splits.fingerprint, run.folder)
         if before["times"] != splits.fingerprint["times"] and run.is_main:
@@ -146,7 +146,7 @@ def _execute(run: Run) -> Outcome:
     loggers = build_loggers(run, resumed_at)
     exit_code = 1
     try:
-        trainer, stop = trainer_of(run, data, loggers.all)
+        trainer, stop = trainer_of(run, data, loggers)
         with stop.listening():
             checkpoint = run.last_checkpoint if run.resumes else None
             try:
@@ -161,7 +161,8 @@ def _execute(run: Run) -> Outcome:
         exit_code = 0
         raise
     finally:
-        loggers.finish(exit_code)
+        for logger in loggers:
+            logger.finish(exit_code)
     return Outcome(metrics, run.folder, trained=True, load=partial(Parts, trainer, module, data))
 
 
@@ -177,7 +178,7 @@ def _print(run: Run, metrics: dict[str, Any], title: str) -> None:
         metrics,
         run.folder,
         str(config["dataset"]["protocol"]).replace("_", " "),
-        epochs=config["trainer"]["max_epochs"],
-        seconds=run.record.get("seconds"),
+        epochs=run.record.epochs if run.record else None,
+        seconds=run.record.seconds if run.record else None,
         title=title,
     )
