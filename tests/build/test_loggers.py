@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import TINY
+from tiny_runs import TINY
 
 from metriscope.errors import InputError
 from metriscope.tracking.guarded import GuardedLogger
