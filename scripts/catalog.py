@@ -19,7 +19,8 @@ A loss takes the miners whose kind of selection it accepts; any other pair is re
 Parameters are set as `loss.<parameter>=<value>` and `miner.<parameter>=<value>`.
 
 Beside these: `loss=sum` adds several losses with weights; `loss=pml loss.name=<class>` and
-`miner=pml miner.name=<class>` take any loss or miner of pytorch-metric-learning.
+`miner=pml miner.name=<class>` take any loss or miner of pytorch-metric-learning, with arguments of its own:
+`'loss.arguments={alpha: 2}'`. In a sum, a loss of that library is `{name: pml, peer: <class>, arguments: {alpha: 2}}`.
 """
 
 

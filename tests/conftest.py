@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from tiny_runs import COMPOSER, TINY
 
-from metriscope.app import Outcome, train
+from metriscope.app import train
+from metriscope.outcome import Outcome
 from metriscope.sweeps.jobs import Refusal
 from metriscope.sweeps.launch import Launcher
 

@@ -5,7 +5,12 @@ import csv
 import io
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -13,10 +18,11 @@ import pytest
 import torch
 import yaml
 from omegaconf import OmegaConf
+from tiny_runs import TINY
 
 from metriscope.app import train
 from metriscope.config.compose import compose_config
-from metriscope.config.files import choices
+from metriscope.config.files import CONFIG_DIR, choices
 from metriscope.data import loading, splits
 from metriscope.errors import InputError
 from metriscope.evaluation.retrieval import retrieval_metrics
@@ -117,7 +123,7 @@ def test_the_checkpoint_that_validation_picked_is_the_one_tested(run):
         assert outcome.metrics["best/val/variance_ratio"] == pytest.approx(values[best])
         checkpoint = outcome.folder / "checkpoints" / "best.ckpt"
         assert torch.load(checkpoint, weights_only=True)["epoch"] == best
-        assert same_weights(outcome.objects["module"].state_dict(), weights(checkpoint))
+        assert same_weights(outcome.module.state_dict(), weights(checkpoint))
     assert len(picked) == 2
 
 
@@ -126,7 +132,7 @@ def test_embeddings_are_those_that_were_judged(digits):
     with np.load(outcome.folder / "embeddings.npz", allow_pickle=False) as saved:
         embeddings, labels = torch.from_numpy(saved["embeddings"]), torch.from_numpy(saved["labels"])
         assert saved["classes"].tolist() == list("0123456789")
-    test = outcome.objects["data"].splits.test
+    test = outcome.data.splits.test
     assert torch.equal(labels, test.labels)
     assert embeddings.shape == (len(test), 16)
     assert embeddings.norm(dim=1).allclose(torch.ones(len(test)))
@@ -174,15 +180,84 @@ def test_a_finished_run_is_not_run_again(run, capsys, monkeypatch):
     capsys.readouterr()
     other = run("tags=[again]", "trainer.log_every_n_steps=3")
     assert other.metrics == json.loads((one.folder / "summary.json").read_text())
-    assert other.objects == {}
+    assert not other.trained
     assert "finished before" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in one.folder.rglob("*") if path.is_file()} == files
+
+
+def test_a_finished_run_gives_what_it_was_made_of(run):
+    one = run()
+    files = {path: path.stat().st_mtime_ns for path in one.folder.rglob("*") if path.is_file()}
+    other = run()
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    best = weights(one.folder / "checkpoints" / "best.ckpt")
+    assert same_weights(other.module.state_dict(), best)
+    assert same_weights(one.module.state_dict(), best)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not other.module.training
+    assert len(other.data.splits.train) == len(one.data.splits.train)
+    other.trainer.test(other.module, datamodule=other.data, verbose=False)
+    found = {key: float(value) for key, value in other.trainer.callback_metrics.items()}
+    assert found["test/map_at_r"] == one.metrics["test/map_at_r"]
+    assert {path: path.stat().st_mtime_ns for path in one.folder.rglob("*") if path.is_file()} == files
+
+
+def test_a_finished_run_without_its_checkpoints(run):
+    one = run("trainer.max_epochs=1")
+    (one.folder / "checkpoints" / "best.ckpt").write_bytes(b"")
+    with pytest.raises(InputError, match=r"best\.ckpt is no checkpoint of this run"):
+        run("trainer.max_epochs=1").module  # noqa: B018
+    for path in (one.folder / "checkpoints").iterdir():
+        path.unlink()
+    other = run("trainer.max_epochs=1")
+    assert other.module is None
+    assert other.data.num_classes == 5
+
+
+@pytest.mark.parametrize("job", [False, True])
+def test_a_thread_trains_like_any_other(run, tiny, monkeypatch, job):
+    if job:
+        monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")
+    wanted = run()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(train, tiny("resume=never")).result()
+    assert found.trained
+    assert found.metrics == wanted.metrics
+    assert json.loads((found.folder / "run.json").read_text())["status"] == "finished"
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("name", ["LOCAL_RANK", "RANK", "SLURM_PROCID"])
+def test_a_rank_that_was_left_in_the_environment(run, monkeypatch, name):
+    monkeypatch.setenv(name, "1")
+    # As Lightning has it where it was imported with the variable there.
+    monkeypatch.setattr("lightning_fabric.utilities.rank_zero.rank_zero_only.rank", 1)
+    folder = run("trainer.max_epochs=1").folder
+    assert json.loads((folder / "run.json").read_text())["status"] == "finished"
+    assert rows(folder)
+    assert (folder / "checkpoints" / "best.ckpt").exists()
+
+
+def test_the_command_with_a_rank_that_was_left_in_the_environment(tmp_path):
+    command = [sys.executable, str(CONFIG_DIR.parent / "train.py"), *TINY, f"paths.output_dir={tmp_path}"]
+    done = subprocess.run(
+        [*command, "trainer.max_epochs=1"], env={**os.environ, "LOCAL_RANK": "1"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    (record,) = tmp_path.rglob("run.json")
+    assert json.loads(record.read_text())["status"] == "finished"
+    assert rows(record.parent)
+    assert (record.parent / "summary.json").exists()
 
 
 def test_never_runs_it_afresh_and_keeps_the_old_one(run):
     one = run()
     other = run("resume=never")
-    assert other.objects
+    assert other.trained
     assert (one.folder.with_name(f"{one.folder.name}.1") / "summary.json").exists()
 
 
@@ -196,14 +271,14 @@ def test_one_that_has_no_validation_set(run):
     assert not any(key.startswith(("val/", "best/")) for key in outcome.metrics)
     assert not (outcome.folder / "checkpoints" / "best.ckpt").exists()
     last = weights(outcome.folder / "checkpoints" / "last.ckpt")
-    assert same_weights(outcome.objects["module"].state_dict(), last)
-    assert len(outcome.objects["data"].splits.train) == 100
+    assert same_weights(outcome.module.state_dict(), last)
+    assert len(outcome.data.splits.train) == 100
 
 
 def test_classes_apart(run):
     outcome = run("dataset.protocol=class_disjoint", "dataset.classes=12", "evaluation.classification=auto")
     assert set(outcome.metrics) >= KEYS
-    splits = outcome.objects["data"].splits
+    splits = outcome.data.splits
     parts = [set(part.classes) for part in (splits.train, splits.validation, splits.test)]
     assert len(set.union(*parts)) == sum(map(len, parts)) == 12
     assert "test/knn_accuracy" not in outcome.metrics
@@ -217,7 +292,7 @@ def test_without_diagnostics(run):
 
 def test_the_trunk_as_the_embedding(run):
     outcome = run("head=identity", "head.size=null", "trainer.max_epochs=1")
-    assert outcome.objects["module"].evaluated.embeddings.shape[1] == 12
+    assert outcome.module.evaluated.embeddings.shape[1] == 12
     assert "train/grad_norm_head" not in outcome.metrics
     assert outcome.metrics["train/grad_norm"] == pytest.approx(outcome.metrics["train/grad_norm_trunk"])
 
@@ -237,7 +312,7 @@ def test_every_optimizer_and_every_schedule_train(run, word):
 
 def test_warm_up_reaches_the_optimizer(run):
     outcome = run("scheduler.warmup_epochs=1", "trainer.max_epochs=2", "optimizer=sgd", "optimizer.lr=0.1")
-    assert outcome.objects["trainer"].optimizers[0].param_groups[0]["lr"] == pytest.approx(0.1)
+    assert outcome.trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
@@ -262,7 +337,7 @@ def test_batches_of_one_class_warn_once_and_train_on(run):
 def test_parts_of_the_data(run):
     """As trainer=debug has it: a handful of batches of each part."""
     outcome = run("trainer=debug", "evaluation.batch_size=4")
-    assert len(outcome.objects["module"].evaluated.embeddings) == 8
+    assert len(outcome.module.evaluated.embeddings) == 8
 
 
 def test_everything_that_an_evaluation_gives_on_request(run):

@@ -41,13 +41,13 @@ def test_cub_from_its_files_to_its_figures(go, tmp_path, monkeypatch, capsys):
     assert "results: class disjoint, 1 epoch" in capsys.readouterr().out
     assert json.loads((outcome.folder / "run.json").read_text())["protocol"] == "class_disjoint"
     assert 0 <= outcome.metrics["test/recall_at_1"] <= 1
-    splits = outcome.objects["data"].splits
+    splits = outcome.data.splits
     assert splits.train.classes == ("003.Bird_3", "004.Bird_4")
     assert splits.validation.classes == ("001.Bird_1", "002.Bird_2")
     assert splits.test.classes == tuple(f"{i:03}.Bird_{i}" for i in range(5, 9))
     closed = go("dataset=cub", "dataset.protocol=closed_set", "dataset.validation=0.34")
     assert "results: closed set, 1 epoch" in capsys.readouterr().out
-    assert closed.objects["data"].splits.test.counts.tolist() == [3] * 8
+    assert closed.data.splits.test.counts.tolist() == [3] * 8
 
 
 def test_odd_images_are_converted_and_broken_ones_named(go, tmp_path):

@@ -67,7 +67,7 @@ def test_one_process_alone_writes(tiny, tmp_path):
     def work():
         outcome = train(cfg)
         rank = os.environ["RANK"]
-        torch.save(outcome.objects["module"].state_dict(), tmp_path / f"weights-{rank}.pt")
+        torch.save(outcome.module.state_dict(), tmp_path / f"weights-{rank}.pt")
 
     on_ranks(work, ready=started(cfg))
     (folder,) = (path.parent for path in Path(cfg.paths.output_dir).rglob("run.json"))

@@ -107,19 +107,19 @@ def test_a_run_comes_to_the_same_with_fewer_forward_passes(go, forwards, tmp_pat
             assert len(kept(tmp_path, choice)) == 3
     alike(outcomes["auto"].metrics, outcomes["false"].metrics)
     assert outcomes["auto"].metrics == outcomes["true"].metrics
-    weights = [outcome.objects["module"].state_dict() for outcome in outcomes.values()]
+    weights = [outcome.module.state_dict() for outcome in outcomes.values()]
     for name, tensor in weights[0].items():
         torch.testing.assert_close(weights[1][name], tensor, rtol=1e-4, atol=1e-5)
 
 
 def test_checkpoints_hold_the_whole_trunk(go):
     outcome = go()
-    module = outcome.objects["module"]
+    module = outcome.module
     stored = torch.load(outcome.folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert {name for name in stored if name.startswith("embedder.trunk.")} == {
         f"embedder.trunk.{name}" for name in module.embedder.trunk.state_dict()
     }
-    test = outcome.objects["data"].splits.test
+    test = outcome.data.splits.test
     with torch.no_grad():
         z = module.eval().embedder(test.inputs).z
     torch.testing.assert_close(z, module.evaluated.embeddings)
@@ -148,7 +148,7 @@ def test_other_weights_data_or_precision_are_embedded_anew(go, forwards, tmp_pat
 
 def test_a_changed_weight_file_is_noticed(go, forwards, tmp_path):
     weights = tmp_path / "weights.pt"
-    source = go(cache="other").objects["module"].embedder.trunk.body
+    source = go(cache="other").module.embedder.trunk.body
     torch.save(source.state_dict(), weights)
     words = [f"backbone.weights={weights}"]
     first = go(*words)
@@ -185,7 +185,7 @@ def test_photographs(go_photos, forwards, words):
     """Images as they are; or random crops and flips in three views that take turns over four epochs."""
     once = go_photos(*words)
     count = sum(forwards)
-    splits = once.objects["data"].splits
+    splits = once.data.splits
     views = 3 * len(splits.train) if words == VIEWS else 0
     assert count == views + len(splits.train) + len(splits.validation) + len(splits.test)
     each = go_photos(*words, "backbone.cache_features=false", "dataset.cache=none", "dataset.memory_limit_mb=0")
@@ -197,7 +197,7 @@ def test_photographs(go_photos, forwards, words):
 
 
 def test_views_differ_and_are_kept_one_by_one(go_photos, tmp_path):
-    data = go_photos(*VIEWS, "trainer.max_epochs=1").objects["data"]
+    data = go_photos(*VIEWS, "trainer.max_epochs=1").data
     first, second = (data.serving.numbers(view) for view in (0, 1))
     assert not torch.equal(first, second)
     assert torch.equal(data.serving.numbers(0), first)
@@ -265,7 +265,7 @@ def test_bfloat16_for_the_trunk_alone(go, forwards):
     alike(outcomes[0].metrics, outcomes[1].metrics)
     exact = go()
     assert exact.metrics != outcomes[0].metrics
-    module = outcomes[0].objects["module"]
+    module = outcomes[0].module
     assert all(tensor.dtype != torch.bfloat16 for tensor in module.state_dict().values())
 
 

@@ -122,5 +122,5 @@ def job(folder: str, name: str, epochs: int, words: tuple[str, ...]) -> Result:
         outcome = train(cfg)
     taken = Span.now().since(before)
     busy = stalled() - waited > DISTURBED * taken.wall
-    watch = next(c for c in outcome.objects["trainer"].callbacks if isinstance(c, Epochs))
+    watch = next(c for c in outcome.trainer.callbacks if isinstance(c, Epochs))
     return Result(taken, watch.taken, outcome.metrics["test/recall_at_1"], busy)

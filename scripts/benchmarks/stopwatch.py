@@ -75,7 +75,7 @@ def timed_job(overrides: list[str]) -> tuple[Spans, dict[str, Any]]:
     with silence():
         outcome = train(compose_config([*OVERRIDES, *overrides]))
     job = Span.now().since(before)
-    watch = next(c for c in outcome.objects["trainer"].callbacks if isinstance(c, Stopwatch))
+    watch = next(c for c in outcome.trainer.callbacks if isinstance(c, Stopwatch))
     return Spans(watch.training, watch.evaluation, job), outcome.metrics
 
 

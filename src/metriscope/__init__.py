@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from metriscope import distances, losses, metrics, miners
-    from metriscope.app import Outcome, train
+    from metriscope.app import train
     from metriscope.config.compose import compose_config
     from metriscope.errors import InputError, Pruned, RunError
     from metriscope.objectives.objective import Objective
+    from metriscope.outcome import Outcome
     from metriscope.run.study import Study, load_study
 
     __version__: str
@@ -39,7 +40,7 @@ __all__ = [
 _MODULES = {
     "InputError": "errors",
     "Objective": "objectives.objective",
-    "Outcome": "app",
+    "Outcome": "outcome",
     "Pruned": "errors",
     "RunError": "errors",
     "Study": "run.study",

@@ -4,36 +4,22 @@ import errno
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig
 
 from metriscope.config.rules import check
 from metriscope.errors import InputError, Interrupted, Pruned, RunError, nearest
+from metriscope.outcome import Outcome, Parts
 from metriscope.run.folder import Run, open_run
 from metriscope.run.identity import located
+from metriscope.run.ranks import forget_stale_ranks
 from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, PRUNED
 from metriscope.run.slurm import back_to_the_queue, check_tasks
 from metriscope.tracking.console import log_to_file, print_config, print_results
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Outcome:
-    """Result of a run.
-
-    Attributes:
-        metrics: flat figures, as in ``summary.json``.
-        folder: the run folder.
-        objects: the trainer, module, data and loggers by name; empty if the run had already finished.
-    """
-
-    metrics: dict[str, Any]
-    folder: Path
-    objects: dict[str, Any] = field(default_factory=dict)
 
 
 @back_to_the_queue()
@@ -49,13 +35,13 @@ def train(cfg: DictConfig) -> Outcome:
     """
     config = located(check(cfg))
     check_tasks(config["trainer"])
+    forget_stale_ranks(config["trainer"])
     with open_run(config) as run:
         if run.record and run.finished:
-            if run.data:
-                _load(run)
+            splits = _load(run) if run.data else None
             metrics = run.summary()
             _print(run, metrics, f"finished before ({run.record.ended}); resume=never runs it afresh")
-            return Outcome(metrics, run.folder)
+            return Outcome(metrics, run.folder, load=partial(_finished, run, splits))
         print_config(config)
         with log_to_file(run.folder), _recorded(run):
             outcome = _execute(run)
@@ -177,8 +163,13 @@ def _execute(run: Run) -> Outcome:
     finally:
         for logger in loggers:
             logger.finish(exit_code)
-    objects = {"trainer": trainer, "module": module, "data": data, "loggers": loggers}
-    return Outcome(metrics, run.folder, objects)
+    return Outcome(metrics, run.folder, trained=True, load=partial(Parts, trainer, module, data))
+
+
+def _finished(run: Run, splits: Any) -> Parts:
+    from metriscope.build.finished import parts_of
+
+    return parts_of(run, splits)
 
 
 def _print(run: Run, metrics: dict[str, Any], title: str) -> None:

@@ -13,6 +13,11 @@ def notices() -> tuple[signal.Signals, ...]:
     return NOTICES if {"SLURM_JOB_ID", "SUBMITIT_EXECUTOR"} & os.environ.keys() else ()
 
 
+def handlers_can_be_set() -> bool:
+    """Whether this is the main thread: Python sets signal handlers, and calls them, in no other."""
+    return threading.current_thread() is threading.main_thread()
+
+
 def spare_worker(worker: int) -> None:
     """Makes a dataloader worker ignore signals; the main process handles them.
 

@@ -90,7 +90,7 @@ def test_an_own_logger_is_a_class_and_a_yaml(tmp_path):
 
 def test_the_history_is_always_the_first(run):
     outcome = run("+logger.more.csv._target_=pytorch_lightning.loggers.CSVLogger", "+logger.more.csv.name=further")
-    loggers = outcome.objects["loggers"]
+    loggers = outcome.trainer.loggers
     assert [type(one) for one in loggers] == [HistoryLogger, GuardedLogger]
     (path,) = outcome.folder.glob("further/version_0/metrics.csv")
     with path.open(newline="") as file:
@@ -102,7 +102,7 @@ def test_the_same_run_with_and_without(run, own):
     plain = run()
     again = run("+logger.more.mine._target_=my_loggers.Lines")
     assert again.folder == plain.folder
-    assert not again.objects, "it had finished before"
+    assert not again.trained, "it had finished before"
 
 
 def test_a_logger_that_fails_warns_once_and_the_run_goes_on(run, own, caplog):
@@ -118,7 +118,7 @@ def test_a_logger_that_fails_warns_once_and_the_run_goes_on(run, own, caplog):
 def test_a_logger_that_cannot_start_warns_and_the_run_goes_on(run, own, caplog):
     outcome = run("+logger.more.mine._target_=my_loggers.Unwilling")
     assert "logger.more.mine could not start (no server): the run goes on without it" in caplog.messages
-    assert len(outcome.objects["loggers"]) == 1
+    assert len(outcome.trainer.loggers) == 1
 
 
 def test_the_end_of_a_failed_run_is_told(run, own):
@@ -152,4 +152,4 @@ def test_what_is_no_logger_is_one_line(run, own, words, said):
 
 
 def test_none_is_dropped(run):
-    assert len(run("+logger.more.mine=null").objects["loggers"]) == 1
+    assert len(run("+logger.more.mine=null").trainer.loggers) == 1

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 import metriscope.app
-from metriscope.app import Outcome
 from metriscope.cli import train as main
 from metriscope.commands.train import check_command
 from metriscope.config.compose import compose_config
 from metriscope.config.search_path import with_folder
 from metriscope.errors import InputError, RunError
+from metriscope.outcome import Outcome
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "torchvision", "pytorch_lightning", "torchmetrics", "wandb", "sklearn", "matplotlib", "pandas")

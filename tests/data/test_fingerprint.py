@@ -213,7 +213,7 @@ def test_csv_with_shuffled_labels_after_finishing(photos, monkeypatch, capsys):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == files
     again = photos.train("resume=never")
     assert again.folder == folder
-    assert photos.train().objects == {}, "finished, and on the data that are there"
+    assert not photos.train().trained, "finished, and on the data that are there"
     photos.write(photos.lines)
     assert "labels differ" in refusal(photos)
 
@@ -260,7 +260,7 @@ def test_copied_files_are_one_warning(photos, monkeypatch, caplog):
     photos.train()
     assert not caplog.records
     os.utime(photos.root / "photos" / "03.png", (2, 2))
-    assert photos.train().objects == {}
+    assert not photos.train().trained
     assert [line.levelname for line in caplog.records if "written anew" in line.message] == ["WARNING"]
 
 
@@ -271,7 +271,7 @@ def test_runs_without_a_fingerprint_are_taken_as_they_are(photos, monkeypatch, c
     photos.shuffle_labels()
     caplog.clear()
     monkeypatch.setattr("metriscope.data.loading.load_splits", None)
-    assert photos.train().objects == {}
+    assert not photos.train().trained
     assert not caplog.records
 
 
@@ -282,9 +282,9 @@ def test_two_working_directories_with_one_path(photos, tmp_path, monkeypatch):
         (tmp_path / place / "photos").symlink_to(photos.root / "photos")
         monkeypatch.chdir(tmp_path / place)
         outcome = photos.train("dataset.path=photos/list.csv")
-        assert outcome.objects, "run, not shown"
+        assert outcome.trained, "run, not shown"
         folders.append(outcome.folder)
-        assert photos.train("dataset.path=photos/list.csv").objects == {}
+        assert not photos.train("dataset.path=photos/list.csv").trained
     assert len(set(folders)) == 2
 
 

@@ -11,6 +11,7 @@ from run_folders import CONFIG, changed, finish, record
 from metriscope.errors import InputError
 from metriscope.run.folder import open_run
 from metriscope.run.identity import identity
+from metriscope.run.ranks import forget_stale_ranks, is_main_process
 from metriscope.run.record import FAILED, FINISHED, INTERRUPTED
 
 
@@ -182,8 +183,17 @@ def test_an_output_folder_that_is_read_only():
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
-def test_other_ranks_touch_nothing(config, monkeypatch, name):
+WORLDS = [
+    ("RANK", "WORLD_SIZE"),
+    ("LOCAL_RANK", "WORLD_SIZE"),
+    ("SLURM_PROCID", "SLURM_NTASKS"),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+]
+
+
+@pytest.mark.parametrize(("name", "size"), WORLDS)
+def test_other_ranks_touch_nothing(config, monkeypatch, name, size):
+    monkeypatch.setenv(size, "2")
     monkeypatch.setenv(name, "0")
     with open_run(config) as first:
         first.start()
@@ -197,8 +207,31 @@ def test_other_ranks_touch_nothing(config, monkeypatch, name):
 
 
 def test_other_ranks_do_not_wait_for_ever(config, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setattr("metriscope.run.folder._JOIN_SECONDS", 0.2)
     with pytest.raises(InputError, match="not claimed"), open_run(config):
         pass
     assert not Path(config["paths"]["output_dir"]).exists()
+
+
+@pytest.mark.parametrize(("name", "size"), WORLDS)
+@pytest.mark.parametrize("processes", [None, "1"])
+def test_a_rank_in_a_world_of_one_is_the_first(config, monkeypatch, name, size, processes):
+    monkeypatch.setenv(name, "1")
+    if processes:
+        monkeypatch.setenv(size, processes)
+    with open_run(config) as run:
+        assert run.is_main
+        run.start()
+        assert (run.folder / "run.json").exists()
+    forget_stale_ranks(config["trainer"])
+    assert name not in os.environ
+
+
+def test_ranks_of_processes_started_by_hand_stay(config, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    trainer = {**config["trainer"], "devices": 2}
+    assert not is_main_process(trainer)
+    forget_stale_ranks(trainer)
+    assert os.environ["LOCAL_RANK"] == "1"

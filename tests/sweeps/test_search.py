@@ -11,13 +11,13 @@ from omegaconf import OmegaConf
 from tiny_runs import TINY
 
 import metriscope.app
-from metriscope.app import Outcome
 from metriscope.cli import train as main
 from metriscope.commands.train import check_command
 from metriscope.config.compose import compose_config
 from metriscope.config.files import CONFIG_DIR
 from metriscope.config.rules import check
 from metriscope.errors import RunError
+from metriscope.outcome import Outcome
 from metriscope.run.identity import identity
 from metriscope.run.trials import open_storage
 

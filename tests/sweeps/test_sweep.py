@@ -10,9 +10,9 @@ from study_folders import held, leave
 from tiny_runs import TINY
 
 import metriscope.app
-from metriscope.app import Outcome
 from metriscope.cli import train as main
 from metriscope.errors import InputError, Pruned, RunError
+from metriscope.outcome import Outcome
 from metriscope.sweeps.launch import Launcher
 from metriscope.sweeps.states import states_of
 

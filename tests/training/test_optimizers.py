@@ -67,7 +67,7 @@ def test_rates_of_the_trunk_fall_towards_the_input() -> None:
 
 def test_a_run_with_rates_per_block_reports_its_parts_as_ever(run: Any) -> None:
     outcome = run("backbone.widths=[12,8]", "optimizer.layer_decay=0.5", "optimizer.lr=0.01", "trainer.max_epochs=1")
-    groups = outcome.objects["trainer"].optimizers[0].param_groups
+    groups = outcome.trainer.optimizers[0].param_groups
     assert [(group["name"], group["lr"]) for group in groups] == [
         ("trunk.0", pytest.approx(0.0025)),
         ("trunk.1", pytest.approx(0.005)),

@@ -43,9 +43,8 @@ def build_callbacks(
         validates: whether there is a validation set, which selects the best checkpoint.
     """
     threshold = diagnostics["pair_weight_threshold"] if diagnostics["greediness"] else None
-    retrieval = partial(RetrievalMetrics, **{key: evaluation[key] for key in _RETRIEVAL})
     return [
-        EvaluationMonitor(retrieval, VarianceMetrics if diagnostics["variance"] else None, evaluation["layers"]),
+        build_evaluation(evaluation, diagnostics),
         GreedinessMonitor(threshold, log_every_n_steps),
         BatchGuard(log_every_n_steps),
         *(instantiate(section) for key, section in callbacks.items() if key != "name" and section),
@@ -54,6 +53,12 @@ def build_callbacks(
         stop,
         *_checkpoints(evaluation, run, validates),
     ]
+
+
+def build_evaluation(evaluation: Section, diagnostics: Section) -> EvaluationMonitor:
+    """The callback that computes the metrics of evaluated sets; arguments as of :func:`build_callbacks`."""
+    retrieval = partial(RetrievalMetrics, **{key: evaluation[key] for key in _RETRIEVAL})
+    return EvaluationMonitor(retrieval, VarianceMetrics if diagnostics["variance"] else None, evaluation["layers"])
 
 
 def _pruning(sweep: Section | None, run: Run) -> list[pl.Callback]:

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 
 from metriscope.errors import Interrupted
-from metriscope.signals import notices
+from metriscope.signals import handlers_can_be_set, notices
 
 # How long an evaluation may continue after a notice: SLURM sends one about half a minute before it ends the job.
 _EVALUATION_SECONDS = 15
@@ -53,7 +53,7 @@ class GracefulStop(pl.Callback):
 
         After a signal they stay installed, so that later signals do not disturb the closing of the run.
         """
-        self._numbers = (signal.SIGINT, signal.SIGTERM, *notices())
+        self._numbers = (signal.SIGINT, signal.SIGTERM, *notices()) if handlers_can_be_set() else ()
         previous = {number: signal.getsignal(number) for number in self._numbers}
         self._listen()
         try:

@@ -127,6 +127,8 @@ def _explain(error: Exception, words: Sequence[str]) -> str:
         key = str(override.key_or_group)
         if key in groups or override.is_add() or override.is_force_add() or key.startswith("hydra"):
             continue
+        if key not in known and key.rpartition(".")[0].endswith(".arguments"):
+            return f"{key}: add it with a plus, +{key}=..., or give all arguments as one value, {{...}}"
         if key not in known and key in of_all():
             return f"{key}: the {key.split('.')[0]} that is chosen has no such key. All keys: python train.py --cfg job"
         if key not in known:

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from metriscope.annotations import said
 from metriscope.config.files import choices, section
 from metriscope.errors import InputError, nearest
-from metriscope.parts import check_section, locate
+from metriscope.parts import ArgumentError, check_section, locate, with_place
 
 # Stand for sizes that are known once the data are read.
 _SIZES = {"num_classes": 2, "embedding_size": 2}
@@ -34,8 +35,8 @@ def check_fit(config: Mapping[str, Any]) -> None:
     Raises:
         InputError: naming the parts, and which would fit.
     """
-    losses = [_class_of(section, where) for section, where in _losses(config["loss"])]
-    miner = _class_of(config["miner"], "miner")
+    losses = [_traits(section, where) for section, where in _losses(config["loss"])]
+    miner = _traits(config["miner"], "miner")
     name, kind, accepts = config["miner"]["name"], miner.kind, _accepted(losses)
     if kind not in accepts:
         raise InputError(
@@ -49,6 +50,9 @@ def check_fit(config: Mapping[str, Any]) -> None:
             f"memory={config['memory']['name']} gives loss={config['loss']['name']} nothing: "
             "it compares with its own parameters"
         )
+    for part in (*losses, miner):
+        if config["memory"]["size"] and getattr(part, "no_memory", ""):
+            raise InputError(f"memory={config['memory']['name']} does not go with {part.name}: {part.no_memory}")
 
 
 def check_losses(section: Mapping[str, Any]) -> None:
@@ -103,10 +107,27 @@ def _class_of(section: Mapping[str, Any], where: str) -> Any:
     return part
 
 
+def _traits(section: Mapping[str, Any], where: str) -> Any:
+    """What a part takes or gives: attributes of its class, or what the class says of parts with these arguments."""
+    part = _class_of(section, where)
+    if not hasattr(part, "traits"):
+        return part
+    # Where the config does not resolve, the name stands for itself.
+    name = section["name"] if str(section["peer"]).startswith("${") else section["peer"]
+    try:
+        return with_place(partial(part.traits, name, section["arguments"]), where)
+    except ArgumentError as error:
+        if error.key != "peer" or name != section["name"]:
+            raise
+        if "losses" in where:
+            raise ArgumentError("peer", name, "give the name of a class as its peer", f"{where}.") from error
+        raise ArgumentError("name", error.value, error.rule, f"{where}.") from error
+
+
 def _accepted(losses: list[Any]) -> frozenset[str]:
     """What all losses of a sum take. A loss that takes no miner does not mind one."""
     if len(losses) == 1:
         accepts: frozenset[str] = losses[0].accepts
         return accepts
-    choosy = [loss.accepts for loss in losses if "none" not in loss.accepts]
+    choosy = [loss.accepts for loss in losses if loss.accepts - {"all", "none"}]
     return frozenset.intersection(*choosy) if choosy else frozenset({"none", "all"})

@@ -1,6 +1,5 @@
 """Losses and miners of pytorch-metric-learning, by the name of their class."""
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,34 +11,25 @@ from metriscope.objectives.arguments import Count
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Pairs, Selection, Triplets
-
-
-def _peer_class(kind: str, name: str) -> Any:
-    """``pytorch_metric_learning.<kind>.<name>``.
-
-    Raises:
-        InputError: the package is not installed, or has no such class (the message names the nearest).
-    """
-    from importlib import import_module
-
-    from metriscope.errors import nearest
-
-    try:
-        module = import_module(f"pytorch_metric_learning.{kind}")
-    except ImportError as error:
-        raise InputError(f"{kind[:-2]}=pml needs another package: pip install pytorch-metric-learning") from error
-    choices = [key for key, value in vars(module).items() if inspect.isclass(value)]
-    if name not in choices:
-        raise InputError(f"pytorch_metric_learning.{kind} has no {name}{nearest(name, choices)}")
-    return getattr(module, name)
+from metriscope.objectives.peer_classes import build
+from metriscope.objectives.peer_trial import (
+    Indices,
+    LossTraits,
+    MinerTraits,
+    forget_graph,
+    loss_traits,
+    miner_traits,
+    without_self,
+)
+from metriscope.objectives.selection import Comparison, Pairs, Selection, TripletBand, Triplets, as_pairs
 
 
 class PeerLoss(Loss):
     """A loss of pytorch-metric-learning, with that library's own distance and reduction.
 
     The number of active terms is unknown. Lists and masks from a miner are converted to that library's index tuples,
-    which takes a host-device synchronisation. A loss that takes ``num_classes`` or ``embedding_size`` gets them.
+    which takes a host-device synchronisation. With a memory, all pairs are listed in this way, so that no sample is
+    compared with itself. A loss that takes ``num_classes`` or ``embedding_size`` gets them.
 
     Args:
         peer: name of the class in ``pytorch_metric_learning.losses``.
@@ -54,47 +44,70 @@ class PeerLoss(Loss):
         self, peer: str, num_classes: Count, embedding_size: Count, arguments: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__()
-        constructor = _peer_class("losses", peer)
-        known = inspect.signature(constructor).parameters
+        traits = self.traits(peer, arguments)
+        self.accepts = traits.accepts  # type: ignore[misc]
+        self._name, self._no_memory = peer, traits.no_memory
         sizes = {"num_classes": num_classes, "embedding_size": embedding_size}
-        given = {key: value for key, value in sizes.items() if key in known} | dict(arguments or {})
-        self.bound_to_classes = given.get("num_classes") is not None
-        try:
-            self.peer = constructor(**given)
-        except TypeError as error:
-            raise InputError(f"loss.arguments: {peer} says: {error}") from error
+        self.peer, self.bound_to_classes = build("losses", peer, arguments, sizes)
+
+    @staticmethod
+    def traits(peer: str, arguments: Mapping[str, Any] | None = None) -> LossTraits:
+        """What the class takes with these arguments; raises as the constructor."""
+        return loss_traits(peer, arguments)
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        indices = None
-        if isinstance(selection, Triplets):
-            indices = tuple(
-                column[selection.valid] for column in (selection.anchor, selection.positive, selection.negative)
-            )
-        elif isinstance(selection, Pairs):
-            indices = (*selection.positive.nonzero().unbind(1), *selection.negative.nonzero().unbind(1))
-        value: Tensor = self.peer(comparison.embeddings, comparison.labels, indices)
+        embeddings, labels, references = comparison.embeddings, comparison.labels, comparison.references
+        everything = isinstance(selection, TripletBand) and selection.unbounded and selection.pairs is None
+        hears = "pairs" in self.accepts
+        if references is embeddings:
+            value = self.peer(embeddings, labels, None if everything or not hears else _indices(selection, comparison))
+        elif self._no_memory:
+            raise InputError(f"{self._name} cannot compare with a memory: {self._no_memory}")
+        else:
+            known = comparison.reference_labels >= 0
+            indices = _renumbered(_indices(selection, comparison), known.cumsum(0) - 1)
+            value = self.peer(embeddings, labels, indices, references[known], comparison.reference_labels[known])
+        forget_graph(self.peer)
+        value = value.reshape(())
+        # Some take the mean over anchors that have a positive, of which there may be none.
+        nothing = value.isnan() & ~comparison.positive.any() & embeddings.isfinite().all()
+        value = torch.where(nothing, embeddings.sum() * 0, value)
         terms = comparison.positive.sum() + comparison.negative.sum()
         return LossOutput(value, None, terms, {})
 
 
 class PeerMiner(Miner):
-    """A miner of pytorch-metric-learning.
+    """A miner of pytorch-metric-learning, with that library's own distance. It selects from a memory as well.
 
     Args:
         peer: name of the class in ``pytorch_metric_learning.miners``.
         arguments: arguments of its constructor.
     """
 
+    # Or pairs: an instance knows.
     kind = "triplets"
 
     def __init__(self, peer: str, arguments: Mapping[str, Any] | None = None) -> None:
-        try:
-            self.peer = _peer_class("miners", peer)(**dict(arguments or {}))
-        except TypeError as error:
-            raise InputError(f"miner.arguments: {peer} says: {error}") from error
+        traits = self.traits(peer, arguments)
+        self.kind = traits.kind  # type: ignore[misc]
+        self._name, self._no_memory = peer, traits.no_memory
+        self.peer, _ = build("miners", peer, arguments, {})
+
+    @staticmethod
+    def traits(peer: str, arguments: Mapping[str, Any] | None = None) -> MinerTraits:
+        """What the class gives with these arguments; raises as the constructor."""
+        return miner_traits(peer, arguments)
 
     def select(self, comparison: Comparison) -> Selection:
-        found = self.peer(comparison.embeddings.detach(), comparison.labels)
+        embeddings, labels, references = comparison.embeddings.detach(), comparison.labels, comparison.references
+        if references is comparison.embeddings:
+            found = self.peer(embeddings, labels)
+        elif self._no_memory:
+            raise InputError(f"{self._name} cannot select from a memory: {self._no_memory}")
+        else:
+            places = (comparison.reference_labels >= 0).nonzero().squeeze(1)
+            found = self.peer(embeddings, labels, references[places].detach(), comparison.reference_labels[places])
+            found = without_self(_renumbered(found, places))
         if len(found) == 3:
             anchor, positive, negative = found
             return Triplets(anchor, positive, negative, torch.ones_like(anchor, dtype=torch.bool))
@@ -104,3 +117,20 @@ class PeerMiner(Miner):
             mask[row, column] = True
             masks.append(mask)
         return Pairs(*masks)
+
+
+def _indices(selection: Selection, comparison: Comparison) -> Indices:
+    """A selection as the index tuple of the other library: of triplets (a, p, n) or of pairs (a, p, a, n)."""
+    if isinstance(selection, Triplets) and selection.interpolation is None:
+        a, p, n = (column[selection.valid] for column in (selection.anchor, selection.positive, selection.negative))
+        return a, p, n
+    pairs = as_pairs(selection, comparison)
+    return (*pairs.positive.nonzero().unbind(1), *pairs.negative.nonzero().unbind(1))
+
+
+def _renumbered(indices: Indices, numbers: Tensor) -> Indices:
+    """Indices whose references have other numbers."""
+    if len(indices) == 3:
+        anchor, positive, negative = indices
+        return anchor, numbers[positive], numbers[negative]
+    return indices[0], numbers[indices[1]], indices[2], numbers[indices[3]]

@@ -23,6 +23,7 @@ from metriscope.errors import InputError
 from metriscope.files import drafts, replacing, write_json
 from metriscope.run.history import LOSS, epochs_trained, read_history
 from metriscope.run.identity import folder_of, holds, identity, located
+from metriscope.run.ranks import is_main_process
 from metriscope.run.record import FINISHED, FORMAT, RUNNING, Record, Status, read_json, read_record
 
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy", "hydra-core", "wandb")
@@ -47,7 +48,7 @@ class Run:
         self.folder = folder
         self.config = config
         self.record = record
-        self.is_main = _is_main_process()
+        self.is_main = is_main_process(config.get("trainer", {}))
         self.resumes = not self.finished and self.last_checkpoint.exists()
         self._seconds_before = (record.seconds if record else None) or 0.0
         self._started = time.monotonic()
@@ -171,7 +172,7 @@ def open_run(config: Mapping[str, Any]) -> Iterator[Run]:
             ``resume=must`` finds nothing to resume.
     """
     config = located(config)
-    if not _is_main_process():
+    if not is_main_process(config.get("trainer", {})):
         yield _join(config)
         return
     folder = folder_of(config)
@@ -235,12 +236,6 @@ def _claim(folder: Path, config: Mapping[str, Any]) -> Run:
     if config["resume"] == "must" and not (run.finished or run.resumes):
         raise InputError(f"resume=must, but {folder} holds no checkpoint to resume from: set resume=auto")
     return run
-
-
-def _is_main_process() -> bool:
-    """False in the processes of a distributed run other than the first."""
-    ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
-    return all(rank == "0" for rank in ranks)
 
 
 def _now() -> str:

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from metriscope.errors import InputError, Interrupted, RunError
-from metriscope.signals import NOTICES, notices
+from metriscope.signals import NOTICES, handlers_can_be_set, notices
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,9 @@ def back_to_the_queue() -> Iterator[None]:
     Raises:
         RunError: SLURM refuses to requeue the job.
     """
+    if not handlers_can_be_set():
+        yield
+        return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, *notices())}
     if notices():
         _answer(_stop)

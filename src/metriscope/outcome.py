@@ -1,0 +1,62 @@
+"""The result of a run. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from metriscope.data.datamodule import DataModule
+    from metriscope.training.learner import MetricLearner
+
+
+class Parts(NamedTuple):
+    """The objects of a run; None for those that are not there."""
+
+    trainer: pl.Trainer | None = None
+    module: MetricLearner | None = None
+    data: DataModule | None = None
+
+
+@dataclass
+class Outcome:
+    """Result of a run.
+
+    Attributes:
+        metrics: flat figures, as in ``summary.json``.
+        folder: the run folder.
+        trained: False if the run had already finished, so that nothing was trained.
+        load: gives trainer, module and data; called when one of them is first used.
+    """
+
+    metrics: dict[str, Any]
+    folder: Path
+    trained: bool = False
+    load: Callable[[], Parts] = field(default=Parts, repr=False, compare=False)
+
+    @property
+    def trainer(self) -> pl.Trainer | None:
+        """The Lightning trainer; that of a run that had already finished evaluates, and writes no checkpoints."""
+        return self._parts.trainer
+
+    @property
+    def module(self) -> MetricLearner | None:
+        """The model and its objective, with the weights of the best checkpoint, or of the last without validation.
+
+        None if a run that had already finished has no checkpoint any more.
+        """
+        return self._parts.module
+
+    @property
+    def data(self) -> DataModule | None:
+        """The data of the run: splits and loaders."""
+        return self._parts.data
+
+    @cached_property
+    def _parts(self) -> Parts:
+        return self.load()
