@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from metriscope.config.plain import plain
 from metriscope.config.rules import check
 from metriscope.errors import InputError, Interrupted, Pruned, RunError, nearest
+from metriscope.evaluation.set_metric import own_metrics
 from metriscope.run.folder import Run, open_run
 from metriscope.run.identity import located
 from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, PRUNED
@@ -191,4 +192,5 @@ def _print(run: Run, metrics: dict[str, Any], title: str) -> None:
         epochs=config["trainer"]["max_epochs"],
         seconds=run.record.get("seconds"),
         title=title,
+        own=list(own_metrics(config["evaluation"]).values()),
     )

@@ -37,7 +37,7 @@ def test_the_table_shows_the_figures_in_order(capsys: pytest.CaptureFixture[str]
         ["Recall@1", "-", "0.9500", "0.9400"],
         ["Recall@2", "-", "-", "0.9700"],
         ["R-precision", "-", "-", "1e-05"],
-        ["grad", "norm", "1234", "-", "-"],
+        ["gradient", "norm", "1234", "-", "-"],
         ["loss", "0.2500", "-", "-"],
     ]
     assert lines[-1] == "run folder: outputs/run"
@@ -99,7 +99,7 @@ def test_an_epoch_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     EpochLines(logging.INFO).on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
     (line,) = caplog.messages
-    assert line.startswith("epoch 2/3  loss 0.5  active 0.25  val Recall@1 0.9  val MAP@R 0.75  ")
+    assert line.startswith("epoch 2/3  loss 0.5  active ratio 0.25  val Recall@1 0.9  val MAP@R 0.75  ")
 
 
 def test_under_pytest_nobody_watches() -> None:

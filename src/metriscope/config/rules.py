@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from metriscope.config.catalog import LOSSES, MINERS, fitting_miners
 from metriscope.config.files import choices, section
 from metriscope.config.keys import check_values
+from metriscope.config.monitors import check_monitors
 from metriscope.config.plain import flatten, plain
 from metriscope.errors import InputError, nearest
 
@@ -37,7 +38,7 @@ def check(cfg: DictConfig) -> None:
     _check_needs(cfg)
     _check_input(cfg)
     _check_evaluation(cfg)
-    _check_monitors(cfg)
+    check_monitors(cfg)
 
 
 def _unresolved(error: OmegaConfBaseException) -> str:
@@ -199,22 +200,3 @@ def _check_evaluation(cfg: DictConfig) -> None:
             raise InputError(f"evaluation.layers: no layer {layer}{nearest(str(layer), _LAYERS)}")
     if not isinstance(layers, ListConfig) or "embedding" not in layers or len(set(layers)) < len(layers):
         raise InputError(f"evaluation.layers={layers}: it has to be [embedding] or [trunk,embedding]")
-
-
-def _check_monitors(cfg: DictConfig) -> None:
-    """What is watched has to be a validation metric, and there when it is looked at."""
-    watched = {key: OmegaConf.select(cfg, key) for key in ("evaluation.monitor", "scheduler.monitor")}
-    for key, monitor in watched.items():
-        if monitor is None and key == "scheduler.monitor":
-            continue
-        if str(monitor).startswith("test/"):
-            raise InputError(f"{key}={monitor}: selecting by the test set is refused; use val/{monitor[5:]}")
-        if not str(monitor).startswith("val/"):
-            raise InputError(f"{key}={monitor}: it has to be a val/ metric, such as val/map_at_r")
-    plateau = cfg.scheduler.name == "plateau"
-    early = cfg.callbacks.get("early_stopping") is not None
-    if cfg.dataset.get("validation") == 0 and (plateau or early):
-        what = "scheduler=plateau" if plateau else "callbacks=early_stopping"
-        raise InputError(f"{what} watches the validation set: set dataset.validation above 0")
-    if plateau and cfg.evaluation.every_n_epochs != 1:
-        raise InputError("scheduler=plateau looks at every epoch: set evaluation.every_n_epochs=1")

@@ -104,6 +104,10 @@ class Run:
         self.record["data"] = dict(fingerprint)
         write_json(self.folder / "run.json", self.record)
 
+    def record_metrics(self, described: Mapping[str, Any]) -> None:
+        """Keep title and direction of the logged metrics, by key without split; :meth:`end` writes them."""
+        self.record["metrics"] = dict(described)
+
     def end(self, status: str, reason: str | None = None) -> None:
         """Write how the run ended: ``finished``, ``failed``, ``interrupted`` or ``pruned``."""
         if not self.is_main:

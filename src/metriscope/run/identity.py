@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from metriscope.config.plain import flatten
+from metriscope.evaluation.metrics import following
 from metriscope.run.record import FINISHED, FORMAT, format_of
 
 # Keys that may differ between invocations of the same run: paths, logging, speed.
@@ -47,7 +48,7 @@ def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     return {
         key: _absolute(key, value)
-        for key, value in _said(flatten(config)).items()
+        for key, value in _said(_with_modes(flatten(config))).items()
         if key not in _IRRELEVANT and key.split(".")[0] not in _IRRELEVANT
     }
 
@@ -100,6 +101,17 @@ def _earlier(folder: Path, wanted: str) -> Path | None:
         return records[one].get("status") == FINISHED, str(records[one].get("started"))
 
     return max(found, key=worth, default=None)
+
+
+def _with_modes(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat config in which a mode of null is the better end of the monitored metric, as if it had been given."""
+    evaluation = {name: flat.get(f"evaluation.{name}") for name in ("monitor", "mode")}
+    found = dict(flat)
+    for key in ("evaluation.mode", *(key for key in flat if key.startswith("callbacks.") and key.endswith(".mode"))):
+        metric = flat.get(f"{key.removesuffix('mode')}monitor")
+        if found.get(key) is None and metric is not None:
+            found[key] = following(metric, evaluation)
+    return found
 
 
 def _said(flat: Mapping[str, Any]) -> dict[str, Any]:
