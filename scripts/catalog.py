@@ -1,22 +1,19 @@
-"""List losses and miners; with --write, bring docs/losses.md up to date.
-
-python scripts/catalog.py
-python scripts/catalog.py --write
-"""
+"""Bring docs/losses.md up to date with the code: python scripts/catalog.py"""
 
 import argparse
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from metriscope.config.catalog import LOSSES, MINERS, describe, fitting_miners
-from metriscope.config.files import section
+from metriscope.annotations import said
+from metriscope.config.files import section, summary
+from metriscope.config.objective import fitting_miners, shipped
 from metriscope.files import replacing
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "losses.md"
 HEADER = """# Losses and miners
 
-Made from the code by `python scripts/catalog.py --write`; a test keeps it true.
+Made from the code by `python scripts/catalog.py`; a test keeps it true.
 
 A loss takes the miners whose kind of selection it accepts; any other pair is refused before data loads.
 Parameters are set as `loss.<parameter>=<value>` and `miner.<parameter>=<value>`.
@@ -29,36 +26,27 @@ Beside these: `loss=sum` adds several losses with weights; `loss=pml loss.name=<
 def markdown() -> str:
     """The page: one table of losses, one of miners."""
     lines = [HEADER, "| loss | what it does | miners | parameters | source |", "| --- | --- | --- | --- | --- |"]
-    for name, entry in LOSSES.items():
-        miners = ", ".join(fitting_miners(entry.accepts))
-        lines.append(f"| `{name}` | {entry.summary} | {miners} | {_parameters('loss', name)} | {entry.source} |")
+    for name, loss in shipped("loss").items():
+        miners = ", ".join(fitting_miners(loss.accepts))
+        lines.append(f"| `{name}` | {summary('loss', name)} | {miners} | {_parameters('loss', name)} | {loss.paper} |")
     lines += ["", "| miner | what it selects | kind | parameters | source |", "| --- | --- | --- | --- | --- |"]
-    for name, miner in MINERS.items():
-        lines.append(f"| `{name}` | {miner.summary} | {miner.kind} | {_parameters('miner', name)} | {miner.source} |")
+    for name, miner in shipped("miner").items():
+        does, parameters = summary("miner", name), _parameters("miner", name)
+        lines.append(f"| `{name}` | {does} | {miner.kind} | {parameters} | {miner.paper} |")
     return "\n".join(lines) + "\n"
 
 
 def _parameters(group: str, name: str) -> str:
     keys = OmegaConf.to_container(section(group, name), resolve=False)
     assert isinstance(keys, dict)
-    return ", ".join(f"`{key}={_shown(keys[key])}`" for key in keys if key not in ("_target_", "name"))
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return ", ".join(f"`{key}={said(keys[key])}`" for key in keys if key not in ("_target_", "name"))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help=f"write {PAGE.name} instead of printing a list")
-    if parser.parse_args().write:
-        with replacing(PAGE) as draft:
-            draft.write_text(markdown(), encoding="utf-8")
-        print(PAGE)
-    else:
-        print(describe())
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    with replacing(PAGE) as draft:
+        draft.write_text(markdown(), encoding="utf-8")
+    print(PAGE)
 
 
 if __name__ == "__main__":

@@ -1,34 +1,17 @@
-"""Runs as small as they come. This file also puts ``tests/`` on the path, where the oracles are."""
+"""Fixtures of many tests."""
 
 import gc
+from pathlib import Path
 
 import pytest
+from tiny_runs import COMPOSER, TINY
 
 from metriscope.app import Outcome, train
-from metriscope.config.compose import Composer
 from metriscope.sweeps.jobs import Refusal
 from metriscope.sweeps.launch import Launcher
 
-# 5 classes in 8 dimensions: 90 training, 10 validation and 100 test samples; an epoch of 5 batches of 20.
-TINY = (
-    "dataset=synthetic",
-    "dataset.classes=5",
-    "dataset.per_class=20",
-    "dataset.dimension=8",
-    "backbone.widths=[12]",
-    "head.size=6",
-    "sampler.batch_size=20",
-    "evaluation.recall_at=[1,2]",
-    "evaluation.classification=false",
-    "trainer=cpu",
-    "trainer.max_epochs=2",
-    "trainer.log_every_n_steps=1",
-    "logger=none",
-)
-
-
-# For all tests of a process: parts that configs have in common are read once.
-COMPOSER = Composer()
+# Its assertions say where two runs part.
+pytest.register_assert_rewrite("interruptions")
 
 
 def pytest_collection_finish():
@@ -88,3 +71,22 @@ def short_launch(monkeypatch, one_composer):
         return {folder: result for folder, result in results.items() if isinstance(result, Refusal)}
 
     monkeypatch.setattr(Launcher, "_launch", launch)
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    """Lets a callback into the next runs without a trace in their config."""
+
+    def put(*callbacks):
+        monkeypatch.setattr("metriscope.build.callbacks.progress", lambda: list(callbacks))
+
+    return put
+
+
+@pytest.fixture
+def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """W&B finds no key on this machine."""
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("HOME", str(tmp_path))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY
-from forks import DDP, on_ranks
+from forks import DDP, on_ranks, started
 from omegaconf import OmegaConf
+from tiny_runs import TINY
 
 from metriscope.app import train
 from metriscope.build.run import data_of, learner_of, trainer_of
@@ -20,13 +20,6 @@ from metriscope.data.datasets import synthetic
 from metriscope.errors import InputError
 from metriscope.run.folder import Run, open_run
 from metriscope.run.history import read_history
-from metriscope.run.identity import folder_of
-
-
-def started(cfg):
-    """Whether the process that keeps the folder has begun: a launcher such as Lightning's waits for that."""
-    record = folder_of(OmegaConf.to_container(cfg, resolve=True)) / "run.json"
-    return lambda: record.exists()
 
 
 def rows(folder):

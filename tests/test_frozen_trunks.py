@@ -6,12 +6,11 @@ import os
 import numpy as np
 import pytest
 import torch
-from conftest import COMPOSER
-from forks import DDP, on_ranks
+from forks import DDP, on_ranks, started
+from interruptions import MID_EPOCH, At, interrupt, same, traces
 from omegaconf import OmegaConf
 from PIL import Image
-from test_distributed import started
-from test_interruption import MID_EPOCH, At, interrupt, same, traces, watch  # noqa: F401
+from tiny_runs import COMPOSER
 
 from metriscope.app import train
 from metriscope.config.compose import compose_config
@@ -224,7 +223,7 @@ def test_galleries_still_show_images(go_photos):
 
 
 @pytest.mark.parametrize("words", [[], ["scheduler=cosine", "miner=random", "sampler=shuffle"]], ids=" ".join)
-def test_a_stopped_run_goes_on_as_if_nothing_had_happened(watch, tmp_path, words):  # noqa: F811
+def test_a_stopped_run_goes_on_as_if_nothing_had_happened(watch, tmp_path, words):
     """Stopped in the second of two views; an epoch of digits is five batches of 260."""
     small = ["dataset=digits", "backbone.widths=[4]", "head.size=6", "sampler.batch_size=260", "trainer=cpu"]
     quiet = ["trainer.log_every_n_steps=1", "logger=none", "evaluation.classification=false"]

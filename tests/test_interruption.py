@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import torch
-from conftest import TINY
+from interruptions import LAST_BUT_ONE, LAST_OF_EPOCH, MID_EPOCH, At, interrupt, same, state, traces
 from omegaconf import OmegaConf
+from tiny_runs import TINY
 
 from metriscope.app import train
 from metriscope.cli import train as main
@@ -19,73 +20,9 @@ from metriscope.data.datasets import synthetic
 from metriscope.errors import InputError, RunError
 from metriscope.run.identity import folder_of
 
-# 5 batches an epoch, 2 epochs: steps 0..9.
-MID_EPOCH, LAST_OF_EPOCH, LAST_BUT_ONE = 7, 4, 8
-
-
-class At(pl.Callback):
-    """Does something at one moment of a run, once."""
-
-    def __init__(self, action, hook="on_train_batch_end", step=MID_EPOCH):
-        self.action = action
-        self.step = step
-        setattr(self, hook, self.strike)
-
-    def strike(self, trainer, *args, **kwargs):
-        batch = args[-1] if isinstance(args[-1], int) else None
-        here = trainer.current_epoch * 5 + batch if batch is not None else trainer.global_step
-        if here == self.step and self.action is not None:
-            action, self.action = self.action, None
-            action()
-
-
-def interrupt(number=signal.SIGINT):
-    return lambda: os.kill(os.getpid(), number)
-
-
-@pytest.fixture
-def watch(monkeypatch):
-    """Lets a callback into the next runs without a trace in their config."""
-
-    def put(*callbacks):
-        monkeypatch.setattr("metriscope.build.callbacks.progress", lambda: list(callbacks))
-
-    return put
-
-
-def state(folder, name="last"):
-    return torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
-
 
 def record(folder):
     return json.loads((folder / "run.json").read_text())
-
-
-def traces(folder):
-    """What a disturbed run has to have in common with an undisturbed one, to the bit."""
-    files = {name: (folder / name).read_bytes() for name in ("metrics.csv", "summary.json", "config.yaml")}
-    return files, state(folder), state(folder, "best")
-
-
-def equal(one, other):
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
-    if isinstance(one, list):
-        return len(one) == len(other) and all(map(equal, one, other))
-    return one == other
-
-
-def same(one, other):
-    """The first differences, so that a failure says where two runs part."""
-    files, *checkpoints = zip(one, other, strict=True)
-    for mine, theirs in checkpoints:
-        for part in ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers"):
-            assert equal(mine[part], theirs[part]), part
-    for name in files[0]:
-        assert files[0][name].decode().splitlines() == files[1][name].decode().splitlines()
-    assert files[0] == files[1]
 
 
 @pytest.fixture(scope="module")

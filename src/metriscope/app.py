@@ -10,7 +10,6 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from metriscope.config.plain import plain
 from metriscope.config.rules import check
 from metriscope.errors import InputError, Interrupted, Pruned, RunError, nearest
 from metriscope.evaluation.set_metric import own_metrics
@@ -49,8 +48,7 @@ def train(cfg: DictConfig) -> Outcome:
         Pruned: a search ended the run early.
         KeyboardInterrupt: a signal stopped the run; its state is saved.
     """
-    check(cfg)
-    config = located(plain(cfg))
+    config = located(check(cfg))
     check_tasks(config["trainer"])
     with open_run(config) as run:
         if run.finished:

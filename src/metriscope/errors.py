@@ -1,4 +1,4 @@
-"""The ways in which Metriscope stops on purpose; any other exception is a bug and keeps its traceback."""
+"""Exceptions and exit codes of deliberate stops; any other exception is a bug and keeps its traceback."""
 
 import difflib
 import signal
@@ -20,7 +20,7 @@ class InputError(Exception):
 
 
 class RunError(Exception):
-    """A run that had to stop, such as a loss that is not finite: one line that says when and why. Exit code 1."""
+    """A run that had to stop, such as at a loss that is not finite: one line that says when and why. Exit code 1."""
 
 
 class Interrupted(Exception):
@@ -32,7 +32,7 @@ class Interrupted(Exception):
 
 
 class Pruned(RunError):
-    """A trial of a search that was ended early because others do better. Not a failure."""
+    """A trial that a search ended early because other trials do better. Not a failure."""
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Files that are either the old one or the new one, never half of one."""
+"""Atomic writes: a file holds its old content or its new content, never a part of it."""
 
 import json
 import math
@@ -14,7 +14,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` (same suffix) that replaces it when the block ends without an error.
 
     Raises:
-        OSError: the folder is full or read-only; ``path`` is then as it was before.
+        OSError: the folder is full or read-only; ``path`` is then unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{os.getpid()}-{path.name}")
@@ -27,7 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def drafts(folder: Path) -> list[Path]:
-    """What :func:`replacing` had not finished in ``folder`` and below when its process was killed."""
+    """Temporary files that :func:`replacing` left in ``folder`` and below because its process was killed."""
     return [path for path in folder.rglob(".*-*") if path.name[1:].partition("-")[0].isdigit() and path.is_file()]
 
 
@@ -36,7 +36,7 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
     Raises:
         OSError: the folder is full or read-only.
-        TypeError: a value that is neither plain, a path, nor a scalar of NumPy or torch.
+        TypeError: a value other than plain JSON values, paths, and scalars of NumPy or torch.
     """
     text = json.dumps(_plain(data), indent=2, allow_nan=False) + "\n"
     with replacing(path) as draft:

@@ -13,24 +13,28 @@ from typing import Any, NamedTuple, get_type_hints
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
+from metriscope.annotations import said, wanted
 from metriscope.errors import InputError, nearest
-from metriscope.rules import said, wanted
 
 _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
+NOT_GIVEN = object()
+"""Stands for a value that there is none of."""
+
+
 class ArgumentError(InputError):
-    """An argument that a part refuses.
+    """An argument that a part refuses, misses, or does not take.
 
     Args:
         key: of the argument.
-        value: that was given.
+        value: that was given; :data:`NOT_GIVEN` where it is not about a value.
         rule: what it has to be, or why not.
         where: what stands before the key, as ``loss.`` where it comes from a config.
     """
 
     def __init__(self, key: str, value: Any, rule: str, where: str = "") -> None:
-        super().__init__(f"{where}{key}={said(value)}: {rule}")
+        super().__init__(f"{where}{key}{'' if value is NOT_GIVEN else f'={said(value)}'}: {rule}")
         self.key, self.value, self.rule = key, value, rule
 
     def at(self, where: str) -> "ArgumentError":
@@ -57,18 +61,17 @@ def judge(part: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
 
     Raises:
         ArgumentError: naming the argument, its value, and what would do.
-        InputError: a name that is no argument, or an argument that is missing.
     """
     known, open_ended = _arguments(part)
     for key, value in arguments.items():
         if key not in known:
             if open_ended:
                 continue
-            raise InputError(f"{key}: {_name(part)} takes no such argument{nearest(key, known)}")
+            raise ArgumentError(key, NOT_GIVEN, f"{_name(part)} takes no such argument{nearest(key, known)}")
         _judge_value(key, value, known[key])
     for key, argument in known.items():
         if argument.default is inspect.Parameter.empty and key not in arguments:
-            raise InputError(f"{key} has no value: {_name(part)} needs one")
+            raise ArgumentError(key, NOT_GIVEN, f"{_name(part)} needs a value for it")
     check = getattr(part, "check", None)
     if inspect.isclass(part) and check is not None:
         check({**{key: argument.default for key, argument in known.items()}, **arguments})
@@ -171,14 +174,16 @@ def _judge_value(key: str, value: Any, argument: _Argument) -> None:
         return
     try:
         argument.adapter.validate_python(value)
-    except ValidationError as error:
-        raise ArgumentError(key, value, f"it has to be {wanted(argument.hint, value)}") from error
+    except ValidationError:
+        raise ArgumentError(key, value, f"it has to be {wanted(argument.hint, value)}") from None
 
 
 @cache
 def _arguments(part: Callable[..., Any]) -> tuple[dict[str, _Argument], bool]:
     """What a part takes by name, and whether it takes any further name."""
     call = part.__init__ if inspect.isclass(part) else part
+    if call is object.__init__:
+        return {}, False
     try:
         parameters = list(inspect.signature(call).parameters.values())
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Random generators as a function of (seed, purpose, coordinates), never of what the process did before."""
+"""Random seeds and generators that depend only on (seed, purpose, coordinates), not on the process's history."""
 
 import hashlib
 
@@ -10,8 +10,8 @@ def derive(seed: int, stream: str, *coordinates: int) -> int:
 
     Args:
         seed: the run's seed.
-        stream: what the numbers are for, such as ``"sampler"``; streams are independent of each other.
-        coordinates: where in the run, such as epoch, step and rank.
+        stream: the purpose of the numbers, such as ``"sampler"``; streams are independent of each other.
+        coordinates: the place in the run, such as epoch, step and rank.
     """
     text = ":".join([str(seed), stream, *map(str, coordinates)])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1

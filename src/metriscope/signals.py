@@ -1,23 +1,23 @@
-"""Signals that a job of a cluster gets before its time is up, and what processes beside the run do with them."""
+"""Signals that a cluster sends to a job before its time is up, and how dataloader workers handle them."""
 
 import os
 import signal
 import threading
 
-# What `--signal` and submitit send when the time of a job is up, or another job takes its place.
+# `--signal` and submitit send these when the time of a job is up, or another job takes its place.
 NOTICES = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 def notices() -> tuple[signal.Signals, ...]:
-    """The signals that tell a job to save what it has and to go back to the queue; none outside of jobs."""
+    """The signals that tell a job to save its state and return to the queue; empty outside of jobs."""
     return NOTICES if {"SLURM_JOB_ID", "SUBMITIT_EXECUTOR"} & os.environ.keys() else ()
 
 
 def spare_worker(worker: int) -> None:
-    """For the processes of a dataloader: leave it to the run what becomes of a signal.
+    """Makes a dataloader worker ignore signals; the main process handles them.
 
-    SLURM signals every process of a job, and a run whose workers are gone cannot end the step it is in. A
-    SIGTERM from the run itself still counts.
+    SLURM signals every process of a job, and a run cannot finish its step without its workers. A SIGTERM from the run
+    itself still ends the worker.
     """
     run = os.getppid()
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, *NOTICES))

@@ -1,9 +1,9 @@
-"""What is known of the terminal."""
+"""Whether the terminal is interactive."""
 
 import os
 import sys
 
 
 def is_interactive() -> bool:
-    """Whether someone watches: standard output is a terminal that can redraw, and no test is running."""
+    """Whether standard output is a terminal that can redraw, and no test is running."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and "PYTEST_CURRENT_TEST" not in os.environ

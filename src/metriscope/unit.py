@@ -1,4 +1,4 @@
-"""Vectors of unit length."""
+"""Normalisation of rows to unit length."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ SMALLEST_NORM = 1e-8
 
 
 class _UnitRows(torch.autograd.Function):
-    """In half the passes of autograd's own."""
+    """Row normalisation with a custom backward that makes half as many passes over memory as autograd."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
@@ -29,8 +29,8 @@ class _UnitRows(torch.autograd.Function):
 def unit_rows(rows: Tensor) -> Tensor:
     """(N, D) -> (N, D), each row divided by its length.
 
-    A row shorter than 1e-8 has no direction: it becomes zero and gets a zero gradient, where dividing by a
-    clamped norm would multiply the gradient by the inverse of the clamp.
+    A row shorter than 1e-8 has no direction: it becomes zero and gets a zero gradient. Dividing by a clamped norm
+    instead would multiply the gradient by the inverse of the clamp.
     """
     result: Tensor = _UnitRows.apply(rows)
     return result

@@ -135,14 +135,6 @@ def test_tables_need_neither_torch_nor_pictures(study: Path) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.fixture
-def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("HOME", str(tmp_path))
-
-
 def test_the_comparison_becomes_a_run_of_the_study(
     no_account: None, study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,11 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from study_folders import leave
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "sweeps"))
-
-from study_folders import leave  # noqa: E402
 
 
 @pytest.fixture

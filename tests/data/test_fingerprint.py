@@ -7,8 +7,8 @@ from dataclasses import replace
 import layouts
 import pytest
 import torch
-from conftest import TINY
-from test_interruption import At, interrupt
+from interruptions import At, interrupt
+from tiny_runs import TINY
 
 from metriscope.app import train
 from metriscope.cli import train as main

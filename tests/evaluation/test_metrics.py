@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import COMPOSER
+from tiny_runs import COMPOSER
 
 from metriscope.build.run import objective_of
-from metriscope.config.catalog import LOSSES
 from metriscope.config.files import choices, section
+from metriscope.config.objective import shipped
 from metriscope.config.plain import plain
 from metriscope.evaluation.metrics import (
     HEADLINES,
@@ -110,7 +110,7 @@ def test_every_part_of_a_loss_is_known(loss):
     config = plain(COMPOSER(["dataset=digits", f"loss={loss}"]))
     further = {"reduction": "sum", "mean_weight": 0.1}
     config["loss"] |= {key: value for key, value in further.items() if key in config["loss"]}
-    if LOSSES[loss].accepts == {"none"}:
+    if shipped("loss")[loss].accepts == {"none"}:
         config["miner"] = plain(section("miner", "none"), resolve=False)
     z = torch.nn.functional.normalize(torch.randn(12, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     labels = torch.arange(3).repeat_interleave(4)

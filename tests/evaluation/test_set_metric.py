@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TINY, Outcome
+from tiny_runs import TINY
 
 from metriscope.config.compose import compose_config
 from metriscope.config.rules import check
@@ -136,7 +136,7 @@ def own(folder: Path, metrics: dict[str, Any], *words: str) -> Any:
             [],
             "evaluation.metrics.u.temperature=hot: it has to be a number",
         ),
-        ({"u": {"_target_": "others.Broken", "x": 1}}, [], "x: Broken takes no such argument"),
+        ({"u": {"_target_": "others.Broken", "x": 1}}, [], "evaluation.metrics.u.x: Broken takes no such argument"),
         (
             {"u": {"_target_": "others.Uniformity"}},
             ["evaluation.monitor=val/u", "evaluation.mode=max"],
@@ -178,7 +178,7 @@ def test_an_own_diagnostic_watches_beside_the_shipped_ones(folder: Path) -> None
 
     cfg = compose_config([*TINY, f"paths.output_dir={folder}/outputs"]).copy()
     cfg.diagnostics.own = {"counter": {"_target_": "others.Counter"}}
-    outcome: Outcome = train(cfg)
+    outcome = train(cfg)
     assert outcome.metrics["train/counted"] == 1.0
     assert json.loads((outcome.folder / "run.json").read_text())["metrics"]["counted"] == ["counted", None]
 

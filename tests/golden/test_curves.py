@@ -4,9 +4,9 @@
 to 1e-5 of a figure in float64, where a float32 run of semi-hard triplets spreads by per cents.
 """
 
-import sys
 from pathlib import Path
 
+import loss_compare
 import pytest
 import torch
 
@@ -14,9 +14,6 @@ from metriscope.app import train
 from metriscope.config.compose import compose_config
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-sys.path.insert(0, str(SCRIPTS))
-
-import loss_compare  # noqa: E402
 
 SPREAD = 1e-5
 # Other CPUs, compilers and libraries than the ones measured.

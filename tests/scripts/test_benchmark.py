@@ -6,11 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-sys.path.insert(0, str(SCRIPTS))
-
-from benchmarks import (  # noqa: E402
+from benchmarks import (
     compare,
     comparing,
     contests,
@@ -24,7 +20,10 @@ from benchmarks import (  # noqa: E402
     table,
 )
 
-from metriscope.config.catalog import LOSSES  # noqa: E402
+from metriscope.config.objective import shipped
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+LOSSES = shipped("loss")
 
 pytest.importorskip("pytorch_metric_learning")
 

@@ -5,15 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kill_test
 import pytest
 
+from metriscope.app import train
+from metriscope.config.compose import compose_config
+
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-sys.path.insert(0, str(SCRIPTS))
-
-import kill_test  # noqa: E402
-
-from metriscope.app import train  # noqa: E402
-from metriscope.config.compose import compose_config  # noqa: E402
 
 
 @pytest.mark.slow

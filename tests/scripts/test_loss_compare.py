@@ -5,12 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import loss_compare
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-sys.path.insert(0, str(SCRIPTS))
-
-import loss_compare  # noqa: E402
 
 
 def test_differences_are_relative_and_by_column():

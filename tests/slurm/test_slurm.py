@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY
 from playground import HOLD, ROOT, SCRIPTS, Runs, Slurm, Sweep, until
-from tracking.test_wandb import records_of, values
+from tiny_runs import TINY
+from wandb_files import records_of, values
 
 from metriscope.app import train
 from metriscope.config.compose import compose_config

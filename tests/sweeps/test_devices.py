@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import TINY
+from tiny_runs import TINY
 
 from metriscope.config.compose import compose_config
 from metriscope.sweeps.devices import share, take_share

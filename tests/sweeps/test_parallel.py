@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import TINY
+from tiny_runs import TINY
 
 from metriscope.sweeps.states import states_of
 

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import TINY
 from omegaconf import OmegaConf
 from study_folders import leave
+from tiny_runs import TINY
 
 from metriscope.config.compose import Composer, compose_config
 from metriscope.config.search_path import with_folder

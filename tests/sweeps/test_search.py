@@ -7,23 +7,21 @@ import sys
 
 import pytest
 import yaml
-from conftest import TINY
 from omegaconf import OmegaConf
+from tiny_runs import TINY
 
 import metriscope.app
-from metriscope.app import Outcome, train
+from metriscope.app import Outcome
 from metriscope.cli import train as main
 from metriscope.commands.train import check_command
 from metriscope.config.compose import compose_config
 from metriscope.config.files import CONFIG_DIR
 from metriscope.config.rules import check
-from metriscope.errors import InputError, RunError
+from metriscope.errors import RunError
 from metriscope.run.identity import identity
+from metriscope.run.trials import open_storage
 
 optuna = pytest.importorskip("optuna")
-
-from metriscope.run.trials import open_storage  # noqa: E402
-from metriscope.sweeps.space import distributions, split_space  # noqa: E402
 
 SEARCH = ["sweep=optuna_tpe", "sweep.trials=4", "+sweep.sampler.n_startup_trials=2"]
 
@@ -150,59 +148,6 @@ def test_pruning_for_real(tmp_path, monkeypatch, capsys, one_composer):
     (reason,) = [record["reason"] for record in records if record["status"] == "pruned"]
     assert reason.startswith("pruned after epoch ")
     assert reason in capsys.readouterr().out
-
-
-def test_a_trial_that_is_behind_is_pruned(tmp_path):
-    """Against a storage in which the others are far ahead."""
-    words = ["sweep=optuna_tpe", "sweep.pruner.n_startup_trials=1", "sweep.pruner.n_warmup_steps=0", "sweep.trial=1"]
-    cfg = compose_config([*TINY, *words, f"paths.output_dir={tmp_path}"]).copy()
-    storage = open_storage(tmp_path / "default" / "optuna.db") if (tmp_path / "default").mkdir() is None else None
-    study = optuna.create_study(storage=storage, study_name="default", direction="maximize")
-    ahead = study.ask()
-    for epoch in range(2):
-        ahead.report(2.0, epoch)
-    study.tell(ahead, 2.0)
-    study.ask()
-    with pytest.raises(RunError, match=r"pruned after epoch 1: val/map_at_r is behind the other trials"):
-        train(cfg)
-    (path,) = tmp_path.glob("default/*/*/*/run.json")
-    assert json.loads(path.read_text())["status"] == "pruned"
-    assert (path.parent / "checkpoints" / "last.ckpt").exists(), "it could be resumed"
-    assert list(study.trials[1].intermediate_values) == [0]
-
-
-def test_the_space_in_words():
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    assert distributions(
-        {
-            "a": "a=tag(log,interval(1e-5,1e-2))",
-            "b": "b=int(interval(1,8))",
-            "c": "c=x,y",
-            "d": "d=range(0,10,5)",
-            "e": "e=[1,2],[3]",
-        }
-    ) == {
-        "a": FloatDistribution(1e-5, 1e-2, log=True),
-        "b": IntDistribution(1, 8),
-        "c": CategoricalDistribution(["x", "y"]),
-        "d": IntDistribution(0, 5, step=5),
-        "e": CategoricalDistribution(["[1,2]", "[3]"]),
-    }
-
-
-@pytest.mark.parametrize("word", ["a=interval(2,1)", "a=tag(log,interval(0,1))"])
-def test_intervals_that_are_none(word):
-    with pytest.raises(InputError, match="an interval needs"):
-        distributions({"a": word})
-
-
-def test_the_command_line_outranks_the_space_of_the_config():
-    fixed, varied = split_space(["seed=1", "b=1,2", "c=3"], ["a=interval(0,1)", "b=interval(0,1)", "c=4,5"])
-    assert fixed == ("seed=1", "c=3")
-    assert varied == {"a": "a=interval(0,1)", "b": "b=1,2"}
-    with pytest.raises(InputError, match="nothing to search"):
-        distributions({})
 
 
 def test_a_search_needs_optuna(search, monkeypatch):

@@ -6,8 +6,8 @@ import signal
 import sys
 
 import pytest
-from conftest import TINY
 from study_folders import held, leave
+from tiny_runs import TINY
 
 import metriscope.app
 from metriscope.app import Outcome

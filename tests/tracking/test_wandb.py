@@ -1,28 +1,18 @@
-import json
 import logging
-import socket
 import time
-from collections.abc import Iterator
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from wandb_files import records, values
 
 from metriscope.errors import InputError
 from metriscope.reports.style import panels, save
 from metriscope.tracking import wandb as tracking
-from metriscope.tracking.connection import choose_mode
 
-
-@pytest.fixture(autouse=True)
-def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("HOME", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("no_account")
 
 
 def config(mode: str = "auto") -> dict[str, Any]:
@@ -35,39 +25,6 @@ def config(mode: str = "auto") -> dict[str, Any]:
     }
     options |= {"job_type": "default", "tags": ["tiny"], "name": "triplet-all-seed0"}
     return {"seed": 0, "loss": {"name": "triplet", "margin": 0.2}, "logger": {"wandb": options}}
-
-
-def records(folder: Path) -> list[Any]:
-    """Records of the newest offline run, once W&B's process, which outlives ``finish``, has written the last one."""
-    deadline = time.monotonic() + 60
-    while True:
-        (path,) = max(folder.glob("wandb/offline-run-*")).glob("*.wandb")
-        kept = list(records_of(path))
-        if any(record.HasField("exit") for record in kept):
-            return kept
-        assert time.monotonic() < deadline, f"no end of the run in {folder}"
-        time.sleep(0.05)
-
-
-def records_of(path: Path) -> Iterator[Any]:
-    """Whole records of an offline file: after 7 bytes, LevelDB log framing in blocks of 32 KiB."""
-    protocol: Any = import_module("wandb.proto.wandb_internal_pb2")
-    data, at, message = path.read_bytes(), 7, b""
-    while at + 7 <= len(data):
-        if 32768 - at % 32768 < 7:
-            at += 32768 - at % 32768
-        length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
-        if at + 7 + length > len(data):
-            return
-        message += data[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):  # whole, or the last part
-            yield protocol.Record.FromString(message)
-            message = b""
-
-
-def values(items: Any) -> dict[str, Any]:
-    return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items}
 
 
 def test_an_offline_run_holds_everything(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -128,20 +85,6 @@ def test_an_unknown_mode_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("WANDB_MODE", "ofline")
     with pytest.raises(InputError, match="WANDB_MODE=ofline: choose one of auto, online"):
         tracking.build_wandb(config(), tmp_path, "a")
-
-
-def test_online_only_with_a_key_and_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        url = f"http://127.0.0.1:{port}"
-        assert choose_mode("auto", url, None) == ("offline", "no API key")
-        assert choose_mode("online", url, None) == ("offline", "no API key")
-        assert choose_mode("auto", url, "key") == ("online", "")
-        (tmp_path / "netrc").write_text(f"machine 127.0.0.1:{port} login user password secret\n")
-        assert choose_mode("auto", url, None) == ("online", "")
-        monkeypatch.setenv("http_proxy", url)
-        assert choose_mode("auto", "http://wandb.invalid", "key") == ("online", "")
-    assert choose_mode("auto", url, "key") == ("offline", "127.0.0.1 does not answer")
 
 
 def test_a_run_that_cannot_go_online_goes_offline(

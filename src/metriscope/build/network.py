@@ -8,9 +8,10 @@ import torch
 
 from metriscope import seeds
 from metriscope.build.normalisation import Statistics, disagreement
+from metriscope.config.sections import SECTIONS
 from metriscope.models.backbones import build_trunk
 from metriscope.models.embedder import Embedder
-from metriscope.models.heads import build_head
+from metriscope.parts import instantiate
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +35,10 @@ def build_embedder(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive(seed, "initialisation"))
         trunk = build_trunk(backbone, input_shape)
-        layers, size = build_head(head["name"], trunk.out_features, head["size"], head.get("hidden"))
+        layers = instantiate(SECTIONS["head"].arguments(head), "head", features=trunk.out_features)
     loaded = trunk.loaded
     if loaded is not None and loaded.published is not None:
         settings = disagreement(normalised_with, (loaded.published.mean, loaded.published.std))
         if settings:
             log.warning("backbone.weights=%s expect images normalised in another way: set %s", loaded.source, settings)
-    return Embedder(trunk, layers, size, normalize=head["normalize"])
+    return Embedder(trunk, layers, layers.size, normalize=head["normalize"])

@@ -17,13 +17,13 @@ from metriscope.unit import unit_rows
 
 
 class EvaluationMonitor(pl.Callback):
-    """Logs ``val/`` and ``test/`` retrieval metrics and variances, and leaves the embeddings in the module.
+    """Logs ``val/`` and ``test/`` retrieval metrics and variances, and stores the embeddings in the module.
 
     Args:
         build_retrieval: makes the retrieval metric; takes ``queries``.
         build_variance: number of classes -> variance metric; None to leave variances out.
-        layers: what is evaluated. ``embedding`` is what the loss sees; ``trunk`` the features before the head,
-            scaled to unit length, with keys that end in ``_trunk``.
+        layers: the outputs to evaluate. ``embedding`` is the input of the loss; ``trunk`` are the features before the
+            head, scaled to unit length and logged with keys that end in ``_trunk``.
         own: metrics of one's own by key, computed of every layer.
     """
 
@@ -111,7 +111,7 @@ def _figure(key: str, metric: SetMetric, evaluated: EvaluatedSet) -> float:
 
 
 def _of_layer(layer: str, embedding: Embedding) -> tuple[Tensor, Tensor]:
-    """What is ranked, and the same before it was scaled: (B, D) each."""
+    """The vectors to rank, and the same vectors before scaling: (B, D) each."""
     if layer == "embedding":
         return embedding.z, embedding.raw
     features = embedding.features.to(embedding.z.dtype)

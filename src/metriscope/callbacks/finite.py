@@ -10,10 +10,10 @@ from metriscope.training.learner import MetricLearner
 
 
 class BatchGuard(pl.Callback):
-    """Stops at the first step whose loss or embeddings are not finite; warns once of a batch without terms.
+    """Stops at the first step whose loss or embeddings are not finite; warns once about a batch without terms.
 
-    The flags stay on the device; a GPU is only waited for every ``check_every_n_steps`` and before anything
-    is saved at the end of an epoch. The step that is named is the first bad one all the same.
+    The flags stay on the device. On a GPU they are read only every ``check_every_n_steps`` steps and before anything is
+    saved at the end of an epoch; the error still names the first bad step.
     """
 
     def __init__(self, check_every_n_steps: int) -> None:

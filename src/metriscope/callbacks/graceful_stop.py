@@ -1,4 +1,4 @@
-"""Callbacks that stop a run in time: a loss that is not finite, a signal from outside."""
+"""The callback that saves the state and stops the run on a signal."""
 
 import math
 import signal
@@ -15,20 +15,20 @@ import torch
 from metriscope.errors import Interrupted
 from metriscope.signals import notices
 
-# How long an evaluation may go on after a notice: that of SLURM comes half a minute or so before the end.
+# How long an evaluation may continue after a notice: SLURM sends one about half a minute before it ends the job.
 _EVALUATION_SECONDS = 15
 
 
 class GracefulStop(pl.Callback):
-    """Turns Ctrl-C, SIGTERM and the notices of a scheduler into: finish the step, save ``last.ckpt``, stop.
+    """On Ctrl-C, SIGTERM or a notice of the scheduler, finishes the step, saves ``last.ckpt`` and stops.
 
-    The same once more stops at once. One of each is one request: Ctrl-C reaches all processes of a terminal, and a
-    sweep passes it on by SIGTERM. In a job of SLURM only Ctrl-C is ever meant twice. Of several processes that
-    train together, all stop after the same step.
+    A second identical signal stops immediately; in a SLURM job only a second Ctrl-C does. A Ctrl-C and a SIGTERM count
+    as one request, because Ctrl-C reaches all processes of a terminal and a sweep also forwards it as SIGTERM.
+    Processes that train together all stop after the same step.
 
     Args:
         checkpoint: where the state is saved.
-        every_n_steps: how often several processes ask each other whether one was told to stop.
+        every_n_steps: how often several processes check whether any of them received a signal.
     """
 
     def __init__(self, checkpoint: Path, every_n_steps: int) -> None:
@@ -49,9 +49,9 @@ class GracefulStop(pl.Callback):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Installs the handlers for the time of a ``with`` block (main thread only).
+        """Installs the handlers for the duration of a ``with`` block (main thread only).
 
-        After a signal they stay: what follows it must not disturb the closing of the run.
+        After a signal they stay installed, so that later signals do not disturb the closing of the run.
         """
         self._numbers = (signal.SIGINT, signal.SIGTERM, *notices())
         previous = {number: signal.getsignal(number) for number in self._numbers}
@@ -71,14 +71,14 @@ class GracefulStop(pl.Callback):
         raise Interrupted(self.received)
 
     def _told(self, trainer: pl.Trainer) -> bool:
-        """Whether this process, or another one that trains with it, was told to stop."""
+        """Whether this process, or another process of the same training, received a signal."""
         if trainer.world_size > 1:
             number = torch.tensor(self.received or 0, device=trainer.strategy.root_device)
             self.received = int(trainer.strategy.reduce(number, reduce_op="max")) or None
         return self.received is not None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Lightning's handler of SIGTERM, by now installed over this one, broadcasts in the middle of anything.
+        # By now Lightning has replaced this handler by its own for SIGTERM, which broadcasts at any point of a step.
         self._listen()
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -87,8 +87,8 @@ class GracefulStop(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # After the last batch of an epoch comes the validation; the regular checkpoint follows it. Gradients that
-        # are still being added up are in no checkpoint.
+        # The validation and the regular checkpoint follow the last batch of an epoch. Checkpoints do not hold gradients
+        # that are still being accumulated.
         whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if not whole or trainer.is_last_batch:
             return
@@ -99,7 +99,7 @@ class GracefulStop(pl.Callback):
             self._stop()
 
     def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        # Better to train an epoch again than to lose the place in the queue.
+        # Repeating an epoch is better than losing the place in the queue.
         if time.monotonic() > self._evaluates_until:
             self._stop()
 

@@ -1,4 +1,4 @@
-"""The callback that watches a loss at work: its value, active ratios, gradient norms and decay."""
+"""The callback that logs a loss during training: its value, active ratios, gradient norms and decay."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from metriscope.training.learner import MetricLearner
 
 
 def loss_measures(step: Step) -> Measures:
-    """The loss's own account: value, active ratio of its terms, and its parts."""
+    """Measures that the loss itself reports: its value, the active ratio of its terms, and its parts."""
     output = step.output
     parts = {name: (part, 1.0) for name, part in output.parts.items()}
     active = {} if output.active is None else {"active_ratio": (output.active, output.terms)}
@@ -24,21 +24,21 @@ def loss_measures(step: Step) -> Measures:
 
 
 def judged_matrix(step: Step) -> Tensor:
-    """The matrix whose gradient tells pair weights: distances (B, R), or similarities to proxies (B, C)."""
+    """The matrix whose gradient gives the pair weights: distances (B, R), or similarities to proxies (B, C)."""
     return step.comparison.distances if step.output.similarities is None else step.output.similarities
 
 
 def pull_measures(
     step: Step, matrix_gradient: Tensor | None, embedding_gradient: Tensor, hinge: bool, threshold: float
 ) -> Measures:
-    """What the backward pass tells: pairs that count by weight, and how hard embeddings are pulled.
+    """Measures from the backward pass: the active ratio of pairs by weight, and gradient norms of embeddings.
 
     Args:
         step: the evaluated batch.
-        matrix_gradient: gradient of :func:`judged_matrix`; None where a loss does not use it, and nothing
-            is then known of pairs.
+        matrix_gradient: gradient of :func:`judged_matrix`; None where a loss does not use that matrix, so that no pairs
+            are measured.
         embedding_gradient: (B, D), dL/dz.
-        hinge: whether inactive terms of the loss weigh exactly nothing.
+        hinge: whether inactive terms of the loss have a weight of exactly zero.
         threshold: see :func:`metriscope.diagnostics.activity.pair_activity`.
     """
     if matrix_gradient is None:
@@ -58,11 +58,11 @@ def pull_measures(
 class GreedinessMonitor(pl.Callback):
     """Logs ``train/<name>`` per epoch, ``train/<name>_step`` for single steps, and ``val/<name>``.
 
-    Pair weights and embedding gradients are read from the backward pass that happens anyway. On the
-    validation set the loss is evaluated over fixed class-balanced batches of the embeddings.
+    Pair weights and embedding gradients are read from the backward pass of the training step. On the validation set the
+    loss is evaluated over fixed class-balanced batches of the embeddings.
 
     Args:
-        threshold: for the pair-weight active ratio; None to watch the loss alone.
+        threshold: for the pair-weight active ratio; None to log the loss alone.
         log_every_n_steps: how often single steps are logged.
     """
 
@@ -75,7 +75,7 @@ class GreedinessMonitor(pl.Callback):
         self.updated = False
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Not called where an epoch is resumed half-way: its sums then come from the checkpoint.
+        # Lightning does not call this for an epoch that is resumed half-way: its sums come from the checkpoint.
         self.averages = Averages()
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
@@ -114,7 +114,7 @@ class GreedinessMonitor(pl.Callback):
     ) -> None:
         measures, self.pending = self.pending, {}
         self.averages.add(measures)
-        # Batches that only add to the gradients make no step to be logged.
+        # Batches that only accumulate gradients are not logged as steps.
         updated, self.updated = self.updated, False
         if updated and trainer.global_step % self.log_every_n_steps == 0:
             values = {name: ratio(*measure) for name, measure in measures.items()}
@@ -122,7 +122,7 @@ class GreedinessMonitor(pl.Callback):
                 pl_module.log(name, values[name], prog_bar=True, logger=False)
             row = {f"train/{name}_step": value for name, value in values.items()}
             for logger in trainer.loggers:
-                # Lightning counts logged steps from 0; the optimizer has just made its global_step-th.
+                # Lightning counts logged steps from 0; the optimizer has just taken step number global_step.
                 logger.log_metrics({"epoch": trainer.current_epoch, **row}, step=trainer.global_step - 1)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -136,7 +136,7 @@ class GreedinessMonitor(pl.Callback):
         if pl_module.evaluated is None or data.splits.validation is None or foreign:
             return
         if len(pl_module.evaluated.labels) != len(data.splits.validation):
-            # Of a part of the set (limit_val_batches) the fixed batches are not all there.
+            # With limit_val_batches only a part of the set is embedded, and fixed batches are incomplete.
             return
         embeddings, labels = pl_module.evaluated.embeddings, pl_module.evaluated.labels
         for number, rows in enumerate(data.validation_batches()):

@@ -1,4 +1,4 @@
-"""How far a run is: a bar for someone who watches, a line per epoch for a log."""
+"""Callbacks that show the progress of a run: a bar on a terminal, a line per epoch in the log."""
 
 import logging
 import time
@@ -19,7 +19,7 @@ class Bar(TQDMProgressBar):
     """Lightning's bar (steps, time, speed) with the loss and the active ratio of the latest step."""
 
     def __init__(self) -> None:
-        # Reading a loss waits for the device, so not at every step.
+        # Reading a loss waits for the device, so the bar does not read it at every step.
         super().__init__(refresh_rate=10)
 
     def get_metrics(
@@ -34,7 +34,7 @@ class EpochLines(Callback):
     """Logs one line per epoch: loss, active ratio, validation retrieval, seconds.
 
     Args:
-        level: of the log record; the terminal shows INFO and above.
+        level: level of the log record; the terminal shows INFO and above.
     """
 
     def __init__(self, level: int) -> None:
@@ -51,7 +51,7 @@ class EpochLines(Callback):
 
 
 def epoch_line(epoch: int, epochs: int | None, metrics: Any) -> str:
-    """The line of an epoch (from 0) out of ``epochs`` (None or -1: no limit), with the values there are."""
+    """The line for ``epoch`` (from 0) of ``epochs`` (None or -1: no limit), with the metrics that are available."""
     parts = [f"{_label(key)} {float(metrics[key]):.4g}" for key in _SHOWN if key in metrics]
     total = f"/{epochs}" if epochs and epochs > 0 else ""
     return "  ".join([f"epoch {epoch + 1}{total}", *parts])
@@ -62,9 +62,9 @@ def _label(key: str) -> str:
 
 
 def progress() -> "list[Callback]":
-    """Trainer callbacks: a progress bar on a terminal; one line per epoch in the log, elsewhere also shown.
+    """Trainer callbacks: a progress bar on a terminal, and one line per epoch in the log, printed elsewhere too.
 
-    The trainer needs ``enable_progress_bar=is_interactive()`` beside them.
+    The trainer also needs ``enable_progress_bar=is_interactive()``.
     """
     from metriscope.callbacks.progress import Bar, EpochLines
 

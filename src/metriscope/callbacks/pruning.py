@@ -1,4 +1,4 @@
-"""A trial of a search reports every epoch, and ends when nothing better is to be expected of it."""
+"""The callback that reports every epoch of a search's trial, and stops trials that fall behind."""
 
 import logging
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from metriscope.run.trials import open_storage
 
 
 class Pruning(pl.Callback):
-    """Hands the searched metric of every validation to Optuna; stops between two epochs, with the state saved.
+    """Reports the searched metric of every validation to Optuna; stops between two epochs, after the state is saved.
 
     Args:
         sweep: the section of a search: metric, pruner, storage and the number of this trial.

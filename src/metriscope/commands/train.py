@@ -4,17 +4,17 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import hydra
 from omegaconf import DictConfig
 
-from metriscope.config.catalog import describe
 from metriscope.config.compose import Composer, compose_config
-from metriscope.config.files import CONFIG_DIR
+from metriscope.config.files import CONFIG_DIR, choices, summary
 from metriscope.config.hydra import flag_parser
 from metriscope.config.rules import check
-from metriscope.config.search_path import of_search_path, with_folder
+from metriscope.config.search_path import folders, of_search_path, with_folder
 from metriscope.config.words import parse
 from metriscope.errors import Exit, InputError, nearest
 
@@ -42,7 +42,7 @@ def main(words: Sequence[str]) -> int:
             check_command(overrides, flags.multirun)
         _show(words, flags.overrides)
         if flags.help:
-            print(describe())
+            print(_described(folders(overrides)))
         return Exit.FINISHED
     if flags.multirun:
         return Exit.FINISHED if _sweep(overrides) else Exit.RUN_FAILED
@@ -82,6 +82,15 @@ def _show(words: Sequence[str], overrides: Sequence[str]) -> None:
 @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="train")
 def _shown_by_hydra(cfg: DictConfig) -> None:
     """Hydra calls this for runs only, and there are none here."""
+
+
+def _described(further: Sequence[Path]) -> str:
+    """Losses and miners with the line that their configs begin with, those of one's own folders included."""
+    lines = []
+    for group, title in (("loss", "Losses:"), ("miner", "Miners:")):
+        found = {name: summary(group, name, root) for root in (CONFIG_DIR, *further) for name in choices(group, root)}
+        lines += ["", title, *(f"  {name:23}{line}" for name, line in sorted(found.items()))]
+    return "\n".join(lines[1:])
 
 
 def _sweep(words: Sequence[str]) -> bool:

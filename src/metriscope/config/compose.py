@@ -9,8 +9,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
+from metriscope.config.completing import complete
+from metriscope.config.defaults import of_all
 from metriscope.config.files import CONFIG_DIR, choices
 from metriscope.config.hydra import apply_overrides
+from metriscope.config.known import suggestion
 from metriscope.config.plain import flatten
 from metriscope.config.search_path import folders, of_search_path, with_folder
 from metriscope.config.words import first_lines, parse
@@ -32,7 +35,7 @@ def compose_config(words: Sequence[str], config_dir: str | Path | None = None, w
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         try:
-            return compose("train", overrides=words, return_hydra_config=with_hydra)
+            return complete(compose("train", overrides=words, return_hydra_config=with_hydra), folders(words))
         except (HydraException, ValueError) as error:
             raise InputError(_explain(error, words)) from error
 
@@ -59,7 +62,7 @@ class Composer:
                 self._chosen[parts] = compose_config([*parts, *self._search_path])
             cfg = self._chosen[parts].copy()
             apply_overrides(values, cfg)
-            return cfg
+            return complete(cfg, folders(self._search_path))
         except (HydraException, InputError):
             return compose_config([*words, *self._search_path])  # its refusal sees all words
 
@@ -90,8 +93,10 @@ def _explain(error: Exception, words: Sequence[str]) -> str:
         key = str(override.key_or_group)
         if key in groups or override.is_add() or override.is_force_add() or key.startswith("hydra"):
             continue
+        if key not in known and key in of_all():
+            return f"{key}: the {key.split('.')[0]} that is chosen has no such key. All keys: python train.py --cfg job"
         if key not in known:
-            return f"{key}: no such key{nearest(key, [*known, *groups])} All keys: python train.py --cfg job"
+            return f"{key}: no such key{suggestion(key, [*known, *groups])} All keys: python train.py --cfg job"
     return first_lines(error)
 
 

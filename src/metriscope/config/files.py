@@ -15,15 +15,30 @@ def choices(group: str, config_dir: Path = CONFIG_DIR) -> list[str]:
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
 
 
-def section(group: str, name: str) -> DictConfig:
-    """The keys that a choice puts below its group, as they stand in its file: nothing is resolved."""
-    content = OmegaConf.load(CONFIG_DIR / group / f"{name}.yaml")
+def section(group: str, name: str, config_dir: Path = CONFIG_DIR) -> DictConfig:
+    """The keys that a choice puts below its group, as they stand in its file: nothing is resolved.
+
+    Choices of the same group that the file builds on come first.
+    """
+    path = config_dir / group / f"{name}.yaml"
+    content = OmegaConf.load(path if path.is_file() else CONFIG_DIR / group / f"{name}.yaml")
     assert isinstance(content, DictConfig)
-    content.pop("defaults", None)
+    below = [
+        str(other) for other in content.pop("defaults", None) or () if isinstance(other, str) and other != "_self_"
+    ]
     # A file in the global package says the name of its group itself.
     own = content.get(group, content) if "_target_" not in content else content
+    for other in reversed(below):
+        own = OmegaConf.merge(section(group, other, config_dir), own)
     assert isinstance(own, DictConfig)
     return own
+
+
+def summary(group: str, name: str, config_dir: Path = CONFIG_DIR) -> str:
+    """What a choice is, in one line: the first comment of its file."""
+    lines = (config_dir / group / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    comments = (line[1:].strip() for line in lines if line.startswith("#") and "@package" not in line)
+    return next(comments, "")
 
 
 def targets(group: str) -> dict[str, str]:

@@ -1,10 +1,11 @@
 """What a single key of the config may be. Imports no torch."""
 
 import math
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
+from metriscope.annotations import said
+from metriscope.config.defaults import of_all
 from metriscope.errors import InputError, nearest
 
 _ABOVE_0 = 1e-6
@@ -13,41 +14,6 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "seed": (0, 2**63 - 1, True),
     "head.size": (1, math.inf, True),
     "head.hidden": (1, math.inf, True),
-    "loss.positive_margin": (0, math.inf, False),
-    "loss.scale": (_ABOVE_0, math.inf, False),
-    "loss.nu": (0, math.inf, False),
-    "loss.mean_weight": (0, math.inf, False),
-    "loss.temperature_positive": (0, math.inf, False),
-    "loss.temperature_negative": (0, math.inf, False),
-    "loss.balance": (0, 1, False),
-    "loss.base": (-1, 1, False),
-    "loss.beta": (_ABOVE_0, math.inf, False),
-    "loss.num_bins": (1, math.inf, True),
-    "loss.memory_mb": (1, math.inf, False),
-    "loss.temperature": (_ABOVE_0, math.inf, False),
-    "loss.alpha": (_ABOVE_0, math.inf, False),
-    "loss.gamma": (_ABOVE_0, math.inf, False),
-    "loss.sub_centers": (1, math.inf, True),
-    "loss.centers_per_class": (1, math.inf, True),
-    "loss.center_weight": (0, math.inf, False),
-    "loss.regularizer_weight": (0, math.inf, False),
-    "loss.momentum": (0, 1, False),
-    "miner.cutoff": (0, 2, False),
-    "miner.nonzero_loss_cutoff": (0, 2, False),
-    "miner.positive_margin": (0, math.inf, False),
-    "miner.negative_margin": (0, math.inf, False),
-    "miner.triplets_per_anchor": (1, math.inf, True),
-    "miner.epsilon": (-2, 2, False),
-    "miner.angle": (0, 89.9, False),
-    "miner.max_triplets": (1, math.inf, True),
-    "miner.share": (0, 1, False),
-    "miner.bins": (1, 32000, True),
-    "miner.positives_per_bin": (1, math.inf, True),
-    "miner.negatives_per_bin": (1, math.inf, True),
-    "miner.margin": (0, math.inf, False),
-    "miner.epochs": (1, math.inf, True),
-    "miner.semihard_share": (0, 1, False),
-    "miner.interpolation": (0, 1, False),
     "memory.size": (0, math.inf, True),
     "memory.warmup_steps": (0, math.inf, True),
     "sampler.batch_size": (1, math.inf, True),
@@ -90,14 +56,6 @@ RANGES: dict[str, tuple[float, float, bool]] = {
 CHOICES: dict[str, tuple[Any, ...]] = {
     "resume": ("auto", "never", "must"),
     "backbone.pooling": ("avg", "max", "gem"),
-    "loss.reduction": ("mean", "sum", "mean_active"),
-    "loss.form": ("generalised", "original"),
-    "loss.count": ("pairs", "triplets"),
-    "loss.anchors": ("all", "first"),
-    "loss.objective": ("log", "expected"),
-    "miner.negative": ("hard", "semihard"),
-    "miner.positive_strategy": ("all", "easy", "semihard", "hard"),
-    "miner.negative_strategy": ("all", "easy", "semihard", "hard"),
     "dataset.protocol": ("closed_set", "class_disjoint"),
     "dataset.download": (True, False),
     "dataset.verify": (True, False),
@@ -120,24 +78,87 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 
 
-def check_values(cfg: DictConfig) -> None:
+# Keys with a rule of their own, which says more than their type.
+_OWN_RULE = {"evaluation.recall_at", "evaluation.precision_at", "evaluation.layers", "evaluation.monitor"}
+_OWN_RULE |= {"backbone.mean", "backbone.std", "augmentation.scale", "augmentation.ratio"}
+
+
+def check_values(config: Mapping[str, Any]) -> None:
     """Refuse a value that no run could have, whatever its other keys.
+
+    Args:
+        config: flat and resolved.
 
     Raises:
         InputError: naming the key, its value, and what would do.
     """
     for key, (low, high, whole) in RANGES.items():
-        value = OmegaConf.select(cfg, key)
+        value = config.get(key)
         if value is None:
             continue
         kind = "a whole number" if whole else "a number"
         wanted = f"{kind} of at least {low:g}" + (f" and at most {high:g}" if high < 2**53 else "")
         number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
         if not number or not math.isfinite(value) or not low <= value <= high:
-            raise InputError(f"{key}={value}: it has to be {wanted}")
+            raise InputError(f"{key}={said(value)}: it has to be {wanted}")
     for key, allowed in CHOICES.items():
-        value = OmegaConf.select(cfg, key)
-        if value is not None and value not in allowed:
-            words = (str(choice).lower() if isinstance(choice, bool) else str(choice) for choice in allowed)
-            names = ", ".join(dict.fromkeys(words))
-            raise InputError(f"{key}={value}: it has to be one of {names}{nearest(str(value), map(str, allowed))}")
+        value = config.get(key)
+        if value is not None and not any(value == choice and type(value) is type(choice) for choice in allowed):
+            names = list(dict.fromkeys(map(said, allowed)))
+            raise InputError(
+                f"{key}={said(value)}: it has to be one of {', '.join(names)}{nearest(said(value), names)}"
+            )
+
+
+def check_types(config: Mapping[str, Any], judged: Collection[str]) -> None:
+    """Refuse a value of another type than the shipped defaults of its key have.
+
+    Args:
+        config: flat and resolved.
+        judged: sections whose arguments their part judges itself.
+
+    Raises:
+        InputError: naming the key, its value, and what would do.
+    """
+    for key, value in config.items():
+        defaults = [default for default in of_all().get(key, ()) if not _is_open(default)]
+        kinds = {_kind(default) for default in defaults} - {"null"}
+        if not kinds or key.split(".")[0] in judged or key in CHOICES or key in RANGES or key in _OWN_RULE:
+            continue
+        if value is None and ("null" in map(_kind, defaults) or key.startswith("trainer.") or "mapping" in kinds):
+            continue
+        if _kind(value) not in kinds:
+            wanted = " or ".join(_WORDS[kind] for kind in _WORDS if kind in kinds)
+            raise InputError(f"{key}={said(value)}: it has to be {wanted}{_hint(key, value, kinds)}")
+        inner = {_kind(item) for default in defaults if isinstance(default, list) for item in default}
+        if isinstance(value, list) and inner and any(_kind(item) not in inner for item in value):
+            raise InputError(f"{key}={said(value)}: it has to be a list of {' or '.join(sorted(inner))}s")
+
+
+_WORDS = {"switch": "true or false", "number": "a number", "name": "a name", "list": "a list", "mapping": "a mapping"}
+_SWITCHES = {"no": "false", "off": "false", "false": "false", "0": "false"}
+_SWITCHES |= {"yes": "true", "on": "true", "true": "true", "1": "true"}
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "switch"
+    if isinstance(value, int | float):
+        return "number"
+    if isinstance(value, str):
+        return "name"
+    return "list" if isinstance(value, list) else "mapping"
+
+
+def _is_open(default: Any) -> bool:
+    return isinstance(default, str) and "${" in default
+
+
+def _hint(key: str, value: Any, kinds: Collection[str]) -> str:
+    if "switch" in kinds and (meant := _SWITCHES.get(str(value).lower())):
+        return f"; did you mean {meant}?"
+    if "name" in kinds and isinstance(value, int | float):
+        return f"; quote a name of digits, as in '{key}=\"{said(value)}\"'"
+    return ""

@@ -4,10 +4,8 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from omegaconf import DictConfig
-
-from metriscope.config.catalog import LOSSES
-from metriscope.config.plain import plain
+from metriscope.annotations import said
+from metriscope.config.files import choices
 from metriscope.errors import InputError
 from metriscope.evaluation.monitors import check_logged, monitor_of
 from metriscope.evaluation.set_metric import own_metrics
@@ -16,13 +14,15 @@ from metriscope.parts import check_section
 Section = Mapping[str, Any]
 
 
-def check_monitors(cfg: DictConfig) -> None:
+def check_monitors(config: Section) -> None:
     """A monitored metric has to be one of the validation set, logged by this config, with one better end.
+
+    Args:
+        config: plain and resolved.
 
     Raises:
         InputError: naming the key, its value, and what would do.
     """
-    config = plain(cfg)
     evaluation = config["evaluation"]
     own_metrics(evaluation)
     _check_own_diagnostics(config["diagnostics"])
@@ -37,14 +37,14 @@ def check_monitors(cfg: DictConfig) -> None:
         elif metric.startswith("val/"):
             check_logged(metric, key, config, closed)
         elif where in ("evaluation", "scheduler"):
-            raise InputError(f"{key}={section.get(name)}: it has to be a val/ metric, such as val/map_at_r")
+            raise InputError(f"{key}={said(section.get(name))}: it has to be a val/ metric, such as val/map_at_r")
         monitor_of(section, where, evaluation)
-    plateau = cfg.scheduler.name == "plateau"
-    early = cfg.callbacks.get("early_stopping") is not None
-    if cfg.dataset.get("validation") == 0 and (plateau or early):
+    plateau = config["scheduler"]["name"] == "plateau"
+    early = config["callbacks"].get("early_stopping") is not None
+    if config["dataset"].get("validation") == 0 and (plateau or early):
         what = "scheduler=plateau" if plateau else "callbacks=early_stopping"
         raise InputError(f"{what} watches the validation set: set dataset.validation above 0")
-    if plateau and cfg.evaluation.every_n_epochs != 1:
+    if plateau and evaluation["every_n_epochs"] != 1:
         raise InputError("scheduler=plateau looks at every epoch: set evaluation.every_n_epochs=1")
 
 
@@ -61,14 +61,13 @@ def _watching(config: Section) -> Iterator[tuple[str, Section]]:
 
 
 def _closed(config: Section) -> bool:
-    """Whether nothing but shipped parts and metrics by key can log."""
-    loss, callbacks = config["loss"], config["callbacks"].values()
-    shipped = loss["name"] == "sum" or loss["name"] in LOSSES
-    targets = [str(section.get("_target_")) for section in callbacks if isinstance(section, Mapping)]
+    """Whether shipped parts and metrics by key are all that logs."""
+    loss = config["loss"]
+    losses = [entry for entry in loss["losses"] if isinstance(entry, Mapping)] if loss["name"] == "sum" else [loss]
+    callbacks = [section for section in config["callbacks"].values() if isinstance(section, Mapping)]
     return (
-        shipped
-        and str(loss.get("_target_", "metriscope.")).startswith("metriscope.")
-        and all(target.startswith("pytorch_lightning.") for target in targets)
+        all(one["name"] in choices("loss") and str(one["_target_"]).startswith("metriscope.") for one in losses)
+        and all(str(section.get("_target_")).startswith("pytorch_lightning.") for section in callbacks)
         and not config["diagnostics"].get("own")
     )
 

@@ -3,14 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hydra.utils import get_method
-
+from metriscope.config.sections import SECTIONS
 from metriscope.data.examples import Source
 from metriscope.data.splits import Splits, split
-
-_SHARED = {
-    "_target_", "name", "protocol", "fold", "validation", "mean", "std", "num_workers", "cache", "memory_limit_mb",
-}  # fmt: skip
+from metriscope.parts import instantiate
 
 
 def load_splits(dataset: Mapping[str, Any]) -> Splits:
@@ -21,5 +17,5 @@ def load_splits(dataset: Mapping[str, Any]) -> Splits:
     Raises:
         InputError: the data are missing or broken, or cannot be split in this way.
     """
-    source: Source = get_method(dataset["_target_"])(**{k: v for k, v in dataset.items() if k not in _SHARED})
+    source: Source = instantiate(SECTIONS["dataset"].arguments(dataset), "dataset")
     return split(source, dataset["protocol"], dataset.get("fold", 0), dataset.get("validation"))

@@ -1,4 +1,4 @@
-"""How many terms of a loss do anything: the active ratios of GREEDINESS ([CT], arXiv:2510.02161)."""
+"""Active ratios of GREEDINESS ([CT], arXiv:2510.02161): the share of a loss's terms that contribute."""
 
 from typing import NamedTuple
 
@@ -9,12 +9,12 @@ from metriscope.objectives.selection import Comparison
 
 
 class PairActivity(NamedTuple):
-    """Pairs by weight.
+    """Pairs with their weights.
 
     Attributes:
         weights: (B, R), |dL/ds|.
         active: (B, R) bool.
-        valid: scalar int64, the pairs that the labels allow.
+        valid: scalar int64, the number of pairs that the labels allow.
     """
 
     weights: Tensor
@@ -30,7 +30,7 @@ def pair_activity(comparison: Comparison, distance_gradient: Tensor, threshold: 
     that hinge losses and smooth ones are counted on one scale.
 
     Args:
-        comparison: of the batch.
+        comparison: the comparison of the batch.
         distance_gradient: (B, R), dL/d(distance); any constant factor cancels.
         threshold: share of the largest weight, between 0 and 1.
     """
@@ -40,16 +40,16 @@ def pair_activity(comparison: Comparison, distance_gradient: Tensor, threshold: 
 
 
 def _valid_pairs(comparison: Comparison) -> Tensor:
-    """Scalar int64: all that the labels allow, of which a loss may compare a part."""
+    """Scalar int64: the number of pairs that the labels allow, including pairs that the loss does not compare."""
     if comparison.rows is None:
         return comparison.positive.sum() + comparison.negative.sum()
-    # Everybody with every reference, without itself and places of a memory that are empty.
+    # Each sample with each reference, except itself and empty places of a memory.
     return len(comparison.labels) * ((comparison.reference_labels >= 0).sum() - 1)
 
 
 @torch.no_grad()
 def proxy_activity(similarity_gradient: Tensor, threshold: float) -> PairActivity:
-    """The same over pairs of a sample and a proxy or class weight.
+    """:func:`pair_activity` for pairs of a sample and a proxy or class weight.
 
     Args:
         similarity_gradient: (B, C), dL/ds.
@@ -61,15 +61,15 @@ def proxy_activity(similarity_gradient: Tensor, threshold: float) -> PairActivit
 
 
 def active_samples(activity: PairActivity, hinge: bool, comparison: Comparison | None = None) -> Tensor:
-    """(B,) bool: samples with a part in an active term.
+    """(B,) bool: samples that occur in an active term.
 
     In a hinge loss every pair with a non-zero weight is in a non-zero term; in a smooth loss, where all
     terms are non-zero, the active pairs are those above the threshold.
 
     Args:
-        activity: of the pairs.
+        activity: the activity of the pairs.
         hinge: see :class:`metriscope.objectives.losses.base.Loss`.
-        comparison: whose pairs they are; None where columns are proxies.
+        comparison: the comparison of these pairs; None where columns are proxies.
     """
     pairs = activity.weights > 0 if hinge else activity.active
     anchors = pairs.any(1)

@@ -11,7 +11,7 @@ Measures = Mapping[str, tuple[Tensor, Tensor | float]]
 
 
 def ratio(numerator: Tensor, denominator: Tensor | float) -> float:
-    """One measure as a number; 0 where there was nothing to count. Waits for the device."""
+    """One measure as a number; 0 where the denominator is 0. Waits for the device."""
     return float(numerator) / float(denominator) if float(denominator) != 0 else 0.0
 
 

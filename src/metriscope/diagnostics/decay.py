@@ -1,4 +1,4 @@
-"""How fast a loss falls: the loss-decay rate of GREEDINESS ([CT], arXiv:2510.02161)."""
+"""Loss-decay rate of GREEDINESS ([CT], arXiv:2510.02161): how fast a loss falls."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class ExponentialFit(NamedTuple):
 def exponential_fit(losses: Sequence[float]) -> ExponentialFit | None:
     """Least squares through the logarithm of the losses of successive epochs.
 
-    Zero losses carry no logarithm and are left out; None with fewer than two epochs to fit.
+    Losses of zero have no logarithm and are left out; None with fewer than two epochs to fit.
     """
     points = [(t, math.log(loss)) for t, loss in enumerate(losses) if loss > 0 and math.isfinite(loss)]
     if len(points) < 2:

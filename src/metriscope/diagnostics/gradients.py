@@ -1,4 +1,4 @@
-"""How hard a loss pulls: the gradient norms of GREEDINESS ([CT], arXiv:2510.02161)."""
+"""Gradient norms of GREEDINESS ([CT], arXiv:2510.02161), of parameters and of embeddings."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from metriscope.diagnostics.averages import Measures
 
 
 def parameter_norm(parameters: Iterable[nn.Parameter], device: torch.device) -> Tensor:
-    """L2 norm of the gradients of all parameters taken together, a scalar on ``device``; 0 without any."""
+    """L2 norm of the gradients of all parameters taken together, a scalar on ``device``; 0 if there are none."""
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients:
         return torch.zeros((), device=device)

@@ -1,11 +1,11 @@
-"""Spectral decay of an embedding space ([RDML] arXiv:2002.08473): how many directions it really uses."""
+"""Spectral decay of an embedding space ([RDML] arXiv:2002.08473): how many directions it uses."""
 
 import torch
 from torch import Tensor
 
 
 def second_moment(z: Tensor) -> Tensor:
-    """The sum (D, D) of z_i z_i^T of a batch (B, D), in float64; it adds up over batches and processes."""
+    """The sum (D, D) of z_i z_i^T of a batch (B, D), in float64; the sums of batches and processes can be added."""
     z = z.detach().double()
     return z.T @ z
 
@@ -14,12 +14,12 @@ def spectral_decay(moment: Tensor) -> Tensor:
     """KL divergence, in nats, between the uniform distribution and the normalised singular values.
 
     rho = KL(U || s / sum(s)), with s the D singular values of the (N, D) embedding matrix, not centred
-    ([RDML]'s rho with the largest value kept). 0 means that all directions carry the same weight; the larger,
-    the fewer carry it.
+    ([RDML]'s rho with the largest value kept). 0 means that all directions carry the same weight; larger values mean
+    that fewer directions carry it.
 
-    The singular values are the square roots of the eigenvalues of the second moment, which streams and does
-    not depend on the device. They resolve down to about 1e-8 of the largest; smaller ones, such as those of
-    directions never used, count as that much, so rho stays finite.
+    The singular values are the square roots of the eigenvalues of the second moment, which is summed batch by batch and
+    does not depend on the device. They resolve down to about 1e-8 of the largest; smaller ones, such as those of unused
+    directions, are raised to that bound, so rho stays finite.
 
     Args:
         moment: (D, D) float64, the sum of z_i z_i^T; its scale does not matter.

@@ -1,7 +1,7 @@
-"""VARIANCE: how far an embedding spreads inside and between its classes ([CT] arXiv:2510.02161).
+"""VARIANCE: the spread of embeddings within and between classes ([CT] arXiv:2510.02161).
 
-Everything derives from the moments of each class, which merge exactly (Chan et al. 1979), so that the whole
-evaluation set is measured in O(C D) memory and W processes give what one gives.
+All variances are computed from the moments of each class. Moments merge exactly (Chan et al. 1979), so the whole
+evaluation set is measured in O(C D) memory, and several processes give the same result as one.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class ClassMoments:
         self.merge(ClassMoments.of(z, labels, len(self.count)))
 
     def merge(self, other: "ClassMoments") -> None:
-        """Add the samples behind other moments of the same classes."""
+        """Add the samples of other moments, of the same classes."""
         count = self.count + other.count
         share = other.count / count.clamp(min=1)
         step = other.mean - self.mean
@@ -89,12 +89,12 @@ def variance_inter_spread(moments: ClassMoments) -> Tensor:
 
 
 def variance_ratio(moments: ClassMoments) -> Tensor:
-    """``variance_intra / variance_inter``: 0 where both are 0, infinite where only the latter is."""
+    """``variance_intra / variance_inter``: 0 where both are 0, infinite where only the denominator is."""
     return _ratio(variance_intra(moments), variance_inter(moments))
 
 
 def variance_within(moments: ClassMoments) -> Tensor:
-    """Mean over samples of the squared distance to their class mean: classes weigh by their size."""
+    """Mean over samples of the squared distance to their class mean, which weights classes by size."""
     return moments.scatter.sum() / moments.count.sum().clamp(min=1)
 
 
@@ -129,7 +129,7 @@ def cosine_inter(unit: ClassMoments) -> Tensor:
 
 
 def pi_ratio(unit: ClassMoments) -> Tensor:
-    """``cosine_intra / cosine_inter`` [RDML]: 0 where both are 0, infinite where only the latter is."""
+    """``cosine_intra / cosine_inter`` [RDML]: 0 where both are 0, infinite where only the denominator is."""
     return _ratio(cosine_intra(unit), cosine_inter(unit))
 
 
@@ -149,12 +149,12 @@ COSINES = (cosine_intra, cosine_inter, pi_ratio)
 class VarianceMetrics(Metric):
     """Variances of a whole evaluation set, as scalars named after the functions of this module.
 
-    Plain keys are of the L2-normalised embedding, and the variances come again, with the suffix ``_raw``, of
-    the head's output before normalisation. The cosine distances and ``spectral_decay`` are of the normalised
-    embedding only, which is what [RDML] defines them on. Classes without samples are left out.
+    Keys without a suffix describe the L2-normalised embedding; variances with the suffix ``_raw`` describe the head's
+    output before normalisation. The cosine distances and ``spectral_decay`` are computed from the normalised embedding
+    only, as [RDML] defines them. Classes without samples are left out.
 
-    Every state is a list of partial moments, one per process once gathered; D is not known before the first
-    batch, so a process that has seen none holds partial moments of width 0.
+    Every state is a list of partial moments, with one entry per process after gathering. D is unknown before the first
+    batch, so a process without a batch holds partial moments of width 0.
 
     Args:
         num_classes: C; labels lie in 0..C-1.
@@ -208,7 +208,7 @@ class VarianceMetrics(Metric):
         self._hold(*_merged([*self._parts(), (unit, rest, second_moment(z))]))
 
     def compute(self) -> dict[str, Tensor]:
-        """The metrics over the samples of all processes, as float64 scalars; none before the first sample."""
+        """The metrics over the samples of all processes, as float64 scalars; empty before the first sample."""
         parts = self._parts()
         if not parts:
             return {}

@@ -14,7 +14,7 @@ def knn_accuracy(
 ) -> float:
     """Share of test samples whose class wins the vote of their k nearest training samples.
 
-    Among classes with the same number of votes the one with the nearest member wins.
+    Among classes with the same number of votes the class with the nearest member wins.
 
     Args:
         train_z, test_z: embeddings (N, D) and (M, D).
@@ -34,7 +34,7 @@ def knn_accuracy(
     for column in voters.T:  # k columns of (M,): no (M, k, k) comparison
         votes += voters == column[:, None]
     width = voters.shape[1]
-    # Votes first, then nearness: no two positions of different classes have the same standing.
+    # Votes count first, then nearness, so no two positions of different classes have the same standing.
     standing = votes * width - torch.arange(width, device=votes.device)
     winner = voters.gather(1, standing.argmax(1, keepdim=True)).squeeze(1)
     return float((winner == test_labels).double().mean())
@@ -51,7 +51,7 @@ def linear_probe_accuracy(
 ) -> float:
     """Test accuracy of a multinomial logistic regression (L-BFGS, L2 penalty) on standardised embeddings.
 
-    Mean and standard deviation come from train. The fit starts from zero and draws nothing, so it is
+    Mean and standard deviation come from train. The fit starts from zero and uses no random numbers, so it is
     deterministic; it stops at ``max_iterations`` whether or not it has converged, which bounds its time.
 
     Args:
@@ -67,7 +67,7 @@ def linear_probe_accuracy(
     from sklearn.linear_model import LogisticRegression
 
     _check_closed_set(train_labels, test_labels)
-    if bool((train_labels == train_labels[0]).all()):  # nothing to separate: every sample is given that class
+    if bool((train_labels == train_labels[0]).all()):  # a single class: every sample is predicted to have it
         return float((test_labels == train_labels[0]).double().mean())
     deviation, mean = torch.std_mean(train_z.double(), dim=0, correction=0)
     scale = deviation.where(deviation > 0, 1)

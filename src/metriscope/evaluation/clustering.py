@@ -1,25 +1,25 @@
-"""Clustering: how well k-means, told only the number of classes, finds them again."""
+"""Clustering metrics: the agreement of k-means clusters with the classes."""
 
 import torch
 from torch import Tensor
 
 FULL_UP_TO = 10_000
-"""Samples up to which every one takes part in every step of k-means; beyond, batches do."""
+"""The largest number of samples for full k-means; larger sets are clustered in mini-batches."""
 
 
 def clustering_metrics(embeddings: Tensor, labels: Tensor, seed: int = 0) -> dict[str, float]:
     """Normalised and adjusted mutual information of k-means clusters with the classes.
 
     ``nmi`` is normalised by the arithmetic mean of the entropies; ``ami`` is corrected for chance (Vinh et al., JMLR
-    2010). k-means has as many clusters as there are classes, starts once by k-means++ from ``seed``, and gives the
-    same on every process. O(N C D) time per step; above 10,000 samples mini-batch k-means.
+    2010). k-means has one cluster per class, starts once by k-means++ from ``seed``, and gives the same result on every
+    process. O(N C D) time per step; above 10,000 samples mini-batch k-means.
 
     Args:
         embeddings: (N, D).
         labels: (N,) integers.
 
     Returns:
-        ``nmi`` and ``ami``; of a single class 1, as nothing could be mixed up.
+        ``nmi`` and ``ami``; both are 1 for a single class.
     """
     from sklearn.cluster import KMeans, MiniBatchKMeans
     from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score

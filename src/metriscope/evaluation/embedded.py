@@ -8,11 +8,11 @@ from metriscope.evaluation.retrieval import QueryScores
 
 
 class EvaluatedSet(NamedTuple):
-    """The embeddings of a whole evaluation set, on every process the same."""
+    """The embeddings of a whole evaluation set, the same on every process."""
 
     embeddings: Tensor
     """(N, D) float32."""
     labels: Tensor
     """(N,) int64."""
     scores: QueryScores | None = None
-    """What each query of it found."""
+    """The retrieval scores of its queries."""

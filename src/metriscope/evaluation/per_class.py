@@ -1,4 +1,4 @@
-"""Retrieval class by class: which classes an average hides."""
+"""Retrieval results per class, which show the classes that an average hides."""
 
 import csv
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class ClassResult(NamedTuple):
 
 
 def per_class(scores: QueryScores, classes: Sequence[str]) -> list[ClassResult]:
-    """Results of every class of ``classes`` (C,), whose positions are the labels; None where no query counts."""
+    """Results for every class in ``classes`` (C,), whose positions are the labels; None for a class without a query."""
     counted = scores.relevant > 0
     found = []
     for label, name in enumerate(classes):
@@ -35,7 +35,7 @@ def per_class(scores: QueryScores, classes: Sequence[str]) -> list[ClassResult]:
 
 
 def write_per_class(path: Path, results: Sequence[ClassResult]) -> None:
-    """A CSV file with a line per class, the worst first; what is None stays empty."""
+    """Writes a CSV file with a line per class, the worst first; values of None stay empty."""
     worst_first = sorted(results, key=lambda one: (one.recall_at_1 is None, one.recall_at_1, one.map_at_r))
     with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

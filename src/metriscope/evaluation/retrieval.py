@@ -1,6 +1,6 @@
 """Retrieval: Recall@K, precision@K, MRR, R-precision and MAP@R (arXiv:2003.08505).
 
-By leave-one-out among all samples, or of queries in a gallery that they are no part of.
+They are computed by leave-one-out among all samples, or for queries in a separate gallery.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ from metriscope.evaluation.search.neighbors import visit_nearest
 
 
 class Measures(NamedTuple):
-    """What is asked of a ranking.
+    """The metrics to compute from a ranking.
 
     Attributes:
         recall_at: the K of Recall@K, the share of queries with a hit among the K nearest.
         precision_at: the K of precision@K, the mean share of hits among the K nearest.
         map_at_r: R-precision and MAP@R = mean over queries of (1/R) sum_{i <= R} P(i) rel(i)
-            (arXiv:2003.08505), which look at R neighbours of each query.
-        mrr: the mean of 1 / rank of the first hit, however far down it is: one more pass over the gallery for the
-            queries without a hit among the neighbours that the rest looks at.
+            (arXiv:2003.08505), which need R neighbours of each query.
+        mrr: the mean of 1 / rank of the first hit, at any rank. Queries without a hit among the neighbours that the
+            other metrics need take one more pass over the gallery.
     """
 
     recall_at: Sequence[int] = (1, 2, 4, 8)
@@ -42,15 +42,15 @@ class Measures(NamedTuple):
 
 
 class QueryScores(NamedTuple):
-    """What each of Q queries found, in float64 or int64 tensors (Q,); all zero where ``relevant`` is."""
+    """The scores of Q queries, in float64 or int64 tensors (Q,); all zero where ``relevant`` is zero."""
 
     labels: Tensor
     relevant: Tensor
     """R, the number of gallery items of the query's class, not counting itself."""
     first_hit: Tensor
-    """Rank (from 1) of the nearest of them; 0 where it was not looked for so far away."""
+    """Rank (from 1) of the nearest of these items; 0 where the search did not reach it."""
     hits: Tensor
-    """(Q, len(precision_at)): how many of them are among the K nearest, for each K of precision@K."""
+    """(Q, len(precision_at)): how many of these items are among the K nearest, for each K of precision@K."""
     r_precision: Tensor
     average_precision: Tensor
 
@@ -151,8 +151,8 @@ def retrieval_metrics(
 
     Returns:
         ``recall_at_K``, ``precision_at_K``, ``mrr``, ``r_precision`` and ``map_at_r``, means over the queries whose
-        class has another member, or one in the gallery (0 where there is none), and ``queries_skipped``, the
-        number of the others.
+        class has another member, or a member in the gallery (0 if there are no such queries), and ``queries_skipped``,
+        the number of other queries.
 
     Raises:
         RunError: embeddings that are not finite, or no query or no gallery among them.
@@ -164,7 +164,7 @@ def retrieval_metrics(
 def checked_scores(
     embeddings: Tensor, labels: Tensor, measures: Measures, queries: Tensor | None, memory_mb: float
 ) -> QueryScores:
-    """:func:`query_scores` of input that is looked at first; errors as of :func:`retrieval_metrics`."""
+    """:func:`query_scores` of checked input; errors as of :func:`retrieval_metrics`."""
     measures.check()
     bad = int((~embeddings.isfinite()).any(1).sum())
     if bad:
@@ -179,10 +179,10 @@ def checked_scores(
 
 
 class RetrievalMetrics(Metric):
-    """:func:`retrieval_metrics` of everything it was fed, the same for one process and for several.
+    """:func:`retrieval_metrics` of all samples in its updates, the same for one process and for several.
 
-    Samples are sorted by their index, and one that came twice (a padded distributed sampler) counts once.
-    ``queries`` is by index. After ``compute``, ``scores`` holds what each query found.
+    Samples are sorted by their index, and a sample that occurs twice (from a padded distributed sampler) counts once.
+    ``queries`` is indexed by sample. After ``compute``, ``scores`` holds the scores of each query.
     """
 
     full_state_update = False
@@ -206,7 +206,7 @@ class RetrievalMetrics(Metric):
         self.memory_mb = memory_mb
         self.queries = queries
         self.scores: QueryScores | None = None
-        self.flat: list[Tensor] | Tensor  # embeddings as one row: a rank without samples need not know D
+        self.flat: list[Tensor] | Tensor  # flattened embeddings: a rank without samples does not know D
         self.labels: list[Tensor] | Tensor
         self.index: list[Tensor] | Tensor
         for name in ("flat", "labels", "index"):
@@ -215,7 +215,7 @@ class RetrievalMetrics(Metric):
         self._begin()
 
     def _begin(self) -> None:
-        # A rank that was fed nothing still takes part in the gather, with tensors of the right types.
+        # A rank without samples still takes part in the gather, with tensors of the right types.
         nothing = torch.empty(0, dtype=torch.int64, device=self.device)
         self.flat, self.labels, self.index = [nothing.float()], [nothing], [nothing]
 

@@ -1,24 +1,18 @@
-"""From a backbone config to its trunk: the bodies by name, and the libraries that have more of them.
+"""Trunks from backbone configs, and the two bodies that are written here."""
 
-The functions in ``BODIES`` and ``LIBRARIES`` make the bodies. Their keyword arguments are the keys of
-``configs/backbone/<name>.yaml`` other than those that every trunk has.
-"""
-
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
+from metriscope.config.sections import SECTIONS
 from metriscope.errors import InputError
 from metriscope.models.pooling import Pooling
 from metriscope.models.shapes import require_image
-from metriscope.models.timm import efficientnet_lite0, timm_model
-from metriscope.models.torchvision import resnet18, resnet18_cifar, resnet50, torchvision_model, vit_b_32
 from metriscope.models.trunk import Body, Shape, Trunk
 from metriscope.models.weights import load_weights
+from metriscope.parts import instantiate
 
 
 def mlp(shape: Shape, *, widths: Sequence[int] = (512, 512)) -> Body:
@@ -46,7 +40,7 @@ def small_cnn(
     layers: list[nn.Module] = []
     kernel_size = stem_kernel_size
     for width in widths:
-        # Pooling first leaves batch norm and ReLU a quarter of the positions.
+        # Pooling comes first, so that batch norm and ReLU handle only a quarter of the positions.
         layers += [
             nn.Conv2d(channels, width, kernel_size, padding=kernel_size // 2, bias=False),
             nn.MaxPool2d(2, ceil_mode=True),
@@ -57,55 +51,26 @@ def small_cnn(
     return Body(nn.Sequential(*layers, Pooling(pooling)), channels, in_channels)
 
 
-BODIES: dict[str, Callable[..., Body]] = {
-    "mlp": mlp,
-    "small_cnn": small_cnn,
-    "resnet18_cifar": resnet18_cifar,
-    "resnet18": resnet18,
-    "resnet50": resnet50,
-    "vit_b_32": vit_b_32,
-    "efficientnet_lite0": efficientnet_lite0,
-}
-# Whose models are asked for by their own names: backbone.library.
-LIBRARIES: dict[str, Callable[..., Body]] = {"timm": timm_model, "torchvision": torchvision_model}
-
-
 def build_trunk(cfg: Mapping[str, Any], input_shape: Shape) -> Trunk:
-    """The trunk that a backbone config names, weights loaded, for inputs of ``input_shape`` (no batch axis).
+    """The trunk that a backbone config describes, weights loaded, for inputs of ``input_shape`` (no batch axis).
+
+    The ``_target_`` of the config is called with ``shape`` and the config's own keys, and returns a :class:`Body`.
 
     Raises:
-        InputError: unknown name or key, a shape that the trunk cannot read, weights that cannot be loaded.
+        InputError: unknown key, a shape that the trunk cannot read, or weights that cannot be loaded.
     """
-    own = dict(cfg)
-    name, weights, library = own.pop("name"), own.pop("weights", None), own.pop("library", None)
-    habits: dict[str, Any] = {
-        key: bool(own.pop(key, False)) for key in ("freeze", "freeze_batch_norm", "channels_last")
-    }
-    habits["precision"] = own.pop("precision", None)
-    for key in ("mean", "std", "cache_features"):  # of the data that the trunk is given
-        own.pop(key, None)
-    build = _builder(name, library)
-    known = [key for key in inspect.signature(build).parameters if key not in ("shape", "name")]
-    if stray := [key for key in own if key not in known]:
-        raise InputError(f"backbone {name} has no key {stray[0]!r}; its own keys: {', '.join(known) or 'none'}")
-    body = build(tuple(input_shape), **own)
+    own = SECTIONS["backbone"].arguments(cfg)
+    body = instantiate(own, "backbone", shape=tuple(input_shape))
+    if not isinstance(body, Body):
+        raise InputError(f"backbone._target_={own['_target_']}: it has to return a metriscope.models.trunk.Body")
+    name, weights = own["name"], cfg.get("weights")
     report = None if weights is None else load_weights(body.module, str(weights), name, body.pretrained, body.adapt)
-    trunk = Trunk(body, **habits, config={"name": name, "library": library, **own})
+    habits = {key: bool(cfg.get(key, False)) for key in ("freeze", "freeze_batch_norm", "channels_last")}
+    described = {key: value for key, value in own.items() if key != "_target_"}
+    config = {"library": cfg.get("library"), **described}
+    trunk = Trunk(body, **habits, precision=cfg.get("precision"), config=config)
     trunk.loaded = report
     return trunk
-
-
-def _builder(name: str, library: str | None) -> Callable[..., Body]:
-    if library is None and name in BODIES:
-        return BODIES[name]
-    if library in LIBRARIES:
-        return partial(LIBRARIES[library], name=name)
-    if library is not None:
-        raise InputError(f"backbone.library: unknown library {library!r}; there are {', '.join(LIBRARIES)}")
-    raise InputError(
-        f"backbone.name: unknown trunk {name!r}; there are {', '.join(BODIES)}, and those of a library "
-        f"(backbone=timm backbone.name={name})"
-    )
 
 
 def _positive(key: str, widths: Sequence[int]) -> None:

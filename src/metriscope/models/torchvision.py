@@ -1,4 +1,4 @@
-"""Bodies that are torchvision's classification networks without their classifier."""
+"""Bodies from torchvision's classification networks without their classifier."""
 
 import re
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from metriscope.models.trunk import Body, Shape
 from metriscope.models.weights import Pretrained, State, download
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# Where the maps end in the families that have no module `avgpool`: pooling goes behind this one. What such a
-# network does with the 1 x 1 maps that come out, a mean or a ReLU, changes nothing.
+# The module that gives the last maps in families without a module `avgpool`: pooling is added behind it. A mean or a
+# ReLU that such a network applies to the 1 x 1 maps afterwards changes nothing.
 _LAST = {"densenet": "features", "mobilenet": "features", "squeezenet": "features", "shufflenet": "conv5",
          "mnasnet": "layers"}  # fmt: skip
 _OPTIONS = {name: {"aux_logits": False, "init_weights": True, "transform_input": True} for name in
@@ -29,11 +29,11 @@ def torchvision_model(shape: Shape, *, name: str, pooling: str | None = None) ->
     Args:
         shape: (1 or 3, H, W).
         name: as in ``torchvision.models.list_models``.
-        pooling: of the last maps, see :class:`Pooling`; None for the mean. Vision transformers have a class token
-            instead and take None alone.
+        pooling: pooling of the last maps, see :class:`Pooling`; None for the mean. Vision transformers have a class
+            token instead and accept only None.
 
     Raises:
-        InputError: an unknown name, images that the model cannot read, or a pooling that it does not have.
+        InputError: an unknown name, images that the model cannot read, or a pooling that the model does not have.
     """
     from torchvision import models
 
@@ -105,7 +105,7 @@ def _vision_transformer(name: str, shape: Shape, image_size: int) -> Body:
 
 
 def _cut(net: Any, name: str, pooling: Pooling) -> None:
-    """Puts ``pooling`` behind the last maps and takes away the layers that classify."""
+    """Puts ``pooling`` behind the last maps and removes the layers that classify."""
     for part in ("fc", "classifier", "head"):
         layers = getattr(net, part, None)
         if layers is not None:
@@ -123,7 +123,7 @@ def _cut(net: Any, name: str, pooling: Pooling) -> None:
 
 
 def _describes(layer: nn.Module) -> bool:
-    """Whether a layer behind the maps belongs to the features: a norm, not what maps to classes."""
+    """Whether a layer behind the maps belongs to the features (a norm) and not to the classifier."""
     return not isinstance(layer, nn.Linear | nn.Conv2d | nn.Dropout)
 
 

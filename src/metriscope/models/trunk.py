@@ -19,15 +19,16 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Body:
-    """What a trunk runs.
+    """The network that a trunk runs.
 
     Attributes:
         module: maps (B, *shape) to (B, out_features).
         out_features: F.
         in_channels: channels that the module reads; a single-channel image is repeated to fill them.
         adapt: fits foreign weights to this module's size before they are matched.
-        pretrained: the weights that can be asked for by name.
-        position: parameter name -> number of its block, from the input on; None to go by the layers' order.
+        pretrained: the weights that can be selected by name.
+        position: parameter name -> number of its block, from the input on; None to number blocks by the order of
+            layers.
     """
 
     module: nn.Module
@@ -39,13 +40,13 @@ class Body:
 
 
 class Trunk(nn.Module):
-    """A body with the habits that all trunks share: frozen parts stay frozen, memory format, grey images.
+    """A body with the options that all trunks share: frozen parts, memory format, grey images.
 
     Args:
         body: the network.
         freeze: no parameter learns, the body stays in evaluation mode and runs without recording gradients.
         freeze_batch_norm: batch-norm layers keep their running statistics and affine parameters, as in
-            [RDML] arXiv:2002.08473, whatever ``train()`` says.
+            [RDML] arXiv:2002.08473, whatever the mode set by ``train()``.
         channels_last: keep 4-d weights and inputs in the channels-last memory format.
         precision: ``bf16`` for a frozen body to compute in bfloat16 (autocast) whatever the trainer does; None
             for the trainer's precision.
@@ -95,7 +96,7 @@ class Trunk(nn.Module):
         own = torch.autocast(inputs.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
         with torch.no_grad(), own:
             features = self.body(inputs)
-        # What comes after may not compute in bfloat16.
+        # Later layers may compute in another precision than bfloat16.
         return features if self.precision is None else features.to(inputs.dtype)
 
     def train(self, mode: bool = True) -> "Trunk":
@@ -110,10 +111,10 @@ class Trunk(nn.Module):
         return blocks_of(self.body) if self._position is None else in_order(self.body, self._position)
 
     def fingerprint(self) -> str:
-        """Hexadecimal SHA-256 of what decides the features: the body's config, its layers, and its weights.
+        """Hexadecimal SHA-256 of all that determines the features: the body's config, its layers, and its weights.
 
-        Of every tensor its name, dtype, shape and bytes count; device and memory format do not. Reads all
-        weights, at some hundred MB/s.
+        Includes the name, dtype, shape and bytes of every tensor, but not device and memory format. Reads all weights,
+        at some hundred MB/s.
         """
         layers = json.dumps([self.config, repr(self.body)], sort_keys=True)
         digest = hashlib.sha256(layers.encode())

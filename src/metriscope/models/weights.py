@@ -1,4 +1,4 @@
-"""Pretrained weights, by name or from a local file: matched by name and shape, and accounted for."""
+"""Pretrained weights, by name or from a local file: matched by name and shape, with a report."""
 
 import importlib
 import logging
@@ -29,7 +29,7 @@ class Pretrained:
 
     Attributes:
         load: reads or downloads them; raises InputError where that is impossible.
-        mean, std: per channel, on the [0, 1] scale, what images were normalised with when they were trained.
+        mean, std: per channel, on the [0, 1] scale, the normalisation of images in pretraining.
     """
 
     load: Callable[[], State]
@@ -39,7 +39,7 @@ class Pretrained:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of a file's tensors; batch-norm step counters are loaded and not counted.
+    """Which tensors of a file were loaded; batch-norm step counters are loaded but not counted.
 
     Attributes:
         source: where the tensors came from.
@@ -47,8 +47,8 @@ class LoadReport:
         total: tensors that the trunk has.
         missing: names of the trunk that the file does not have.
         misfits: names present in both with different shapes.
-        unused: names in the file that the trunk has no place for, such as a classifier.
-        published: the entry that was asked for by name; None of a file.
+        unused: names in the file that the trunk does not have, such as a classifier.
+        published: the entry that was selected by name; None for a file.
     """
 
     source: str
@@ -81,8 +81,8 @@ def load_weights(
     """Fills ``module`` in place from a local file, or from the ``pretrained`` weights called ``source``.
 
     Names are compared after removing wrappers such as ``module.`` or ``backbone.``; of a Metriscope
-    checkpoint only the trunk is read. Tensors of another shape are left as they were. The account is logged,
-    as a warning when a part of the trunk was not filled.
+    checkpoint only the trunk is read. Tensors of another shape are left unchanged. The report is logged, as a warning
+    if a part of the trunk was not filled.
 
     Raises:
         InputError: no such weights, a file that cannot be read, or nothing in it that fits.
@@ -122,7 +122,7 @@ def load_weights(
 
 
 def read_state(path: Path) -> State:
-    """The named tensors in a ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors`` file; nothing in it is run.
+    """The named tensors in a ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors`` file; no code in it is run.
 
     Raises:
         InputError: truncated, not of these formats, or holding objects other than tensors and plain values.
@@ -156,7 +156,7 @@ def read_state(path: Path) -> State:
 
 def _read_safetensors(path: Path) -> State:
     try:
-        # By name, so that types check alike with and without this optional package.
+        # Imported by name, so that type checks agree with and without this optional package.
         safetensors = importlib.import_module("safetensors")
         reader = importlib.import_module("safetensors.torch")
     except ImportError as error:
@@ -185,10 +185,10 @@ def _read(source: str, name: str, pretrained: Mapping[str, Pretrained]) -> State
 
 
 def download(source: str, url: str) -> State:
-    """The weights at ``url``, which stay in torch's own cache of downloads; the digest in the name is checked.
+    """The weights at ``url``, kept in torch's own download cache; the digest in the file name is checked.
 
     Raises:
-        InputError: nothing could be fetched; says which file to put where.
+        InputError: the download failed; the message says which file to put where.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
     if path.is_file():
@@ -196,7 +196,7 @@ def download(source: str, url: str) -> State:
     digest = re.search(r"-([0-9a-f]{8,})\.", path.name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Writes beside the target and moves it there once the digest is right.
+        # This writes beside the target and moves the file there once the digest is right.
         torch.hub.download_url_to_file(url, str(path), digest and digest[1], progress=False)
     except (OSError, RuntimeError) as error:
         raise InputError(

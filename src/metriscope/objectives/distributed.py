@@ -1,8 +1,8 @@
-"""Embeddings of all processes as one batch, so that a loss means the same on one device and on many.
+"""Gathering of all processes' embeddings into one batch: a loss has the same value on one device and on many.
 
-Every process computes the loss of the whole batch; each sends gradients into its own embeddings only,
-multiplied by the number of processes because DistributedDataParallel then averages over them. Loss value and
-parameter gradients are those of one process on the whole batch, for every loss, with unequal shares too.
+Every process computes the loss of the whole batch and sends gradients into its own embeddings only. They are multiplied
+by the number of processes, because DistributedDataParallel then averages over processes. Loss value and parameter
+gradients equal those of one process on the whole batch, for every loss, even with unequal shares.
 """
 
 from typing import Any
@@ -46,7 +46,7 @@ class _GatherEmbeddings(torch.autograd.Function):
 def gather_batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """(B, D) and (B,) of this process -> those of all processes, in the order of ranks.
 
-    One wait for the sizes: batches may differ in length.
+    Waits once for the sizes, because batches may differ in length.
     """
     whole: Tensor = _GatherEmbeddings.apply(embeddings)
     return whole, torch.cat(_gather(labels))

@@ -1,4 +1,4 @@
-"""Distances to negatives that lie between a positive and a negative, from the distances of the three."""
+"""Distances to negatives interpolated between a positive and a negative, computed from distances in the triplet."""
 
 import torch
 from torch import Tensor
@@ -11,9 +11,9 @@ from metriscope.objectives.selection import Comparison, Triplets
 
 
 def interpolated(distance: Distance, ap: Tensor, an: Tensor, pn: Tensor, share: Tensor, spherical: bool) -> Tensor:
-    """The distance from a to l p + (1 - l) n, of which only distances have to be known; differentiable.
+    """The distance from a to l p + (1 - l) n, computed from distances alone; differentiable.
 
-    In the plane of the three, with d Euclidean,
+    In the plane of a, p and n, with d Euclidean,
 
         ||a - (l p + (1-l) n)||^2 = l d_ap^2 + (1-l) d_an^2 - l (1-l) d_pn^2,
 
@@ -22,13 +22,13 @@ def interpolated(distance: Distance, ap: Tensor, an: Tensor, pn: Tensor, share: 
         s = (l s_ap + (1-l) s_an) / sqrt(l^2 + (1-l)^2 + 2 l (1-l) s_pn).
 
     Args:
-        distance: what ``ap``, ``an`` and ``pn`` are in, and the result will be.
+        distance: the distance in which ``ap``, ``an``, ``pn`` and the result are given.
         ap, an, pn: distances, of one shape.
-        share: l, from 0 (the negative itself) to 1, of that shape too or a scalar.
+        share: l, from 0 (the negative itself) to 1, of the same shape or a scalar.
         spherical: whether embeddings are L2-normalised; the cosine distance normalises them in any case.
 
     Raises:
-        InputError: for a distance that is not one of Euclidean, its square and cosine.
+        InputError: for a distance other than Euclidean, squared Euclidean and cosine.
     """
     s_ap, s_an, s_pn = (distance.similarity(d) for d in (ap, an, pn))
     rest = 1 - share
@@ -47,12 +47,12 @@ def interpolated(distance: Distance, ap: Tensor, an: Tensor, pn: Tensor, share: 
         result = squared / 2
     else:
         raise InputError(f"distance={distance.name} has no interpolated negatives: set miner.interpolation=null")
-    # The way through similarities costs digits that a negative taken as it is need not lose.
+    # Computing through similarities loses digits, so negatives without interpolation keep their given distance.
     return torch.where(share == 0, an, result)
 
 
 def negative_distances(selection: Triplets, comparison: Comparison) -> Tensor:
-    """d(a, n) of each triplet (T,), n interpolated where the selection says so; attached to the graph."""
+    """d(a, n) of each triplet (T,), n interpolated where the selection interpolates; attached to the graph."""
     distances = comparison.distances
     an = distances[selection.anchor, selection.negative]
     if selection.interpolation is None:

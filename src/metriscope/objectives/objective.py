@@ -15,19 +15,19 @@ from metriscope.objectives.selection import Comparison
 
 
 class Step(NamedTuple):
-    """One evaluated batch: what the loss said, and the comparison that it judged."""
+    """One evaluated batch: the output of the loss, and the comparison that it is computed from."""
 
     output: LossOutput
     comparison: Comparison
 
 
 class Objective(nn.Module):
-    """Compares a batch with its references, lets the miner select and the loss judge.
+    """Compares a batch with its references, selects terms with the miner and computes the loss.
 
-    References are the batch itself, in training the batches of all processes, and the content of a memory.
+    References are the batch itself, in training also the batches of other processes and the content of a memory.
 
     Args:
-        distance, miner, loss: the parts; whether they fit is the business of :mod:`metriscope.config.rules`.
+        distance, miner, loss: the parts; :mod:`metriscope.config.rules` checks that they fit each other.
         memory: embeddings of past batches, or None.
     """
 
@@ -75,13 +75,14 @@ class Objective(nn.Module):
         rows = columns = None
         if part is not None:
             rows, columns = part
-            # The batch is where references begin: one look-up is half the work of two, in the backward pass above all.
+            # References begin with the batch, so one look-up serves both: half the work of two, above all in the
+            # backward pass.
             chosen = references.index_select(0, torch.cat([rows, columns]))
             embeddings, references = torch.split(chosen, [len(rows), len(columns)])
             labels, reference_labels = labels[rows], reference_labels[columns]
         positive = labels.unsqueeze(1) == reference_labels
         negative = ~positive if self.memory is None else ~positive & (reference_labels >= 0)
-        # Nobody is compared with itself; the first references are the batch.
+        # No sample is compared with itself; the first references are the batch.
         if rows is None:
             positive.fill_diagonal_(False)
         else:
@@ -92,7 +93,7 @@ class Objective(nn.Module):
     def forward(
         self, embeddings: Tensor, labels: Tensor, generator: torch.Generator | None = None, epoch: int = 0
     ) -> Step:
-        """(B, D) embeddings and (B,) labels -> :class:`Step`; in training with those of all processes."""
+        """(B, D) embeddings and (B,) labels -> :class:`Step`; in training, over the batches of all processes."""
         if self.training and is_distributed():
             embeddings, labels = gather_batch(embeddings, labels)
         comparison = self.compare(embeddings, labels, generator, epoch)

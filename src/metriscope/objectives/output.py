@@ -1,4 +1,4 @@
-"""A loss and its account: what every loss returns."""
+"""The result of a loss: its value, and counts of its terms."""
 
 from typing import NamedTuple
 
@@ -6,16 +6,16 @@ from torch import Tensor
 
 
 class LossOutput(NamedTuple):
-    """A loss and its account.
+    """The value of a loss, and counts of its terms.
 
     Attributes:
         value: scalar, attached to the graph.
-        active: scalar int64, the terms with a non-zero loss; None where a loss cannot tell.
-        terms: scalar int64, the valid terms. For a band these are all triplets that the labels allow, those
-            outside the band counting as zeros; a list or a pair mask brings its own terms.
+        active: scalar int64, the terms with a non-zero loss; None where it is unknown.
+        terms: scalar int64, the number of valid terms. For a band these are all triplets that the labels allow, and
+            those outside the band count as zeros; a list or a pair mask allows only its own terms.
         parts: named detached scalars, logged as they are.
         similarities: (B, C) similarities to the loss's own parameters, attached to the graph, for a loss that
-            is not pairwise: its gradient tells which of its pairs (sample, proxy) weigh how much.
+            is not pairwise: its gradient gives the weights of the pairs (sample, proxy).
     """
 
     value: Tensor

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from metriscope.errors import InputError
+from metriscope.objectives.arguments import Count
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.output import LossOutput
@@ -18,7 +19,7 @@ def _peer_class(kind: str, name: str) -> Any:
     """``pytorch_metric_learning.<kind>.<name>``.
 
     Raises:
-        InputError: the package is not installed, or has no such class (with the nearest).
+        InputError: the package is not installed, or has no such class (the message names the nearest).
     """
     from importlib import import_module
 
@@ -37,13 +38,12 @@ def _peer_class(kind: str, name: str) -> Any:
 class PeerLoss(Loss):
     """A loss of pytorch-metric-learning, with that library's own distance and reduction.
 
-    How many of its terms are active is not known. Lists and masks from a miner become its
-    index tuples, which takes a host-device synchronisation. A loss that needs ``num_classes`` or
-    ``embedding_size`` is given them.
+    The number of active terms is unknown. Lists and masks from a miner are converted to that library's index tuples,
+    which takes a host-device synchronisation. A loss that takes ``num_classes`` or ``embedding_size`` gets them.
 
     Args:
         peer: name of the class in ``pytorch_metric_learning.losses``.
-        arguments: of its constructor.
+        arguments: arguments of its constructor.
     """
 
     accepts = frozenset({"all", "none", "pairs", "triplets"})
@@ -51,22 +51,18 @@ class PeerLoss(Loss):
     takes_sizes = True
 
     def __init__(
-        self, peer: str, num_classes: int, embedding_size: int, arguments: Mapping[str, Any] | None = None
+        self, peer: str, num_classes: Count, embedding_size: Count, arguments: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__()
         constructor = _peer_class("losses", peer)
         known = inspect.signature(constructor).parameters
         sizes = {"num_classes": num_classes, "embedding_size": embedding_size}
-        self._bound = "num_classes" in known
         given = {key: value for key, value in sizes.items() if key in known} | dict(arguments or {})
+        self.bound_to_classes = given.get("num_classes") is not None
         try:
             self.peer = constructor(**given)
         except TypeError as error:
             raise InputError(f"loss.arguments: {peer} says: {error}") from error
-
-    @property
-    def bound_to_classes(self) -> bool:
-        return self._bound
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         indices = None
@@ -86,7 +82,7 @@ class PeerMiner(Miner):
 
     Args:
         peer: name of the class in ``pytorch_metric_learning.miners``.
-        arguments: of its constructor.
+        arguments: arguments of its constructor.
     """
 
     kind = "triplets"

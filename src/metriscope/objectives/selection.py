@@ -1,4 +1,4 @@
-"""What a miner says and a loss hears: a batch compared with its references, and which terms of it count.
+"""The comparison of a batch with its references, and a miner's selection of the terms that count.
 
 A selection is one of three kinds, none of which lists all triplets:
 
@@ -29,11 +29,11 @@ class Comparison:
         distances: (B, R), attached to the graph.
         positive: (B, R) bool, same class and not the anchor itself.
         negative: (B, R) bool, another class.
-        distance: what computed ``distances``.
+        distance: the distance that gave ``distances``.
         generator: CPU generator of this step, for miners that draw.
         epoch: from 0, for miners that follow a schedule.
-        rows, columns: (b,), (r,) int64, of a loss that compares only a part, which anchors and references the (b, r)
-            matrices are about; None where they are about all.
+        rows, columns: (b,), (r,) int64, the anchors and references of the (b, r) matrices where a loss compares only a
+            part; None where the matrices cover all.
 
     A loss that is not ``pairwise`` gets a comparison whose matrices are empty.
     """
@@ -59,7 +59,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The pairs that count: (B, R) bool masks, subsets of the comparison's own."""
+    """The pairs that count: (B, R) bool masks, subsets of the comparison's masks."""
 
     positive: Tensor
     negative: Tensor
@@ -67,7 +67,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class TripletBand:
-    """All (a, p, n) with ``low < d(a, n) - d(a, p) < high``; ``pairs`` narrows a-p and a-n where given."""
+    """All (a, p, n) with ``low < d(a, n) - d(a, p) < high``; ``pairs``, where given, restricts (a, p) and (a, n)."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -83,11 +83,11 @@ class Triplets:
     """A list of triplets: (T,) int64 anchor rows, positive and negative reference rows.
 
     ``valid`` (T,) bool marks the entries that stand for a triplet, so that miners keep fixed shapes
-    (no host-device synchronisation) where an anchor has none to offer.
+    (no host-device synchronisation) where an anchor has no triplet.
 
     ``interpolation`` (T,), where given, moves each negative to l p + (1 - l) n, normalised again where
-    ``spherical``; 0 leaves it where it is. :func:`metriscope.objectives.interpolation.negative_distances` knows
-    the distances; positives are then rows of the batch.
+    ``spherical``; 0 leaves it unchanged. :func:`metriscope.objectives.interpolation.negative_distances` computes the
+    distances; positives are then rows of the batch.
     """
 
     anchor: Tensor
@@ -102,11 +102,11 @@ Selection = Pairs | TripletBand | Triplets
 
 
 def as_pairs(selection: Selection, comparison: Comparison) -> Pairs:
-    """The pairs that a selection names.
+    """The pairs of a selection.
 
     Raises:
-        InputError: for a bounded band, which is a statement about triplets and names no pairs, and for
-            interpolated negatives, which are no samples of the batch.
+        InputError: for a bounded band, which restricts triplets and not pairs, and for interpolated negatives, which
+            are not samples of the batch.
     """
     if isinstance(selection, Pairs):
         return selection

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from metriscope.config.completing import whole_loss
 from metriscope.config.plain import flatten
 from metriscope.evaluation.metrics import following
 from metriscope.run.record import FINISHED, FORMAT, format_of
@@ -46,9 +47,14 @@ def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
     section has a ``name``, or if it is a class of this package, so that a class may move; any other ``_target_``
     stays, because it is the only name of its section.
     """
+    flat = flatten(config)
+    if isinstance(flat.get("loss.losses"), list):
+        flat["loss.losses"] = [
+            whole_loss(entry) if isinstance(entry, Mapping) else entry for entry in flat["loss.losses"]
+        ]
     return {
         key: _absolute(key, value)
-        for key, value in _said(_with_modes(flatten(config))).items()
+        for key, value in _said(_with_modes(flat)).items()
         if key not in _IRRELEVANT and key.split(".")[0] not in _IRRELEVANT
     }
 

@@ -1,4 +1,4 @@
-"""The LightningModule: embed, judge, hand over. Everything that watches is a callback."""
+"""The LightningModule: it embeds a batch and computes the objective; callbacks do all monitoring."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,8 +26,8 @@ class MetricLearner(pl.LightningModule):
         seed: the run's seed.
 
     Attributes:
-        step, embedding: of the training batch in progress, for callbacks; None between batches.
-        evaluated: the last evaluated set; None before the first.
+        step, embedding: results of the training batch in progress, for callbacks; None between batches.
+        evaluated: the last evaluated set; None before the first evaluation.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class MetricLearner(pl.LightningModule):
         return embedding
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # Layers that draw (dropout) use the global generator: a resumed step must find it as it was.
+        # Layers that draw (dropout) use the global generator: a resumed step needs it in the same state.
         torch.manual_seed(seeds.derive(self.seed, "layers", self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         inputs, labels, _ = batch
-        # The same on every rank: all of them judge the same gathered batch.
+        # The seed is the same on every rank, because all ranks evaluate the same gathered batch.
         generator = seeds.generator(self.seed, "miner", self.current_epoch, batch_idx)
         self.embedding = self(inputs)
         self.step = self.objective(self.embedding.z, labels, generator, self.current_epoch)

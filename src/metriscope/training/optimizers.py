@@ -1,14 +1,13 @@
-"""Optimisers with a learning rate per part of the model, and learning-rate schedules."""
+"""Optimisers with a learning rate per part of the model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch.nn import Parameter
-from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+from torch.optim import Optimizer
 
 from metriscope.errors import InputError
-
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop}
+from metriscope.parts import locate
 
 
 def build_optimizer(
@@ -16,14 +15,14 @@ def build_optimizer(
 ) -> Optimizer:
     """A torch optimiser with one named parameter group per part that learns.
 
-    With ``layer_decay`` the trunk is a group per block, ``trunk.0`` at the input: block k of n learns at
-    ``lr_trunk * layer_decay ** (n - k)``, as in BEiT (arXiv:2106.08254), where the head stands at depth n.
+    With ``layer_decay`` each block of the trunk is a group, from ``trunk.0`` at the input on: block k of n learns at
+    ``lr_trunk * layer_decay ** (n - k)``, as in BEiT (arXiv:2106.08254), where the head has depth n.
 
     Args:
         cfg: ``name``, ``lr``, ``lr_<group>`` (None: ``lr``), ``layer_decay`` (None: one rate for the whole trunk),
             and the torch optimiser's own arguments.
-        groups: parameters of ``trunk``, ``head`` and ``loss``; frozen ones, and groups that have no others,
-            are left out.
+        groups: parameters of ``trunk``, ``head`` and ``loss``; frozen parameters, and groups of nothing but frozen
+            parameters, are left out.
         blocks: the parameters of the trunk from the input to the output.
 
     Raises:
@@ -32,8 +31,6 @@ def build_optimizer(
     own = {str(key): cfg[key] for key in cfg}
     name, lr, layer_decay = own.pop("name"), own.pop("lr"), own.pop("layer_decay", None)
     rates = {key.removeprefix("lr_"): own.pop(key) for key in list(own) if key.startswith("lr_")}
-    if name not in OPTIMIZERS:
-        raise InputError(f"optimizer.name: unknown optimiser {name!r}; there are {', '.join(OPTIMIZERS)}")
     if stray := set(rates) - set(groups):
         raise InputError(f"optimizer.lr_{min(stray)}: there is no such part; there are {', '.join(groups)}")
     if layer_decay is not None and not 0 < layer_decay <= 1:
@@ -58,7 +55,7 @@ def build_optimizer(
         )
     if "betas" in own:
         own["betas"] = tuple(own["betas"])
-    build: Callable[..., Optimizer] = OPTIMIZERS[name]
+    build: Callable[..., Optimizer] = locate(own.pop("_target_"), "optimizer.")
     try:
         return build(parts, lr=lr, **own)
     except (TypeError, ValueError) as error:

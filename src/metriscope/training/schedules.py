@@ -60,7 +60,7 @@ def cosine_factor(warmup: int, total: int, floor: float) -> Callable[[int], floa
     """Factor on the learning rate per step: linear up over ``warmup`` steps, then half a cosine down to
     ``floor`` at step ``total`` (arXiv:1608.03983, without restarts).
 
-    A share of each group's own rate, unlike torch's ``CosineAnnealingLR``, whose floor is one absolute rate.
+    ``floor`` is a share of each group's own rate, whereas torch's ``CosineAnnealingLR`` has one absolute floor.
     """
 
     def factor(step: int) -> float:

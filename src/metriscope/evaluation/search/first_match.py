@@ -1,4 +1,4 @@
-"""The rank of a query's nearest match, however far down it is: by counting, so nothing is sorted or kept."""
+"""The rank of a query's nearest match, at any depth: counted, so nothing is sorted or stored."""
 
 import torch
 from torch import Tensor
@@ -20,7 +20,8 @@ def first_match_ranks(
 ) -> Tensor:
     """Ranks (w,) from 1 of the nearest gallery item of the same class; 0 where there is none.
 
-    O(w N D) time; two passes over the gallery, the first of which finds the match and the second what is before it.
+    O(w N D) time; two passes over the gallery, the first of which finds the match, and the second counts the items
+    before it.
 
     Args:
         queries, gallery: embeddings (Q, D) and (N, D), each with classes (Q,) and (N,).

@@ -1,8 +1,8 @@
 """Half the squared distance between the rows of two sets, |q|^2/2 + |g|^2/2 - q.g in float32, clipped at zero.
 
-On a CPU every thread computes whole blocks by itself, padded to multiples of ``PAD`` rows and columns: a value
-then does not depend on the block it is computed in, nor on the number of threads (verified for MKL). The norms
-are added first and the product is subtracted from their sum, so that exchanging q and g changes no bit either.
+On a CPU every thread computes whole blocks, padded to multiples of ``PAD`` rows and columns: a value then depends
+neither on the block in which it is computed nor on the number of threads (verified for MKL). The norms are added first
+and the product is subtracted from their sum, so that exchanging q and g changes no bit either.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from metriscope.errors import RunError
 
-PAD = 16  # below this many rows or columns BLAS turns to kernels that add in another order
+PAD = 16  # smaller blocks use BLAS kernels with a different summation order, which changes the last bits
 
 
 class Points(NamedTuple):
@@ -46,7 +46,7 @@ def points(embeddings: Tensor, name: str) -> Points:
 
 
 def padded(these: Points, multiple: int) -> Points:
-    """The same with padding up to a multiple of this many rows, and at least one such multiple."""
+    """The points with padding to a multiple of ``multiple`` rows, and at least ``multiple`` rows."""
     missing = round_up(max(len(these.rows), 1), multiple) - len(these.rows)
     if missing == 0:
         return Points(these.rows.contiguous(), these.half)
@@ -62,7 +62,7 @@ def half_distances(left: Points, right: Points, out: Tensor) -> Tensor:
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """No TF32 or bfloat16 products in float32, whatever the training asked for."""
+    """Disables TF32 and bfloat16 in products of float32 matrices, whatever the training uses."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
@@ -74,7 +74,7 @@ def full_precision(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def single_threaded_workers(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool of threads of which each computes by itself."""
+    """A pool of threads in which torch computes single-threaded."""
     before = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -84,5 +84,5 @@ def single_threaded_workers(workers: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def round_up(value: int, multiple: int) -> int:
-    """The next multiple that is not below ``value``."""
+    """The smallest multiple of ``multiple`` that is at least ``value``."""
     return -(-value // multiple) * multiple

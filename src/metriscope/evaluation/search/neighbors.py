@@ -1,16 +1,16 @@
 """Exact nearest neighbours in bounded memory: a block of queries against the gallery, never the whole matrix.
 
 A neighbour is ranked by half its squared distance in float32
-(:mod:`metriscope.evaluation.search.half_distances`), and at equal distance by its position. Three ways lead
-to the same answer:
+(:mod:`metriscope.evaluation.search.half_distances`), and at equal distance by its position. Three methods give the same
+result:
 
-- every row by itself (``RowSearch``), for any k and on any device;
-- on a CPU and for small k, tiles that serve their rows and their columns where queries are the gallery
+- a search row by row (``RowSearch``), for any k and on any device;
+- on a CPU and for small k, tiles that are used for their rows and their columns where queries are the gallery
   (:mod:`metriscope.evaluation.search.tiles`): half the products;
-- the same with products in bfloat16 where the machine is faster at them
-  (:mod:`metriscope.evaluation.search.screening`); rows that are not proven to be exact are searched by themselves.
+- tiles with products in bfloat16 where the machine computes them faster
+  (:mod:`metriscope.evaluation.search.screening`); rows that are not proven exact are searched row by row.
 
-Pairs nearer than float32 resolves, at about 1e-7 of the squared norms, count as equally near.
+Pairs at distances that float32 does not resolve, about 1e-7 of the squared norms, count as equally near.
 """
 
 from collections.abc import Callable
@@ -34,8 +34,8 @@ from metriscope.evaluation.search.ranking import COLUMN_MASK, pack, smallest
 from metriscope.evaluation.search.tiles import Product, plan_tiles, sweep
 
 GROUP = 64  # columns that a shallow search first represents by their minimum
-BYTES_PER_PAIR = 20  # a float32 distance, an int64 key, and their share that a shallow search copies
-BYTES_PER_NEIGHBOUR = 64  # keys, indices and what a visitor derives from them
+BYTES_PER_PAIR = 20  # a float32 distance, an int64 key, and a shallow search's copies of some of them
+BYTES_PER_NEIGHBOUR = 64  # keys, indices and the values that a visitor derives from them
 ROWS = {"cpu": 128}  # a block that stays in cache; other devices prefer large products
 ROWS_ELSEWHERE = 2048
 
@@ -43,7 +43,7 @@ Visit = Callable[[Tensor, Tensor], None]
 
 
 class Blocks(NamedTuple):
-    """How a search is cut: ``workers`` threads, each holding ``rows`` queries x ``columns`` gallery items."""
+    """The blocks of a search: ``workers`` threads, each holding ``rows`` queries x ``columns`` gallery items."""
 
     rows: int
     columns: int
@@ -53,8 +53,8 @@ class Blocks(NamedTuple):
 def plan_blocks(gallery_size: int, k: int, memory_mb: float, device: torch.device) -> Blocks:
     """The largest useful blocks whose temporaries, over all threads, stay within ``memory_mb`` MiB.
 
-    Rows go first, down to ``PAD``; below that the gallery is cut too. The smallest block is ``PAD`` x
-    ``GROUP``.
+    To fit, the rows of a block are reduced first, down to ``PAD``, and then its columns. The smallest block is
+    ``PAD`` x ``GROUP``.
     """
     workers = torch.get_num_threads() if device.type == "cpu" else 1
     budget = int(memory_mb * 2**20) // workers
@@ -77,16 +77,16 @@ def visit_nearest(
     exclude_self: bool = False,
     memory_mb: float = 256,
 ) -> None:
-    """Hand the nearest neighbours of every query to ``visit``, block by block.
+    """Calls ``visit`` with the nearest neighbours of every query, block by block.
 
     Args:
         queries: (Q, D).
         gallery: (N, D), on the same device.
-        k: how many neighbours, or (Q,) how many for each query. Fewer come where the gallery has fewer.
+        k: how many neighbours, or (Q,) how many for each query. There are fewer where the gallery has fewer.
         visit: called as ``visit(rows, indices)`` with the positions (b,) of the block's queries and the
             gallery positions (b, k) of their neighbours, nearest first, ties by the lower position. With one
-            k per query, a block is as deep as its deepest query needs. Each query comes once, in no promised
-            order; calls come from several threads, so write to disjoint places.
+            k per query, a block gets the largest k of its queries. Each query occurs once, in unspecified order;
+            several threads call ``visit``, so it has to write to disjoint places.
         exclude_self: queries are the gallery, and item i is no neighbour of itself (leave-one-out by
             position).
         memory_mb: bound on the temporaries in MiB; see :func:`plan_blocks`.
@@ -112,7 +112,7 @@ def visit_nearest(
 def _visit_swept(
     left: Points, right: Points, depths: Tensor, order: Tensor, visit: Visit, exclude_self: bool, memory_mb: float
 ) -> Tensor:
-    """Visits the queries whose neighbours come out of tiles, and returns those of ``order`` that are left."""
+    """Visits the queries whose neighbours are found by tiles, and returns the remaining queries of ``order``."""
     k = int(depths.max())
     swept = _swept(left, right, k, exclude_self, memory_mb) if k and left.rows.device.type == "cpu" else None
     if swept is None:
@@ -128,7 +128,7 @@ def _visit_swept(
 
 
 def _swept(left: Points, right: Points, k: int, exclude_self: bool, memory_mb: float) -> tuple[Tensor, Tensor] | None:
-    """Keys (Q, k) and for which queries they hold; None where tiles do not pay."""
+    """Keys (Q, k), and a mask (Q,) of the queries whose keys are exact; None where tiles are not faster."""
     left, right = (padded(left, PAD),) * 2 if left is right else (padded(left, PAD), padded(right, PAD))
     sizes = len(left.rows), len(right.rows)
     tiling = plan_tiles(*sizes, screening.candidates(k), memory_mb)
@@ -155,7 +155,7 @@ def _swept(left: Points, right: Points, k: int, exclude_self: bool, memory_mb: f
 
 
 def _symmetric(these: Points, side: int) -> bool:
-    """Whether products on this machine come out the same for (i, j) and (j, i)."""
+    """Whether products on this machine are the same for (i, j) and (j, i)."""
     first = these.take(slice(side))
     tile = half_distances(first, first, first.rows.new_empty(side, side))
     return torch.equal(tile, tile.T)
@@ -164,7 +164,7 @@ def _symmetric(these: Points, side: int) -> bool:
 def _visit_searched(
     left: Points, right: Points, depths: Tensor, order: Tensor, visit: Visit, exclude_self: bool, memory_mb: float
 ) -> None:
-    """Visits the queries in ``order``, which is by ascending depth, each searched for by itself."""
+    """Visits the queries in ``order``, which are sorted by ascending depth, after a search row by row."""
     if len(order) == 0:
         return
     blocks = plan_blocks(len(right.rows), int(depths[order[-1]]), memory_mb, left.rows.device)
@@ -178,7 +178,7 @@ def _visit_searched(
 def search_blocks(
     order: Tensor, right: Points, blocks: Blocks, exclude_self: bool, visit: Callable[["RowSearch", Tensor], None]
 ) -> None:
-    """Calls ``visit(search, rows)`` for blocks of ``order``, from several threads, each with a search of its own."""
+    """Calls ``visit(search, rows)`` for blocks of ``order``, from several threads, each with its own search."""
     right = padded(right, GROUP)
     tiles = torch.split(order, blocks.rows)
 
@@ -217,7 +217,7 @@ def nearest(queries: Tensor, gallery: Tensor, k: int, *, exclude_self: bool = Fa
 
 
 class RowSearch:
-    """One thread's search and its buffers: fresh memory for every block would cost as much as selecting."""
+    """One thread's search and its buffers: allocating memory for every block would cost as much as the selection."""
 
     def __init__(self, right: Points, blocks: Blocks, exclude_self: bool) -> None:
         self.right, self.blocks, self.exclude_self = right, blocks, exclude_self
@@ -234,7 +234,7 @@ class RowSearch:
         return best[: len(rows)] & COLUMN_MASK
 
     def distances_to(self, block: Points, rows: Tensor, columns: Tensor) -> Tensor:
-        """Distances (b, c) of a padded block of the queries ``rows`` to consecutive columns, until the next call."""
+        """Distances (b, c) from a padded block of queries to consecutive columns; the next call overwrites them."""
         first, width = int(columns[0]), len(columns)
         out = self.buffer[: len(block.rows) * width].view(len(block.rows), width)
         half_distances(block, self.right.take(slice(first, first + width)), out)

@@ -1,8 +1,8 @@
-"""How neighbours are ranked: by distance, then by column, in one integer.
+"""Keys that rank neighbours by distance, then by column, in one integer.
 
-The bits of a float that is not negative order like an integer, so a neighbour packs into the int64 key
-``(bits << 32) | column``. No two keys are equal: every selection method, on every device, gives the same
-neighbours, and equal distances go to the lower column.
+The bits of non-negative floats sort like integers, so a neighbour packs into the int64 key ``(bits << 32) | column``.
+No two keys are equal, so every selection method, on every device, gives the same neighbours, and at equal distances the
+lower column ranks first.
 """
 
 import torch

@@ -1,13 +1,14 @@
 """Neighbours from bfloat16 products, proven to be those of float32.
 
 With rounded rows q~ and g~, |q.g - q~.g~| <= rho (2 + rho) |q| |g|, where rho is the largest |z - z~| / |z| of any
-row; and |q| |g| is at most |q|^2/2 + |g|^2/2. So is what a sum of D products in float32 can lose, (D + 2) 2^-24 of
-it (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). Norms shrunk by the sum of these shares
-make a distance a **lower bound** of the one in float32, whatever the order of additions.
+row; and |q| |g| is at most |q|^2/2 + |g|^2/2. The rounding error of a sum of D products in float32 is at most
+(D + 2) 2^-24 of |q|^2/2 + |g|^2/2 (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). A distance
+from norms shrunk by the sum of these shares is a **lower bound** of the distance in float32, whatever the order of
+additions.
 
-The nearest by this bound, some more of them than asked for, are ranked again in float32. They hold the answer of a
-row if the last of the answer is nearer than the largest bound among them: all others lie beyond. Rows for which
-that cannot be said are left to the search in float32.
+The nearest items by this bound, somewhat more than k, are the candidates, which are ranked again in float32. The k
+nearest candidates of a row are proven exact if the last of them is nearer than the largest bound among the candidates,
+since all other items lie beyond that bound. Other rows are left to the search in float32.
 """
 
 import time
@@ -21,17 +22,17 @@ from metriscope.evaluation.search.half_distances import PAD, Points, half_distan
 from metriscope.evaluation.search.ranking import COLUMN_MASK, distances_of, pack, smallest
 from metriscope.evaluation.search.tiles import NOTHING, Product, Tiling, sweep
 
-SMALLEST_DIMENSION = 64  # below it most of the time goes elsewhere than into the product
-SHARE_OF_ROUNDING = 2**-8 * 1.01  # of a product returned in bfloat16, 8 bits of significand
-UNDERFLOW = 2.0**-81  # absolute, per side: what D < 2^14 products of numbers below 2^-126 can lose
-RANGE = 2.0**-50, 2.0**60  # of the largest half squared norm, between under- and overflow
+SMALLEST_DIMENSION = 64  # below it the product takes the smaller part of the time
+SHARE_OF_ROUNDING = 2**-8 * 1.01  # rounding of a product returned in bfloat16, which has 8 bits of significand
+UNDERFLOW = 2.0**-81  # absolute error, per side, of D < 2^14 products of numbers below 2^-126
+RANGE = 2.0**-50, 2.0**60  # limits of the largest half squared norm, against under- and overflow
 
-SAMPLE, ENOUGH = 256, 0.9  # how many queries are tried first, and what share of them has to be proven
+SAMPLE, ENOUGH = 256, 0.9  # the number of queries tried first, and the share of them that has to be proven
 
 
 @cache
 def pays() -> bool:
-    """Whether this machine multiplies bfloat16 clearly faster than float32, by trying: a matter of milliseconds."""
+    """Whether this machine multiplies bfloat16 clearly faster than float32, measured within milliseconds."""
     slow = torch.ones(256, 512)
     return _seconds(slow.bfloat16()) < 0.67 * _seconds(slow)
 
@@ -46,28 +47,28 @@ def _seconds(block: Tensor) -> float:
 
 
 def suits(*sets: Points) -> bool:
-    """Whether the bound holds for such points."""
+    """Whether the bound holds for these points."""
     largest = max(float(each.half[each.half.isfinite()].max()) for each in sets)
     dimension = sets[0].rows.shape[1]
     return SMALLEST_DIMENSION <= dimension < 2**14 and RANGE[0] <= largest <= RANGE[1]
 
 
 def candidates(k: int) -> int:
-    """How many are ranked again to find k."""
+    """The number of candidates that are ranked again to find k neighbours."""
     return k + k // 2 + 12
 
 
 def screened(
     queries: Points, gallery: Points, k: int, tiling: Tiling, *, symmetric: bool, exclude_self: bool
 ) -> tuple[Tensor, Tensor] | None:
-    """The keys (Q, k) of each query's neighbours, ascending, and for which queries (Q,) they are proven to be.
+    """The keys (Q, k) of each query's neighbours, ascending, and a mask (Q,) of the queries for which they are proven.
 
-    None where a sample of the queries says that too few would be, as in classes so dense that bfloat16 cannot tell
-    their members apart.
+    None where too few queries of a sample are proven, as in classes so dense that bfloat16 does not distinguish their
+    members.
 
     Args:
-        queries, gallery: padded to multiples of ``PAD``, and such that :func:`suits`.
-        k: at most the neighbours that there are; ``candidates(k)`` may be more.
+        queries, gallery: padded to multiples of ``PAD``; :func:`suits` has to hold for them.
+        k: at most the number of available neighbours; ``candidates(k)`` may exceed it.
         tiling: made for ``candidates(k)``.
         symmetric: queries are the gallery.
     """
@@ -115,7 +116,7 @@ class _Screen:
 
 
 def _share(rounding: float, dimension: int) -> float:
-    """Of the sum of half squared norms: rounded rows, then products summed twice, with room for single operations."""
+    """The error as a share of the sum of half squared norms: rounded rows, products summed twice, a reserve."""
     return 1.01 * (rounding * (2 + rounding) + 4 * (dimension + 8) * 2**-24)
 
 
@@ -131,7 +132,7 @@ def _lower_bounds(left: _Screen, right: _Screen) -> Callable[[int], Product]:
             low = lows[0][rows], lows[1][columns].T
             shape = len(low[0]), low[1].shape[1]
             tile, exact, out = (buffer[: shape[0] * shape[1]].view(shape) for buffer in (rounded, products, bounds))
-            # A product below zero counts as zero: it may only make the bound lower.
+            # A product below zero counts as zero, which can only lower the bound.
             exact.copy_(torch.mm(left.rows[rows], right.rows[columns].T, out=tile).clamp_(min=0))
             return torch.add(*low, out=out).sub_(exact, alpha=1 + SHARE_OF_ROUNDING).clamp_(min=0)
 
@@ -141,7 +142,7 @@ def _lower_bounds(left: _Screen, right: _Screen) -> Callable[[int], Product]:
 
 
 def _rank_again(queries: Points, gallery: Points, bounds: Tensor, k: int, workers: int) -> tuple[Tensor, Tensor]:
-    """Exact keys from candidates (Q, m) by bound, and for which rows the first k are proven."""
+    """Exact keys from candidates (Q, m) with their bounds, and a mask of the rows whose first k are proven."""
     m = bounds.shape[1]
     found = bounds.new_empty(len(bounds), k)
     certain = torch.empty(len(bounds), dtype=torch.bool)
@@ -155,14 +156,15 @@ def _rank_again(queries: Points, gallery: Points, bounds: Tensor, k: int, worker
             block = bounds[these]
             lower = distances_of(block)
             columns = (block & COLUMN_MASK).clamp_(max=len(gallery.rows) - 1)
-            # All pairs of 16 queries and their candidates, of which a sixteenth is wanted: bits as in any block.
+            # All pairs of 16 queries and their candidates, though only 1 in 16 is needed: this gives the bits of any
+            # block.
             near = columns.flatten()
             torch.index_select(gallery.rows, 0, near, out=rows)
             pairs = half_distances(queries.take(these), Points(rows, gallery.half[near]), buffer)
             distances = pairs.view(PAD, PAD, m)[own, own].masked_fill(block == NOTHING, torch.inf)
             keys = smallest(pack(distances, columns, torch.empty_like(block)), k)
             found[these] = keys
-            # A bound above its distance would mean that this machine computes otherwise than assumed.
+            # A bound above its distance would mean that this machine does not compute as assumed.
             sound = (lower <= distances).all(1)
             certain[these] = sound & (distances_of(keys[:, -1]) < lower[:, -1])
 

@@ -1,8 +1,8 @@
-"""The k nearest of every row from tiles of the matrix of distances, each kept only while it is looked at.
+"""The k nearest columns of every row, from tiles of the matrix of distances that are discarded after use.
 
-Where queries are the gallery a tile serves its rows and its columns, so half of the matrix is enough. Every row
-has a limit, the k-th best that it has seen: after the first tiles hardly any pair passes it, and one comparison
-per pair is all the selection there is. A pair is ranked by (distance bits, column), as everywhere in the search.
+Where queries are the gallery, a tile is used for its rows and its columns, so half of the matrix is enough. Every row
+has a limit, the k-th smallest distance so far. After the first tiles hardly any pair is below it, so that selection
+takes about one comparison per pair. A pair is ranked by (distance bits, column), as everywhere in the search.
 """
 
 import threading
@@ -17,23 +17,23 @@ from torch import Tensor
 from metriscope.evaluation.search.half_distances import PAD, single_threaded_workers
 
 Product = Callable[[slice, slice], Tensor]
-"""Rows and columns -> the distances (a, b) >= 0 of a tile, contiguous, until the next call."""
+"""Rows and columns -> the distances (a, b) >= 0 of a tile, contiguous, valid until the next call."""
 
 LARGEST_SIDE, SMALLEST_SIDE = 1024, 256
-BYTES_PER_PAIR = 64  # of a tile; most of it only while every pair passes, such as among equal points
-BYTES_PER_NEIGHBOUR = 24  # the best keys, and their share of what is made of them
-NOTHING = (0x7F800000 << 32) | 0xFFFFFFFF  # the key of an infinite distance: behind everything that exists
+BYTES_PER_PAIR = 64  # of a tile; most of it is used only while every pair passes, such as among equal points
+BYTES_PER_NEIGHBOUR = 24  # the best keys, and their share of the temporaries
+NOTHING = (0x7F800000 << 32) | 0xFFFFFFFF  # the key of an infinite distance: it sorts after all others
 
 
 class Tiling(NamedTuple):
-    """How a sweep is cut: ``workers`` threads, each holding a tile of ``side`` x ``side`` pairs."""
+    """The tiles of a sweep: ``workers`` threads, each holding a tile of ``side`` x ``side`` pairs."""
 
     side: int
     workers: int
 
 
 def plan_tiles(queries: int, gallery: int, k: int, memory_mb: float) -> Tiling | None:
-    """The largest tiles within ``memory_mb`` MiB; None where a sweep does not pay or does not fit."""
+    """The largest tiles within ``memory_mb`` MiB; None where a sweep is not faster or does not fit."""
     workers = torch.get_num_threads()
     budget = memory_mb * 2**20 - queries * k * BYTES_PER_NEIGHBOUR
     side = LARGEST_SIDE
@@ -55,11 +55,12 @@ def sweep(
     """The keys (queries, k) of each row's nearest columns, ascending; see :mod:`metriscope.evaluation.search.ranking`.
 
     Args:
-        make_product: the side of the largest tile -> a product with buffers of its own; called once per thread,
-            as fresh memory for every tile costs as much as selecting.
-        queries, gallery: number of rows and columns, multiples of ``PAD``; what is infinitely far is no neighbour.
-        symmetric: the matrix is its own transpose, to the bit.
-        exclude_self: what is on the diagonal is no neighbour.
+        make_product: the side of the largest tile -> a product with its own buffers; called once per thread, because
+            allocating memory for every tile costs as much as the selection.
+        queries, gallery: number of rows and columns, multiples of ``PAD``; points at infinite distance are not
+            neighbours.
+        symmetric: the matrix equals its transpose in every bit.
+        exclude_self: pairs on the diagonal are not neighbours.
     """
     side = tiling.side
     strips = [_Strip(min(side, queries - first), k) for first in range(0, queries, side)]
@@ -90,7 +91,7 @@ def sweep(
 
 
 def _tiles(queries: int, gallery: int, side: int, symmetric: bool) -> Iterator[tuple[slice, slice]]:
-    """Row by row, so that every row meets its candidates in ascending order and equals find the limit closed."""
+    """Tiles row by row: every row gets its candidates in ascending order, so later ties do not pass the limit."""
     assert queries % PAD == gallery % PAD == 0
     for first in range(0, queries, side):
         for start in range(first if symmetric else 0, gallery, side):
@@ -98,7 +99,7 @@ def _tiles(queries: int, gallery: int, side: int, symmetric: bool) -> Iterator[t
 
 
 class _Strip:
-    """The k best keys of ``size`` consecutive rows so far, in no order."""
+    """The k best keys of ``size`` consecutive rows so far, in any order."""
 
     def __init__(self, size: int, k: int) -> None:
         self.k = k
@@ -107,7 +108,7 @@ class _Strip:
         self.lock = threading.Lock()
 
     def offer(self, values: Tensor, first: int, mask: NDArray[np.bool_]) -> None:
-        """Distances (size, b) of the rows to the columns from ``first`` on."""
+        """Takes distances (size, b) of the rows to the columns from ``first`` on."""
         limits = self._limits(first, values)
         array = values.numpy()
         found = np.flatnonzero(np.less_equal(array, limits[:, None], out=mask[: array.size].reshape(array.shape)))
@@ -115,7 +116,7 @@ class _Strip:
         self._merge(rows, columns + first, array.reshape(-1)[found])
 
     def offer_columns(self, values: Tensor, first: int, mask: NDArray[np.bool_]) -> None:
-        """The same of the transpose, (b, size)."""
+        """Takes the transpose (b, size) of such distances."""
         limits = self._limits(first, values.T)
         array = values.numpy()
         found = np.flatnonzero(np.less_equal(array, limits, out=mask[: array.size].reshape(array.shape)))
@@ -127,7 +128,7 @@ class _Strip:
         """The largest distance (size,) worth keeping, finite."""
         last = self.last.copy()
         limits: NDArray[np.float32] = (last >> 32).astype(np.int32).view(np.float32)
-        # An equal one behind the last is no better.
+        # A tie in a column after that of the last key is no better.
         np.copyto(limits, np.nextafter(limits, np.float32(-1)), where=(last & 0xFFFFFFFF) < first)
         if np.isinf(limits).any():
             np.minimum(limits, self._first_limits(values), out=limits)
@@ -146,7 +147,7 @@ class _Strip:
         return limits
 
     def _merge(self, rows: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[np.float32]) -> None:
-        """Candidates by ascending row."""
+        """Merges candidates, which are sorted by row."""
         if len(rows) == 0:
             return
         starts = np.flatnonzero(np.diff(rows, prepend=-1))

@@ -1,7 +1,7 @@
 """Distances between anchors (B, D) and references (R, D): always a (B, R) matrix in which smaller means closer.
 
-Each distance is computed in float32 at least, whatever the precision of training: differences of
-distances are what losses are made of, and bfloat16 keeps two digits of them.
+Each distance is computed in float32 at least, whatever the precision of training: losses are functions of differences
+of distances, of which bfloat16 keeps two digits.
 """
 
 from typing import ClassVar
@@ -9,25 +9,31 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from metriscope.parts import PartType
+
 
 def precise(embeddings: Tensor) -> Tensor:
     """Embeddings in float32 at least."""
     return embeddings if embeddings.dtype == torch.float64 else embeddings.float()
 
 
-class Distance:
+class Distance(metaclass=PartType):
     """Base class. ``name`` is the config choice."""
 
     name: ClassVar[str]
+
+    # The constructor of object seems to take anything.
+    def __init__(self) -> None:
+        pass
 
     def __call__(self, anchors: Tensor, references: Tensor) -> Tensor:
         """(B, D) and (R, D) -> (B, R), float32 or float64."""
         raise NotImplementedError
 
     def slope(self, distances: Tensor) -> Tensor:
-        """|d distance / d s| with s the dot product (B, R): turns dL/d(distance) into pair weights dL/ds.
+        """|d distance / d s| (B, R), s the dot product: the factor from dL/d(distance) to pair weights dL/ds.
 
-        Puts every loss on the scale of general pair weighting (arXiv:1904.06627), whatever its distance.
+        It puts all losses on the scale of general pair weighting (arXiv:1904.06627), whatever their distance.
         """
         raise NotImplementedError
 

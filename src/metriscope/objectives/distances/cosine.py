@@ -16,7 +16,7 @@ class Cosine(Distance):
         with torch.autocast(anchors.device.type, enabled=False):
             directions = unit_rows(precise(anchors))
             others = directions if references is anchors else unit_rows(precise(references))
-            # The sign goes where it costs B D rather than B R, in the backward pass too.
+            # Negating the anchors costs B D operations instead of B R, in the backward pass too.
             return torch.addmm(directions.new_ones(()), -directions, others.T)
 
     def slope(self, distances: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ class Euclidean(Distance):
         return _euclidean(anchors, references, squared=False)
 
     def slope(self, distances: Tensor) -> Tensor:
-        # Pairs that touch up to rounding have no direction to be pulled in; the pole there is no weight.
+        # Pairs that coincide up to rounding have no direction: the pole of the slope there counts as 0.
         touching = distances <= 4 * torch.finfo(distances.dtype).eps ** 0.5
         return distances.reciprocal().masked_fill_(touching, 0)
 

@@ -1,4 +1,4 @@
-"""Hinges over bands of triplets, without the triplets.
+"""Sums of hinges over bands of triplets, computed without listing triplets.
 
 For anchor a, a negative at distance x is active for the positives p with
 
@@ -11,7 +11,8 @@ positive, a prefix sum of range ends, is the weight of d(a, p). The value is the
     sum_T max(0, d_ap - d_an + margin) = sum_ij W_ij d_ij + margin * active,
 
 with W locally constant, so W is also the exact gradient with respect to the distances.
-Time O(B R log P) with P the most positives of an anchor, memory O(B R) for W and O(chunk) beside it.
+Time O(B R log P) with P the largest number of positives of an anchor, memory O(B R) for W and O(chunk)
+for temporaries.
 """
 
 import math
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from metriscope.objectives.kernels.chunks import chunk_rows, count_rows
 
-# Up to so many positives per anchor, comparing with each in turn beats binary searches.
+# Up to this many positives per anchor, comparing with each in turn is faster than binary searches.
 _FEW_POSITIVES = 8
 
 
@@ -38,14 +39,14 @@ class BandSums(NamedTuple):
 
 
 def _only(distances: Tensor, mask: Tensor) -> Tensor:
-    """Distances, beyond all finite ones where the mask says no; arithmetic costs a CPU less than filling by a mask."""
+    """Distances with masked-out entries raised above every finite value, by an addition: a CPU masks more slowly."""
     return torch.add(distances, (1 - mask.view(torch.int8)).to(distances.dtype), alpha=torch.finfo(distances.dtype).max)
 
 
 def _compare(
     d: Tensor, positive: Tensor, negative: Tensor, width: int, nearest: float, furthest: float
 ) -> tuple[Tensor, Tensor]:
-    """Weights (r, R) and the number of triplets with nearest < d_ap - d_an < furthest, from each positive in turn."""
+    """Weights (r, R) and number of triplets with nearest < d_ap - d_an < furthest, for each positive in turn."""
     row, column = positive.nonzero().unbind(1)
     counts = torch.bincount(row, minlength=len(d))
     place = torch.arange(len(row), device=d.device) - (counts.cumsum(0) - counts)[row]
@@ -54,7 +55,7 @@ def _compare(
     others = _only(d, negative)
     least, most = others + nearest, others.add_(furthest) if furthest < math.inf else None
     weights, covers = torch.zeros_like(d), torch.empty_like(own)
-    # Comparisons that write 0 and 1 as numbers are several times as fast as those that make masks.
+    # Comparisons that write numbers 0 and 1 are several times as fast as comparisons that write masks.
     inside, below = torch.empty_like(d), torch.empty_like(d)
     for k in range(width):
         one = own[:, k : k + 1]
@@ -70,7 +71,7 @@ def _compare(
 def _search(
     d: Tensor, positive: Tensor, negative: Tensor, width: int, nearest: float, furthest: float
 ) -> tuple[Tensor, Tensor]:
-    """The same, by binary searches of each negative among the sorted positives of its anchor."""
+    """The result of :func:`_compare`, by binary search of each negative among the sorted positives of its anchor."""
     positives, order = _only(d, positive).topk(width, dim=1, largest=False)
     real = positives < torch.finfo(d.dtype).max
     positives.masked_fill_(~real, math.inf)
@@ -100,19 +101,19 @@ def band_sums(
     Args:
         distances: (B, R) float32 or float64.
         positive, negative: (B, R) bool, disjoint.
-        margin: of the hinge, in units of distance.
+        margin: margin of the hinge, in units of distance.
         low, high: open interval of the gap d_an - d_ap.
 
     Returns:
-        Exact sums; triplets at the very edge of the band follow the rounding of ``d_an - margin``.
+        Exact sums; at the very edge of the band the rounding of ``d_an - margin`` decides whether a triplet counts.
     """
     rows, columns = distances.shape
     upper_gap = min(margin, high)
     if upper_gap <= low:
         zero = torch.zeros((), dtype=torch.float64, device=distances.device)
         return BandSums(torch.zeros_like(distances), zero, zero.long())
-    # The most positives of any anchor is a number the host needs: on a GPU, or in a compiled graph,
-    # the full width costs less than waiting for it.
+    # The host needs the largest number of positives of any anchor. On a GPU, or in a compiled graph, the full width
+    # costs less than waiting for that number.
     synchronous = distances.device.type == "cpu" and not torch.compiler.is_compiling()
     width = max(1, int(count_rows(positive).max())) if synchronous and rows else columns
     account = _compare if synchronous and width <= _FEW_POSITIVES else _search
@@ -123,7 +124,7 @@ def band_sums(
         d, pos, neg = (x[start : start + step] for x in (distances, positive, negative))
         w, active = account(d, pos, neg, width, -upper_gap, -low)
         weights[start : start + step] = w
-        # Weights of a row add up to 0, so that distances may count from anywhere: from their mean, little is rounded.
+        # The weights of a row add up to 0, so subtracting the row's mean distance changes nothing but reduces rounding.
         linear = torch.linalg.vecdot(w, d - d.mean(1, keepdim=True))
         totals.append(linear.sum(dtype=torch.float64) + margin * active.double())
         actives.append(active)

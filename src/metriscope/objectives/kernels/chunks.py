@@ -1,17 +1,17 @@
-"""How many rows of a (B, R) matrix are worked on at a time: few enough that temporaries stay small."""
+"""Sizes of chunks of rows of a (B, R) matrix, chosen so that temporaries stay small."""
 
 import torch
 from torch import Tensor
 
-# On a CPU a chunk is small enough for its cache, elsewhere large enough to hide launches.
+# On a CPU a chunk fits into the cache; elsewhere it is large enough to hide the cost of kernel launches.
 _CHUNK_ELEMENTS_CPU = 1 << 16
 _CHUNK_ELEMENTS = 1 << 24
-# Temporaries of a chunk that are alive together.
+# Number of temporaries of a chunk that are alive at the same time.
 _BUFFERS = 5
 
 
 def chunk_elements(matrix: Tensor, memory_mb: float | None = None) -> int:
-    """Elements of one temporary: what suits the device, within ``memory_mb`` (2**20 bytes) for all of them."""
+    """Elements of one temporary: the device's best size, at most ``memory_mb`` (2**20 bytes) for all temporaries."""
     suited = _CHUNK_ELEMENTS_CPU if matrix.device.type == "cpu" else _CHUNK_ELEMENTS
     if memory_mb is None:
         return suited
@@ -19,7 +19,7 @@ def chunk_elements(matrix: Tensor, memory_mb: float | None = None) -> int:
 
 
 def chunk_rows(matrix: Tensor, memory_mb: float | None = None, per_element: int = 1) -> int:
-    """Rows of (B, R) that one chunk takes, at least 1.
+    """Rows of (B, R) in one chunk, at least 1.
 
     Args:
         memory_mb: see :func:`chunk_elements`.
@@ -29,9 +29,9 @@ def chunk_rows(matrix: Tensor, memory_mb: float | None = None, per_element: int 
 
 
 def count_rows(mask: Tensor) -> Tensor:
-    """(B, R) bool -> (B,) int64: how many are set in each row.
+    """(B, R) bool -> (B,) int64: the number of True entries in each row.
 
-    Sums of bool are sums of a copy in a wider type, which a CPU has in its cache chunk by chunk.
+    torch sums bool through a copy in a wider type; in chunks this copy stays in the cache of a CPU.
     """
     step = chunk_rows(mask)
     chunks = [mask] if len(mask) <= step else torch.split(mask, step)

@@ -1,4 +1,4 @@
-"""A value whose gradient is known in advance."""
+"""The autograd function of a value whose gradient is known in advance."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 
 
 class KnownGradient(torch.autograd.Function):
-    """A value with its derivative by ``matrix``, both known in advance: backward hands the derivative out."""
+    """A value with its derivative by ``matrix``, both known in advance; backward returns that derivative."""
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, weights: Tensor, value: Tensor) -> Tensor:
@@ -19,6 +19,6 @@ class KnownGradient(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
         (weights,) = ctx.saved_tensors
-        # The loss is mostly the end of the graph, and its gradient 1: a CPU can look, and make no further matrix.
+        # The incoming gradient is usually exactly 1; on a CPU, checking that avoids a copy of the matrix.
         looks = weights.device.type == "cpu" and not torch.compiler.is_compiling()
         return weights if looks and grad == 1 else grad * weights, None, None

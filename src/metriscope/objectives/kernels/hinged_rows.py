@@ -1,4 +1,4 @@
-"""Hinges that are functions of an anchor's row of a (B, R) matrix, with an account of what is active."""
+"""Hinge losses that are functions of an anchor's row of a (B, R) matrix, with counts of active terms."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,18 +16,18 @@ HingeRule = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Ten
 
 
 class HingedRows(NamedTuple):
-    """What a rule said of all rows; rows that do not count are zeros throughout."""
+    """The results of a rule for all rows; rows that do not count hold zeros."""
 
     losses: Tensor
-    """(B, k); the first column is the one that the weights derive."""
+    """(B, k); the weights are the derivative of the first column."""
     weights: Tensor
     """(B, R), the derivative of each row's first loss."""
     active: Tensor
     """(c,) int64, counts of active terms."""
     anchors: Tensor
-    """(B, 1) bool, those that have a positive and a negative."""
+    """(B, 1) bool, the anchors that have a positive and a negative."""
     sizes: Tensor
-    """(B, 2) int64, the positives and the negatives."""
+    """(B, 2) int64, the numbers of positives and of negatives."""
 
 
 @torch.no_grad()
@@ -41,13 +41,13 @@ def hinged_rows(
     counts: int = 1,
     complete: bool = True,
 ) -> HingedRows:
-    """Works a rule on a few rows at a time, while they are in the cache.
+    """Applies a rule to a few rows at a time, while they are in the cache.
 
     Args:
         matrix: (B, R).
         positive, negative: (B, R) bool, disjoint.
-        rule: see :data:`HingeRule`; rows that do not count may give any numbers but NaN and infinity.
-        sums, counts: the numbers k and c of losses and of counts that the rule gives per row.
+        rule: see :data:`HingeRule`; for rows that do not count it may return any finite numbers.
+        sums, counts: the numbers k and c of losses and of counts that the rule returns per row.
         complete: whether only rows with a positive and a negative count.
     """
     matrix = matrix.detach()

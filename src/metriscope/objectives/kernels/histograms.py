@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def soft_bins(positions: Tensor, bins: int) -> tuple[Tensor, Tensor]:
-    """Lower node (int64) and the share of the upper one, for positions on a line with nodes 0, 1, ..., bins."""
+    """Lower node (int64) and share of the upper node, for positions on a line with nodes 0, 1, ..., bins."""
     inside = positions.clamp(0, bins)
     lower = inside.floor().clamp_(max=bins - 1)
     return lower.long(), inside.sub_(lower)
@@ -21,7 +21,7 @@ def kinds(positive: Tensor, negative: Tensor) -> Tensor:
 
 
 def histograms(kind: Tensor, lower: Tensor, upper_share: Tensor, bins: int) -> Tensor:
-    """Soft histograms (r, 3, bins + 1) of each kind in each row: an entry goes to its two nodes in proportion.
+    """Soft histograms (r, 3, bins + 1) of each kind in each row: each entry is shared between its two nodes.
 
     Args:
         kind: (r, R) int64.

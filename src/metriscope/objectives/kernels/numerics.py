@@ -5,32 +5,32 @@ from torch import Tensor
 
 
 def numbers(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """0 and 1 for a bool mask; by way of int8, from which the CPU converts several times as fast."""
+    """A bool mask as numbers 0 and 1, converted through int8, which is several times as fast on a CPU."""
     return mask.view(torch.int8).to(dtype)
 
 
 def masked_softmax(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """The softmax over the masked entries of each row (0 elsewhere), and their log-sum-exp (r, 1).
 
-    Rows without an entry give finite numbers without a meaning.
+    Rows without an entry give arbitrary finite numbers.
     """
-    # Far below every logit and finite, since a row without an entry subtracts it from itself; by an addition, several
-    # times as fast as filling by a mask.
+    # The offset is far below every logit, and finite because a row without an entry subtracts it from itself. Adding it
+    # is several times as fast as a masked fill.
     outside = (mask.view(torch.int8) - 1).to(logits.dtype)
     masked = torch.add(logits, outside, alpha=torch.finfo(logits.dtype).max / 8)
     chances = masked.softmax(1)
-    # The highest entry has exp(0) for its share of the sum.
+    # The highest entry contributes exp(0) to the sum.
     return chances, masked.amax(1, keepdim=True) - chances.amax(1, keepdim=True).log_()
 
 
 def softplus(x: Tensor) -> tuple[Tensor, Tensor]:
-    """log(1 + exp(x)) to all digits and its derivative, 0 at -inf.
+    """log(1 + exp(x)) to full precision, and its derivative; both are 0 at -inf.
 
-    Several times as fast as by a log1p, which the CPU does not vectorise.
+    Several times as fast as log1p, which is not vectorised on a CPU.
     """
     slope = x.sigmoid()
     lesser = torch.minimum(slope, 1 - slope)
     greater = 1 - lesser
-    # What the subtraction has rounded away, to first order.
+    # The rounding error of the subtraction, to first order.
     lost = (1 - greater).sub_(lesser).div_(greater)
     return x.clamp_min(0).sub_(lost).sub_(greater.log_()), slope

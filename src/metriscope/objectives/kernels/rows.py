@@ -1,8 +1,8 @@
-"""Losses that are a mean over anchors, each a function of its own row of similarities or distances.
+"""Means over anchors of losses that are functions of the anchor's row of similarities or distances.
 
-A rule gives the losses of a few rows and their derivative at once, so that rows are worked on while they
-are in the cache, nothing but the derivative (B, R) is kept for the backward pass, and no loss needs a
-temporary of the size of the batch squared.
+A rule returns the losses of a few rows together with their derivative. Rows are therefore processed while they are in
+the cache, only the derivative (B, R) is kept for the backward pass, and no loss needs a temporary of the size of the
+batch squared.
 """
 
 from collections.abc import Callable
@@ -23,9 +23,9 @@ Rows without a positive or a negative have share 0 and may give any finite numbe
 
 
 def most_positives(positive: Tensor) -> int:
-    """The most positives of any anchor, at least 1: a number the host waits for.
+    """The largest number of positives of any anchor, at least 1; the host waits for it.
 
-    A compiled graph cannot wait, and takes all columns instead.
+    In a compiled graph, which cannot wait, it is the number of columns.
     """
     if torch.compiler.is_compiling() or not positive.numel():
         return max(1, positive.shape[1])
@@ -46,16 +46,16 @@ def mean_over_anchors(
     """The mean of a rule over the anchors that have a positive and a negative.
 
     Args:
-        comparison: whose distances the loss will be attached to.
+        comparison: the comparison to whose distances the loss is attached.
         positive, negative: (B, R) bool, disjoint.
-        rule: see :data:`Rule`; of similarities, without a matrix of them.
-        of_distances: whether the rule is one of distances instead.
-        per_pair: whether a row's loss is a sum over its positives and the mean is one over positive pairs.
+        rule: see :data:`Rule`; a function of similarities, which are computed for a few rows at a time.
+        of_distances: whether the rule is a function of distances instead.
+        per_pair: whether a row's loss is a sum over its positives and the mean runs over positive pairs.
         elements: temporary elements that the rule needs per element of a row.
         memory_mb: see :func:`metriscope.objectives.kernels.chunks.chunk_elements`.
 
     Returns:
-        A loss with ``active = terms``, the anchors or positive pairs of the mean.
+        A loss with ``active = terms``, the number of anchors or positive pairs in the mean.
     """
     matrix, distance = comparison.distances, comparison.distance
     with torch.no_grad(), torch.autocast(matrix.device.type, enabled=False):

@@ -1,42 +1,48 @@
-"""What every loss is: a module that turns a comparison and a selection into a value with an account of itself."""
+"""The base class of losses, modules from a comparison and a selection to a :class:`LossOutput`, and reductions."""
 
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 from torch import Tensor, nn
 
+from metriscope.objectives.arguments import Reduction
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
+from metriscope.parts import PartType
 
-REDUCTIONS = ("mean", "sum", "mean_active")
+REDUCTIONS = get_args(Reduction)
 
 
-class Loss(nn.Module):
+class Loss(nn.Module, metaclass=PartType):
     """Base class. Subclasses name the selections they take and whether their terms can be exactly zero.
 
     Attributes:
         accepts: kinds of selection: "all" (every valid term), "band", "pairs", "triplets", or "none" for a
             loss that needs no miner.
         hinge: True where inactive terms have exactly zero weight.
-        pairwise: False for a loss that judges embeddings by its own parameters (proxies, class weights), to which
-            no distances are then given.
+        pairwise: False for a loss that compares embeddings with its own parameters (proxies, class weights) and so gets
+            no distances.
         takes_sizes: whether the constructor takes ``num_classes`` and ``embedding_size``, known once data is read.
+        paper: where the loss comes from.
+        bound_to_classes: whether the loss learns something for each training class, so that its value on other
+            classes has no meaning.
     """
 
     accepts: ClassVar[frozenset[str]]
     hinge: ClassVar[bool]
     pairwise: ClassVar[bool] = True
     takes_sizes: ClassVar[bool] = False
+    paper: ClassVar[str] = ""
+    bound_to_classes: bool = False
 
-    @property
-    def bound_to_classes(self) -> bool:
-        """Whether the loss has parameters for each training class, and so no meaning for other classes."""
-        return self.takes_sizes
+    # The constructor of nn.Module takes anything.
+    def __init__(self) -> None:
+        super().__init__()
 
     def part(self, labels: Tensor, reference_labels: Tensor) -> tuple[Tensor, Tensor] | None:
         """The anchors and the references (indices) that this loss compares; None for all of them.
 
-        A loss that compares few then gets a comparison of these only, though ``embeddings`` stay whole: it has to be
-        right with a comparison of everything too, as beside other losses in a sum.
+        A loss that returns a part gets a comparison of that part only, with all ``embeddings``. It must also be right
+        for a full comparison, which it gets beside other losses in a sum.
         """
         return None
 
@@ -47,8 +53,8 @@ class Loss(nn.Module):
 def mean_part(total: Tensor, terms: Tensor, reduction: str) -> dict[str, Tensor]:
     """``loss_mean``, the mean over all valid terms, where the loss itself is reduced in another way.
 
-    A mean over non-zero terms stays flat while training progresses, and a sum grows with the batch: loss decay
-    is measured on this part.
+    A mean over non-zero terms stays flat while training progresses, and a sum grows with the batch, so loss decay is
+    measured on this part.
     """
     return {} if reduction == "mean" else {"loss_mean": reduce(total.detach(), terms, terms, "mean")}
 

@@ -1,39 +1,47 @@
-"""Several losses at once."""
+"""The weighted sum of several losses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
+from metriscope.objectives.arguments import NonNegative
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
+from metriscope.parts import ArgumentError
 
 
 class SumLoss(Loss):
     """sum_k weight_k * loss_k over the same batch, comparison and selection.
 
-    ``active`` and ``terms`` are the sums over the losses. Each loss reports itself as ``loss_<k>`` and
-    ``active_ratio_<k>`` (k from 0, in the order given).
+    ``active`` and ``terms`` are the sums over the losses. The parts ``loss_<k>`` and ``active_ratio_<k>`` report each
+    loss (k from 0, in the order given).
 
     Args:
         losses: the parts; those that take no miner ignore the selection.
-        weights: one factor for each.
+        weights: one factor for each, at least 0.
     """
 
-    # What the parts have in common, known only with them: see ``metriscope.config.rules``.
+    # The selections common to all parts are known only with the parts: see ``metriscope.config.rules``.
     accepts = frozenset({"all", "band", "pairs", "triplets", "none"})
 
-    def __init__(self, losses: Sequence[Loss], weights: Sequence[float]) -> None:
+    def __init__(self, losses: Sequence[Loss], weights: Sequence[NonNegative]) -> None:
         super().__init__()
         self.losses = nn.ModuleList(losses)
         self.weights = tuple(weights)
         self.hinge = all(loss.hinge for loss in losses)  # type: ignore[misc]
         self.pairwise = any(loss.pairwise for loss in losses)  # type: ignore[misc]
+        self.bound_to_classes = any(loss.bound_to_classes for loss in losses)
 
-    @property
-    def bound_to_classes(self) -> bool:
-        return any(loss.bound_to_classes for loss in self.losses)
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        losses, weights = arguments["losses"], arguments["weights"]
+        if not losses:
+            raise ArgumentError("losses", [], "it has to name one loss at least")
+        if len(losses) != len(weights):
+            raise ArgumentError("weights", list(weights), f"it has to be a list of {len(losses)}, one for each loss")
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         outputs: list[LossOutput] = [loss(comparison, selection) for loss in self.losses]

@@ -1,16 +1,19 @@
-"""Triplets whose negative sees the positive pair under a wide angle."""
+"""The miner of triplets with a large angle at the negative."""
 
 import math
 from collections.abc import Iterator
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from metriscope.objectives.arguments import Count
 from metriscope.objectives.kernels.chunks import count_rows
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.selection import Comparison, Triplets
 
-# (positive pair, reference) cells worked on at once: on a CPU small enough for its cache.
+# (positive pair, reference) cells of one chunk: on a CPU few enough for the cache.
 _CHUNK_CELLS_CPU = 1 << 18
 _CHUNK_CELLS = 1 << 24
 
@@ -24,24 +27,28 @@ class AngularMiner(Miner):
 
         2 sin(alpha)^2 (d_an^2 + d_pn^2) < d_ap^2,
 
-    three entries of the matrix of distances, Euclidean or (for cosine) those of normalised embeddings. Rows of
-    that matrix are tested a chunk of positive pairs at a time, so no list of all triplets is ever made.
+    which needs three entries of the matrix of distances, Euclidean or (for cosine) those of normalised embeddings. Rows
+    of that matrix are tested a chunk of positive pairs at a time, so no list of all triplets is ever made.
 
-    Unavoidable: triplets chosen by three distances are neither a band nor a product of pairs, so those chosen are
-    listed (25 bytes each), the host waits for their number, and early in training they can be nearly all
-    triplets. Above ``max_triplets`` an even sample of them is listed, each with the same chance: one random
-    start, then equal steps. The mean over the list stays unbiased; pytorch-metric-learning has no such bound.
+    Triplets chosen by three distances are neither a band nor a product of pairs, so the chosen triplets have to be
+    listed (25 bytes each), and the host waits for their number. Early in training nearly all triplets can be chosen.
+    Above ``max_triplets`` a systematic sample of them is listed (one random start, then equal steps), each triplet with
+    the same chance, so the mean over the list stays unbiased; pytorch-metric-learning has no such bound.
 
-    Time O(sum over positive pairs of R), twice where a sample is drawn; memory O(B R) and the list.
+    Time O(sum over positive pairs of R), twice that where a sample is drawn; memory O(B R) and the list.
 
     Args:
-        angle: in degrees, at least 0 and below 90; 0 takes every triplet with a positive apart from its anchor.
-        max_triplets: the longest list; None for no bound.
+        angle: in degrees, at least 0 and below 90; 0 takes every triplet whose positive does not coincide with its
+            anchor.
+        max_triplets: the longest list, at least 1; None for no bound.
     """
 
     kind = "triplets"
+    paper = "arXiv:1708.01682"
 
-    def __init__(self, angle: float = 20.0, max_triplets: int | None = 1_000_000) -> None:
+    def __init__(
+        self, angle: Annotated[float, Field(ge=0, lt=90)] = 20.0, max_triplets: Count | None = 1_000_000
+    ) -> None:
         self.factor = 2 * math.sin(math.radians(angle)) ** 2
         self.max_triplets = max_triplets
 
@@ -74,7 +81,7 @@ class AngularMiner(Miner):
             if rows == columns:
                 opposite = weighed.index_select(0, positive)
             else:
-                # Positives from a memory are no anchors: their distances are not in the matrix.
+                # Positives from a memory are not anchors, so their distances are not in the matrix.
                 present, place = torch.unique_consecutive(positive, return_inverse=True)
                 apart = comparison.distance(comparison.references[present], comparison.references)
                 opposite = (comparison.distance.to_euclidean(apart).square_() * self.factor).index_select(0, place)
@@ -82,7 +89,7 @@ class AngularMiner(Miner):
             yield anchor, positive, opposite < squared[anchor, positive].unsqueeze(1)
 
     def _sample(self, comparison: Comparison) -> Tensor | None:
-        """Which of the chosen triplets to list, ascending, or None for all."""
+        """The positions of the chosen triplets to list, ascending; None for all."""
         most = (count_rows(comparison.positive) * count_rows(comparison.negative)).sum()
         if self.max_triplets is None or int(most) <= self.max_triplets:
             return None

@@ -1,15 +1,19 @@
-"""Miners that select a band of triplets by the gap d(a, n) - d(a, p): nothing is listed."""
+"""Miners that select a band of triplets by the gap d(a, n) - d(a, p), without a list."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.selection import Comparison, TripletBand
+from metriscope.parts import ArgumentError
 
 
 class AllMiner(Miner):
     """Every pair and every triplet that the labels allow."""
 
     kind = "all"
+    paper = "arXiv:2510.02161"
 
     def select(self, comparison: Comparison) -> TripletBand:
         return TripletBand()
@@ -31,13 +35,20 @@ class BandMiner(Miner):
     violating (-inf, m).
 
     Args:
-        low, high: the open interval; None for no bound.
+        low, high: the open interval, ``low`` below ``high``; None for no bound.
     """
 
     kind = "band"
+    paper = "arXiv:1503.03832"
 
     def __init__(self, low: float | None = None, high: float | None = None) -> None:
         self.band = TripletBand(-math.inf if low is None else low, math.inf if high is None else high)
+
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        low, high = arguments["low"], arguments["high"]
+        if low is not None and high is not None and low >= high:
+            raise ArgumentError("low", low, f"it has to be below high={high}, or no triplet is ever selected")
 
     def select(self, comparison: Comparison) -> TripletBand:
         return self.band

@@ -1,4 +1,4 @@
-"""What every miner is: a function of a comparison that says which terms count."""
+"""The base class of miners: a miner selects the terms of a comparison that count."""
 
 from typing import ClassVar
 
@@ -6,15 +6,26 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.selection import Comparison, Selection
+from metriscope.parts import PartType
 
 
-class Miner:
-    """Base class; ``kind`` is what the miner gives: "all", "band", "pairs", "triplets" or "none".
+class Miner(metaclass=PartType):
+    """Base class; ``kind`` is the kind of its selections: "all", "band", "pairs", "triplets" or "none".
 
     Miners see detached distances, so no gradient flows through a choice.
+
+    Attributes:
+        paper: where the miner comes from.
+        needs_unit_sphere: whether embeddings have to be L2-normalised.
     """
 
     kind: ClassVar[str]
+    paper: ClassVar[str] = ""
+    needs_unit_sphere: ClassVar[bool] = False
+
+    # The constructor of object seems to take anything.
+    def __init__(self) -> None:
+        pass
 
     @torch.no_grad()
     def __call__(self, comparison: Comparison) -> Selection:
@@ -27,8 +38,8 @@ class Miner:
 def draw(weights: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
     """Column indices (B, count), drawn with replacement in proportion to the weights (B, R) of each row.
 
-    Inverse transform of uniforms from a CPU generator, so that the draw is the same on every device.
-    Rows without weight give an arbitrary index: the caller marks them invalid.
+    Transforms uniform numbers from a CPU generator by the inverse of the cumulative weights, so the draw is the same on
+    every device. Rows without weight give an arbitrary index; the caller marks them invalid.
     """
     cumulative = weights.double().cumsum(1)
     uniform = torch.rand(weights.shape[0], count, dtype=torch.float64, generator=generator)

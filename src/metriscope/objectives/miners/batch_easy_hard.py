@@ -1,20 +1,23 @@
-"""One positive and one negative of each anchor, or all, each by a strategy of its own."""
+"""The miner of one or all positives and negatives of each anchor, each side by its own strategy."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from metriscope.errors import InputError
+from metriscope.objectives.arguments import NonNegative
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.selection import Comparison, Pairs
+from metriscope.parts import ArgumentError
 
-STRATEGIES = ("all", "easy", "semihard", "hard")
+Strategy = Literal["all", "easy", "semihard", "hard"]
+STRATEGIES = get_args(Strategy)
 
 
 def _pick(distances: Tensor, eligible: Tensor, furthest: bool) -> tuple[Tensor, Tensor]:
-    """The extreme eligible pair of each row, as a mask (B, R) and its distance (B, 1); none where none is eligible."""
+    """The extreme eligible pair of each row (if any) as a mask (B, R), and its distance (B, 1)."""
     filled = distances.masked_fill(~eligible, -math.inf if furthest else math.inf)
     value, column = filled.max(1, keepdim=True) if furthest else filled.min(1, keepdim=True)
     return torch.zeros_like(eligible).scatter_(1, column, True).logical_and_(eligible), value
@@ -37,46 +40,49 @@ class BatchEasyHardMiner(Miner):
     hard        the furthest                      the closest
     ==========  ================================  ================================
 
-    The selection is a pair of masks, which a triplet loss takes as every triplet that they form: exact for all
-    strategies, and O(B R) where one side is ``all``. Where both sides pick one, an anchor without either of
-    them gives no pair. The same pairs as pytorch-metric-learning's BatchEasyHardMiner, except that a range also
-    narrows ``all``, where that library ignores it.
+    The selection is a pair of masks. A triplet loss uses every triplet that they form, which is exact for all
+    strategies, and O(B R) where one side is ``all``. Where both sides pick one pair, an anchor that lacks either gives
+    none. The pairs are those of pytorch-metric-learning's BatchEasyHardMiner, except that a range also narrows ``all``;
+    that library ignores it there.
 
     Args:
-        positive_strategy, negative_strategy: of the table. ``semihard`` is relative to the one chosen on the other
-            side, which must therefore be ``easy`` or ``hard``.
+        positive_strategy, negative_strategy: a strategy of the table. ``semihard`` is relative to the pair chosen on
+            the other side, whose strategy must therefore be ``easy`` or ``hard``.
         positive_range, negative_range: (lowest, highest) distance of pairs considered, ends included; None for all.
 
     Raises:
-        InputError: an unknown strategy, ``semihard`` beside ``semihard`` or ``all``, or a range that holds nothing.
+        InputError: an unknown strategy, ``semihard`` beside ``semihard`` or ``all``, or an empty range.
     """
 
     kind = "pairs"
+    paper = "arXiv:1904.04370"
 
     def __init__(
         self,
-        positive_strategy: str = "easy",
-        negative_strategy: str = "semihard",
-        positive_range: Sequence[float] | None = None,
-        negative_range: Sequence[float] | None = None,
+        positive_strategy: Strategy = "easy",
+        negative_strategy: Strategy = "semihard",
+        positive_range: Sequence[NonNegative] | None = None,
+        negative_range: Sequence[NonNegative] | None = None,
     ) -> None:
-        sides = {"positive": positive_strategy, "negative": negative_strategy}
-        for side, strategy in sides.items():
-            if strategy not in STRATEGIES:
-                raise InputError(f"miner.{side}_strategy={strategy}: it has to be one of {', '.join(STRATEGIES)}")
-        for side, other in (("positive", negative_strategy), ("negative", positive_strategy)):
-            if sides[side] == "semihard" and other in ("semihard", "all"):
-                raise InputError(
-                    f"miner.{side}_strategy=semihard is relative to one chosen pair of the other side, which is "
-                    f"'{other}': set that to easy or hard, or use miner=semihard for all semi-hard triplets"
-                )
-        for side, bounds in (("positive", positive_range), ("negative", negative_range)):
-            if bounds is not None and (len(bounds) != 2 or not bounds[0] <= bounds[1]):
-                raise InputError(f"miner.{side}_range={list(bounds)}: it has to be [lowest, highest] distance")
         self.positive_strategy = positive_strategy
         self.negative_strategy = negative_strategy
         self.positive_range = positive_range
         self.negative_range = negative_range
+
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        for side, opposite in (("positive", "negative"), ("negative", "positive")):
+            strategy, other = arguments[f"{side}_strategy"], arguments[f"{opposite}_strategy"]
+            if strategy == "semihard" and other in ("semihard", "all"):
+                raise ArgumentError(
+                    f"{side}_strategy",
+                    strategy,
+                    f"semihard is relative to one chosen pair of the other side, which is '{other}': set that to easy "
+                    "or hard, or use miner=semihard for all semi-hard triplets",
+                )
+            bounds = arguments[f"{side}_range"]
+            if bounds is not None and (len(bounds) != 2 or bounds[0] > bounds[1]):
+                raise ArgumentError(f"{side}_range", list(bounds), "it has to be [lowest, highest] distance")
 
     def select(self, comparison: Comparison) -> Pairs:
         distances = comparison.distances

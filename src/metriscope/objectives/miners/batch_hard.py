@@ -1,6 +1,7 @@
-"""One triplet per anchor, from the extremes of its distances."""
+"""Miners that select one triplet per anchor from its closest and furthest pairs."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from metriscope.objectives.selection import Comparison, Triplets
 
 
 def hardest(comparison: Comparison, positive: Tensor, negatives: Tensor) -> Triplets:
-    """The triplets of each anchor's chosen positive (B,) and its closest among ``negatives`` (B, R) bool."""
+    """The triplets of each anchor's chosen positive (B,) and its closest reference among ``negatives`` (B, R) bool."""
     negative = comparison.distances.masked_fill(~negatives, math.inf).argmin(1)
     valid = comparison.positive.any(1) & negatives.any(1)
     anchor = torch.arange(len(positive), device=positive.device)
@@ -21,6 +22,7 @@ class BatchHardMiner(Miner):
     """The furthest positive and the closest negative of each anchor (Hermans et al., arXiv:1703.07737)."""
 
     kind = "triplets"
+    paper = "arXiv:1703.07737"
 
     def select(self, comparison: Comparison) -> Triplets:
         positive = comparison.distances.masked_fill(~comparison.positive, -math.inf).argmax(1)
@@ -35,8 +37,9 @@ class BatchEasyPositiveMiner(Miner):
     """
 
     kind = "triplets"
+    paper = "arXiv:1904.04370"
 
-    def __init__(self, negative: str = "hard") -> None:
+    def __init__(self, negative: Literal["hard", "semihard"] = "hard") -> None:
         self.negative = negative
 
     def select(self, comparison: Comparison) -> Triplets:

@@ -1,13 +1,17 @@
-"""Semi-hard triplets first, hard ones later."""
+"""The miner that selects semi-hard triplets first and hard triplets later."""
 
 import math
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 
-from metriscope.errors import InputError
+from metriscope.objectives.arguments import Count, NonNegative, Share
 from metriscope.objectives.interpolation import interpolated
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.selection import Comparison, TripletBand, Triplets
+from metriscope.parts import ArgumentError
 
 
 class CurriculumMiner(Miner):
@@ -15,44 +19,49 @@ class CurriculumMiner(Miner):
 
     - Epochs before ``semihard_share * epochs``: the semi-hard band, 0 < d(a, n) - d(a, p) < margin.
     - Later, without ``interpolation``: the hard band, d(a, n) < d(a, p).
-    - Later, with it: batch-hard triplets in the augmented space. Hard negatives become scarce as training
-      succeeds, so the negatives of an anchor are joined by their interpolations l p + (1 - l) n with its
-      furthest positive p, and the closest of all of them is taken: one triplet per anchor, its distance computed
-      from d_ap, d_an and d_pn (see :mod:`metriscope.objectives.interpolation`), gradients reaching all three.
+    - Later, with ``interpolation``: batch-hard triplets in the augmented space. Hard negatives become scarce as
+      training succeeds, so the candidates are an anchor's negatives n and their interpolations l p + (1 - l) n with its
+      furthest positive p. The closest candidate is selected, which gives one triplet per anchor. Its distance is
+      computed from d_ap, d_an and d_pn (see :mod:`metriscope.objectives.interpolation`), and gradients reach all three
+      embeddings.
 
     One triplet per anchor, furthest positive and closest augmented negative, is this library's reading of the
-    second stage. d_pn is in the matrix of distances for positives of the
-    batch only, so positives from a memory are left out of interpolated triplets. Bands list nothing; nothing waits
-    for the host. pytorch-metric-learning has no counterpart.
+    second stage. d_pn is in the matrix of distances for positives of the batch only, so positives from a memory are
+    left out of interpolated triplets. Bands list no triplets, and the host never waits. pytorch-metric-learning has no
+    counterpart.
 
     Args:
-        margin: of the semi-hard band, in units of the distance.
-        epochs: of the whole training.
-        semihard_share: share of them in the first stage, from 0 to 1.
+        margin: upper end of the semi-hard band, in units of the distance; above 0 where there is a first stage.
+        epochs: number of epochs of the whole training, at least 1.
+        semihard_share: share of the epochs in the first stage, from 0 to 1.
         interpolation: l, above 0 (the negative) and below 1 (the positive), or None.
-        spherical: whether embeddings are L2-normalised, and interpolations with them.
+        spherical: whether embeddings are L2-normalised; interpolations then are too.
 
     Raises:
-        InputError: ``interpolation`` outside (0, 1); in :meth:`select`, a distance that cannot be interpolated.
+        InputError: in :meth:`select`, a distance that cannot be interpolated.
     """
 
     kind = "band"
+    paper = "arXiv:2310.13451"
 
     def __init__(
         self,
-        margin: float = 0.2,
-        epochs: int = 10,
-        semihard_share: float = 0.5,
-        interpolation: float | None = None,
+        margin: NonNegative = 0.2,
+        epochs: Count = 10,
+        semihard_share: Share = 0.5,
+        interpolation: Annotated[float, Field(gt=0, lt=1)] | None = None,
         spherical: bool = True,
     ) -> None:
-        if interpolation is not None and not 0 < interpolation < 1:
-            raise InputError(f"miner.interpolation={interpolation}: it has to be above 0 and below 1, or null for none")
         self.semihard = TripletBand(0.0, margin)
         self.hard = TripletBand(-math.inf, 0.0)
         self.hard_from = math.ceil(semihard_share * epochs)
         self.interpolation = interpolation
         self.spherical = spherical
+
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        if arguments["margin"] == 0 and arguments["semihard_share"] > 0:
+            raise ArgumentError("margin", arguments["margin"], "no triplet is semi-hard then; set it above 0")
 
     def select(self, comparison: Comparison) -> TripletBand | Triplets:
         if comparison.epoch < self.hard_from:

@@ -1,6 +1,9 @@
-"""Pairs that are hard in comparison with the other pairs of their anchor."""
+"""The miner of pairs that are hard compared with the other pairs of their anchor."""
 
 import math
+from typing import Annotated
+
+from pydantic import Field
 
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.selection import Comparison, Pairs
@@ -15,12 +18,13 @@ class MultiSimilarityMiner(Miner):
     The same pairs as pytorch-metric-learning's MultiSimilarityMiner.
 
     Args:
-        epsilon: in units of similarity; larger lets easier pairs in.
+        epsilon: in units of similarity, at least -2; a larger value admits easier pairs.
     """
 
     kind = "pairs"
+    paper = "arXiv:1904.06627"
 
-    def __init__(self, epsilon: float = 0.1) -> None:
+    def __init__(self, epsilon: Annotated[float, Field(ge=-2)] = 0.1) -> None:
         self.epsilon = epsilon
 
     def select(self, comparison: Comparison) -> Pairs:

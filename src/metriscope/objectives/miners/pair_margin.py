@@ -1,5 +1,6 @@
-"""Pairs that a margin finds wanting."""
+"""The miner of pairs that violate a margin."""
 
+from metriscope.objectives.arguments import NonNegative, Positive
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.selection import Comparison, Pairs
 
@@ -7,12 +8,14 @@ from metriscope.objectives.selection import Comparison, Pairs
 class PairMarginMiner(Miner):
     """Positive pairs further apart than ``positive_margin``, negative pairs closer than ``negative_margin``.
 
-    Margins are in units of the distance.
+    Args:
+        positive_margin: in units of the distance, at least 0.
+        negative_margin: in units of the distance, above 0: no pair is closer than 0.
     """
 
     kind = "pairs"
 
-    def __init__(self, positive_margin: float = 0.2, negative_margin: float = 0.8) -> None:
+    def __init__(self, positive_margin: NonNegative = 0.2, negative_margin: Positive = 0.8) -> None:
         self.positive_margin = positive_margin
         self.negative_margin = negative_margin
 

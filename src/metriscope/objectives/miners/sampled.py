@@ -1,12 +1,20 @@
 """Miners that draw triplets at random, from the generator of the step."""
 
 import math
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 
+from metriscope.objectives.arguments import Count
 from metriscope.objectives.kernels.chunks import count_rows
 from metriscope.objectives.miners.base import Miner, draw
 from metriscope.objectives.selection import Comparison, Triplets
+from metriscope.parts import ArgumentError
+
+# Distances between points of the unit sphere.
+_OnSphere = Annotated[float, Field(gt=0, le=2)]
 
 
 class RandomMiner(Miner):
@@ -14,7 +22,7 @@ class RandomMiner(Miner):
 
     kind = "triplets"
 
-    def __init__(self, triplets_per_anchor: int = 10) -> None:
+    def __init__(self, triplets_per_anchor: Count = 10) -> None:
         self.triplets_per_anchor = triplets_per_anchor
 
     def select(self, comparison: Comparison) -> Triplets:
@@ -33,15 +41,25 @@ class DistanceWeightedMiner(Miner):
     unit sphere in D dimensions, so embeddings have to be L2-normalised.
 
     Args:
-        cutoff: distances below it weigh as much as at it, which bounds the variance of the gradient.
-        nonzero_loss_cutoff: negatives at least this far away are never drawn.
+        cutoff: distances below it get the weight of the cutoff, which bounds the variance of the gradient; above 0 and
+            below ``nonzero_loss_cutoff``.
+        nonzero_loss_cutoff: negatives at least this far away are never drawn; above 0 and at most 2.
     """
 
     kind = "triplets"
+    paper = "arXiv:1706.07567"
+    needs_unit_sphere = True
 
-    def __init__(self, cutoff: float = 0.5, nonzero_loss_cutoff: float = 1.4) -> None:
+    def __init__(self, cutoff: _OnSphere = 0.5, nonzero_loss_cutoff: _OnSphere = 1.4) -> None:
         self.cutoff = cutoff
         self.nonzero_loss_cutoff = nonzero_loss_cutoff
+
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        cutoff, last = arguments["cutoff"], arguments["nonzero_loss_cutoff"]
+        if cutoff >= last:
+            rule = f"it has to be below nonzero_loss_cutoff={last}, or no negative is ever drawn"
+            raise ArgumentError("cutoff", cutoff, rule)
 
     def select(self, comparison: Comparison) -> Triplets:
         dimension = comparison.embeddings.shape[1]

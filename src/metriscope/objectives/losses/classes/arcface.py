@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from metriscope.objectives.arguments import Count, Positive, Radians
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
@@ -13,11 +14,12 @@ from metriscope.objectives.selection import Comparison, Selection
 def add_angle(cosine: Tensor, margin: float) -> Tensor:
     """cos(theta + margin) from cos(theta), without an arc cosine.
 
-    Beyond theta = pi - margin, where that would rise again, cos(theta) - margin sin(margin), as in the authors'
-    code. Near theta = 0 and pi the derivative of the sine by the cosine grows without bound and is taken as 0.
+    Beyond theta = pi - margin, where cos(theta + margin) would rise again, the result is
+    cos(theta) - margin sin(margin), as in the authors' code. Near theta = 0 and pi the derivative of the sine by the
+    cosine grows without bound and is taken as 0.
 
     Args:
-        cosine: of theta, any shape.
+        cosine: cos(theta), any shape.
         margin: radians, between 0 and pi.
     """
     sine = (1 - cosine.square()).clamp_min(8 * torch.finfo(cosine.dtype).eps).sqrt()
@@ -31,7 +33,7 @@ class ArcFaceLoss(ProxyLoss):
     theta_j is the angle between the embedding and the vector of class j. ArcFace: Deng et al.,
     arXiv:1801.07698. ``active`` and ``terms`` both count samples.
 
-    pytorch-metric-learning has the same with its margin in degrees.
+    pytorch-metric-learning has the same loss with the margin in degrees.
 
     Args:
         num_classes, embedding_size: see :class:`ProxyLoss`.
@@ -39,7 +41,11 @@ class ArcFaceLoss(ProxyLoss):
         scale: s, above 0.
     """
 
-    def __init__(self, num_classes: int, embedding_size: int, margin: float = 0.5, scale: float = 64.0) -> None:
+    paper = "arXiv:1801.07698"
+
+    def __init__(
+        self, num_classes: Count, embedding_size: Count, margin: Radians = 0.5, scale: Positive = 64.0
+    ) -> None:
         super().__init__(num_classes, embedding_size)
         self.margin = margin
         self.scale = scale

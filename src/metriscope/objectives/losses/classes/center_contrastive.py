@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from metriscope.objectives.arguments import CosineGap, Count, NonNegative, Positive, Share
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.losses.classes.proxies import (
     Own,
@@ -22,14 +23,15 @@ class CenterContrastiveLoss(Loss):
     """-log e^{s (c_y . x - m)} / (e^{s (c_y . x - m)} + sum_{j != y} e^{s c_j . x}) + w ||x - c_y||^2.
 
     x is the embedding and c_j the centre of class j, both of unit length. Center contrastive loss: Cai et al.,
-    arXiv:2308.00458, equation 5 as it is quoted elsewhere, there without the constant 2 w; one of the seven losses
-    of [VG] (arXiv:2601.21450). The rest is this project's reading of the abstract, and so are all defaults:
+    arXiv:2308.00458, equation 5 as quoted in other papers, which leave out the constant 2 w; one of the seven losses of
+    [VG] (arXiv:2601.21450). The rest, with all defaults, is this project's reading of the abstract:
 
-    - "The center bank is updated in real-time": in training, once a batch has been judged, each class c in it moves to
-      normalise(momentum c + (1 - momentum) mean of its normalised embeddings); classes that are not in it stay.
-      No gradient flows into centres. They are buffers, hence in the checkpoint, and never change in eval mode.
-    - ``momentum=null`` takes the abstract's "well-optimized classification proxies" at its word: centres are
-      parameters, and the loss moves them.
+    - "The center bank is updated in real-time": in training, after the loss of a batch is computed, the centre c of
+      each class in the batch moves to normalise(momentum c + (1 - momentum) mean of its normalised embeddings); centres
+      of other classes stay. No gradient flows into centres. They are buffers, hence in the checkpoint, and never change
+      in eval mode.
+    - ``momentum=null`` takes the abstract's "well-optimized classification proxies" literally: centres are parameters,
+      learned by gradient.
     - Centres start in random directions, not at an embedding.
 
     ``active`` and ``terms`` both count samples; the parts ``loss_contrast`` and ``loss_center`` add up to the
@@ -41,23 +43,25 @@ class CenterContrastiveLoss(Loss):
         scale: s, above 0.
         margin: m, in units of cosine similarity, between 0 and 2.
         center_weight: w, at least 0.
-        momentum: share of a centre that stays when it moves, from 0 to 1; None to learn centres by gradient.
+        momentum: weight of the old centre in the new one, from 0 to 1; None to learn centres by gradient.
     """
 
     accepts = frozenset({"none"})
     hinge = False
     pairwise = False
     takes_sizes = True
+    paper = "arXiv:2308.00458"
+    bound_to_classes = True
     centers: Tensor
 
     def __init__(
         self,
-        num_classes: int,
-        embedding_size: int,
-        scale: float = 16.0,
-        margin: float = 0.1,
-        center_weight: float = 1.0,
-        momentum: float | None = 0.5,
+        num_classes: Count,
+        embedding_size: Count,
+        scale: Positive = 16.0,
+        margin: CosineGap = 0.1,
+        center_weight: NonNegative = 1.0,
+        momentum: Share | None = 0.5,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -85,11 +89,12 @@ class CenterContrastiveLoss(Loss):
 
     @torch.no_grad()
     def update(self, embeddings: Tensor, own: Own, momentum: float) -> None:
-        """Move the centres of the classes of a batch (B, D) towards it."""
+        """Move the centres of the classes in a batch (B, D) towards their embeddings."""
         embeddings, centers = precise(embeddings, self.centers)
         classes = torch.arange(self.num_classes, device=centers.device)
         members = (classes.unsqueeze(1) == own.column) & own.known
-        # A product rather than a scattered sum: on a GPU that adds in any order, and centres differ between processes.
+        # A matrix product, because a scattered sum on a GPU adds in any order, and centres would differ between
+        # processes.
         with torch.autocast(centers.device.type, enabled=False):
             sums = members.to(centers.dtype) @ unit_rows(embeddings)
         counts = members.sum(1, keepdim=True)

@@ -1,5 +1,6 @@
 """CosFace: softmax over classes with an additive margin on the cosine."""
 
+from metriscope.objectives.arguments import CosineGap, Count, Positive
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
@@ -9,7 +10,7 @@ class CosFaceLoss(ProxyLoss):
     """-log e^{s (cos(theta_y) - m)} / (e^{s (cos(theta_y) - m)} + sum_{j != y} e^{s cos(theta_j)}).
 
     CosFace, or large margin cosine loss: Wang et al., arXiv:1801.09414; also AM-softmax
-    (arXiv:1801.05599). ``active`` and ``terms`` both count samples. pytorch-metric-learning has the same.
+    (arXiv:1801.05599). ``active`` and ``terms`` both count samples. pytorch-metric-learning has the same loss.
 
     Args:
         num_classes, embedding_size: see :class:`ProxyLoss`.
@@ -17,7 +18,11 @@ class CosFaceLoss(ProxyLoss):
         scale: s, above 0.
     """
 
-    def __init__(self, num_classes: int, embedding_size: int, margin: float = 0.35, scale: float = 64.0) -> None:
+    paper = "arXiv:1801.09414"
+
+    def __init__(
+        self, num_classes: Count, embedding_size: Count, margin: CosineGap = 0.35, scale: Positive = 64.0
+    ) -> None:
         super().__init__(num_classes, embedding_size)
         self.margin = margin
         self.scale = scale

@@ -1,5 +1,6 @@
 """Normalised softmax: classification by cosine."""
 
+from metriscope.objectives.arguments import Count, Positive
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, softmax_loss
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
@@ -9,15 +10,17 @@ class NormalizedSoftmaxLoss(ProxyLoss):
     """-log e^{cos(x, p_y) / T} / sum_c e^{cos(x, p_c) / T}.
 
     Zhai and Wu, "Classification is a Strong Baseline for Deep Metric Learning", arXiv:1811.12649;
-    the layer normalisation that the paper puts before it is the head's business. ``active`` and
-    ``terms`` both count samples. pytorch-metric-learning has the same.
+    the layer normalisation that the paper puts before it belongs to the head. ``active`` and ``terms`` both count
+    samples. pytorch-metric-learning has the same loss.
 
     Args:
         num_classes, embedding_size: see :class:`ProxyLoss`.
         temperature: T, above 0.
     """
 
-    def __init__(self, num_classes: int, embedding_size: int, temperature: float = 0.05) -> None:
+    paper = "arXiv:1811.12649"
+
+    def __init__(self, num_classes: Count, embedding_size: Count, temperature: Positive = 0.05) -> None:
         super().__init__(num_classes, embedding_size)
         self.temperature = temperature
 

@@ -1,4 +1,4 @@
-"""What losses with vectors of their own share: proxies, the softmax over classes, who has a class at all."""
+"""Shared code of proxy losses: proxies, softmax over classes, mask of samples with a known class."""
 
 from typing import Any, NamedTuple
 
@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metriscope.objectives.arguments import Count
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison
@@ -18,7 +19,7 @@ class Own(NamedTuple):
     Attributes:
         column: (B,) int64, the label, or 0 for a sample of no known class.
         known: (B,) bool; a sample with a label outside 0 ... C - 1 has no term.
-        terms: scalar int64, the samples of a known class.
+        terms: scalar int64, the number of samples of a known class.
     """
 
     column: Tensor
@@ -33,7 +34,7 @@ def own_classes(labels: Tensor, num_classes: int) -> Own:
 
 
 def precise(embeddings: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in one dtype of at least float32: scales of 64 leave nothing of a bfloat16 similarity."""
+    """Both in one dtype of at least float32: at a scale of 64, bfloat16 similarities are too coarse."""
     dtype = torch.promote_types(torch.promote_types(embeddings.dtype, vectors.dtype), torch.float32)
     return embeddings.to(dtype), vectors.to(dtype)
 
@@ -48,30 +49,31 @@ def cosine_similarities(embeddings: Tensor, vectors: Tensor) -> Tensor:
 def unit_vectors(count: int, size: int) -> Tensor:
     """(count, size) uniform directions from torch's global generator.
 
-    Only directions enter a cosine, but length is what a learning rate is measured against: at length 1 a step
-    turns a proxy as far as it turns an embedding.
+    A cosine depends on directions only, but the effect of a learning rate depends on length: at length 1 a step turns a
+    proxy as far as it turns an embedding.
     """
     return F.normalize(torch.randn(count, size), dim=1)
 
 
 class ProxyLoss(Loss):
-    """Base class of losses that compare samples with learned unit vectors, some for each class.
+    """Base class of losses that compare samples with learned unit vectors, one or several for each class.
 
     Args:
         num_classes: C; class c has label c. Samples with another label have no term.
         embedding_size: D.
         per_class: K vectors for each class; row k C + c of ``proxies`` (K C, D) is the k-th of class c.
 
-    Their learning rate is ``optimizer.lr_loss``. Every process computes the loss of the gathered batch, so
-    gradients of proxies, and proxies, are the same on all.
+    The learning rate of proxies is ``optimizer.lr_loss``. Every process computes the loss of the gathered batch, so
+    proxies and their gradients are the same on all processes.
     """
 
     accepts = frozenset({"none"})
     hinge = False
     pairwise = False
     takes_sizes = True
+    bound_to_classes = True
 
-    def __init__(self, num_classes: int, embedding_size: int, per_class: int = 1) -> None:
+    def __init__(self, num_classes: Count, embedding_size: Count, per_class: Count = 1) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.per_class = per_class
@@ -87,7 +89,7 @@ class ProxyLoss(Loss):
 
 
 class _Softmax(torch.autograd.Function):
-    """Sum of -log softmax at one column of each row times a weight; the gradient is made in the forward pass."""
+    """Sum of -log softmax at one column of each row times a weight; the forward pass computes the gradient."""
 
     @staticmethod
     def forward(
@@ -123,15 +125,15 @@ def softmax_loss(
     similarities: Tensor | None = None,
     parts: dict[str, Tensor] | None = None,
 ) -> LossOutput:
-    """Mean of -log softmax_c(scale * scores) at the own class, over the samples that have one.
+    """Mean of -log softmax_c(scale * scores) at the sample's own class, over the samples of a known class.
 
     Args:
         scores: (B, C), one for each class.
         own: class of each sample.
         scale: factor of all scores (one over a temperature), above 0.
-        target: (B,) score of the own class in place of ``scores``' own, where a margin lowers it.
-        similarities: what the output reports; by default ``scores``.
-        parts: of the output.
+        target: (B,) score of the own class that replaces the entry of ``scores``, where a margin lowers it.
+        similarities: similarities of the output; by default ``scores``.
+        parts: parts of the output.
     """
     weights = own.known.to(scores.dtype) / own.terms.clamp_min(1)
     value: Tensor = _Softmax.apply(scores, target, own.column, weights, scale)

@@ -1,10 +1,11 @@
-"""Proxy-Anchor: proxies look for their samples."""
+"""Proxy-Anchor: proxies are the anchors, compared with all samples of the batch."""
 
 import math
 
 import torch
 from torch import Tensor
 
+from metriscope.objectives.arguments import Count, Positive, Share
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
@@ -16,17 +17,19 @@ class ProxyAnchorLoss(ProxyLoss):
 
     s is the cosine similarity, P all proxies, P+ those with a sample of their class in the batch. Kim et al.,
     arXiv:2003.13911. ``active`` and ``terms`` both count logarithms of more than 1: the proxies with
-    a positive sample and the proxies with a negative one. pytorch-metric-learning has the same.
+    a positive sample and the proxies with a negative one. pytorch-metric-learning has the same loss.
 
     Args:
         num_classes, embedding_size: see :class:`ProxyLoss`.
-        margin: m, in units of cosine similarity, at least 0.
+        margin: m, a cosine similarity, from 0 to 1.
         alpha: a, the sharpness, above 0.
 
     The paper's learning rate of proxies is 100 times that of the network.
     """
 
-    def __init__(self, num_classes: int, embedding_size: int, margin: float = 0.1, alpha: float = 32.0) -> None:
+    paper = "arXiv:2003.13911"
+
+    def __init__(self, num_classes: Count, embedding_size: Count, margin: Share = 0.1, alpha: Positive = 32.0) -> None:
         super().__init__(num_classes, embedding_size)
         self.margin = margin
         self.alpha = alpha
@@ -47,7 +50,7 @@ class ProxyAnchorLoss(ProxyLoss):
 
 
 def _log_one_plus(exponents: Tensor) -> Tensor:
-    """log(1 + sum_i e^{x_ij}) for each column j; exponents of -inf are no terms, and get a gradient of 0."""
+    """log(1 + sum_i e^{x_ij}) for each column j; exponents of -inf add nothing, and get a gradient of 0."""
     # The 1 is e^0, so the largest exponent is 0 at least.
     highest = exponents.detach().amax(0).clamp_min(0)
     return ((exponents - highest).exp().sum(0) + (-highest).exp()).log() + highest

@@ -1,7 +1,8 @@
-"""Proxy-NCA: neighbourhood components over one proxy for each class."""
+"""Proxy-NCA: neighbourhood components analysis with one proxy for each class."""
 
 import math
 
+from metriscope.objectives.arguments import Count, Positive
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
@@ -13,10 +14,10 @@ class ProxyNCALoss(ProxyLoss):
     Proxy-NCA: Movshovitz-Attias et al., arXiv:1703.07464: Z are the classes other than y, so that the
     value may fall below 0, and T = 1. ``include_positive=true`` sums over all classes; with
     ``temperature=0.1111`` (1/9) that is the loss of ProxyNCA++ (Teh et al., arXiv:2004.01113).
-    ``active`` and ``terms`` both count samples; one class alone has none in the original form.
+    ``active`` and ``terms`` both count samples; the original form has no terms for a single class.
 
-    pytorch-metric-learning calls ProxyNCA what has the own class in the sum: ``include_positive=true`` equals it,
-    with ``temperature`` one over its ``softmax_scale``.
+    pytorch-metric-learning's ``ProxyNCALoss`` has the own class in the sum: ``include_positive=true`` equals it, with
+    ``temperature`` one over its ``softmax_scale``.
 
     Args:
         num_classes, embedding_size: see :class:`ProxyLoss`.
@@ -24,8 +25,10 @@ class ProxyNCALoss(ProxyLoss):
         include_positive: whether the own class is among Z.
     """
 
+    paper = "arXiv:1703.07464"
+
     def __init__(
-        self, num_classes: int, embedding_size: int, temperature: float = 1.0, include_positive: bool = False
+        self, num_classes: Count, embedding_size: Count, temperature: Positive = 1.0, include_positive: bool = False
     ) -> None:
         super().__init__(num_classes, embedding_size)
         self.temperature = temperature
@@ -34,13 +37,13 @@ class ProxyNCALoss(ProxyLoss):
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         own = own_classes(comparison.labels, self.num_classes)
         similarities = self.similarities(comparison)
-        # d = 2 - 2 cos, and what all classes have in common cancels.
+        # d = 2 - 2 cos, and the constant common to all classes cancels.
         scale = 2 / self.temperature
         if self.include_positive:
             return softmax_loss(similarities, own, scale)
         others = (similarities * scale).scatter(1, own.column.unsqueeze(1), -math.inf)
         if self.num_classes == 1:
-            # Nothing to be compared with.
+            # There is no other class to compare with.
             others, own = others.zero_(), own._replace(known=own.known & False, terms=own.terms * 0)
         terms = others.logsumexp(1) - scale * own_scores(similarities, own)
         value = (terms * own.known).sum() / own.terms.clamp_min(1)

@@ -1,16 +1,17 @@
-"""SoftTriple: several centres for each class, softly the closest of which counts."""
+"""SoftTriple: several centres for each class, weighted softly towards the closest."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from metriscope.objectives.arguments import CosineGap, Count, NonNegative, Positive
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
 from metriscope.unit import unit_rows
 
-# Under the root of the regulariser: its slope at two equal centres has no bound.
+# Lower bound under the root of the regulariser, whose slope at two equal centres is unbounded.
 _LEAST_SQUARE = 1e-6
 
 
@@ -38,7 +39,7 @@ class SoftTripleLoss(ProxyLoss):
 
     S_c = sum_k q_k s_ck, the similarities to the K centres of class c weighted by their own softmax
     q = softmax_k(s_ck / gamma). R = sum_c sum_{t < k} sqrt(2 - 2 w_ct . w_ck) / (C K (K - 1)) draws the centres of
-    a class together, so that a class keeps as many as it needs. Qian et al., arXiv:1909.05235, with its
+    a class together, so that a class keeps only as many as it needs. Qian et al., arXiv:1909.05235, with its
     regulariser. ``active`` and ``terms`` both count samples; the part ``regularizer`` is R.
 
     pytorch-metric-learning has R as a separate ``SparseCentersRegularizer``, absent by default:
@@ -48,20 +49,22 @@ class SoftTripleLoss(ProxyLoss):
         num_classes, embedding_size: see :class:`ProxyLoss`.
         centers_per_class: K, at least 1.
         scale: l, above 0.
-        gamma: temperature of the choice among the centres of a class, above 0.
+        gamma: temperature of the softmax over the centres of a class, above 0.
         margin: m, in units of cosine similarity, between 0 and 2.
         regularizer_weight: tau, at least 0.
     """
 
+    paper = "arXiv:1909.05235"
+
     def __init__(
         self,
-        num_classes: int,
-        embedding_size: int,
-        centers_per_class: int = 10,
-        scale: float = 20.0,
-        gamma: float = 0.1,
-        margin: float = 0.01,
-        regularizer_weight: float = 0.2,
+        num_classes: Count,
+        embedding_size: Count,
+        centers_per_class: Count = 10,
+        scale: Positive = 20.0,
+        gamma: Positive = 0.1,
+        margin: CosineGap = 0.01,
+        regularizer_weight: NonNegative = 0.2,
     ) -> None:
         super().__init__(num_classes, embedding_size, centers_per_class)
         self.scale = scale
@@ -78,7 +81,7 @@ class SoftTripleLoss(ProxyLoss):
         if self.per_class == 1 or self.regularizer_weight == 0:
             return output
         spread = self.spread().to(output.value.dtype)
-        # A batch without a term has nothing to say on centres either.
+        # A batch without a term does not regularise centres either.
         weight = self.regularizer_weight * (own.terms > 0)
         return output._replace(value=output.value + weight * spread, parts={"regularizer": spread.detach()})
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from metriscope.objectives.arguments import Positive, Share
 from metriscope.objectives.kernels.numerics import masked_softmax, softplus
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
@@ -13,11 +14,11 @@ class CircleLoss(Loss):
     """Mean over anchors of log(1 + sum_n e^(gamma w_n (s_an - m)) sum_p e^(-gamma w_p (s_ap - 1 + m))).
 
     Sun et al., arXiv:2002.10857, with its optima and margins: w_n = max(0, s_an + m) and
-    w_p = max(0, 1 + m - s_ap) make the pull of each pair grow with its distance from its optimum. They are
-    constants: nothing is derived through them. s is the cosine similarity.
+    w_p = max(0, 1 + m - s_ap) make the pull of each pair grow with its distance from its optimum. They are constants,
+    without a gradient. s is the cosine similarity.
 
-    Equal to pytorch-metric-learning's ``CircleLoss`` as long as no anchor's loss underflows to exactly zero; that one
-    averages over non-zero anchors.
+    Equal to pytorch-metric-learning's ``CircleLoss`` as long as no anchor's loss underflows to exactly zero:
+    pytorch-metric-learning averages over non-zero anchors.
 
     Args:
         margin: m, between 0 and 1; 0.4 for image retrieval in the paper, 0.25 for faces.
@@ -28,8 +29,9 @@ class CircleLoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
+    paper = "arXiv:2002.10857"
 
-    def __init__(self, margin: float = 0.4, gamma: float = 80.0) -> None:
+    def __init__(self, margin: Share = 0.4, gamma: Positive = 80.0) -> None:
         super().__init__()
         self.margin = margin
         self.gamma = gamma

@@ -1,15 +1,20 @@
 """Contrastive loss over pairs."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metriscope.objectives.arguments import NonNegative, Reduction
 from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.kernels.hinged_rows import hinged_rows
 from metriscope.objectives.kernels.numerics import numbers
 from metriscope.objectives.losses.base import Loss, mean_part, reduce
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection, as_pairs
+from metriscope.parts import ArgumentError
 
 
 class ContrastiveLoss(Loss):
@@ -22,7 +27,7 @@ class ContrastiveLoss(Loss):
 
     Args:
         margin: distance beyond which a negative costs nothing, above 0.
-        positive_margin: distance below which a positive costs nothing.
+        positive_margin: distance below which a positive costs nothing, at least 0.
         squared: whether hinges are squared.
         reduction: ``mean``, ``sum`` or ``mean_active``.
 
@@ -32,15 +37,27 @@ class ContrastiveLoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = True
+    paper = "arXiv:2510.02161"
 
     def __init__(
-        self, margin: float = 1.0, positive_margin: float = 0.0, squared: bool = True, reduction: str = "mean"
+        self,
+        margin: NonNegative = 1.0,
+        positive_margin: NonNegative = 0.0,
+        squared: bool = True,
+        reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
         self.margin = margin
         self.positive_margin = positive_margin
         self.squared = squared
         self.reduction = reduction
+
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        if arguments["margin"] == 0:
+            raise ArgumentError(
+                "margin", arguments["margin"], "no negative pair would ever cost anything; set it above 0"
+            )
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         pairs = as_pairs(selection, comparison)

@@ -1,8 +1,11 @@
 """Lifted structure loss, generalised and original."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
+from metriscope.objectives.arguments import NonNegative, Reduction
 from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.kernels.hinged_rows import hinged_rows
 from metriscope.objectives.kernels.numerics import masked_softmax
@@ -18,14 +21,15 @@ class LiftedStructureLoss(Loss):
 
     ``form=original`` is that of Song et al., arXiv:1511.06452: half the mean over positive pairs (i, j) of
     max(0, d_ij - positive_margin + log(sum e^(margin - d_in) over the negatives of i and over those of j))^2. It needs
-    the negatives of both, so its positives are those of the batch itself; a memory adds negatives.
+    the negatives of both i and j, so its positives are in the batch; a memory adds only negatives.
 
     Equal to pytorch-metric-learning's ``GeneralizedLiftedStructureLoss`` and ``LiftedStructureLoss`` where every
     anchor has positives and negatives; the former keeps anchors that have one side only, which are left out here.
 
     Args:
-        margin: of negatives, in units of the distance, at least 0; 1 in the original, from 0.1 to 1 in the generalised.
-        positive_margin: distance that positives are granted, at least 0; 0 in the papers.
+        margin: margin of negatives, in units of the distance, at least 0; 1 in the original, from 0.1 to 1 in the
+            generalised.
+        positive_margin: distance that positives may have, at least 0; 0 in the papers.
         form: ``generalised`` or ``original``.
         reduction: ``mean`` over all terms, ``sum``, or ``mean_active`` over non-zero terms.
 
@@ -35,13 +39,14 @@ class LiftedStructureLoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = True
+    paper = "arXiv:1703.07737"
 
     def __init__(
         self,
-        margin: float = 1.0,
-        positive_margin: float = 0.0,
-        form: str = "generalised",
-        reduction: str = "mean",
+        margin: NonNegative = 1.0,
+        positive_margin: NonNegative = 0.0,
+        form: Literal["generalised", "original"] = "generalised",
+        reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
         self.margin = margin
@@ -86,6 +91,6 @@ class LiftedStructureLoss(Loss):
         return total, (excess > 0).sum(), positive.sum()
 
     def _push(self, rows: Tensor, positive: Tensor, negative: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The log-sum over negatives, of which nothing is cut off, as the loss of a row."""
+        """The log-sum over negatives, without a hinge, as the loss of a row."""
         pushes, push = masked_softmax(-rows, negative)
         return push + self.margin, pushes.neg_(), torch.zeros_like(push, dtype=torch.int64)

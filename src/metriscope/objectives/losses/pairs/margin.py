@@ -1,8 +1,11 @@
 """Margin loss with learnable boundaries."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
+from metriscope.objectives.arguments import Count, NonNegative, Positive, Reduction
 from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.kernels.hinged_rows import hinged_rows
 from metriscope.objectives.kernels.numerics import numbers
@@ -15,47 +18,53 @@ class MarginLoss(Loss):
     """Positives max(0, d - beta + margin), negatives max(0, beta - d + margin), with beta learned.
 
     Wu et al., arXiv:1706.07567, with Euclidean distances of normalised embeddings: beta is the
-    boundary between positives and negatives, one for all or one per class of the anchor. The paper's part per image is
-    left out. Its sampling is ``miner=distance_weighted``; of a list of triplets each contributes its two pairs.
+    boundary between positives and negatives, one for all or one per class of the anchor. The paper's part of beta per
+    image is left out. Its sampling is ``miner=distance_weighted``; each triplet of a list contributes its two pairs.
 
     pytorch-metric-learning's ``MarginLoss`` turns pairs into all their triplets, so that a pair counts once for
-    each triplet it is in (``count=triplets``), divides by the non-zero ones (``reduction=mean_active``) and keeps
-    beta fixed unless asked. With these the two are equal, but for its nu with one beta per class.
+    each triplet it is in (``count=triplets``), divides by the non-zero terms (``reduction=mean_active``) and by default
+    keeps beta fixed. With these settings the two losses are equal, except for its nu with one learned beta per class:
+    there it adds nu times the sum over triplets of their anchor's beta, divided by the non-zero terms.
 
     Args:
         num_classes: of the training set.
         embedding_size: not used.
         margin: alpha, in units of the distance, at least 0.
-        beta: where boundaries start, in units of the distance, above 0.
-        learn_beta: whether they are parameters of the loss.
-        beta_per_class: one per class rather than one for all; a class that training does not have gets their mean.
-        nu: weight of the anchors' mean beta, added to the loss to keep boundaries small, at least 0.
-        count: ``pairs``, each once, or ``triplets``, each as often as there are triplets with it.
+        beta: initial boundary, in units of the distance, above 0.
+        learn_beta: whether boundaries are parameters of the loss.
+        beta_per_class: one boundary per class rather than one for all; a class outside the training set gets their
+            mean.
+        nu: weight of the anchors' mean beta, added to the loss to keep learned boundaries small, at least 0. With fixed
+            boundaries nothing is added, as in pytorch-metric-learning: it would be a constant.
+        count: ``pairs`` counts each pair once, ``triplets`` once for each triplet with it.
         reduction: ``mean`` over all terms, ``sum``, or ``mean_active`` over non-zero terms.
 
-    ``terms`` are pairs, each as often as it counts, ``active`` those with a non-zero hinge.
+    ``terms`` are pairs, counted according to ``count``, ``active`` those with a non-zero hinge.
     """
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = True
     takes_sizes = True
+    paper = "arXiv:1706.07567"
     beta: Tensor
 
     def __init__(
         self,
-        num_classes: int,
-        embedding_size: int,
-        margin: float = 0.2,
-        beta: float = 1.2,
+        num_classes: Count,
+        embedding_size: Count,
+        margin: NonNegative = 0.2,
+        beta: Positive = 1.2,
         learn_beta: bool = True,
         beta_per_class: bool = True,
-        nu: float = 0.0,
-        count: str = "pairs",
-        reduction: str = "mean",
+        nu: NonNegative = 0.0,
+        count: Literal["pairs", "triplets"] = "pairs",
+        reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
         self.margin = margin
-        self.nu = nu
+        # Boundaries that stay where they are need nothing that keeps them small.
+        self.nu = nu if learn_beta else 0.0
+        self.bound_to_classes = learn_beta and beta_per_class
         self.count = count
         self.reduction = reduction
         start = torch.full((num_classes if beta_per_class else 1,), float(beta))

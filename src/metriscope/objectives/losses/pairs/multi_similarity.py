@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from metriscope.objectives.arguments import Cosine, Positive
 from metriscope.objectives.kernels.numerics import masked_softmax, softplus
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
@@ -12,27 +13,28 @@ from metriscope.objectives.selection import Comparison, Selection, as_pairs
 class MultiSimilarityLoss(Loss):
     """log(1 + sum_p e^(-alpha (s_ap - base))) / alpha + log(1 + sum_n e^(beta (s_an - base))) / beta of each anchor.
 
-    Wang et al., arXiv:1904.06627, with s the cosine similarity. A pair weighs by its own similarity
-    and, through the sums, by those of the anchor's other pairs. The paper mines first (``miner=multi_similarity``).
+    Wang et al., arXiv:1904.06627, with s the cosine similarity. The weight of a pair depends on its own similarity and,
+    through the sums, on those of the anchor's other pairs. The paper mines pairs first (``miner=multi_similarity``).
     The mean is over anchors that have a positive and a negative; the paper counts the others as zeros.
 
-    Equal to pytorch-metric-learning's ``MultiSimilarityLoss`` where every anchor has positives and negatives; that one
-    keeps the side that an anchor has.
+    Equal to pytorch-metric-learning's ``MultiSimilarityLoss`` where every anchor has positives and negatives; for other
+    anchors that library keeps the existing side.
 
     Args:
         alpha: sharpness on positives, above 0.
         beta: sharpness on negatives, above 0.
-        base: lambda, the similarity from which pairs weigh, between -1 and 1. The paper says 1, at which negatives
-            weigh next to nothing until they nearly coincide with the anchor; 0.5 is that of its published code and
-            of pytorch-metric-learning.
+        base: lambda, the similarity at which weights set in, between -1 and 1. The paper uses 1, where negatives have
+            almost no weight until they nearly coincide with the anchor; its published code and pytorch-metric-learning
+            use 0.5.
 
     ``terms`` are the anchors of the mean, all of them active.
     """
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
+    paper = "arXiv:1904.06627"
 
-    def __init__(self, alpha: float = 2.0, beta: float = 50.0, base: float = 1.0) -> None:
+    def __init__(self, alpha: Positive = 2.0, beta: Positive = 50.0, base: Cosine = 1.0) -> None:
         super().__init__()
         self.alpha = alpha
         self.beta = beta

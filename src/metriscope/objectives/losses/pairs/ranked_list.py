@@ -1,14 +1,19 @@
 """Ranked list loss."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from metriscope.objectives.arguments import NonNegative, Positive, Share
 from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.kernels.hinged_rows import hinged_rows
 from metriscope.objectives.kernels.numerics import masked_softmax, numbers
 from metriscope.objectives.losses.base import Loss, mean_part
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
+from metriscope.parts import ArgumentError
 
 
 class RankedListLoss(Loss):
@@ -17,32 +22,35 @@ class RankedListLoss(Loss):
     Wang et al., arXiv:1903.03238. Positives beyond alpha - margin and negatives within alpha are an
     anchor's non-trivial points. L_P is the mean of the positives' h = d - (alpha - margin), weighted by
     e^(temperature_positive h), and L_N that of the negatives' h = alpha - d, weighted by e^(temperature_negative h).
-    It picks its pairs itself and needs no miner. Anchors without a positive or without a negative are left out.
+    The loss selects its pairs itself and needs no miner. Anchors without a positive or without a negative are left out.
 
-    Weights set the size of gradients in the paper and are constants; ``detach_weights=false`` derives through them.
-    pytorch-metric-learning's ``RankedListLoss`` does, and adds 1e-5 to every weight in the denominators.
+    In the paper weights set the size of gradients and are constants; ``detach_weights=false`` differentiates them too.
+    pytorch-metric-learning's ``RankedListLoss`` also differentiates them, and adds 1e-5 to every weight in the
+    denominators.
 
     Args:
-        alpha: distance that negatives have to keep, above ``margin``.
+        alpha: distance that negatives have to keep, above 0 and at least ``margin``.
         margin: m, how much closer positives have to be, at least 0.
         balance: lambda, the share of the negatives, between 0 and 1.
-        temperature_positive, temperature_negative: how much harder pairs weigh more, at least 0; 0 weighs all alike.
+        temperature_positive, temperature_negative: sharpness of the weights towards harder pairs, at least 0; 0 gives
+            equal weights.
         detach_weights: whether weights are constants.
 
     ``terms`` are the pairs of these anchors, ``active`` their non-zero hinges; ``loss_mean`` is the mean of the
-    hinges over all terms, since the loss itself is one over non-zero hinges only.
+    hinges over all terms, since the loss itself is a mean over non-zero hinges only.
     """
 
     accepts = frozenset({"all", "none"})
     hinge = True
+    paper = "arXiv:1903.03238"
 
     def __init__(
         self,
-        alpha: float = 1.2,
-        margin: float = 0.4,
-        balance: float = 0.5,
-        temperature_positive: float = 0.0,
-        temperature_negative: float = 10.0,
+        alpha: Positive = 1.2,
+        margin: NonNegative = 0.4,
+        balance: Share = 0.5,
+        temperature_positive: NonNegative = 0.0,
+        temperature_negative: NonNegative = 10.0,
         detach_weights: bool = True,
     ) -> None:
         super().__init__()
@@ -52,6 +60,13 @@ class RankedListLoss(Loss):
         self.temperature_positive = temperature_positive
         self.temperature_negative = temperature_negative
         self.detach_weights = detach_weights
+
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        alpha, margin = arguments["alpha"], arguments["margin"]
+        if alpha < margin:
+            rule = f"it has to be at least margin={margin}: positives would have to be closer than 0"
+            raise ArgumentError("alpha", alpha, rule)
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         positive, negative = comparison.positive, comparison.negative

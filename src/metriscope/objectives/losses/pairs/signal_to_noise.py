@@ -5,20 +5,20 @@ from dataclasses import replace
 import torch.nn.functional as F
 from torch import Tensor
 
+from metriscope.objectives.arguments import NonNegative, Reduction
 from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
 
-# Of an embedding whose components are all equal, in place of 0.
+# The signal of an embedding whose components are all equal, in place of 0.
 _LEAST_SIGNAL = 1e-12
 
 
 def noise_to_signal(comparison: Comparison) -> Tensor:
     """(B, R): var(reference - anchor) / var(anchor), variances over the components of an embedding.
 
-    With m the mean of a vector's D components, D var(r - a) = ||r - a||^2 - D (m_r - m_a)^2: the
-    distances that are there already tell it, and carry its gradient. Cosine distances tell that of the L2-normalised
-    embeddings.
+    With m the mean of a vector's D components, D var(r - a) = ||r - a||^2 - D (m_r - m_a)^2: the ratio follows from the
+    given distances, through which its gradient flows. Cosine distances give the ratio of the L2-normalised embeddings.
     """
     name, distances = comparison.distance.name, comparison.distances
     anchors, references = (x.to(distances.dtype) for x in (comparison.embeddings, comparison.references))
@@ -37,15 +37,16 @@ class SignalToNoiseLoss(ContrastiveLoss):
     Yuan et al., Signal-to-Noise Ratio: A Robust Distance Metric for Deep Metric Learning, CVPR 2019,
     arXiv:1904.02616: the anchor is the signal, its difference to the other sample the noise. d is
     not symmetric and does not depend on the scale of embeddings. The paper adds the mean over samples of |sum of an
-    embedding's components|, which ``mean_weight`` weighs; pytorch-metric-learning calls it ZeroMeanRegularizer.
+    embedding's components|, with weight ``mean_weight``. It is a mean over samples, so it counts in a batch without
+    pairs too, as pytorch-metric-learning's ZeroMeanRegularizer does.
 
-    With ``reduction=mean_active`` and normalised embeddings equal to pytorch-metric-learning's
-    ``SignalToNoiseRatioContrastiveLoss``, which makes a (B, R, D) tensor of differences.
+    With ``reduction=mean_active`` and normalised embeddings the loss equals pytorch-metric-learning's
+    ``SignalToNoiseRatioContrastiveLoss``, which computes a (B, R, D) tensor of differences.
 
     Args:
         margin: ratio beyond which a negative costs nothing, above 0.
         positive_margin: ratio below which a positive costs nothing, at least 0.
-        mean_weight: of the zero-mean part, at least 0.
+        mean_weight: weight of the zero-mean part, at least 0.
         squared: whether hinges are squared.
         reduction: ``mean`` over all pairs, ``sum``, or ``mean_active``: the means over non-zero positives and over
             non-zero negatives, added.
@@ -53,13 +54,15 @@ class SignalToNoiseLoss(ContrastiveLoss):
     ``terms`` are all pairs, ``active`` the non-zero hinges.
     """
 
+    paper = "arXiv:1904.02616"
+
     def __init__(
         self,
-        margin: float = 1.0,
-        positive_margin: float = 0.0,
-        mean_weight: float = 0.0,
+        margin: NonNegative = 1.0,
+        positive_margin: NonNegative = 0.0,
+        mean_weight: NonNegative = 0.0,
         squared: bool = False,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
     ) -> None:
         super().__init__(margin, positive_margin, squared, reduction)
         self.mean_weight = mean_weight
@@ -68,6 +71,6 @@ class SignalToNoiseLoss(ContrastiveLoss):
         output = super().forward(replace(comparison, distances=noise_to_signal(comparison)), selection)
         if not self.mean_weight:
             return output
-        offset = comparison.embeddings.to(output.value.dtype).sum(1).abs().mean() * (output.terms > 0)
+        offset = comparison.embeddings.to(output.value.dtype).sum(1).abs().sum() / max(1, len(comparison.embeddings))
         parts = {**output.parts, "zero_mean": offset.detach()}
         return output._replace(value=output.value + self.mean_weight * offset, parts=parts)

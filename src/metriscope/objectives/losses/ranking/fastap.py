@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from metriscope.objectives.arguments import Count
 from metriscope.objectives.kernels.histograms import NEGATIVE, POSITIVE, histograms, kinds, soft_bins
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
@@ -20,23 +21,24 @@ class FastAPLoss(Loss):
 
     Cakir, He, Xia, Kulis, Sclaroff: Deep Metric Learning to Rank, CVPR 2019: h+ is the histogram of an
     anchor's positives over their squared Euclidean distance, in [0, 4] on the unit sphere; H+ and H are the
-    cumulative histograms of its positives and of all that it is compared with; each distance goes to its two
-    nearest of the num_bins + 1 nodes in proportion. Distances are taken as 2 - 2 s with s the cosine
-    similarity. Anchors without a positive or without a negative are left out.
+    cumulative histograms of its positives and of all its pairs; each distance is shared between the two nearest of the
+    num_bins + 1 nodes. Distances are computed as 2 - 2 s with s the cosine similarity. Anchors without a positive or
+    without a negative are left out.
 
-    Equal to pytorch-metric-learning's ``FastAPLoss``, which turns a miner into weights of anchors; this one
-    takes none.
+    Equal to pytorch-metric-learning's ``FastAPLoss``, which turns a miner into weights of anchors; this loss takes no
+    miner.
 
     Args:
-        num_bins: intervals between the nodes, at least 1; 10 is what the paper suggests.
+        num_bins: intervals between the nodes, at least 1; the paper suggests 10.
 
     ``terms`` are the anchors of the mean, all of them active.
     """
 
     accepts = frozenset({"none"})
     hinge = False
+    paper = "Cakir et al., CVPR 2019"
 
-    def __init__(self, num_bins: int = 10) -> None:
+    def __init__(self, num_bins: Count = 10) -> None:
         super().__init__()
         self.num_bins = num_bins
 
@@ -59,7 +61,7 @@ class FastAPLoss(Loss):
         by_every = _backwards(precise * own_until * inverse)
         by_own = by_every - own_until * inverse - _backwards(precise)
         by_kind = torch.stack([by_every, by_own, torch.zeros_like(by_own)], 1)
-        # A similarity that grows moves from its upper node to its lower one.
+        # A growing similarity shifts weight from its upper node to its lower node.
         slopes = by_kind[..., :-1] - by_kind[..., 1:]
         slopes = (slopes * (share * nodes_per_similarity / total).unsqueeze(2)).flatten(1)
         return losses, slopes.gather(1, kind.mul_(self.num_bins).add_(lower))

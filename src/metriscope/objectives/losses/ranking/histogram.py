@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from metriscope.objectives.arguments import Count
 from metriscope.objectives.kernels.chunks import chunk_rows
 from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.kernels.histograms import NEGATIVE, POSITIVE, histograms, kinds, soft_bins
@@ -15,22 +16,25 @@ class HistogramLoss(Loss):
     """sum_r h-_r sum_{q <= r} h+_q: the chance that a random negative pair is more similar than a random positive one.
 
     Ustinova and Lempitsky, arXiv:1611.00822: h+ and h- are the histograms of the cosine similarities of
-    positive and of negative pairs over num_bins + 1 nodes from -1 to 1, each similarity going to its two
-    nearest nodes in proportion, each histogram summing to 1.
+    positive and of negative pairs over num_bins + 1 nodes from -1 to 1. Each similarity is shared between its two
+    nearest nodes, and each histogram sums to 1.
 
-    pytorch-metric-learning's ``HistogramLoss`` is the same to float32, in which it places nodes; it leaves out the
-    negatives of anchors without a positive, and raises for a similarity of exactly 1 (index out of range).
+    pytorch-metric-learning's ``HistogramLoss`` finds bins in float32, so that values agree to about 1e-6, with these
+    exceptions: it leaves out the negative pairs of two samples neither of which has a positive, counts a pair once
+    where a miner selects it in both directions, takes no further references, and raises for a similarity of exactly 1
+    (index out of range).
 
     Args:
         num_bins: intervals between the nodes, at least 1; 100 as in pytorch-metric-learning.
 
-    ``terms`` are the positive and negative pairs, all of them active; none unless there are both.
+    ``terms`` are the positive and negative pairs, all of them active; 0 unless there are both.
     """
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
+    paper = "arXiv:1611.00822"
 
-    def __init__(self, num_bins: int = 100) -> None:
+    def __init__(self, num_bins: Count = 100) -> None:
         super().__init__()
         self.num_bins = num_bins
 
@@ -42,7 +46,7 @@ class HistogramLoss(Loss):
 
     @torch.no_grad()
     def _account(self, comparison: Comparison, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The value, its derivative by the distances (B, R), and the pairs."""
+        """The value, its derivative by the distances (B, R), and the number of pairs."""
         bins, distance, distances = self.num_bins, comparison.distance, comparison.distances.detach()
         counts = torch.zeros(3, bins + 1, dtype=torch.float64, device=distances.device)
         step = chunk_rows(distances)

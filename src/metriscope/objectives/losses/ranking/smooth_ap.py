@@ -1,10 +1,11 @@
-"""Smooth-AP: average precision with sigmoids for steps."""
+"""Smooth-AP: average precision with sigmoids in place of steps."""
 
 import math
 
 import torch
 from torch import Tensor
 
+from metriscope.objectives.arguments import Positive
 from metriscope.objectives.kernels.chunks import chunk_rows
 from metriscope.objectives.kernels.rows import mean_over_anchors, most_positives
 from metriscope.objectives.losses.base import Loss
@@ -19,27 +20,29 @@ class SmoothAPLoss(Loss):
     form of "j ranks before p", with s_j the cosine similarity of the anchor and j. Anchors without a
     positive or without a negative are left out.
 
-    The authors' code counts the anchor among its own positives, first in its own ranking, which adds a
-    constant to AP: ``include_anchor=true``. With it, pytorch-metric-learning's ``SmoothAPLoss`` is equal
-    where the batch is sorted into as many classes as there are samples of each; for other batches it mistakes
-    the number of classes for the size of a class and compares samples of different classes as positives.
+    The authors' code counts the anchor as a positive at the first rank, which adds a constant to AP:
+    ``include_anchor=true``. With this option the loss equals pytorch-metric-learning's ``SmoothAPLoss`` where the batch
+    is sorted by class and has as many classes as samples of each class; for other batches that library mistakes the
+    number of classes for the size of a class and compares samples of different classes as positives.
 
-    O(B P R) time with P the most positives of an anchor, and memory O(B R) beside what ``memory_mb`` allows:
-    positives of anchors are worked on in chunks. The host waits once for P; a compiled
-    graph takes P = R instead, which costs more than it saves where classes are small.
+    O(B P R) time with P the largest number of positives of an anchor, and memory O(B R) plus ``memory_mb``: positives
+    of anchors are processed in chunks. The host waits once for P; a compiled graph uses P = R instead, which costs more
+    than it saves where classes are small.
 
     Args:
         temperature: t, in units of similarity, above 0; 0.01 in the paper.
         include_anchor: whether the anchor is one of its own positives.
-        memory_mb: bound on the temporaries of a chunk, in MiB; one positive with its R comparisons always fits.
+        memory_mb: bound on the temporaries of a chunk, in MiB, above 0; a chunk holds at least one positive with its R
+            comparisons.
 
     ``terms`` are the anchors of the mean, all of them active.
     """
 
     accepts = frozenset({"none"})
     hinge = False
+    paper = "arXiv:2007.12163"
 
-    def __init__(self, temperature: float = 0.01, include_anchor: bool = False, memory_mb: float = 256) -> None:
+    def __init__(self, temperature: Positive = 0.01, include_anchor: bool = False, memory_mb: Positive = 256) -> None:
         super().__init__()
         self.temperature = temperature
         self.include_anchor = include_anchor
@@ -66,7 +69,7 @@ class SmoothAPLoss(Loss):
         ranked = rows.masked_fill(~(positive | negative), -math.inf).div_(self.temperature)
         own, order = rows.masked_fill(~positive, math.inf).topk(width, dim=1, largest=False)
         own.div_(self.temperature)
-        # Places without a positive: +inf as the one that is ranked, -inf as one that may be ahead of it.
+        # Places without a positive hold +inf as the ranked sample, and -inf as a sample that may rank before it.
         own_ranked = own.masked_fill(own == math.inf, -math.inf)
         weights = torch.zeros_like(rows)
         own_weights = torch.zeros_like(own)
@@ -76,7 +79,7 @@ class SmoothAPLoss(Loss):
             reference = own[:, block].unsqueeze(2)
             ahead = (ranked.unsqueeze(1) - reference).sigmoid_()
             own_ahead = (own_ranked.unsqueeze(1) - reference).sigmoid_()
-            # Each positive is one half ahead of itself: 1 - 1/2 is left of the ones of the formula.
+            # The sigmoids count each positive as 1/2 before itself, so 1/2 is left of the 1 in the formula.
             rank, own_rank = ahead.sum(2).add_(0.5), own_ahead.sum(2).add_(0.5)
             real = own[:, block] < math.inf
             precision += torch.where(real, own_rank / rank, 0).sum(1, keepdim=True)

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from metriscope.objectives.arguments import Positive
 from metriscope.objectives.kernels.numerics import masked_softmax, numbers
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
@@ -12,11 +13,10 @@ from metriscope.objectives.selection import Comparison, Selection, as_pairs
 class DecoupledContrastiveLoss(Loss):
     """Mean over positive pairs (a, p) of -s_ap / t + log sum_n exp(s_an / t).
 
-    Yeh et al., arXiv:2110.06848, L_DC: InfoNCE whose positive is taken out of the denominator, so that an easy positive
-    no longer weakens the push on the negatives. s is the cosine similarity and n runs over the
-    negatives of a, which labels tell where the paper has other images; each of several positives makes
-    a term. Anchors without a negative are left out. The value has no lower bound of zero: its
-    relative decay means little. pytorch-metric-learning has no such loss.
+    Yeh et al., arXiv:2110.06848, L_DC: InfoNCE without the positive in the denominator, so that an easy positive no
+    longer weakens the push on the negatives. s is the cosine similarity and n runs over the negatives of a, given by
+    labels (in the paper: the other images); each positive of an anchor makes a term. Anchors without a negative are
+    left out. The value can be negative, so its relative decay means little. pytorch-metric-learning has no such loss.
 
     Args:
         temperature: t, above 0.
@@ -26,8 +26,9 @@ class DecoupledContrastiveLoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
+    paper = "arXiv:2110.06848"
 
-    def __init__(self, temperature: float = 0.1) -> None:
+    def __init__(self, temperature: Positive = 0.1) -> None:
         super().__init__()
         self.temperature = temperature
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from metriscope.objectives.arguments import Positive
 from metriscope.objectives.kernels.numerics import masked_softmax, numbers, softplus
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
@@ -13,23 +14,24 @@ class InfoNCELoss(Loss):
     """Mean over positive pairs (a, p) of -log(exp(s_ap / t) / (exp(s_ap / t) + sum_n exp(s_an / t))).
 
     Van den Oord et al., arXiv:1807.03748, with cosine similarity over a temperature as the logarithm of
-    the density ratio. Of several positives each makes a term of its own, in which the other positives do
-    not appear: one positive among negatives, as in the paper. (``supcon`` has all positives in the
-    denominator.) Anchors without a negative are left out.
+    the density ratio. Each positive makes its own term, which leaves out the anchor's other positives: one positive
+    among negatives, as in the paper. (``supcon`` has all positives in the denominator.) Anchors without a negative are
+    left out.
 
-    Equals pytorch-metric-learning's ``NTXentLoss`` but for the positives of anchors without a selected negative,
-    which count there as zeros.
+    Equals pytorch-metric-learning's ``NTXentLoss`` except for the positives of anchors without a selected negative,
+    which that loss counts as zeros.
 
     Args:
-        temperature: t, above 0; the paper has none, 0.07 is pytorch-metric-learning's.
+        temperature: t, above 0; the paper has no temperature, pytorch-metric-learning uses 0.07.
 
     ``terms`` are the positive pairs of the mean, all of them active.
     """
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
+    paper = "arXiv:1807.03748"
 
-    def __init__(self, temperature: float = 0.07) -> None:
+    def __init__(self, temperature: Positive = 0.07) -> None:
         super().__init__()
         self.temperature = temperature
 

@@ -1,9 +1,12 @@
 """Multi-class N-pair loss."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metriscope.objectives.arguments import Positive
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.losses.softmax.supcon import mean_log_likelihood
@@ -12,7 +15,7 @@ from metriscope.objectives.selection import Comparison, Selection
 
 
 def _places(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Per entry (R,): how many of its class come before it, and how many of its class there are; float32."""
+    """Per entry (R,), as float32: the number of earlier entries of its class, and the size of its class."""
     ordered, order = labels.sort(stable=True)
     first = torch.searchsorted(ordered, labels)
     size = torch.searchsorted(ordered, labels, right=True) - first
@@ -25,17 +28,16 @@ class NPairLoss(Loss):
 
     Sohn: Improved Deep Metric Learning with Multi-class N-pair Loss Objective, NIPS 2016, L_N-pair-mc: the positive of
     an anchor against one sample of every other class. s is the cosine similarity: the paper's inner
-    product for embeddings on the unit sphere, where its penalty on their length has nothing to do. The
-    paper's batches are one pair of each class. In batches with more, ``anchors`` says what a pair is:
+    product for embeddings on the unit sphere, where its penalty on their length is constant. The paper's batches hold
+    one pair of each class. For larger batches, ``anchors`` defines the pairs:
 
-    - ``all``: every sample is an anchor. The k-th of its class has the (k+1)-th, cyclically, for its
-      positive, and the (k+1)-th of each other class, cyclically, for its negatives.
-    - ``first``: of each class only the first sample is an anchor and only the second a positive, as in the
-      paper and in pytorch-metric-learning's ``NPairsLoss``, to which it is then equal. Of 512 samples in
-      10 classes 20 take part.
+    - ``all``: every sample is an anchor. The positive of the k-th sample of a class is the (k+1)-th, cyclically, and
+      its negatives are the (k+1)-th of each other class, cyclically.
+    - ``first``: only the first sample of each class is an anchor and only the second a positive, as in the paper and in
+      pytorch-metric-learning's ``NPairsLoss``, which the loss then equals. Of 512 samples in 10 classes 20 take part.
 
-    Nothing else is compared then, on a CPU; elsewhere and in a compiled graph, whose shapes cannot wait for the
-    labels, the rest of the matrix is made and left out.
+    On a CPU and uncompiled, ``first`` compares only these samples; otherwise the full matrix is computed and masked,
+    because shapes must not depend on labels.
 
     Further references (a memory) come after the batch in this order. Classes with a single sample take no part.
 
@@ -48,8 +50,9 @@ class NPairLoss(Loss):
 
     accepts = frozenset({"none"})
     hinge = False
+    paper = "Sohn, NIPS 2016"
 
-    def __init__(self, temperature: float = 1.0, anchors: str = "all") -> None:
+    def __init__(self, temperature: Positive = 1.0, anchors: Literal["all", "first"] = "all") -> None:
         super().__init__()
         self.temperature = temperature
         self.anchors = anchors
@@ -59,7 +62,8 @@ class NPairLoss(Loss):
             return None
         ordered, order = reference_labels.sort(stable=True)
         same = ordered[1:] == ordered[:-1]
-        # The second of a class is the same as the one before it, which is not the same as the one before that.
+        # The second entry of a class has the class of the entry before it, which differs from the class of the entry
+        # before that.
         second = same.clone()
         second[1:] &= ~same[:-1]
         place = second.nonzero().squeeze(1)
@@ -76,14 +80,14 @@ class NPairLoss(Loss):
         if self.anchors == "first":
             partner = (own_place == 0) & (place == 1)
         else:
-            # Whole numbers below 2**24 are exact in float32, and divide several times as fast.
+            # Whole numbers below 2**24 are exact in float32, where division is several times as fast.
             turns = torch.floor((own_place + 1) / size)
             partner = (own_place + 1 - turns * size == place) & (size > 1)
         positive, negative = partner & comparison.positive, partner & comparison.negative
         return mean_over_anchors(comparison, positive, negative, mean_log_likelihood(self.temperature))
 
     def _one_each(self, comparison: Comparison) -> LossOutput:
-        """Of anchors (b) and positives (r) that are one of each class, so that each anchor has one of the positives."""
+        """One anchor and one positive per class: a (b, r) matrix with exactly one positive per row."""
         logits = comparison.similarities / self.temperature
         anchors, positives = logits.shape
         terms = torch.tensor(anchors if positives > 1 else 0, device=logits.device)

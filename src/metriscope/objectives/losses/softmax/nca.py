@@ -1,7 +1,10 @@
 """Neighbourhood components analysis."""
 
+from typing import Literal
+
 from torch import Tensor
 
+from metriscope.objectives.arguments import Positive
 from metriscope.objectives.kernels.numerics import masked_softmax, numbers
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
@@ -13,18 +16,17 @@ class NCALoss(Loss):
     """Mean over anchors of -log p_i (or 1 - p_i), p_i = sum_{j in P(i)} softmax(-scale d_ij)_j.
 
     Goldberger, Roweis, Hinton, Salakhutdinov: Neighbourhood Components Analysis, NIPS 2004: p_i is the chance that i
-    picks a neighbour of its class, when it picks all others (positives and negatives) in proportion to
-    exp(-d), d the squared Euclidean distance. The paper has both objectives: ``expected`` maximises the
-    expected number of points classified right, sum_i p_i (its first), ``log`` the chance of an error-free
-    classification, sum_i log p_i. ``log`` is the default because its gradient does not vanish
-    where p_i is near 0, and because it is the form of deep learning. Anchors without a positive or without a
-    negative are left out.
+    picks a neighbour of its class, when it picks among all others (positives and negatives) in proportion to exp(-d), d
+    the squared Euclidean distance. The paper has both objectives: ``expected`` maximises the expected number of points
+    classified correctly, sum_i p_i (its first objective), ``log`` the chance of an error-free classification,
+    sum_i log p_i. ``log`` is the default because its gradient does not vanish where p_i is near 0, and because deep
+    learning uses this form. Anchors without a positive or without a negative are left out.
 
     pytorch-metric-learning's ``NCALoss`` is ``objective=log``; it drops anchors whose p_i underflows, and
-    turns a miner into weights of anchors where here it says which pairs there are.
+    turns a miner into weights of anchors, whereas here the miner selects the pairs.
 
     Args:
-        scale: of the distance, above 0; 1 in the paper, where the learnt map carries it.
+        scale: factor of the distance, above 0; 1 in the paper, where the learnt map includes the scale.
         objective: ``log`` or ``expected``.
 
     ``terms`` are the anchors of the mean, all of them active.
@@ -32,8 +34,9 @@ class NCALoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
+    paper = "Goldberger et al., NIPS 2004"
 
-    def __init__(self, scale: float = 1.0, objective: str = "log") -> None:
+    def __init__(self, scale: Positive = 1.0, objective: Literal["log", "expected"] = "log") -> None:
         super().__init__()
         self.scale = scale
         self.objective = objective

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from metriscope.objectives.arguments import Positive
 from metriscope.objectives.kernels.numerics import masked_softmax, numbers
 from metriscope.objectives.kernels.rows import Rule, mean_over_anchors
 from metriscope.objectives.losses.base import Loss
@@ -31,8 +32,8 @@ class SupConLoss(Loss):
     positives of i and A(i) its positives and negatives, that is everything but i itself. The mean over
     positives is outside the logarithm. Anchors without a positive or without a negative are left out.
 
-    pytorch-metric-learning's ``SupConLoss`` is the same, with two exceptions: an anchor without a selected
-    negative counts there, and one whose loss is exactly zero does not.
+    pytorch-metric-learning's ``SupConLoss`` is the same, with two exceptions: that library counts an anchor without a
+    selected negative, and leaves out an anchor whose loss is exactly zero.
 
     Args:
         temperature: t, above 0; 0.1 in the paper.
@@ -42,8 +43,9 @@ class SupConLoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
+    paper = "arXiv:2004.11362"
 
-    def __init__(self, temperature: float = 0.1) -> None:
+    def __init__(self, temperature: Positive = 0.1) -> None:
         super().__init__()
         self.temperature = temperature
 

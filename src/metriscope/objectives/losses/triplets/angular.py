@@ -1,8 +1,10 @@
 """Angular loss."""
 
 import math
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from metriscope.objectives.kernels.chunks import chunk_elements
@@ -16,16 +18,16 @@ from metriscope.objectives.selection import Comparison, Selection, as_pairs
 class AngularLoss(Loss):
     """Mean over positive pairs (a, p) of log(1 + sum_n e^(4 t (a + p) n - 2 (1 + t) a p)), t = tan(alpha)^2.
 
-    Wang et al., arXiv:1708.01682, in its form over a batch, with products of normalised embeddings: the angle
-    at the negative, in the triangle that it forms with a pair, is pushed below ``alpha``. Where the paper has one
-    positive for each anchor, every positive pair is a term. Products with a positive are known for samples of the
-    batch only, so that positives are those of the batch itself, and a memory adds negatives.
+    Wang et al., arXiv:1708.01682, in its batch form, with products of normalised embeddings: the angle at the negative,
+    in the triangle that it forms with a pair, is pushed below ``alpha``. The paper has one positive for each anchor;
+    here every positive pair is a term. Products with a positive are known for samples of the batch only, so positives
+    are in the batch, and a memory adds only negatives.
 
-    The sum over negatives is a matrix product, E E^T with E = e^(4 t (s - 1)): of the rows of a class on a CPU, which
-    waits for the sizes of classes, of all rows elsewhere and in a compiled graph. Memory O(B R).
+    The sum over negatives is a matrix product, E E^T with E = e^(4 t (s - 1)). On a CPU, which waits for the sizes of
+    classes, it is computed class by class; elsewhere and in a compiled graph, for all rows at once. Memory O(B R).
 
-    Equal to pytorch-metric-learning's ``AngularLoss`` on normalised embeddings; that one leaves negatives as
-    they are, and ignores which negatives a miner selects.
+    Equal to pytorch-metric-learning's ``AngularLoss`` on normalised embeddings; that library does not normalise
+    negatives, and ignores a miner's selection of negatives.
 
     Args:
         alpha: in degrees, above 0 and at most 65, where the exponentials still fit into float32; 36 to 55 in the paper.
@@ -35,8 +37,9 @@ class AngularLoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
+    paper = "arXiv:1708.01682"
 
-    def __init__(self, alpha: float = 45.0) -> None:
+    def __init__(self, alpha: Annotated[float, Field(gt=0, le=65)] = 45.0) -> None:
         super().__init__()
         self.alpha = alpha
 
@@ -96,7 +99,7 @@ class AngularLoss(Loss):
 
 
 def _groups(labels: Tensor) -> list[Tensor]:
-    """Rows that share a label, as (c, k) for the c classes of each size k; all rows as one where nothing may wait."""
+    """Rows that share a label, as (c, k) for the c classes of each size k; all rows as one if the host cannot wait."""
     if labels.device.type != "cpu" or torch.compiler.is_compiling():
         return [torch.arange(len(labels), device=labels.device).unsqueeze(0)]
     order = labels.argsort(stable=True)

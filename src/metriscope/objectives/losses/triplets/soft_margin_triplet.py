@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metriscope.objectives.arguments import NonNegative, Positive, Reduction
 from metriscope.objectives.interpolation import negative_distances
 from metriscope.objectives.kernels.bands import BandSums
 from metriscope.objectives.kernels.chunks import chunk_elements, count_rows
@@ -16,7 +17,7 @@ from metriscope.objectives.losses.base import Loss, mean_part, reduce
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection, TripletBand, Triplets, as_band
 
-# Beyond it log(1 + exp(x)) is x to all digits, and below it exp(x) fits into float32.
+# Above this, log(1 + exp(x)) equals x to full precision; below it, exp(x) fits into float32.
 _LINEAR_FROM = 80
 
 
@@ -26,8 +27,8 @@ def soft_band_sums(
 ) -> BandSums:
     """Sums of log(1 + exp(d_ap - d_an + margin)) over the triplets of a band, all of them counted as active.
 
-    A smooth function of the triplet has no closed form over positives, so that triplets are visited, in
-    chunks that are forgotten at once: O(B P R) time with P the most positives of an anchor.
+    A smooth function of the triplet has no closed form over positives, so triplets are computed in chunks that are
+    discarded at once: O(B P R) time with P the largest number of positives of an anchor.
     """
     rows, columns = distances.shape
     width = most_positives(positive)
@@ -39,7 +40,7 @@ def soft_band_sums(
     for start in range(0, rows, step):
         chunk = slice(start, start + step)
         pos, neg, w = positive[chunk], negative[chunk], weights[chunk]
-        # What is no triplet is at -inf, where value and slope are exactly zero.
+        # Entries without a triplet are -inf, where value and slope are exactly zero.
         others = distances[chunk].masked_fill(~neg, math.inf)
         own, order = distances[chunk].masked_fill(~pos, -math.inf).topk(width, dim=1)
         if band.unbounded:
@@ -64,29 +65,31 @@ class SoftMarginTripletLoss(Loss):
     """log(1 + exp(d(a, p) - d(a, n) + margin)) over the selected triplets.
 
     Hermans, Beyer, Leibe, arXiv:1703.07737: the hinge of the triplet loss is replaced by softplus, which
-    decays instead of cutting off, so that triplets that are right are still pulled apart. The paper has no
-    margin inside. ``batch_hard`` is its miner; ``miner=all`` is its "batch all".
+    decays instead of cutting off, so that satisfied triplets are still pulled apart. The paper has no margin inside
+    softplus. Its miner is ``batch_hard``; ``miner=all`` is its "batch all".
 
     Equal to pytorch-metric-learning's ``TripletMarginLoss(smooth_loss=True)``, whose margin is 0.05 by default.
 
-    Sums over all triplets, or over a band of them, stream over chunks of anchors: O(B P R) time with P the most
-    positives of an anchor, and memory O(B R) beside what ``memory_mb`` allows. The host waits once for P; a
-    compiled graph takes P = R instead, which costs more than it saves where classes are small.
+    Sums over all triplets, or over a band of them, stream over chunks of anchors: O(B P R) time with P the largest
+    number of positives of an anchor, and memory O(B R) plus ``memory_mb``. The host waits once for P; a compiled graph
+    uses P = R instead, which costs more than it saves where classes are small.
 
     Args:
-        margin: added to the difference, in units of the distance, at least 0; also where the miners semihard,
-            violating and easy look for their margin.
+        margin: added to the difference, in units of the distance, at least 0; the miners semihard, violating and easy
+            use it as their margin too.
         reduction: ``mean`` over all valid triplets, ``sum``, or ``mean_active`` over those of the band.
-        memory_mb: bound on the temporaries of a chunk, in MiB; one positive with its R negatives always fits.
+        memory_mb: bound on the temporaries of a chunk, in MiB, above 0; a chunk holds at least one positive with its R
+            negatives.
 
-    ``terms`` are all triplets that the labels or the selected pairs allow, or those of a list; ``active`` those
-    of them within the band, without a band all.
+    ``terms`` are all triplets that the labels or the selected pairs allow, or those of a list; ``active`` those within
+    the band, or all of them without a band.
     """
 
     accepts = frozenset({"all", "band", "pairs", "triplets"})
     hinge = False
+    paper = "arXiv:1703.07737"
 
-    def __init__(self, margin: float = 0.0, reduction: str = "mean", memory_mb: float = 256) -> None:
+    def __init__(self, margin: NonNegative = 0.0, reduction: Reduction = "mean", memory_mb: Positive = 256) -> None:
         super().__init__()
         self.margin = margin
         self.reduction = reduction

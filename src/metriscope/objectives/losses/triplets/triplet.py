@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from metriscope.objectives.arguments import NonNegative, Reduction
 from metriscope.objectives.interpolation import negative_distances
 from metriscope.objectives.kernels.bands import band_sums
 from metriscope.objectives.kernels.chunks import count_rows
@@ -15,7 +16,7 @@ class TripletLoss(Loss):
     """max(0, d(a, p) - d(a, n) + margin) over the selected triplets.
 
     With ``distance=squared_euclidean reduction=sum`` this is the triplet loss of [CT] (arXiv:2510.02161);
-    with ``distance=euclidean reduction=mean_active`` it is what most libraries compute. The default
+    with ``distance=euclidean reduction=mean_active`` it is the form that most libraries compute. The default
     ``reduction=mean`` divides by all valid triplets, so that the value falls as triplets are satisfied.
 
     Bands of triplets cost O(B R log P) time and O(B R) memory (see :mod:`metriscope.objectives.kernels.bands`).
@@ -27,8 +28,9 @@ class TripletLoss(Loss):
 
     accepts = frozenset({"all", "band", "pairs", "triplets"})
     hinge = True
+    paper = "arXiv:2510.02161"
 
-    def __init__(self, margin: float = 0.2, reduction: str = "mean") -> None:
+    def __init__(self, margin: NonNegative = 0.2, reduction: Reduction = "mean") -> None:
         super().__init__()
         self.margin = margin
         self.reduction = reduction

@@ -1,17 +1,20 @@
 """Tuplet margin loss."""
 
 import math
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from metriscope.objectives.arguments import Positive
 from metriscope.objectives.kernels.numerics import masked_softmax, numbers, softplus
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection, as_pairs
 
-# The slope of an angle over its cosine is infinite at 0: angles count as at least 0.001 rad there.
+# The slope of an angle by its cosine is infinite at angle 0, so that angles are raised to at least 0.001 rad there.
 _LEAST_SQUARED_SINE = 1e-6
 
 
@@ -19,16 +22,16 @@ class TupletMarginLoss(Loss):
     """Mean over positive pairs (a, p) of log(1 + sum_n e^(scale (cos t_an - cos(t_ap - margin)))).
 
     Yu and Tao, Deep Metric Learning with Tuplet Margin Loss, ICCV 2019, with t the angle between embeddings. The slack
-    ``margin`` lets positives stay that far apart, against overfitting to hard triplets. Where the
-    paper draws one negative of each other class, n runs over all selected negatives of a. The sum over
-    negatives is the same for all positives of an anchor, so nothing of the size of tuplets is made.
-    The paper's second part, the intra-pair variance loss, is not included.
+    ``margin`` lets positives stay that far apart, against overfitting to hard triplets. The paper draws one negative of
+    each other class; here n runs over all selected negatives of a. The sum over negatives is the same for all positives
+    of an anchor, so no tensor of the size of all tuplets is needed. The paper's second part, the intra-pair variance
+    loss, is not included.
 
-    Equal to pytorch-metric-learning's ``TupletMarginLoss``, whose gradient is NaN where a positive coincides with
-    its anchor, and where pairs without any negative count as zeros.
+    Equal to pytorch-metric-learning's ``TupletMarginLoss``, whose gradient is NaN where a positive coincides with its
+    anchor, and which counts pairs without any negative as zeros.
 
     Args:
-        margin: the slack beta, in degrees, at least 0; 5.73 degrees are 0.1 rad, as in the paper.
+        margin: the slack beta, in degrees, at least 0 and below 90; 5.73 degrees are 0.1 rad, as in the paper.
         scale: s, above 0.
 
     ``terms`` are the positive pairs whose anchor has a negative, all of them active.
@@ -36,8 +39,9 @@ class TupletMarginLoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
+    paper = "Yu & Tao, ICCV 2019"
 
-    def __init__(self, margin: float = 5.73, scale: float = 64.0) -> None:
+    def __init__(self, margin: Annotated[float, Field(ge=0, lt=90)] = 5.73, scale: Positive = 64.0) -> None:
         super().__init__()
         self.margin = margin
         self.scale = scale

@@ -1,0 +1,54 @@
+"""What a composed config says in full: losses of a sum with all their keys, own choices with what all choices say."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+
+from metriscope.config.defaults import groups, shared
+from metriscope.config.files import CONFIG_DIR, choices, section
+from metriscope.config.plain import plain
+
+
+def complete(cfg: DictConfig, further: Sequence[Path] = ()) -> DictConfig:
+    """Add, in place, what the config leaves to others.
+
+    A choice of one's own may leave out a key that every shipped choice of its group has with one and the same value.
+    An entry of ``loss.losses`` gets the keys of the loss that it names, so that a loss from a folder of one's own is
+    known wherever the config goes.
+
+    Args:
+        cfg: a composed config.
+        further: folders of further choices.
+    """
+    with open_dict(cfg):
+        for group in groups():
+            node = cfg.get(group)
+            if not isinstance(node, DictConfig) or node.get("_target_") is None:
+                continue
+            for key, value in shared(group).items():
+                if OmegaConf.select(node, key, default=_ABSENT) is _ABSENT:
+                    OmegaConf.update(node, key, value, force_add=True)
+        entries = OmegaConf.select(cfg, "loss.losses", throw_on_missing=False)
+        if isinstance(entries, ListConfig):
+            cfg.loss.losses = [_whole(entry, further) for entry in entries]
+    return cfg
+
+
+_ABSENT = object()
+
+
+def _whole(entry: Any, further: Sequence[Path]) -> Any:
+    if not isinstance(entry, DictConfig):
+        return entry
+    return whole_loss(plain(entry, resolve=False), further)
+
+
+def whole_loss(entry: Mapping[str, Any], further: Sequence[Path] = ()) -> dict[str, Any]:
+    """An entry of ``loss.losses`` with all keys of the loss that it names; as it is where there is no such loss."""
+    name = entry.get("name")
+    for folder in (*further, CONFIG_DIR):
+        if "_target_" not in entry and name in choices("loss", folder):
+            return {**plain(section("loss", str(name), folder), resolve=False), **entry}
+    return dict(entry)

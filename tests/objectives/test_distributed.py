@@ -1,0 +1,107 @@
+"""Two processes with unequal batches against one with the whole batch: same loss, same gradients, same memory."""
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from forks import on_ranks
+from omegaconf import DictConfig
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from metriscope.build.run import objective_of
+from metriscope.config.compose import compose_config
+from metriscope.config.objective import fitting_miners, shipped
+from metriscope.config.plain import plain
+
+LOSSES = shipped("loss")
+MINERS = shipped("miner")
+
+SHARES = (7, 12)
+STEPS = 3
+CLASSES, INPUT, SIZE = 4, 6, 5
+
+
+@cache
+def composed(loss: str, miner: str, memory: int) -> DictConfig:
+    return compose_config([f"loss={loss}", f"miner={miner}", f"memory.size={memory}"])
+
+
+class Learner(nn.Module):
+    def __init__(self, loss: str, miner: str, memory: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Linear(INPUT, SIZE)
+        self.objective = objective_of(plain(composed(loss, miner, memory)), CLASSES, SIZE)
+        self.double()
+
+    def forward(self, inputs: Tensor, labels: Tensor, step: int) -> Tensor:
+        z = nn.functional.normalize(self.embed(inputs), dim=1)
+        generator = torch.Generator().manual_seed(step)
+        value: Tensor = self.objective(z, labels, generator).output.value
+        return value
+
+
+def batch(step: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(100 + step)
+    inputs = torch.randn(sum(SHARES), INPUT, generator=generator, dtype=torch.float64)
+    return inputs, torch.randint(CLASSES, (sum(SHARES),), generator=generator)
+
+
+def run(learner: nn.Module, module: Learner, rows: slice) -> dict[str, Tensor]:
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.05)
+    record: dict[str, Tensor] = {}
+    for step in range(STEPS):
+        inputs, labels = batch(step)
+        optimizer.zero_grad()
+        value = learner(inputs[rows], labels[rows], step)
+        value.backward()
+        record[f"value {step}"] = value.detach().clone()
+        record |= {f"{name} {step}": p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
+        optimizer.step()
+    record |= {name: buffer.clone() for name, buffer in module.named_buffers()}
+    return record
+
+
+def cases() -> list[tuple[str, str, int]]:
+    """Every loss with the first miner it takes; every miner with the first loss; some with a memory."""
+    chosen = [(loss, fitting_miners(entry.accepts)[0], 0) for loss, entry in LOSSES.items()]
+    for name, miner in MINERS.items():
+        fitting = [loss for loss, entry in LOSSES.items() if miner.kind in entry.accepts]
+        chosen += [(loss, name, 0) for loss in fitting[:1]]
+    return [*dict.fromkeys(chosen), ("triplet", "all", 30), ("contrastive", "all", 30)]
+
+
+def work(folder: Path) -> None:
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
+    start = sum(SHARES[:rank])
+    records = {}
+    for case in cases():
+        module = Learner(*case)
+        learner = DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=True)
+        records[case] = run(learner, module, slice(start, start + SHARES[rank]))
+    torch.save(list(records.values()), folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def distributed(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, Tensor]]]:
+    for case in cases():
+        composed(*case)  # once for all three processes
+    folder: Path = tmp_path_factory.mktemp("ranks")
+    on_ranks(lambda: work(folder))
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+@pytest.mark.parametrize("number", range(len(cases())), ids=["-".join(map(str, case)) for case in cases()])
+def test_two_processes_equal_one(number: int, distributed: list[list[dict[str, Tensor]]]) -> None:
+    module = Learner(*cases()[number])
+    expected = run(module, module, slice(None))
+    for rank in range(2):
+        found = distributed[rank][number]
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")

@@ -1,0 +1,46 @@
+import pytest
+from studies import made
+
+from metriscope.errors import InputError
+from metriscope.reports.groups import FOLD, group_runs, label
+
+
+def test_groups_are_told_apart_by_as_few_keys_as_do() -> None:
+    runs = [made(seed=s, loss__name=loss, loss__margin=m) for s in (0, 1) for loss in ("a", "b") for m in (1, 2)]
+    grouping = group_runs(runs)
+    assert grouping.by == ["loss.name", "loss.margin"]
+    assert [str(group) for group in grouping.groups] == ["a, margin=1", "a, margin=2", "b, margin=1", "b, margin=2"]
+    assert all([run.config["seed"] for run in group.runs] == [0, 1] for group in grouping.groups)
+    # The margin goes with the loss: it tells nothing more.
+    runs = [made(seed=s, loss__name=loss, loss__margin=m) for s in (0, 1) for loss, m in (("a", 1), ("b", 2))]
+    assert group_runs(runs).by == ["loss.name"]
+    assert group_runs(runs[:1]).by == ["dataset.name", "loss.name"]
+
+
+def test_where_and_how_fast_a_run_ran_makes_no_group() -> None:
+    runs = [made(seed=s, loss__name="a", paths__data_dir=str(s), resume=str(s), trainer__name=str(s)) for s in (0, 1)]
+    assert len(group_runs(runs).groups) == 1
+
+
+def test_numbers_sort_as_numbers() -> None:
+    groups = group_runs([made(loss__margin=m) for m in (10, 9, 0.5)]).groups
+    assert [group.values["loss.margin"] for group in groups] == ["0.5", "9", "10"]
+
+
+def test_values_read_as_on_the_command_line() -> None:
+    groups = group_runs([made(head__normalize=v) for v in (True, None)]).groups
+    assert [str(group) for group in groups] == ["normalize=null", "normalize=true"]
+    assert label({}) == "all runs"
+
+
+def test_the_spread_over_seeds_is_never_mixed_with_that_over_folds() -> None:
+    runs = [made(seed=s, dataset__fold=f, loss__name=loss) for s in (0, 1) for f in (0, 1) for loss in "ab"]
+    assert group_runs(runs).by == ["loss.name", FOLD]
+    with pytest.raises(InputError, match=r"mix the spread over dataset\.fold with that over seed: add dataset\.fold"):
+        group_runs(runs, by=["loss.name"])
+    with pytest.raises(InputError, match="mix the spread over seed with that over"):
+        group_runs(runs, by=["loss.name"], over=FOLD)
+    over_folds = group_runs(runs, over=FOLD)
+    assert over_folds.by == ["loss.name", "seed"]
+    assert {len(group.runs) for group in over_folds.groups} == {2}
+    assert group_runs([run for run in runs if run.config["seed"] == 0], by=["loss.name"], over=FOLD).mixed == []

@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metriscope.reports.projection import MAX_POINTS, _evenly, principal_plane, projection
+from metriscope.reports.style import save
+
+
+def test_the_plane_is_that_of_the_svd_up_to_a_fixed_sign() -> None:
+    z = np.random.default_rng(0).normal(size=(50, 6)) * [5, 3, 1, 1, 1, 1]
+    plane, share = principal_plane(z)
+    u, s, _ = np.linalg.svd(z - z.mean(axis=0), full_matrices=False)
+    np.testing.assert_allclose(np.abs(plane), np.abs(u[:, :2] * s[:2]), atol=1e-9)
+    np.testing.assert_allclose(share, s[:2] ** 2 / (s**2).sum())
+    np.testing.assert_allclose(principal_plane(z)[0], plane)
+
+
+@pytest.mark.parametrize("size", [1, 2, 8])
+@pytest.mark.parametrize("classes", [1, 10, 20, 30])
+def test_projection_of_any_layout(tmp_path: Path, size: int, classes: int) -> None:
+    rng = np.random.default_rng(1)
+    z, labels = rng.normal(size=(60, size)), rng.integers(0, classes, 60)
+    z[3] = np.nan
+    figure = projection(z, labels, [f"class {i}" for i in range(classes)])
+    assert (figure.axes[0].get_legend() is not None) == (len(np.unique(labels)) <= 20)
+    assert save(figure, tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_projection_of_a_collapsed_or_broken_embedding(tmp_path: Path) -> None:
+    for z in (np.zeros((5, 3)), np.full((5, 3), np.nan), np.zeros((1, 3))):
+        save(projection(z, np.zeros(len(z), dtype=int), ["only"]), tmp_path / "p.png")
+
+
+def test_many_points_are_thinned_evenly_and_always_alike() -> None:
+    labels = np.repeat([2, 0, 1], [8000, 8000, 4000])
+    chosen = _evenly(labels)
+    assert len(set(chosen.tolist())) == MAX_POINTS
+    np.testing.assert_allclose(np.bincount(labels[chosen]), [2000, 1000, 2000], atol=1)
+    assert (chosen == _evenly(labels)).all()
+    assert sorted(_evenly(np.array([1, 0, 1])).tolist()) == [0, 1, 2]

@@ -1,0 +1,69 @@
+"""Whole runs on files that workers decode: the protocol is reported, odd images converted, broken ones named."""
+
+import json
+
+import layouts
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_runs import COMPOSER
+
+from metriscope.app import train
+from metriscope.data.datasets import cub
+from metriscope.errors import InputError
+
+SMALL = (
+    *(
+        "backbone=small_cnn",
+        "dataset.image_size=16",
+        "dataset.cache=none",
+        "dataset.memory_limit_mb=0",
+        "dataset.num_workers=1",
+    ),
+    *("sampler.batch_size=8", "trainer=cpu", "trainer.max_epochs=1", "logger=none", "logger.figures=false"),
+    *("evaluation.recall_at=[1]", "evaluation.classification=false", "diagnostics=none"),
+)
+
+
+@pytest.fixture
+def go(tmp_path):
+    def go(*words):
+        paths = f"paths.data_dir={tmp_path / 'data'}", f"paths.output_dir={tmp_path / 'outputs'}"
+        return train(COMPOSER([*words, *SMALL, *paths]))
+
+    return go
+
+
+def test_cub_from_its_files_to_its_figures(go, tmp_path, monkeypatch, capsys):
+    layouts.cub(tmp_path / "data", (6,) * 8, [f"{i:03}.Bird_{i}" for i in range(1, 9)])
+    monkeypatch.setattr(cub, "PUBLISHED", {"images": 48, "classes": 8, cub.FIRST: 24, cub.LAST: 24})
+    outcome = go("dataset=cub", "loss=triplet")
+    assert "results: class disjoint, 1 epoch" in capsys.readouterr().out
+    assert json.loads((outcome.folder / "run.json").read_text())["protocol"] == "class_disjoint"
+    assert 0 <= outcome.metrics["test/recall_at_1"] <= 1
+    splits = outcome.objects["data"].splits
+    assert splits.train.classes == ("003.Bird_3", "004.Bird_4")
+    assert splits.validation.classes == ("001.Bird_1", "002.Bird_2")
+    assert splits.test.classes == tuple(f"{i:03}.Bird_{i}" for i in range(5, 9))
+    closed = go("dataset=cub", "dataset.protocol=closed_set", "dataset.validation=0.34")
+    assert "results: closed set, 1 epoch" in capsys.readouterr().out
+    assert closed.objects["data"].splits.test.counts.tolist() == [3] * 8
+
+
+def test_odd_images_are_converted_and_broken_ones_named(go, tmp_path):
+    lines, folder = ["path,label,split"], tmp_path / "bilder 猫"
+    for label, (mode, ending) in enumerate([("L", "jpg"), ("CMYK", "jpg"), ("P", "png"), ("I;16", "png")]):
+        for number in range(8):
+            name = f"Übung {mode[0]}{number}.{ending}"
+            layouts.image(folder / name, label, number, mode=mode if mode != "I;16" else "L")
+            if mode == "I;16":
+                Image.fromarray(np.full((16, 20), 4000 * number, np.uint16)).save(folder / name)
+            lines.append(f"{name},{mode},{'test' if number > 5 else 'train'}")
+    layouts.write(folder / "list.csv", lines)
+    words = "dataset=csv", f"dataset.path='{folder / 'list.csv'}'", "dataset.validation=0"
+    assert "test/recall_at_1" in go(*words).metrics
+    (folder / "Übung P3.png").write_bytes(b"\x89PNG broken")
+    with pytest.raises(InputError) as error:
+        go(*words, "seed=1")
+    assert str(error.value).startswith(f"cannot read the image {folder / 'Übung P3.png'}: ")
+    assert "\n" not in str(error.value)

@@ -1,0 +1,34 @@
+"""Where a test lies: that of ``src/metriscope/a/b.py`` in ``tests/a/test_b.py``."""
+
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+# Of whole runs, or of many modules together.
+BEYOND_ONE_MODULE = {
+    "golden/test_curves.py",
+    "objectives/test_against_peer.py",
+    "slurm/test_slurm.py",
+    "sweeps/test_parallel.py",
+    "test_compile.py",
+    "test_configs.py",
+    "test_dataset_runs.py",
+    "test_distributed.py",
+    "test_frozen_trunks.py",
+    "test_interruption.py",
+    "test_layout.py",
+    "test_readme.py",
+}
+
+
+def module_of(path: Path) -> Path:
+    """The module that a test is named after, from the folder that holds all of its kind."""
+    return path.with_name(path.name.removeprefix("test_"))
+
+
+def test_every_test_lies_where_its_module_lies() -> None:
+    """A script's test lies in ``tests/scripts/``, that of a helper of tests beside the helper."""
+    tests = {path.relative_to(TESTS) for path in TESTS.rglob("test_*.py")}
+    places = (ROOT / "src" / "metriscope", ROOT, TESTS)
+    astray = {path.as_posix() for path in tests if not any((place / module_of(path)).is_file() for place in places)}
+    assert astray == BEYOND_ONE_MODULE
