@@ -43,7 +43,9 @@ def sound(group, choice):
     """A config with this choice in it, and with what it needs beside it."""
     words = [f"{group}={choice}"]
     if group == "miner" and choice in MINERS:
-        words = [f"loss={next(name for name in LOSSES if MINERS[choice].kind in LOSSES[name].accepts)}", *words]
+        # A loss with a margin comes first: bands take theirs from it.
+        names = ["triplet", *LOSSES]
+        words = [f"loss={next(name for name in names if MINERS[choice].kind in LOSSES[name].accepts)}", *words]
     if choice in DOORS:
         words.append(f"backbone.name={DOORS[choice]}")
     return composed(*words)
@@ -101,7 +103,7 @@ def test_objectives_build(group, choice):
     cfg = composed(f"{group}={choice}") if choice == "pml" else sound(group, choice)
     objective = objective_of(plain(cfg), num_classes=3, embedding_size=8)
     target = section(group, choice).get("_target_")
-    if target:
+    if target and (group, choice) != ("memory", "none"):
         assert type(getattr(objective, group)) is get_class(target)
 
 

@@ -98,10 +98,10 @@ def test_a_finished_run_is_known_to_both(tiny):
     cfg = tiny(*DDP, "trainer.max_epochs=1")
     on_ranks(lambda: train(cfg), ready=started(cfg))
     with open_run(OmegaConf.to_container(cfg, resolve=True)) as run:
-        ended = run.record["ended"]
+        ended = run.record.ended
     on_ranks(lambda: train(cfg), ready=started(cfg))
     with open_run(OmegaConf.to_container(cfg, resolve=True)) as run:
-        assert run.record["ended"] == ended
+        assert run.record.ended == ended
 
 
 def test_other_data_are_refused_by_both(tiny, monkeypatch):

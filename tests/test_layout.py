@@ -7,8 +7,11 @@ ROOT = TESTS.parent
 # Of whole runs, or of many modules together.
 BEYOND_ONE_MODULE = {
     "golden/test_curves.py",
+    "objectives/losses/test_parts_beside_the_terms.py",
     "objectives/test_against_peer.py",
+    "objectives/test_bound_to_classes.py",
     "slurm/test_slurm.py",
+    "sweeps/test_own_parts.py",
     "sweeps/test_parallel.py",
     "test_compile.py",
     "test_configs.py",
@@ -17,6 +20,7 @@ BEYOND_ONE_MODULE = {
     "test_frozen_trunks.py",
     "test_interruption.py",
     "test_layout.py",
+    "test_package.py",
     "test_readme.py",
 }
 

@@ -57,7 +57,14 @@ def write_run(
     record = {"status": status, "reason": None if status == FINISHED else "because", "identity": identity(config)}
     record |= {"format": FORMAT}
     record |= {"wandb_id": identity(config)[:8], "seed": config["seed"], "started": "2026-01-01T00:00:00+00:00"}
-    record |= {"ended": "2026-01-01T00:01:00+00:00", "seconds": 60.0, "resumed": 0, "host": "here", "pid": 1}
+    record |= {
+        "ended": "2026-01-01T00:01:00+00:00",
+        "seconds": 60.0,
+        "epochs": epochs,
+        "resumed": 0,
+        "host": "here",
+        "pid": 1,
+    }
     record |= {"versions": dict(versions), "git": {"commit": "a" * 40, "dirty": False}}
     write_json(folder / "run.json", record)
     if status == FINISHED:

@@ -51,11 +51,11 @@ def train(cfg: DictConfig) -> Outcome:
     config = located(check(cfg))
     check_tasks(config["trainer"])
     with open_run(config) as run:
-        if run.finished:
-            if run.record.get("data"):
+        if run.record and run.finished:
+            if run.data:
                 _load(run)
             metrics = run.summary()
-            _print(run, metrics, f"finished before ({run.record['ended']}); resume=never runs it afresh")
+            _print(run, metrics, f"finished before ({run.record.ended}); resume=never runs it afresh")
             return Outcome(metrics, run.folder)
         print_config(config)
         with log_to_file(run.folder), _recorded(run):
@@ -104,7 +104,7 @@ def _load(run: Run) -> Any:
     from metriscope.data.loading import load_splits
 
     splits = load_splits(run.config["dataset"])
-    before: Mapping[str, Any] | None = run.record.get("data")
+    before = run.data
     if before and (run.finished or run.resumes):
         check_same(before, splits.fingerprint, run.folder)
         if before["times"] != splits.fingerprint["times"] and run.is_main:
@@ -161,7 +161,7 @@ def _execute(run: Run) -> Outcome:
     loggers = build_loggers(run, resumed_at)
     exit_code = 1
     try:
-        trainer, stop = trainer_of(run, data, loggers.all)
+        trainer, stop = trainer_of(run, data, loggers)
         with stop.listening():
             checkpoint = run.last_checkpoint if run.resumes else None
             try:
@@ -176,8 +176,9 @@ def _execute(run: Run) -> Outcome:
         exit_code = 0
         raise
     finally:
-        loggers.finish(exit_code)
-    objects = {"trainer": trainer, "module": module, "data": data}
+        for logger in loggers:
+            logger.finish(exit_code)
+    objects = {"trainer": trainer, "module": module, "data": data, "loggers": loggers}
     return Outcome(metrics, run.folder, objects)
 
 
@@ -187,8 +188,8 @@ def _print(run: Run, metrics: dict[str, Any], title: str) -> None:
         metrics,
         run.folder,
         str(config["dataset"]["protocol"]).replace("_", " "),
-        epochs=config["trainer"]["max_epochs"],
-        seconds=run.record.get("seconds"),
+        epochs=run.record.epochs if run.record else None,
+        seconds=run.record.seconds if run.record else None,
         title=title,
         own=list(own_metrics(config["evaluation"]).values()),
     )

@@ -1,7 +1,7 @@
 """Results written at the end of a run: classification, summary, embeddings and figures."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from metriscope.reports.gallery import choose_queries, retrieval_gallery
 from metriscope.reports.projection import projection
 from metriscope.reports.style import save
 from metriscope.run.folder import Run
-from metriscope.run.history import points, read_history, summary
-from metriscope.tracking.loggers import Loggers
+from metriscope.run.history import EPOCHS, epochs_trained, points, read_history, summary
+from metriscope.tracking.base import RunLogger
 from metriscope.training.learner import MetricLearner
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,9 @@ log = logging.getLogger(__name__)
 _NEIGHBOURS_SHOWN = 8
 
 
-def report(run: Run, trainer: pl.Trainer, module: MetricLearner, data: DataModule, loggers: Loggers) -> dict[str, Any]:
+def report(
+    run: Run, trainer: pl.Trainer, module: MetricLearner, data: DataModule, loggers: Sequence[RunLogger]
+) -> dict[str, Any]:
     """Write ``summary.json`` and the outputs that the config asks for, after the test; returns the summary."""
     final = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("test/")}
     evaluation = run.config["evaluation"]
@@ -46,7 +48,7 @@ def report(run: Run, trainer: pl.Trainer, module: MetricLearner, data: DataModul
         final.update({f"test/{name}": value for name, value in found.items()})
     if not trainer.is_global_zero:
         return final
-    history = read_history(loggers.history.path)
+    history = read_history(run.history)
     losses = points(history, "train/loss_mean")[1] or points(history, "train/loss")[1]
     fit = exponential_fit(losses)
     if fit is not None:
@@ -61,10 +63,10 @@ def report(run: Run, trainer: pl.Trainer, module: MetricLearner, data: DataModul
     if run.config["logger"]["figures"]:
         paths = write_history_figures(run.folder / "figures", history, best_epoch)
         paths += _embedding_figures(run.folder / "figures", tested, data, run.config["seed"])
-        if loggers.wandb:
-            loggers.wandb.log_figures(paths)
-    if loggers.wandb:
-        loggers.wandb.log_summary(metrics)
+        for logger in loggers:
+            logger.log_figures(paths)
+    for logger in loggers:
+        logger.log_summary({**metrics, EPOCHS: epochs_trained(history)})
     write_json(run.folder / "summary.json", metrics)
     run.record_metrics(_described(metrics, evaluation))
     return metrics

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import Parameter
+from trunks import described
 
 from metriscope.models.backbones import build_trunk
 from metriscope.models.blocks import blocks_of, in_order
@@ -9,7 +10,8 @@ from metriscope.models.trunk import Trunk
 
 
 def trunk(name: str, size: int = 32, **changes: object) -> Trunk:
-    return build_trunk({"name": name, **changes}, (3, size, size))
+    choice = str(changes.get("library", name))
+    return build_trunk(described(choice, **{"name": name, **changes}), (3, size, size))
 
 
 def names(net: nn.Module, blocks: list[list[Parameter]]) -> list[list[str]]:

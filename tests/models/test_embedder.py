@@ -50,8 +50,8 @@ def test_embedding_is_float32_under_autocast() -> None:
     ("head", "changes", "message"),
     [
         ("identity", {"size": 64}, "does not fit the identity head on a trunk of 128 features"),
-        ("linear", {"size": None}, "must be a positive number"),
-        ("mlp", {"size": 0}, "must be a positive number"),
+        ("linear", {"size": None}, "it has to be a whole number of at least 1"),
+        ("mlp", {"size": 0}, "it has to be a whole number of at least 1"),
         ("mlp", {"hidden": 0}, "head.hidden"),
         ("linear", {"name": "deep"}, "unknown head 'deep'"),
     ],

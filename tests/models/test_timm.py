@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 from torch import nn
+from trunks import described
 
 from metriscope.errors import InputError
 from metriscope.models.backbones import build_trunk
@@ -15,7 +16,7 @@ from metriscope.models.trunk import Trunk
 
 def build(name: str, shape: tuple[int, ...] = (3, 64, 64), /, **changes: Any) -> Trunk:
     torch.manual_seed(0)
-    return build_trunk({"library": "timm", "name": name, **changes}, shape)
+    return build_trunk(described("timm", name=name, **changes), shape)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_models_without_published_weights() -> None:
 
 def lite(weights: str | None = "imagenet", **changes: Any) -> Trunk:
     torch.manual_seed(0)
-    return build_trunk({"name": "efficientnet_lite0", "weights": weights, **changes}, (3, 64, 64))
+    return build_trunk(described("efficientnet_lite0", weights=weights, **changes), (3, 64, 64))
 
 
 def test_efficientnet_lite0_is_the_network_that_the_package_was_made_for() -> None:

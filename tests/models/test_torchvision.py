@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 import torch
 from torchvision import models
+from trunks import described
 
 from metriscope.errors import InputError
 from metriscope.models.backbones import build_trunk
@@ -34,7 +35,7 @@ FAMILIES = {
 
 def build(name: str, shape: tuple[int, ...] = (3, 64, 64), /, **changes: Any) -> Any:
     torch.manual_seed(0)
-    return build_trunk({"library": "torchvision", "name": name, **changes}, shape)
+    return build_trunk(described("torchvision", name=name, **changes), shape)
 
 
 def family(name: str) -> str:
@@ -98,7 +99,12 @@ def test_features_are_what_the_classifier_reads(name: str) -> None:
         ("vit_b_16", (3, 40, 40), {}, "a multiple of 16"),
         ("inception_v3", (3, 32, 32), {}, "inception_v3 cannot read images of 32 x 32 pixels"),
         ("resnet18", (5, 32, 32), {}, "1 or 3 channels and the data has 5"),
-        ("resnet18", (3, 32, 32), {"poolin": "avg"}, "no key 'poolin'; its own keys: pooling"),
+        (
+            "resnet18",
+            (3, 32, 32),
+            {"poolin": "avg"},
+            "backbone.poolin: torchvision_model takes no such argument",
+        ),
         ("resnet18", (3, 32, 32), {"weights": "IMAGENET"}, "did you mean 'IMAGENET1K_V1'"),
     ],
 )

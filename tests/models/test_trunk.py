@@ -1,5 +1,6 @@
 import torch
 from torch import nn
+from trunks import described
 
 from metriscope.models.backbones import build_trunk
 from metriscope.models.trunk import Body, Trunk
@@ -7,7 +8,7 @@ from metriscope.models.trunk import Body, Trunk
 
 def cnn(seed: int = 0, **changes: object) -> Trunk:
     torch.manual_seed(seed)
-    return build_trunk({"name": "small_cnn", "widths": [4, 8], **changes}, (3, 16, 16))
+    return build_trunk(described("small_cnn", **{"widths": [4, 8], **changes}), (3, 16, 16))
 
 
 def test_fingerprint_is_the_same_for_the_same_features() -> None:

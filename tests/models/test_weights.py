@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from trunks import described
 
 from metriscope.errors import InputError
 from metriscope.models.backbones import build_trunk
@@ -26,7 +27,7 @@ class Touch:
 
 def small(weights: Path | str | None = None, seed: int = 0, widths: tuple[int, ...] = (4, 8)) -> Trunk:
     torch.manual_seed(seed)
-    return build_trunk({"name": "small_cnn", "widths": widths, "weights": weights}, SHAPE)
+    return build_trunk(described("small_cnn", widths=widths, weights=weights), SHAPE)
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def test_unknown_weights_are_refused(weights: str, message: str) -> None:
 
 
 def test_unknown_torchvision_name_lists_the_known() -> None:
-    cfg = {"name": "resnet18", "weights": "IMAGENET1K_V9"}
+    cfg = described("resnet18", weights="IMAGENET1K_V9")
     with pytest.raises(InputError, match=r"not known for resnet18; did you mean '\w+_V1'\? give one of IMAGENET1K_V1"):
         build_trunk(cfg, (3, 32, 32))
 
@@ -155,7 +156,7 @@ def test_failed_download_says_how_to_get_the_file(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    cfg = {"name": "resnet18", "weights": "IMAGENET1K_V1"}
+    cfg = described("resnet18", weights="IMAGENET1K_V1")
     with pytest.raises(InputError, match="no route to host") as caught:
         build_trunk(cfg, (3, 32, 32))
     line = str(caught.value)
@@ -172,7 +173,7 @@ def test_downloaded_torchvision_weights_fill_the_trunk(tmp_path: Path, monkeypat
     (tmp_path / "checkpoints").mkdir()
     full = resnet18(weights=None)
     torch.save(full.state_dict(), tmp_path / "checkpoints" / ResNet18_Weights.IMAGENET1K_V1.url.split("/")[-1])
-    net = build_trunk({"name": "resnet18", "weights": "IMAGENET1K_V1"}, (3, 32, 32))
+    net = build_trunk(described("resnet18", weights="IMAGENET1K_V1"), (3, 32, 32))
     assert net.loaded is not None
     assert net.loaded.matched == net.loaded.total
     assert net.loaded.unused == ("fc.weight", "fc.bias")
@@ -182,7 +183,7 @@ def test_downloaded_torchvision_weights_fill_the_trunk(tmp_path: Path, monkeypat
 def test_vit_positions_are_interpolated_to_another_image_size(tmp_path: Path) -> None:
     path = tmp_path / "vit.pt"
     torch.save({"class_token": torch.ones(1, 1, 768), "encoder.pos_embedding": torch.ones(1, 50, 768)}, path)
-    net = build_trunk({"name": "vit_b_32", "image_size": 96, "weights": path}, (3, 96, 96))
+    net = build_trunk(described("vit_b_32", image_size=96, weights=path), (3, 96, 96))
     assert net.loaded is not None
     assert (net.loaded.matched, net.loaded.misfits) == (2, ())
     torch.testing.assert_close(net.body.state_dict()["encoder.pos_embedding"], torch.ones(1, 10, 768))

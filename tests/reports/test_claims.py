@@ -1,13 +1,14 @@
 import pytest
 
 from metriscope.reports.claims import Claim, Statement, judge
+from metriscope.run.record import Record
 from metriscope.run.study import StudyRun
 
 
 def run(loss: str, seed: int, data: str = "digits", **metrics: float) -> StudyRun:
     config = {"dataset.name": data, "loss.name": loss, "seed": seed}
     values = {f"test/{name}": value for name, value in metrics.items()}
-    return StudyRun(f"{data}/{loss}/{seed}", config, values, "finished", lambda keys: [])
+    return StudyRun(f"{data}/{loss}/{seed}", config, values, Record("finished"), lambda keys: [])
 
 
 def claim(metric: str = "test/recall_at_1", comparable: str | None = None) -> Claim:

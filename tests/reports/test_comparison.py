@@ -88,8 +88,6 @@ def test_a_record_describes_what_the_registry_does_not_know() -> None:
     assert cells(runs(up, up))["b", "test/own"].mark == "best"
     for ends in ((down, up), (["my own", None],) * 2, (["my own", "left"],) * 2):
         assert {cell.mark for cell in cells(runs(*ends)).values()} == {None}
-    for broken in ("text", [], ["a", "min", 1], None):
-        assert {cell.mark for cell in cells(runs(broken, broken), metrics=["test/own"]).values()} == {None}
     wrong = made(record={"metrics": {"recall_at_1": ["Recall", "min"]}}, loss__name="a")
     assert compare(Study("trial", [wrong])).direction(RECALL) == 1, "the registry has the first word"
 

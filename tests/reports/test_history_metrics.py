@@ -1,6 +1,7 @@
 import pytest
 
 from metriscope.reports.history_metrics import COURSE, with_course
+from metriscope.run.record import Record
 from metriscope.run.study import StudyRun
 
 EPOCHS = 6
@@ -10,7 +11,7 @@ TERMS, ACTIVE = 100, 0.25
 
 
 def course(rows: list[dict[str, float]]) -> dict[str, float]:
-    run = StudyRun("x", {}, {"test/recall_at_1": 0.5}, "finished", lambda keys: rows)
+    run = StudyRun("x", {}, {"test/recall_at_1": 0.5}, Record("finished"), lambda keys: rows)
     metrics = dict(with_course(run).metrics)
     assert metrics.pop("test/recall_at_1") == 0.5
     return metrics

@@ -23,7 +23,7 @@ def test_a_study_is_what_its_runs_wrote(tmp_path: Path) -> None:
     assert run.name.startswith("synthetic-mlp/contrastive-all/seed0-")
     assert run.config == flatten(yaml.safe_load((run.folder / "config.yaml").read_text()))
     assert run.metrics == json.loads((run.folder / "summary.json").read_text())
-    assert run.record["versions"]["torch"]
+    assert run.record.versions["torch"]
     rows = run.history(["val/recall_at_1"])
     assert points(rows, "val/recall_at_1") == points(read_history(run.folder / "metrics.csv"), "val/recall_at_1")
     assert len(points(rows, "val/recall_at_1")[0]) == 4
@@ -75,16 +75,16 @@ def test_unfinished_runs_are_there_but_not_finished(tmp_path: Path, status: str)
     ("file", "content", "said"),
     [
         ("run.json", None, "run.json is missing: the run never started or was cut off; left out"),
-        ("run.json", '{"status": "fini', "run.json does not read (Unterminated string"),
-        ("run.json", "[]", "run.json does not read (not an object); left out"),
-        ("run.json", "{}", "status None is none of finished, running, failed, interrupted; left out"),
+        ("run.json", '{"status": "fini', "run.json is not readable (Unterminated string"),
+        ("run.json", "[]", "run.json is not readable (not an object): move the folder away; left out"),
+        ("run.json", "{}", "run.json is not readable (it has no status): move the folder away; left out"),
         ("config.yaml", None, "config.yaml is missing"),
-        ("config.yaml", "loss:\n  name: [triplet\n", "config.yaml does not read (while parsing"),
-        ("config.yaml", "loss:\n  name: triplet\n", "config.yaml does not read (cut off, or no config of a run)"),
-        ("config.yaml", "- a\n", "config.yaml does not read (not a mapping)"),
+        ("config.yaml", "loss:\n  name: [triplet\n", "config.yaml is not readable (while parsing"),
+        ("config.yaml", "loss:\n  name: triplet\n", "config.yaml is not readable (cut off, or no config of a run)"),
+        ("config.yaml", "- a\n", "config.yaml is not readable (not a mapping)"),
         ("config.yaml", "seed: !!python/object/apply:os.getcwd []\n", "could not determine a constructor"),
         ("summary.json", None, "summary.json is missing"),
-        ("summary.json", '{"test/recall_at_1": 0.', "summary.json does not read (Expecting"),
+        ("summary.json", '{"test/recall_at_1": 0.', "summary.json is not readable (Expecting"),
     ],
 )
 def test_a_broken_run_is_one_line_and_the_rest_is_read(

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from tiny_runs import COMPOSER
 
 from metriscope.config.plain import flatten
-from metriscope.run.record import FINISHED
+from metriscope.run.record import FINISHED, Record
 from metriscope.run.study import Study, StudyRun
 
 RECALL, INTRA = "test/recall_at_1", "test/variance_intra"
@@ -38,12 +38,12 @@ def write_study(
     return root / "trial"
 
 
-def made(values: float | dict[str, float] = 0.5, status: str = FINISHED, record: Any = (), **changes: Any) -> StudyRun:
+def made(values: float | dict[str, float] = 0.5, status: Any = FINISHED, record: Any = (), **changes: Any) -> StudyRun:
     """A run in memory."""
     metrics = values if isinstance(values, dict) else {RECALL: values, INTRA: 1 - values}
     flat = flatten(config(Path("outputs"), **changes))
     name = "-".join(f"{key}={value}" for key, value in changes.items())
-    return StudyRun(name, flat, metrics, status, lambda keys: [], record=dict(record))
+    return StudyRun(name, flat, metrics, Record(status, **dict(record)), lambda keys: [])
 
 
 def known(**more: list[float]) -> Study:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import TINY
+from tiny_runs import TINY
 
 LOSS = '''
 from metriscope.losses import Loss, LossOutput

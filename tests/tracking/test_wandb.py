@@ -10,7 +10,10 @@ from wandb_files import records, values
 
 from metriscope.errors import InputError
 from metriscope.reports.style import panels, save
+from metriscope.tracking import connection
 from metriscope.tracking import wandb as tracking
+from metriscope.tracking.connection import connect
+from metriscope.tracking.guarded import GuardedLogger
 
 pytestmark = pytest.mark.usefixtures("no_account")
 
@@ -92,14 +95,15 @@ def test_a_run_that_cannot_go_online_goes_offline(
 ) -> None:
     modes = []
 
-    def start(cfg: Any, options: Any, folder: Path, run_id: str, mode: str) -> Any:
+    def start(mode: str, *_: Any) -> Any:
         modes.append(mode)
         if mode == "online":
             raise TimeoutError("no answer\nafter a while")
-        return SimpleNamespace(project="p", id="i", name="n", dir="d/files", settings=SimpleNamespace(root_dir="d"))
+        settings, nothing = SimpleNamespace(root_dir="d"), lambda *_, **__: None
+        return SimpleNamespace(project="p", id="i", name="n", dir="d/files", settings=settings, define_metric=nothing)
 
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
-    monkeypatch.setattr(tracking, "_start", start)
+    monkeypatch.setattr(connection, "_init", start)
     assert tracking.build_wandb(config("online"), tmp_path, "a") is not None
     assert modes == ["online", "offline"]
     said = [record.message for record in caplog.records if record.name == tracking.__name__]
@@ -119,6 +123,8 @@ def test_a_folder_named_wandb_is_not_the_package(
 
 
 def test_no_failure_reaches_the_run_and_one_warning_is_enough(caplog: pytest.LogCaptureFixture) -> None:
+    ended = []
+
     class Broken(SimpleNamespace):
         step = 0
 
@@ -126,14 +132,21 @@ def test_no_failure_reaches_the_run_and_one_warning_is_enough(caplog: pytest.Log
             raise ConnectionError("gone")
 
         def finish(self, exit_code: int) -> None:
+            ended.append(exit_code)
             raise ConnectionError("still gone")
 
     run = Broken(project="p", id="i", name="n", settings=SimpleNamespace(root_dir="."))
-    logger = tracking.GuardedWandb(run, {})
+    logger = GuardedLogger(tracking.Wandb(run), "W&B")
     for step in range(3):
         logger.log_metrics({"a": 1.0}, step)
     logger.log_figures([Path("missing.png")])
     logger.log_summary({"a": 1})
-    assert caplog.messages == ["W&B could not log (gone): the run goes on with files only"]
+    assert caplog.messages == ["W&B could not log (gone): the run goes on without it"]
     logger.finish(1)
-    assert len(caplog.messages) == 2
+    assert ended == [1], "W&B is told the end even so"
+    assert len(caplog.messages) == 1
+
+
+def test_without_a_key_nothing_is_asked() -> None:
+    with pytest.raises(InputError, match="no API key for W&B"):
+        connect()

@@ -1,6 +1,6 @@
 """Builds the parts of a run from its plain config; each builder gets its own sections."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def learner_of(config: Config, data: DataModule) -> MetricLearner:
     )
 
 
-def trainer_of(run: Run, data: DataModule, loggers: list[Logger]) -> tuple[pl.Trainer, GracefulStop]:
+def trainer_of(run: Run, data: DataModule, loggers: Sequence[Logger]) -> tuple[pl.Trainer, GracefulStop]:
     """The Lightning trainer of a run, and the callback that stops it on a signal."""
     config = run.config
     every = config["trainer"]["log_every_n_steps"]

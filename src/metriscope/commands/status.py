@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metriscope.errors import Exit
-from metriscope.sweeps.states import BROKEN, ORDER, counts, states_of, table
+from metriscope.run.record import BROKEN
+from metriscope.sweeps.states import ORDER, counts, states_of, table
 
 
 def main(words: Sequence[str]) -> int:

@@ -44,7 +44,7 @@ def _report(arguments: argparse.Namespace) -> str:
     if not arguments.wandb:
         raise InputError("where to? give --wandb entity/project, or --dry-run to see the panels")
     report = build_report(arguments.wandb, study, arguments.by)
-    from metriscope.reports.wandb.study import connect
+    from metriscope.tracking.connection import connect
 
     connect()
     try:

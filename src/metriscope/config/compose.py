@@ -1,17 +1,19 @@
 """From words of a command line to a config; a word that does not fit is answered with the nearest that would."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
 from metriscope.config.completing import complete
 from metriscope.config.defaults import of_all
-from metriscope.config.files import CONFIG_DIR, choices
+from metriscope.config.files import CONFIG_DIR, choices, section
 from metriscope.config.hydra import apply_overrides
 from metriscope.config.known import suggestion
 from metriscope.config.plain import flatten
@@ -35,9 +37,11 @@ def compose_config(words: Sequence[str], config_dir: str | Path | None = None, w
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         try:
-            return complete(compose("train", overrides=words, return_hydra_config=with_hydra), folders(words))
+            cfg = compose("train", overrides=words, return_hydra_config=with_hydra)
         except (HydraException, ValueError) as error:
             raise InputError(_explain(error, words)) from error
+    _check_labels([parse(word) for word in words], cfg)
+    return complete(cfg, folders(words))
 
 
 class Composer:
@@ -62,9 +66,38 @@ class Composer:
                 self._chosen[parts] = compose_config([*parts, *self._search_path])
             cfg = self._chosen[parts].copy()
             apply_overrides(values, cfg)
+            _check_labels(values, cfg)
             return complete(cfg, folders(self._search_path))
         except (HydraException, InputError):
             return compose_config([*words, *self._search_path])  # its refusal sees all words
+
+
+def _check_labels(overrides: Sequence[Override], cfg: DictConfig) -> None:
+    """Refuse ``loss.name=triplet`` where ``loss=triplet`` is meant: the name alone would change the label only."""
+    for override in overrides:
+        group, _, key = str(override.key_or_group).partition(".")
+        if key != "name" or group not in _LABELLED or cfg[group].get("_target_") in _doors(group):
+            continue
+        value = str(override.value())
+        if value in choices(group):
+            raise InputError(f"{override.input_line}: to choose another part, say {group}={value}")
+        doors = [name for name in choices(group) if section(group, name).get("_target_") in _doors(group)]
+        others = f", or {group}={doors[0]} {group}.name={value}" if doors else ""
+        raise InputError(
+            f"{override.input_line}: a name is the label of a choice; choose with {group}=...{others}"
+            f"{nearest(value, choices(group))}"
+        )
+
+
+# Groups whose ``_target_`` decides what is built, and whose name is a label.
+_LABELLED = ("backbone", "distance", "head", "loss", "miner", "optimizer")
+
+
+@cache
+def _doors(group: str) -> frozenset[str]:
+    """Targets of the choices that open another library, where the name says which of its parts is meant."""
+    sections = {name: section(group, name) for name in choices(group)}
+    return frozenset(str(own._target_) for name, own in sections.items() if "_target_" in own and own.name != name)
 
 
 def _all_groups(words: Sequence[str]) -> set[str]:

@@ -8,7 +8,7 @@ from torch import nn
 
 from metriscope.config.sections import SECTIONS
 from metriscope.errors import InputError
-from metriscope.models.pooling import Pooling
+from metriscope.models.pooling import Pool, Pooling
 from metriscope.models.shapes import require_image
 from metriscope.models.trunk import Body, Shape, Trunk
 from metriscope.models.weights import load_weights
@@ -27,7 +27,7 @@ def mlp(shape: Shape, *, widths: Sequence[int] = (512, 512)) -> Body:
 
 
 def small_cnn(
-    shape: Shape, *, widths: Sequence[int] = (16, 32, 128), stem_kernel_size: int = 5, pooling: str = "avg"
+    shape: Shape, *, widths: Sequence[int] = (16, 32, 128), stem_kernel_size: int = 5, pooling: Pool = "avg"
 ) -> Body:
     """One block of convolution, max-pool by 2, batch norm, ReLU per width; then pooling over positions.
 

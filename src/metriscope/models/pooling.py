@@ -1,14 +1,17 @@
 """Pooling: from the maps of a convolutional trunk (B, C, H, W) to one vector (B, C)."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
-from metriscope.errors import InputError
+from metriscope.parts import PartType
 
-POOLINGS = ("avg", "max", "gem")
+Pool = Literal["avg", "max", "gem"]
+"""Kinds of pooling."""
 
 
-class Pooling(nn.Module):
+class Pooling(nn.Module, metaclass=PartType):
     """The mean over positions, the largest value, or a mean between the two.
 
     Args:
@@ -22,10 +25,8 @@ class Pooling(nn.Module):
         InputError: an unknown kind.
     """
 
-    def __init__(self, kind: str = "avg", positions: tuple[int, int] = (2, 3), keepdim: bool = False) -> None:
+    def __init__(self, kind: Pool = "avg", positions: tuple[int, int] = (2, 3), keepdim: bool = False) -> None:
         super().__init__()
-        if kind not in POOLINGS:
-            raise InputError(f"backbone.pooling={kind}: choose one of {', '.join(POOLINGS)}")
         self.kind = kind
         self.positions = positions
         self.keepdim = keepdim

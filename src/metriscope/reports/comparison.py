@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from metriscope.errors import InputError, nearest
-from metriscope.evaluation.metrics import HEADLINES, Metric, logged, metric_of
+from metriscope.evaluation.metrics import HEADLINES, Direction, Metric, logged, metric_of
 from metriscope.reports.groups import SEED, Group, Grouping, group_runs, text
 from metriscope.reports.statistics import Difference, Summary, holm, paired_difference, paired_t, summarize
 from metriscope.reports.warnings import cautions, left_out
@@ -132,12 +132,11 @@ def recorded_metrics(runs: Sequence[StudyRun]) -> dict[str, Metric]:
     """
     found: dict[str, Metric] = {}
     for run in runs:
-        described = run.record.get("metrics")
-        for name, entry in described.items() if isinstance(described, Mapping) else ():
-            if metric_of(name) is not None or not isinstance(entry, list) or len(entry) != 2:
+        for name, (title, said) in run.record.metrics.items():
+            if metric_of(name) is not None:
                 continue
-            title, end = str(entry[0]), entry[1] if entry[1] in ("max", "min") else None
-            known = found.setdefault(name, Metric(name, title, "own", end, ""))
+            end: Direction | None = "max" if said == "max" else "min" if said == "min" else None
+            known = found.setdefault(name, Metric(name, title or name, "own", end, ""))
             if known.direction != end:
                 found[name] = replace(known, direction=None)
     return found

@@ -14,7 +14,7 @@ from metriscope.reports.history_metrics import with_course
 from metriscope.reports.papers import Paper
 from metriscope.reports.table_formats import markdown_tables, write_tables
 from metriscope.run.record import FINISHED
-from metriscope.run.study import Study
+from metriscope.run.study import Study, StudyRun
 
 _BY = ("dataset.name", "loss.name")
 
@@ -112,14 +112,21 @@ def _circumstances(study: Study) -> str:
         runs = [run for run in study.finished if run.config["dataset.name"] == name]
         config = runs[0].config
         protocol = str(config["dataset.protocol"]).replace("_", " ")
-        seconds = sum(float(run.record.get("seconds") or 0) for run in runs) / len(runs)
+        seconds = sum(run.record.seconds or 0 for run in runs) / len(runs)
         lines.append(
-            f"- {name}: {protocol}, {config['backbone.name']}, {config['trainer.max_epochs']} epochs, batch "
+            f"- {name}: {protocol}, {config['backbone.name']}, {_epochs(runs)} epochs, batch "
             f"{config['sampler.batch_size']}, {config['head.size']}-d, {seconds:.0f} s per run"
         )
-    versions = study.finished[0].record.get("versions") or {}
+    versions = study.finished[0].record.versions
     lines.append(f"- versions: {', '.join(f'{name} {version}' for name, version in versions.items())}")
     return "\n".join(lines)
+
+
+def _epochs(runs: Sequence[StudyRun]) -> str:
+    """``30``, or ``6 to 30`` where some stopped early."""
+    numbers = [r.config["trainer.max_epochs"] if r.record.epochs is None else r.record.epochs for r in runs]
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _plain(judgement: Judgement) -> dict[str, Any]:

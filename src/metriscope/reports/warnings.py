@@ -4,14 +4,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from metriscope.reports.groups import Grouping, text
+from metriscope.run.record import PRUNED
 from metriscope.run.study import Study, StudyRun
 
+_EPOCHS = "trainer.max_epochs"
 # Config keys that should be equal in compared runs [MLRC], by the word for them.
 _EQUAL: Mapping[str, Sequence[str]] = {
     "backbone": ("backbone.name", "backbone.weights", "backbone.freeze"),
     "embedding size": ("head.size",),
     "batch": ("sampler.batch_size", "sampler.classes_per_batch", "sampler.samples_per_class"),
-    "budget": ("trainer.max_epochs", "trainer.limit_train_batches"),
+    "budget": (_EPOCHS, "trainer.limit_train_batches"),
     "augmentation": ("augmentation.*",),
     "protocol": ("dataset.protocol", "dataset.validation"),
     "precision": ("trainer.precision",),
@@ -26,12 +28,15 @@ def cautions(study: Study, grouping: Grouping) -> list[str]:
 
 
 def left_out(study: Study) -> list[str]:
-    """One line for each run that cannot be read or has not finished."""
-    unfinished = [
-        f"{run.name} is not finished ({run.status}{f': {_short(run.reason)}' if run.reason else ''}); left out"
-        for run in study.unfinished
-    ]
-    return [*_first(list(study.problems)), *_first(unfinished)]
+    """One line for each run that cannot be read or has not finished, pruned runs included."""
+    return [*_first(list(study.problems)), *_first([_unfinished(run) for run in study.unfinished])]
+
+
+def _unfinished(run: StudyRun) -> str:
+    why = f": {_short(run.reason)}" if run.reason else ""
+    if run.status == PRUNED:
+        return f"{run.name} was pruned by its search{why}; left out"
+    return f"{run.name} is not finished ({run.status}{why}); left out"
 
 
 def _unequal(runs: Sequence[StudyRun], grouping: Grouping) -> list[str]:
@@ -43,11 +48,23 @@ def _unequal(runs: Sequence[StudyRun], grouping: Grouping) -> list[str]:
     for data, same in by_data.items():
         for word, patterns in _EQUAL.items():
             for key in _matching(same, patterns):
-                counts = Counter(text(run.config, key) for run in same)
+                name, values = _values(same, key)
+                counts = Counter(values)
                 if len(counts) > 1:
-                    known = ", in groups of their own" if key in grouping.by else ""
-                    lines.append(f"{word} differs on {data}{known}: {key} is {_counted(counts)}")
+                    known = ", in groups of their own" if name in grouping.by else ""
+                    lines.append(f"{word} differs on {data}{known}: {name} is {_counted(counts)}")
     return lines
+
+
+def _values(runs: Sequence[StudyRun], key: str) -> tuple[str, list[str]]:
+    """The name and values of a config key; for the budget the epochs trained, if they are not the epochs allowed."""
+    asked = [text(run.config, key) for run in runs]
+    if key != _EPOCHS:
+        return key, asked
+    trained = [
+        most if run.record.epochs is None else str(run.record.epochs) for run, most in zip(runs, asked, strict=True)
+    ]
+    return (key, asked) if trained == asked else ("number of epochs trained", trained)
 
 
 def _matching(runs: Sequence[StudyRun], patterns: Sequence[str]) -> list[str]:
@@ -57,7 +74,7 @@ def _matching(runs: Sequence[StudyRun], patterns: Sequence[str]) -> list[str]:
 
 
 def _versions(runs: Sequence[StudyRun]) -> list[str]:
-    recorded = [run.record["versions"] for run in runs if isinstance(run.record.get("versions"), Mapping)]
+    recorded = [run.record.versions for run in runs if run.record.versions]
     lines = []
     for package in sorted({name for versions in recorded for name in versions}):
         counts = Counter(str(versions.get(package, "absent")) for versions in recorded)
@@ -66,7 +83,7 @@ def _versions(runs: Sequence[StudyRun]) -> list[str]:
     commits = Counter(
         f"{str(git.get('commit'))[:8]}{' with changes' if git.get('dirty') else ''}"
         for run in runs
-        if isinstance(git := run.record.get("git"), Mapping)
+        if (git := run.record.git)
     )
     if len(commits) > 1:
         lines.append(f"the code is mixed: commit {_counted(commits)}")

@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -20,8 +21,9 @@ from filelock import FileLock, Timeout
 
 from metriscope.errors import InputError
 from metriscope.files import drafts, replacing, write_json
+from metriscope.run.history import LOSS, epochs_trained, read_history
 from metriscope.run.identity import folder_of, holds, identity, located
-from metriscope.run.record import FINISHED, FORMAT, RUNNING, read_json, read_record
+from metriscope.run.record import FINISHED, FORMAT, RUNNING, Record, Status, read_json, read_record
 
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy", "hydra-core", "wandb")
 
@@ -36,23 +38,33 @@ class Run:
 
     Attributes:
         folder: the folder that holds all files of the run.
-        record: the content of ``run.json``.
+        record: the content of ``run.json``; None before the run is started for the first time.
         resumes: whether the run is unfinished and has a ``last.ckpt`` to resume from.
         is_main: whether this process writes the folder; the other processes of a distributed run only train.
     """
 
-    def __init__(self, folder: Path, config: Mapping[str, Any], record: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, config: Mapping[str, Any], record: Record | None) -> None:
         self.folder = folder
         self.config = config
         self.record = record
         self.is_main = _is_main_process()
-        self.resumes = record.get("status") != FINISHED and self.last_checkpoint.exists()
-        self._seconds_before = float(record.get("seconds", 0.0))
+        self.resumes = not self.finished and self.last_checkpoint.exists()
+        self._seconds_before = (record.seconds if record else None) or 0.0
         self._started = time.monotonic()
 
     @property
     def finished(self) -> bool:
-        return self.record.get("status") == FINISHED
+        return self.record is not None and self.record.status == FINISHED
+
+    @property
+    def data(self) -> Mapping[str, Any] | None:
+        """Fingerprint of the data of the run so far, where that is known."""
+        return self.record.data if self.record else None
+
+    @property
+    def history(self) -> Path:
+        """The file of every logged value."""
+        return self.folder / "metrics.csv"
 
     @property
     def last_checkpoint(self) -> Path:
@@ -67,58 +79,69 @@ class Run:
         if not self.is_main:
             return
         if not self.resumes:
-            for leftover in ("checkpoints", "figures", "metrics.csv", "summary.json", "embeddings.npz"):
+            for leftover in ("checkpoints", "figures", "tensorboard", "metrics.csv", "summary.json", "embeddings.npz"):
                 path = self.folder / leftover
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         for draft in drafts(self.folder):
             draft.unlink(missing_ok=True)
         with replacing(self.folder / "config.yaml") as draft:
             draft.write_text(yaml.safe_dump(dict(self.config), sort_keys=False, allow_unicode=True))
-        self.record = {
-            "status": RUNNING,
-            "reason": None,
-            "format": FORMAT,
-            "identity": identity(self.config),
-            "wandb_id": self.record.get("wandb_id") or secrets.token_hex(4),
-            "seed": self.config["seed"],
-            "protocol": self.config["dataset"]["protocol"],
-            "started": self.record.get("started") or _now(),
-            "running_since": _now(),
-            "ended": None,
-            "data": self.record.get("data") if self.resumes else None,
-            "seconds": self._seconds_before,
-            "resumed": int(self.record.get("resumed", 0)) + self.resumes,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "launch": _launch(),
-            "command": sys.argv,
-            "versions": _versions(),
-            "git": _git_state(),
-        }
-        write_json(self.folder / "run.json", self.record)
+        before = self.record or Record(RUNNING)
+        self._write(
+            Record(
+                status=RUNNING,
+                format=FORMAT,
+                identity=identity(self.config),
+                wandb_id=before.wandb_id or secrets.token_hex(4),
+                seed=self.config["seed"],
+                protocol=self.config["dataset"]["protocol"],
+                started=before.started or _now(),
+                running_since=_now(),
+                data=before.data if self.resumes else None,
+                seconds=self._seconds_before,
+                resumed=before.resumed + self.resumes,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                launch=_launch(),
+                command=sys.argv,
+                versions=_versions(),
+                git=_git_state(),
+            )
+        )
 
     def record_data(self, fingerprint: Mapping[str, Any]) -> None:
         """Write the fingerprint of the training data to ``run.json``."""
-        if not self.is_main:
-            return
-        self.record["data"] = dict(fingerprint)
-        write_json(self.folder / "run.json", self.record)
+        if self.is_main and self.record:
+            self._write(replace(self.record, data=dict(fingerprint)))
 
-    def record_metrics(self, described: Mapping[str, Any]) -> None:
+    def record_metrics(self, described: Mapping[str, Sequence[str | None]]) -> None:
         """Keep title and direction of the logged metrics, by key without split; :meth:`end` writes them."""
-        self.record["metrics"] = dict(described)
+        if self.record:
+            self.record = replace(self.record, metrics=described)
 
-    def end(self, status: str, reason: str | None = None) -> None:
+    def end(self, status: Status, reason: str | None = None) -> None:
         """Write how the run ended: ``finished``, ``failed``, ``interrupted`` or ``pruned``."""
-        if not self.is_main:
-            return
-        seconds = round(self._seconds_before + time.monotonic() - self._started, 3)
-        self.record.update(status=status, reason=reason, ended=_now(), seconds=seconds)
-        write_json(self.folder / "run.json", self.record)
+        if self.is_main and self.record:
+            seconds = round(self._seconds_before + time.monotonic() - self._started, 3)
+            epochs = self.epochs()
+            self._write(
+                replace(self.record, status=status, reason=reason, ended=_now(), seconds=seconds, epochs=epochs)
+            )
+
+    def epochs(self) -> int | None:
+        """How many epochs were trained to their end; None where the history does not say."""
+        try:
+            return epochs_trained(read_history(self.history, (LOSS,)))
+        except (InputError, OSError):
+            return None
 
     def summary(self) -> dict[str, Any]:
         """The figures of a finished run."""
         return read_json(self.folder / "summary.json")
+
+    def _write(self, record: Record) -> None:
+        self.record = record
+        write_json(self.folder / "run.json", vars(record))
 
 
 class Taken(InputError):
@@ -164,9 +187,9 @@ def open_run(config: Mapping[str, Any]) -> Iterator[Run]:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        owner = read_record(folder)
+        owner = read_record(folder) or Record(RUNNING)
         raise Taken(
-            f"{folder} is being worked on by process {owner.get('pid', '?')} on {owner.get('host', '?')}: "
+            f"{folder} is being worked on by process {owner.pid or '?'} on {owner.host or '?'}: "
             "wait for it, or change the seed or the study"
         ) from None
     except OSError as error:
@@ -188,8 +211,8 @@ def _join(config: Mapping[str, Any]) -> Run:
     while True:
         folder = folder_of(config)
         record = read_record(folder)
-        known = record.get("status") == FINISHED and config["resume"] != "never"
-        if known or _launch() is None or record.get("launch") == _launch():
+        known = record is not None and record.status == FINISHED and config["resume"] != "never"
+        if known or _launch() is None or (record is not None and record.launch == _launch()):
             return Run(folder, config, record)
         if time.monotonic() > deadline:
             raise InputError(f"{folder} was not claimed by the first process within {_JOIN_SECONDS} s")
@@ -210,7 +233,7 @@ def _claim(folder: Path, config: Mapping[str, Any]) -> Run:
         kept = next(p for n in range(1, 10**6) if not (p := folder.with_name(f"{folder.name}.{n}")).exists())
         folder.rename(kept)
         folder.mkdir()
-        record = {}
+        record = None
     if record and not holds(folder, record, identity(config)):
         raise InputError(f"{folder} holds a run of another config: move it away, or set another study")
     run = Run(folder, config, record)

@@ -7,6 +7,11 @@ from pathlib import Path
 
 from metriscope.errors import InputError
 
+EPOCHS = "epochs"
+"""Key of the number of epochs trained, in the summary that loggers get."""
+LOSS = "train/loss"
+"""Key of the mean loss of an epoch, which every run logs."""
+
 Row = dict[str, float]
 """One row of the history: ``epoch`` and ``step`` as ints, then the logged values by key."""
 
@@ -54,6 +59,11 @@ def points(history: Sequence[Row], key: str, x: str = "epoch") -> tuple[list[flo
     """The positions (``epoch`` or ``step``) at which one key was logged with a finite value, and these values."""
     pairs = [(row[x], row[key]) for row in history if x in row and math.isfinite(row.get(key, math.nan))]
     return [place for place, _ in pairs], [value for _, value in pairs]
+
+
+def epochs_trained(history: Sequence[Row]) -> int:
+    """How many epochs were trained to their end; each one leaves the mean of its loss."""
+    return max((int(row["epoch"]) + 1 for row in history if LOSS in row), default=0)
 
 
 def summary(history: Sequence[Row], best_epoch: int | None = None, final: Mapping[str, float] | None = None) -> Row:

@@ -13,8 +13,9 @@ import yaml
 
 from metriscope.config.completing import whole_loss
 from metriscope.config.plain import flatten
+from metriscope.errors import InputError
 from metriscope.evaluation.metrics import following
-from metriscope.run.record import FINISHED, FORMAT, format_of
+from metriscope.run.record import FINISHED, FORMAT, Record
 
 # Keys that may differ between invocations of the same run: paths, logging, speed.
 # Cached decoded images equal newly decoded ones; cached features equal computed ones up to rounding.
@@ -81,11 +82,13 @@ def folder_of(config: Mapping[str, Any]) -> Path:
     return folder if folder.exists() else _earlier(folder, wanted) or folder
 
 
-def holds(folder: Path, record: Mapping[str, Any], wanted: str) -> bool:
+def holds(folder: Path, record: Record | None, wanted: str) -> bool:
     """Whether a folder with this record holds the run with the identity ``wanted``."""
-    if record.get("identity") == wanted:
+    if record is None:
+        return False
+    if record.identity == wanted:
         return True
-    if not record or format_of(record) == FORMAT:
+    if record.format == FORMAT:
         return False
     # Other formats hash in another way, so the identity is computed anew from the config of the folder.
     config = _read(folder / "config.yaml")
@@ -100,11 +103,11 @@ def _earlier(folder: Path, wanted: str) -> Path | None:
             beside = sorted(entry.name for entry in entries if name.fullmatch(entry.name))
     except OSError:
         return None
-    records = {folder.with_name(one): _read(folder.with_name(one) / "run.json") for one in beside}
+    records = {one: record for name in beside if (record := _record(one := folder.with_name(name)))}
     found = [one for one, record in records.items() if holds(one, record, wanted)]
 
     def worth(one: Path) -> tuple[bool, str]:
-        return records[one].get("status") == FINISHED, str(records[one].get("started"))
+        return records[one].status == FINISHED, str(records[one].started)
 
     return max(found, key=worth, default=None)
 
@@ -118,6 +121,14 @@ def _with_modes(flat: Mapping[str, Any]) -> dict[str, Any]:
         if found.get(key) is None and metric is not None:
             found[key] = following(metric, evaluation)
     return found
+
+
+def _record(folder: Path) -> Record | None:
+    """The record of a folder that may hold any run; None where it does not read."""
+    try:
+        return Record.of(_read(folder / "run.json"))
+    except InputError:
+        return None
 
 
 def _said(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,9 @@
 """All runs of a study as one frame: flat configs, final metrics, states, and histories on demand. Imports no torch."""
 
-import json
 import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from os import scandir
 from pathlib import Path
@@ -16,10 +15,10 @@ from metriscope.config.plain import flatten
 from metriscope.errors import InputError
 from metriscope.run.history import Row, read_history
 from metriscope.run.identity import located
-from metriscope.run.record import FINISHED, later
+from metriscope.run.record import FINISHED, Record, Status, Unreadable, read_json, read_record
 
 _RUN_FOLDER = re.compile(r"seed\d+-[0-9a-f]{8}")
-_STATES = ("finished", "running", "failed", "interrupted")
+_CUT_OFF = "is missing: the run never started or was cut off"
 # A line that begins with a key begins a section of the file.
 _SECTION = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -33,21 +32,27 @@ class StudyRun:
         name: path of its folder below the study's, or its path in W&B.
         config: the resolved config, flat, with dotted keys.
         metrics: the flat summary without values that are not finite.
-        status: ``finished``, ``running``, ``failed`` or ``interrupted``.
-        reason: why it failed or was interrupted, if known.
-        record: the content of ``run.json``: versions, git, times; empty for a run from W&B.
+        record: the content of ``run.json``; for a run from W&B, little more than the status.
         history: function that reads the rows of the history that hold the given keys.
         folder: its run folder, if there is one.
+        url: of its page in W&B, for a run read from there.
     """
 
     name: str
     config: Mapping[str, Any]
     metrics: Mapping[str, float]
-    status: str
+    record: Record
     history: Callable[[Collection[str]], list[Row]]
-    reason: str | None = None
-    record: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
+    url: str | None = None
+
+    @property
+    def status(self) -> Status:
+        return self.record.status
+
+    @property
+    def reason(self) -> str | None:
+        return self.record.reason
 
 
 @dataclass(frozen=True)
@@ -114,22 +119,20 @@ def load_run(folder: Path, name: str = "") -> StudyRun:
     Raises:
         InputError: a file that a run with this status must have is missing or cannot be read.
     """
-    record = _read_json(folder / "run.json")
-    if line := later(record):
-        raise InputError(f"{folder / 'run.json'} {line}; left out")
-    status = record.get("status")
-    if status not in _STATES:
-        raise InputError(f"{folder / 'run.json'}: status {status!r} is none of {', '.join(_STATES)}; left out")
-    config = _read_config(folder / "config.yaml")
-    metrics = _read_json(folder / "summary.json") if status == FINISHED else {}
+    try:
+        record = read_record(folder)
+        if record is None:
+            raise InputError(f"{folder / 'run.json'} {_CUT_OFF}; left out")
+        config = _read_config(folder / "config.yaml")
+        metrics = read_json(folder / "summary.json") if record.status == FINISHED else {}
+    except Unreadable as error:
+        raise InputError(f"{error}; left out") from error
     return StudyRun(
         name=name if name not in ("", ".") else folder.name,
         config=config,
         metrics={key: value for key, value in metrics.items() if is_figure(value)},
-        status=status,
-        history=lambda keys: read_history(folder / "metrics.csv", keys),
-        reason=record.get("reason"),
         record=record,
+        history=lambda keys: read_history(folder / "metrics.csv", keys),
         folder=folder,
     )
 
@@ -139,28 +142,15 @@ def is_figure(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    content: Any = None
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing: the run never started or was cut off; left out") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} does not read ({_first_line(error)}); left out") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} does not read (not an object); left out")
-    return content
-
-
 def _read_config(path: Path) -> dict[str, Any]:
     try:
         config = flatten(located(_parse(path.read_text(encoding="utf-8"))))
         if "seed" not in config:
             raise ValueError("cut off, or no config of a run")
     except FileNotFoundError:
-        raise InputError(f"{path} is missing: the run never started or was cut off; left out") from None
+        raise InputError(f"{path} {_CUT_OFF}; left out") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{path} does not read ({_first_line(error)}); left out") from error
+        raise InputError(f"{path} is not readable ({_first_line(error)}); left out") from error
     return config
 
 

@@ -164,7 +164,9 @@ def _tell_to_stop(jobs: Sequence[Job]) -> None:
     """Send SIGTERM to the processes of the pool that have begun a run; the others have no state to save."""
     pool = {process.pid for process in multiprocessing.active_children()}
     for job in jobs:
-        with suppress(InputError, OSError, KeyError):
+        with suppress(InputError, OSError):
             record = read_record(job.folder)
-            if record["status"] == RUNNING and record["host"] == socket.gethostname() and record["pid"] in pool:
-                os.kill(record["pid"], signal.SIGTERM)
+            if record is None or record.pid is None or record.pid not in pool:
+                continue
+            if record.status == RUNNING and record.host == socket.gethostname():
+                os.kill(record.pid, signal.SIGTERM)

@@ -8,14 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from metriscope.errors import InputError, nearest
 from metriscope.run.folder import is_held, lock_of
-from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, later
+from metriscope.run.record import BROKEN, INTERRUPTED, MISSING, RUNNING, STATUSES, Unreadable, read_record
 
-MISSING, BROKEN = "missing", "broken"
-ORDER = (FINISHED, RUNNING, PRUNED, INTERRUPTED, FAILED, BROKEN, MISSING)
+ORDER = (*STATUSES, BROKEN, MISSING)
 PLANS = ".multirun"
 """The folder of a study in which each sweep writes the list of its runs."""
 _ASIDE = re.compile(r"\.\d+$")
@@ -45,31 +43,19 @@ class State:
 
 def state_of(folder: Path) -> State:
     """The state of one run folder; never raises, whatever the folder holds."""
-    path = folder / "run.json"
     try:
-        record: Any = json.loads(path.read_bytes())
-        if isinstance(record, dict) and (line := later(record)):
-            return State(folder, BROKEN, f"run.json {line}")
-        if not isinstance(record, dict) or record.get("status") not in ORDER:
-            raise ValueError("it has no status")
-    except FileNotFoundError:
+        record = read_record(folder)
+    except Unreadable as error:
+        return State(folder, BROKEN, f"{error.path.name} {error.problem}")
+    if record is None:
         held = is_held(lock_of(folder))
         return State(folder, RUNNING, "about to start") if held else State(folder, MISSING)
-    except (OSError, ValueError) as error:
-        return State(folder, BROKEN, f"run.json is not readable ({error}): move the folder away")
-    state = State(
-        folder,
-        record["status"],
-        record.get("reason"),
-        record.get("seconds"),
-        record.get("started"),
-        record.get("ended"),
-        f"process {record.get('pid', '?')} on {record.get('host', '?')}",
-    )
+    owner = f"process {record.pid or '?'} on {record.host or '?'}"
+    state = State(folder, record.status, record.reason, record.seconds, record.started, record.ended, owner)
     if state.status != RUNNING:
         return state
     if is_held(lock_of(folder)):
-        now = (state.seconds or 0.0) + _since(record.get("running_since"))
+        now = (state.seconds or 0.0) + _since(record.running_since)
         return replace(state, seconds=now, reason=state.owner)
     return replace(state, status=INTERRUPTED, reason=f"killed: {state.owner} is gone")
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from metriscope.errors import RunError
-from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, RUNNING
+from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, MISSING, RUNNING
 from metriscope.sweeps.jobs import ELSEWHERE, Refusal
 from metriscope.sweeps.launch import Launcher, check_launcher
 from metriscope.sweeps.plan import Plan, plan
-from metriscope.sweeps.states import MISSING, State, counts, state_of, table
+from metriscope.sweeps.states import State, counts, state_of, table
 
 # A longer table shows only unfinished runs.
 _ROWS = 40

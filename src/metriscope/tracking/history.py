@@ -7,15 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from metriscope.errors import RunError
 from metriscope.files import replacing
 from metriscope.run.history import Row, read_history
+from metriscope.tracking.base import RunLogger
 
 
-class HistoryLogger(Logger):
+class HistoryLogger(RunLogger):
     """Writes one CSV row per step or epoch logged: ``epoch``, ``step``, then the keys in the order of their first log.
 
     Consecutive entries of one step share a row as long as their keys differ. Every row is flushed, so a
@@ -93,6 +93,9 @@ class HistoryLogger(Logger):
         return logged
 
     def finalize(self, status: str) -> None:
+        self.close()
+
+    def finish(self, exit_code: int = 0) -> None:
         self.close()
 
     def close(self) -> None:

@@ -1,25 +1,21 @@
-"""The loggers of a run."""
+"""The shipped loggers of a run: always its own history, and W&B if its config has a section for it."""
 
-from dataclasses import dataclass
-
-from pytorch_lightning.loggers import Logger
-
+from metriscope.run.folder import Run
+from metriscope.tracking.base import RunLogger
 from metriscope.tracking.history import HistoryLogger
-from metriscope.tracking.wandb import GuardedWandb
+from metriscope.tracking.wandb import build_wandb
 
 
-@dataclass
-class Loggers:
-    """The loggers of a run: always its own history, and W&B if it can be used."""
+def own_loggers(run: Run, global_step: int | None) -> tuple[list[RunLogger], dict[str, int]]:
+    """The shipped loggers of a run, the history first.
 
-    history: HistoryLogger
-    wandb: GuardedWandb | None
+    Args:
+        global_step: the step of the checkpoint from which a run resumes; None for a new run.
 
-    @property
-    def all(self) -> list[Logger]:
-        return [self.history, *([self.wandb] if self.wandb else [])]
-
-    def finish(self, exit_code: int) -> None:
-        self.history.close()
-        if self.wandb:
-            self.wandb.finish(exit_code)
+    Returns:
+        the loggers, and the last step at which each key had been logged before the run was resumed.
+    """
+    history = HistoryLogger(run.folder)
+    logged = {} if global_step is None else history.resume_from(global_step)
+    wandb = build_wandb(run.config, run.folder, (run.record and run.record.wandb_id) or "", logged)
+    return [history, *([wandb] if wandb else [])], logged

@@ -8,7 +8,7 @@ from studies import write_study
 
 from metriscope.errors import InputError
 from metriscope.reports.comparison import compare
-from metriscope.reports.wandb.study import connect, load_project
+from metriscope.reports.wandb.study import load_project
 from metriscope.run.history import points, read_history
 from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, RUNNING
 from metriscope.run.study import Study, load_study
@@ -56,7 +56,7 @@ def test_both_sources_give_the_same_frame(local: Study) -> None:
             assert points(theirs.history(keys), key) == points(ours.history(keys), key)
     here, there = compare(local), compare(remote)
     assert here.cells == there.cells
-    assert remote.runs[0].record["url"].startswith("https://")
+    assert remote.runs[0].url.startswith("https://")
 
 
 @pytest.mark.parametrize(
@@ -107,12 +107,3 @@ def test_a_project_that_is_not_there_is_one_line(local: Study, project: str, stu
         load_project(project, study, Api([Remote(run) for run in local.runs]))
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
-
-
-def test_without_a_key_nothing_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(InputError, match="no API key for W&B"):
-        connect()

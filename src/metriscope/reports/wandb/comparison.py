@@ -8,7 +8,7 @@ from typing import Any
 from metriscope.reports.comparison import Comparison
 from metriscope.reports.tables import Table, tables
 from metriscope.reports.wandb.study import COMPARISON
-from metriscope.tracking.connection import asked_mode, choose_mode
+from metriscope.tracking.connection import asked_mode, start
 
 INIT_SECONDS = 20
 
@@ -31,26 +31,21 @@ def log_comparison(comparison: Comparison, figures: Sequence[Path], folder: Path
     entity, name = project.split("/") if project else _own_project(comparison)
     study = comparison.study.name
     try:
-        import wandb
-
-        known = wandb.setup(wandb.Settings(silent=True, quiet=True)).settings
-        chosen, reason = choose_mode(mode, known.base_url, known.api_key)
-        folder.mkdir(parents=True, exist_ok=True)
-        run = wandb.init(
-            mode=chosen,
-            dir=str(folder),
+        started = start(
+            mode,
+            folder,
+            init_timeout=INIT_SECONDS,
+            id=re.sub(r"[^A-Za-z0-9_-]", "-", f"{COMPARISON}-{study}"),
             entity=entity,
             project=name,
-            id=re.sub(r"[^A-Za-z0-9_-]", "-", f"{COMPARISON}-{study}"),
-            resume="allow",
             group=study,
             job_type=COMPARISON,
             name=f"{study} {COMPARISON}",
             config={"study": study, "by": list(comparison.grouping.by), "over": comparison.grouping.over},
-            settings=wandb.Settings(
-                silent=True, quiet=True, console="off", disable_code=True, init_timeout=INIT_SECONDS
-            ),
         )
+        import wandb
+
+        run = started.run
         shown: dict[str, Any] = {
             title: _wandb_table(table)
             for title, table in zip(("comparison", "differences"), tables(comparison), strict=False)
@@ -60,11 +55,11 @@ def log_comparison(comparison: Comparison, figures: Sequence[Path], folder: Path
         groups = comparison.grouping.groups
         means = {f"{groups[place]}/{metric}": cell.summary.mean for (place, metric), cell in comparison.cells.items()}
         run.summary.update({**means, "notes": list(comparison.notes)})
-        url, files = run.url, Path(run.dir).parent
+        line = str(started)
         run.finish()
     except Exception as error:
         return f"W&B could not log the comparison ({' '.join(str(error).split())[:160]}); the files are there"
-    return f"W&B: {url}" if chosen == "online" else f"W&B is offline{reason and f' ({reason})'}: wandb sync {files}"
+    return line
 
 
 def _own_project(comparison: Comparison) -> tuple[str | None, str]:

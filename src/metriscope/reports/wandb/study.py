@@ -5,16 +5,22 @@ from typing import Any
 
 from metriscope.config.plain import flatten
 from metriscope.errors import InputError
-from metriscope.run.history import Row
+from metriscope.run.history import EPOCHS, Row
 from metriscope.run.identity import identity
-from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, RUNNING
+from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, RUNNING, Record, Status
 from metriscope.run.study import Study, StudyRun, is_figure
-from metriscope.tracking.connection import has_key
+from metriscope.tracking.connection import connect
 
 COMPARISON = "comparison"
 """Job type of W&B runs that hold a comparison; these are no runs of the study."""
 
-_STATES = {"finished": FINISHED, "running": RUNNING, "pending": RUNNING, "failed": FAILED, "crashed": FAILED}
+_STATES: dict[str, Status] = {
+    "finished": FINISHED,
+    "running": RUNNING,
+    "pending": RUNNING,
+    "failed": FAILED,
+    "crashed": FAILED,
+}
 
 
 def load_project(project: str, study: str, api: Any = None) -> Study:
@@ -40,7 +46,11 @@ def load_project(project: str, study: str, api: Any = None) -> Study:
     runs: dict[str, StudyRun] = {}
     problems = []
     for remote in found:
-        run = _read(remote)
+        try:
+            run = _read(remote)
+        except InputError as error:
+            problems.append(f"{'/'.join(remote.path)}: {error}; left out")
+            continue
         if "seed" not in run.config:
             problems.append(f"{run.name} has no seed in its config; left out")
             continue
@@ -52,23 +62,6 @@ def load_project(project: str, study: str, api: Any = None) -> Study:
     if not runs:
         raise InputError(f"W&B project {project} holds no run of study {study!r}")
     return Study(study, sorted(runs.values(), key=lambda run: run.name), problems)
-
-
-def connect() -> Any:
-    """W&B's public API, without a prompt for a key.
-
-    Raises:
-        InputError: the package or a key is missing.
-    """
-    try:
-        import wandb
-
-        known = wandb.setup(wandb.Settings(silent=True, quiet=True)).settings
-    except (ImportError, AttributeError) as error:
-        raise InputError("reading a W&B project needs the package: pip install wandb") from error
-    if not has_key(known.base_url, known.api_key):
-        raise InputError("no API key for W&B: run `wandb login`, or set WANDB_API_KEY")
-    return wandb.Api(timeout=30)
 
 
 def _read(remote: Any) -> StudyRun:
@@ -83,8 +76,18 @@ def _read(remote: Any) -> StudyRun:
         name="/".join(remote.path),
         config=flatten({key: value for key, value in remote.config.items() if not key.startswith("_")}),
         metrics={key: value for key, value in summary.items() if is_figure(value)},
-        status=_STATES.get(remote.state, INTERRUPTED),
+        record=_record(remote),
         history=history,
-        reason=None if remote.state in _STATES else remote.state,
-        record={"url": remote.url},
+        url=remote.url,
     )
+
+
+def _record(remote: Any) -> Record:
+    """What W&B knows of a run; a state that only W&B has is the reason of an interruption.
+
+    Raises:
+        InputError: the number of epochs in its summary is none.
+    """
+    state = str(remote.state)
+    known = {"status": _STATES.get(state, INTERRUPTED), "reason": None if state in _STATES else state}
+    return Record.of({**known, "epochs": remote.summary_metrics.get(EPOCHS)})
