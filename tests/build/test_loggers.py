@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import TINY
+from tiny_runs import TINY
 
 from metriscope.errors import InputError
 from metriscope.tracking.guarded import GuardedLogger
@@ -130,7 +130,7 @@ def test_the_end_of_a_failed_run_is_told(run, own):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["logger.more=3"], "logger.more=3: it has to be a mapping of loggers by name, each with a _target_"),
+        (["logger.more=3"], "logger.more=3: it has to be a mapping"),
         (["+logger.more.mine.level=1"], "logger.more.mine: it has to have a _target_, the dotted path of a logger"),
         (
             ["+logger.more.mine._target_=my_loggers.Line"],
@@ -140,7 +140,7 @@ def test_the_end_of_a_failed_run_is_told(run, own):
         (["+logger.more.mine._target_=my_loggers.NoLogger"], "it is no logger, it has no log_metrics"),
         (
             ["+logger.more.mine._target_=my_loggers.Lines", "+logger.more.mine.nam=x"],
-            "logger.more.mine: nam: Lines takes no such argument; did you mean 'name'?",
+            "logger.more.mine.nam: Lines takes no such argument; did you mean 'name'?",
         ),
     ],
 )

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 import pytest
 import torch
 import yaml
-from conftest import COMPOSER
 from oracles import compare, embeddings
 from pydantic import Field
+from tiny_runs import COMPOSER
 
 from metriscope.config.files import choices, section
 from metriscope.config.plain import plain

@@ -16,7 +16,7 @@ from metriscope.config.defaults import of_all
 from metriscope.config.files import CONFIG_DIR, choices, section
 from metriscope.config.hydra import apply_overrides
 from metriscope.config.known import suggestion
-from metriscope.config.plain import flatten
+from metriscope.config.plain import flatten, plain
 from metriscope.config.search_path import folders, of_search_path, with_folder
 from metriscope.config.words import first_lines, parse
 from metriscope.errors import InputError, nearest
@@ -97,7 +97,8 @@ _LABELLED = ("backbone", "distance", "head", "loss", "miner", "optimizer")
 def _doors(group: str) -> frozenset[str]:
     """Targets of the choices that open another library, where the name says which of its parts is meant."""
     sections = {name: section(group, name) for name in choices(group)}
-    return frozenset(str(own._target_) for name, own in sections.items() if "_target_" in own and own.name != name)
+    named = {name: plain(own, resolve=False) for name, own in sections.items() if "_target_" in own}
+    return frozenset(str(own["_target_"]) for name, own in named.items() if own["name"] != name)
 
 
 def _all_groups(words: Sequence[str]) -> set[str]:

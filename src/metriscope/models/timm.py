@@ -107,7 +107,7 @@ def _positions(net: Any) -> dict[str, int]:
     return dict(group_parameters(net, net.group_matcher(coarse=False), reverse=True))
 
 
-def _set_pooling(net: nn.Module, name: str, kind: str) -> None:
+def _set_pooling(net: nn.Module, name: str, kind: Pool) -> None:
     from timm.layers import SelectAdaptivePool2d
 
     found = [(place, layer) for place, layer in net.named_modules() if isinstance(layer, SelectAdaptivePool2d)]

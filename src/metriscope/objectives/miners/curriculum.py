@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
-from metriscope.objectives.arguments import Count, NonNegative, Share
+from metriscope.objectives.arguments import Count, NonNegative, UnitInterval
 from metriscope.objectives.interpolation import interpolated
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.selection import Comparison, TripletBand, Triplets
@@ -48,7 +48,7 @@ class CurriculumMiner(Miner):
         self,
         margin: NonNegative = 0.2,
         epochs: Count = 10,
-        semihard_share: Share = 0.5,
+        semihard_share: UnitInterval = 0.5,
         interpolation: Annotated[float, Field(gt=0, lt=1)] | None = None,
         spherical: bool = True,
     ) -> None:

@@ -18,7 +18,8 @@ class MultiSimilarityMiner(Miner):
     The same pairs as pytorch-metric-learning's MultiSimilarityMiner.
 
     Args:
-        epsilon: in units of similarity, at least -2; a larger value admits easier pairs.
+        epsilon: in units of similarity, at least -2, which admits no pair of unit vectors; a larger value admits
+            easier pairs.
     """
 
     kind = "pairs"

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from metriscope.objectives.arguments import CosineGap, Count, NonNegative, Positive, Share
+from metriscope.objectives.arguments import CosineGap, Count, NonNegative, Positive, UnitInterval
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.losses.classes.proxies import (
     Own,
@@ -61,7 +61,7 @@ class CenterContrastiveLoss(Loss):
         scale: Positive = 16.0,
         margin: CosineGap = 0.1,
         center_weight: NonNegative = 1.0,
-        momentum: Share | None = 0.5,
+        momentum: UnitInterval | None = 0.5,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from metriscope.objectives.arguments import Count, Positive, Share
+from metriscope.objectives.arguments import Count, Positive, UnitInterval
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
@@ -29,7 +29,9 @@ class ProxyAnchorLoss(ProxyLoss):
 
     paper = "arXiv:2003.13911"
 
-    def __init__(self, num_classes: Count, embedding_size: Count, margin: Share = 0.1, alpha: Positive = 32.0) -> None:
+    def __init__(
+        self, num_classes: Count, embedding_size: Count, margin: UnitInterval = 0.1, alpha: Positive = 32.0
+    ) -> None:
         super().__init__(num_classes, embedding_size)
         self.margin = margin
         self.alpha = alpha

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from metriscope.objectives.arguments import Positive, Share
+from metriscope.objectives.arguments import Positive, UnitInterval
 from metriscope.objectives.kernels.numerics import masked_softmax, softplus
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
@@ -31,7 +31,7 @@ class CircleLoss(Loss):
     hinge = False
     paper = "arXiv:2002.10857"
 
-    def __init__(self, margin: Share = 0.4, gamma: Positive = 80.0) -> None:
+    def __init__(self, margin: UnitInterval = 0.4, gamma: Positive = 80.0) -> None:
         super().__init__()
         self.margin = margin
         self.gamma = gamma

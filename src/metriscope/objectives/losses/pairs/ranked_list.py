@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metriscope.objectives.arguments import NonNegative, Positive, Share
+from metriscope.objectives.arguments import NonNegative, Positive, UnitInterval
 from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.kernels.hinged_rows import hinged_rows
 from metriscope.objectives.kernels.numerics import masked_softmax, numbers
@@ -48,7 +48,7 @@ class RankedListLoss(Loss):
         self,
         alpha: Positive = 1.2,
         margin: NonNegative = 0.4,
-        balance: Share = 0.5,
+        balance: UnitInterval = 0.5,
         temperature_positive: NonNegative = 0.0,
         temperature_negative: NonNegative = 10.0,
         detach_weights: bool = True,
