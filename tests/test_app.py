@@ -127,6 +127,26 @@ def test_the_checkpoint_that_validation_picked_is_the_one_tested(run):
     assert len(picked) == 2
 
 
+def test_of_a_loss_the_lowest_is_picked(run):
+    """Whatever else goes by it: early stopping, the schedule, and the record agree."""
+    words = ("callbacks=early_stopping", "scheduler=plateau", "trainer.max_epochs=3")
+    outcome = run("evaluation.monitor=val/loss", *words)
+    values = column(outcome.folder, "val/loss")
+    assert values.index(min(values)) != values.index(max(values))
+    assert outcome.metrics["best/epoch"] == values.index(min(values))
+    trainer = outcome.objects["trainer"]
+    assert trainer.early_stopping_callback.mode == "min"
+    assert trainer.checkpoint_callback.mode == "min"
+    assert trainer.lr_scheduler_configs[0].scheduler.mode == "min"
+    described = json.loads((outcome.folder / "run.json").read_text())["metrics"]
+    assert (described["loss"], described["mrr"]) == (["loss", "min"], ["MRR", "max"])
+
+
+def test_a_schedule_goes_by_the_mode_of_the_metric_it_shares(run):
+    outcome = run("evaluation.monitor=val/variance_ratio", "evaluation.mode=min", "scheduler=plateau")
+    assert outcome.objects["trainer"].lr_scheduler_configs[0].scheduler.mode == "min"
+
+
 def test_embeddings_are_those_that_were_judged(digits):
     _, outcome, _ = digits
     with np.load(outcome.folder / "embeddings.npz", allow_pickle=False) as saved:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from metriscope.config.rules import check
 from metriscope.errors import InputError, Interrupted, Pruned, RunError, nearest
+from metriscope.evaluation.set_metric import own_metrics
 from metriscope.outcome import Outcome, Parts
 from metriscope.run.folder import Run, open_run
 from metriscope.run.identity import located
@@ -181,4 +182,5 @@ def _print(run: Run, metrics: dict[str, Any], title: str) -> None:
         epochs=run.record.epochs if run.record else None,
         seconds=run.record.seconds if run.record else None,
         title=title,
+        own=list(own_metrics(config["evaluation"]).values()),
     )

@@ -1,7 +1,7 @@
 """Results written at the end of a run: classification, summary, embeddings and figures."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from metriscope.evaluation.clustering import clustering_metrics
 from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.evaluation.per_class import per_class, write_per_class
 from metriscope.evaluation.search.neighbors import nearest
+from metriscope.evaluation.set_metric import known_metric
 from metriscope.files import replacing, write_json
 from metriscope.reports.figures import write_history_figures
 from metriscope.reports.gallery import choose_queries, retrieval_gallery
@@ -67,7 +68,15 @@ def report(
     for logger in loggers:
         logger.log_summary({**metrics, EPOCHS: epochs_trained(history)})
     write_json(run.folder / "summary.json", metrics)
+    run.record_metrics(_described(metrics, evaluation))
     return metrics
+
+
+def _described(keys: Iterable[str], evaluation: Mapping[str, Any]) -> dict[str, list[str | None]]:
+    """Title and direction of logged metrics by key without split, for reports that do not know them."""
+    names = sorted({key.rpartition("/")[2] for key in keys if key != "best/epoch"})
+    known = {name: known_metric(name, evaluation) for name in names}
+    return {name: [name, None] if one is None else [one.title, one.direction] for name, one in known.items()}
 
 
 def _classifies(evaluation: Mapping[str, Any], data: DataModule) -> bool:

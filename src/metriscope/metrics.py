@@ -12,6 +12,7 @@ _MODULES = {
     "linear_probe_accuracy": "metriscope.evaluation.classification",
     "clustering_metrics": "metriscope.evaluation.clustering",
     "per_class": "metriscope.evaluation.per_class",
+    "SetMetric": "metriscope.evaluation.set_metric",
     "nearest": "metriscope.evaluation.search.neighbors",
     "VarianceMetrics": "metriscope.diagnostics.variance",
     "spectral_decay": "metriscope.diagnostics.spectrum",

@@ -14,7 +14,7 @@ def test_an_epoch_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     EpochLines(logging.INFO).on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
     (line,) = caplog.messages
-    assert line.startswith("epoch 2/3  loss 0.5  active 0.25  val Recall@1 0.9  val MAP@R 0.75  ")
+    assert line.startswith("epoch 2/3  loss 0.5  active ratio 0.25  val Recall@1 0.9  val MAP@R 0.75  ")
 
 
 def test_under_pytest_nobody_watches() -> None:

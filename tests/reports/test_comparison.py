@@ -57,6 +57,12 @@ def test_what_cannot_be_told_from_the_best_is_tied() -> None:
         ("test/knn_accuracy", 1),
         ("best/val/map_at_r", 1),
         ("train/loss", -1),
+        ("train/loss_mean", -1),
+        ("val/loss_1", -1),
+        ("test/mrr", 1),
+        ("test/nmi", 1),
+        ("test/recall_at_1_trunk", 1),
+        ("test/unheard_of", 0),
         ("test/variance_intra", 0),
         ("train/loss_decay_fit", 0),
         ("train/grad_norm", 0),
@@ -64,6 +70,26 @@ def test_what_cannot_be_told_from_the_best_is_tied() -> None:
 )
 def test_better_is_where_the_field_says(metric: str, better: int) -> None:
     assert direction(metric) == better
+
+
+def test_a_record_describes_what_the_registry_does_not_know() -> None:
+    def runs(*ends: Any) -> Study:
+        return Study(
+            "trial",
+            [
+                made({"test/own": value + seed}, loss__name=name, seed=seed, record={"metrics": {"own": entry}})
+                for seed, entry in enumerate(ends)
+                for name, value in (("a", 1.0), ("b", 2.0))
+            ],
+        )
+
+    down, up = ["my own", "min"], ["my own", "max"]
+    assert cells(runs(down, down))["a", "test/own"].mark == "best", "compared although nothing asks for it"
+    assert cells(runs(up, up))["b", "test/own"].mark == "best"
+    for ends in ((down, up), (["my own", None],) * 2, (["my own", "left"],) * 2):
+        assert {cell.mark for cell in cells(runs(*ends)).values()} == {None}
+    wrong = made(record={"metrics": {"recall_at_1": ["Recall", "min"]}}, loss__name="a")
+    assert compare(Study("trial", [wrong])).direction(RECALL) == 1, "the registry has the first word"
 
 
 def test_a_loss_is_best_where_it_is_least() -> None:

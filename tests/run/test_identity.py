@@ -117,6 +117,23 @@ def test_a_moved_class_is_the_same_run():
     assert identity(with_targets(CONFIG, OLD_TARGETS)) == identity(moved) == identity(CONFIG)
 
 
+def test_a_mode_that_follows_from_the_metric_says_nothing():
+    def of(monitor, mode, stopping=()):
+        config = changed(changed(CONFIG, "evaluation.monitor", monitor), "evaluation.mode", mode)
+        section = {"_target_": "pytorch_lightning.callbacks.EarlyStopping", **dict(stopping)}
+        return identity(changed(config, "callbacks", {"name": "own", "stop": section}) if stopping else config)
+
+    assert of("val/map_at_r", None) == of("val/map_at_r", "max") == identity(CONFIG)
+    assert of("val/loss", None) == of("val/loss", "min")
+    assert of("val/variance_ratio", "max") != of("val/variance_ratio", "min")
+    for mode in ("max", "min"):  # that of the evaluation holds for whatever goes by its metric
+        own, following = ({"monitor": "val/variance_ratio", "mode": said} for said in (mode, None))
+        assert of("val/variance_ratio", mode, own) == of("val/variance_ratio", mode, following)
+    assert of("val/map_at_r", None, {"monitor": "val/loss", "mode": None}) == of(
+        "val/map_at_r", "max", {"monitor": "val/loss", "mode": "min"}
+    )
+
+
 def test_a_new_key_that_says_nothing_is_the_same_run():
     for key in ("loss.swap", "dataset.image_size", "experiment", "references"):
         assert identity(changed(CONFIG, key, None)) == identity(CONFIG)

@@ -27,6 +27,8 @@ def changed_record(folder, **changes):
         ({"seconds": "abc"}, "seconds=abc: it has to be a number of at least 0"),
         ({"seconds": -1}, "seconds=-1: it has to be a number of at least 0"),
         ({"epochs": 2.5}, "epochs=2.5: it has to be a whole number of at least 0, or null"),
+        ({"metrics": {"own": ["my own"]}}, "metrics={'own': ['my own']}: it has to be"),
+        ({"metrics": {"own": "text"}}, "metrics={'own': 'text'}: it has to be"),
         ({"pid": "here"}, "pid=here: it has to be a whole number, or null"),
         ({"started": "yesterday"}, "started=yesterday: it has to be a time such as"),
         ({"running_since": "2026-01-01T00:00:00"}, "running_since=2026-01-01T00:00:00: it has to be a time"),

@@ -35,7 +35,7 @@ def test_the_table_shows_the_figures_in_order(capsys: pytest.CaptureFixture[str]
         ["Recall@1", "-", "0.9500", "0.9400"],
         ["Recall@2", "-", "-", "0.9700"],
         ["R-precision", "-", "-", "1e-05"],
-        ["grad", "norm", "1234", "-", "-"],
+        ["gradient", "norm", "1234", "-", "-"],
         ["loss", "0.2500", "-", "-"],
     ]
     assert lines[-1] == "run folder: outputs/run"

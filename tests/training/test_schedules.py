@@ -63,6 +63,21 @@ def test_plateau_falls_when_the_metric_stands_still(monitor: str, own: str | Non
     assert curve(entry, 4, values) == pytest.approx([1.0, 1.0, 1.0, 0.5])
 
 
+@pytest.mark.parametrize(
+    ("monitor", "mode", "expected"),
+    [("val/loss", None, "min"), ("val/loss_mean", None, "min"), ("val/mrr", None, "max"), ("val/own", "min", "min")],
+)
+def test_plateau_goes_by_the_better_end(monitor: str, mode: str | None, expected: str) -> None:
+    entry = build_scheduler(config("scheduler", "plateau", mode=mode), optimizer(), 100, 10, monitor)
+    assert entry is not None
+    assert entry["scheduler"].mode == expected
+
+
+def test_plateau_needs_to_be_told_the_better_end_of_a_variance() -> None:
+    with pytest.raises(InputError, match=r"has no better end: say which it is, scheduler\.mode=max or scheduler"):
+        build_scheduler(config("scheduler", "plateau"), optimizer(), 100, 10, "val/variance_ratio")
+
+
 @pytest.mark.parametrize("name", ["cosine", "step", "plateau"])
 def test_state_round_trips(name: str) -> None:
     own: dict[str, dict[str, Any]] = {"step": {"step_size": 2}, "plateau": {"patience": 0}}

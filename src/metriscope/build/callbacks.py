@@ -14,7 +14,11 @@ from metriscope.callbacks.graceful_stop import GracefulStop
 from metriscope.callbacks.greediness import GreedinessMonitor
 from metriscope.callbacks.progress import progress
 from metriscope.diagnostics.variance import VarianceMetrics
+from metriscope.evaluation.monitors import monitor_of
 from metriscope.evaluation.retrieval import RetrievalMetrics
+from metriscope.evaluation.set_metric import build_own_metrics
+from metriscope.parts import arguments_of, locate
+from metriscope.parts import instantiate as build_part
 from metriscope.run.folder import Run
 
 _RETRIEVAL = ("recall_at", "precision_at", "mrr", "memory_mb")
@@ -46,8 +50,13 @@ def build_callbacks(
     return [
         build_evaluation(evaluation, diagnostics),
         GreedinessMonitor(threshold, log_every_n_steps),
+        *_own_diagnostics(diagnostics),
         BatchGuard(log_every_n_steps),
-        *(instantiate(section) for key, section in callbacks.items() if key != "name" and section),
+        *(
+            instantiate(_with_mode(section, f"callbacks.{key}", evaluation))
+            for key, section in callbacks.items()
+            if key != "name" and section
+        ),
         *progress(),
         *_pruning(sweep, run),
         stop,
@@ -58,7 +67,21 @@ def build_callbacks(
 def build_evaluation(evaluation: Section, diagnostics: Section) -> EvaluationMonitor:
     """The callback that computes the metrics of evaluated sets; arguments as of :func:`build_callbacks`."""
     retrieval = partial(RetrievalMetrics, **{key: evaluation[key] for key in _RETRIEVAL})
-    return EvaluationMonitor(retrieval, VarianceMetrics if diagnostics["variance"] else None, evaluation["layers"])
+    variance = VarianceMetrics if diagnostics["variance"] else None
+    return EvaluationMonitor(retrieval, variance, evaluation["layers"], build_own_metrics(evaluation))
+
+
+def _own_diagnostics(diagnostics: Section) -> list[pl.Callback]:
+    sections = diagnostics.get("own") or {}
+    return [build_part(section, f"diagnostics.own.{name}") for name, section in sections.items()]
+
+
+def _with_mode(section: Section, where: str, evaluation: Section) -> Section:
+    """The section of a callback; one that goes by a metric gets the better end of it, unless it says one."""
+    takes = "mode" in section or ("_target_" in section and "mode" in arguments_of(locate(section["_target_"])))
+    if not (section.get("monitor") and takes):
+        return section
+    return {**section, "mode": monitor_of(section, where, evaluation).mode}
 
 
 def _pruning(sweep: Section | None, run: Run) -> list[pl.Callback]:
@@ -75,6 +98,6 @@ def _checkpoints(evaluation: Section, run: Run, validates: bool) -> list[ModelCh
     last = ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **options)
     if not validates:
         return [last]
-    monitored = {"monitor": evaluation["monitor"], "mode": evaluation["mode"]}
-    best = ModelCheckpoint(filename="best", save_on_train_epoch_end=False, **monitored, **options)
+    metric, mode = monitor_of(evaluation, "evaluation", evaluation)
+    best = ModelCheckpoint(filename="best", save_on_train_epoch_end=False, monitor=metric, mode=mode, **options)
     return [best, last]

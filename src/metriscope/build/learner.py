@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from metriscope.evaluation.monitors import Monitor
 from metriscope.models.embedder import Embedder
 from metriscope.objectives.objective import Objective
 from metriscope.training.learner import MetricLearner
@@ -17,7 +18,7 @@ def build_learner(
     optimizer: Mapping[str, Any],
     scheduler: Mapping[str, Any],
     *,
-    monitor: str,
+    monitor: Monitor,
     seed: int,
 ) -> MetricLearner:
     """The LightningModule that trains ``embedder`` by ``objective``.
@@ -25,17 +26,18 @@ def build_learner(
     Args:
         embedder, objective: the network, and the objective that trains it.
         optimizer, scheduler: sections of the config.
-        monitor: the metric that a schedule watches unless ``scheduler.monitor`` names one.
+        monitor: the metric that a schedule watches, and its better end.
         seed: the run's seed.
     """
     return MetricLearner(
         embedder,
         objective,
         partial(build_optimizer, optimizer),
-        partial(_scheduler, scheduler, scheduler.get("monitor") or monitor),
+        partial(_scheduler, scheduler, monitor),
         seed=seed,
     )
 
 
-def _scheduler(section: Any, monitor: str, optimizer: Any, steps: int, per_epoch: int) -> dict[str, Any] | None:
-    return build_scheduler(section, optimizer, steps, per_epoch, monitor)
+def _scheduler(section: Any, monitor: Monitor, optimizer: Any, steps: int, per_epoch: int) -> dict[str, Any] | None:
+    watching = {**section, "monitor": monitor.metric, "mode": monitor.mode}
+    return build_scheduler(watching, optimizer, steps, per_epoch, monitor.metric)

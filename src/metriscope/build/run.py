@@ -19,6 +19,7 @@ from metriscope.callbacks.graceful_stop import GracefulStop
 from metriscope.data.datamodule import DataModule
 from metriscope.data.loading import load_splits
 from metriscope.data.splits import Splits
+from metriscope.evaluation.monitors import monitor_of
 from metriscope.models.embedder import Embedder
 from metriscope.objectives.objective import Objective
 from metriscope.run.folder import Run
@@ -79,7 +80,7 @@ def learner_of(config: Config, data: DataModule) -> MetricLearner:
         objective,
         config["optimizer"],
         config["scheduler"],
-        monitor=config["evaluation"]["monitor"],
+        monitor=monitor_of(config["scheduler"], "scheduler", config["evaluation"]),
         seed=config["seed"],
     )
 

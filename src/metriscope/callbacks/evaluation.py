@@ -1,14 +1,16 @@
 """The callback that evaluates embeddings: retrieval and variance over the whole validation or test set."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor
 
 from metriscope.diagnostics.variance import VarianceMetrics
+from metriscope.errors import RunError
 from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.evaluation.retrieval import RetrievalMetrics
+from metriscope.evaluation.set_metric import SetMetric
 from metriscope.models.embedder import Embedding
 from metriscope.training.learner import MetricLearner
 from metriscope.unit import unit_rows
@@ -22,6 +24,7 @@ class EvaluationMonitor(pl.Callback):
         build_variance: number of classes -> variance metric; None to leave variances out.
         layers: the outputs to evaluate. ``embedding`` is the input of the loss; ``trunk`` are the features before the
             head, scaled to unit length and logged with keys that end in ``_trunk``.
+        own: metrics of one's own by key, computed of every layer.
     """
 
     def __init__(
@@ -29,10 +32,12 @@ class EvaluationMonitor(pl.Callback):
         build_retrieval: Callable[..., RetrievalMetrics],
         build_variance: Callable[[int], VarianceMetrics] | None,
         layers: Sequence[str] = ("embedding",),
+        own: Mapping[str, SetMetric] | None = None,
     ) -> None:
         self.build_retrieval = build_retrieval
         self.build_variance = build_variance
         self.layers = tuple(layers)
+        self.own = dict(own or {})
         self.measured: dict[str, tuple[RetrievalMetrics, VarianceMetrics | None]] = {}
 
     def _start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -57,9 +62,11 @@ class EvaluationMonitor(pl.Callback):
             values: dict[str, Any] = dict(retrieval.compute())
             if variance is not None:
                 values.update(variance.compute())
+            embeddings, labels, _ = retrieval.embeddings()
+            evaluated = EvaluatedSet(embeddings, labels, retrieval.scores)
             if layer == "embedding":
-                embeddings, labels, _ = retrieval.embeddings()
-                pl_module.evaluated = EvaluatedSet(embeddings, labels, retrieval.scores)
+                pl_module.evaluated = evaluated
+            values.update({key: _figure(key, metric, evaluated) for key, metric in self.own.items()})
             suffix = "" if layer == "embedding" else f"_{layer}"
             pl_module.log_dict({f"{stage}/{name}{suffix}": float(value) for name, value in values.items()})
         self.measured = {}
@@ -88,6 +95,19 @@ class EvaluationMonitor(pl.Callback):
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._finish(pl_module, "test")
+
+
+def _figure(key: str, metric: SetMetric, evaluated: EvaluatedSet) -> float:
+    """The value of a metric of one's own.
+
+    Raises:
+        RunError: the metric fails, or returns no number.
+    """
+    try:
+        return float(metric(evaluated))
+    except Exception as error:
+        line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise RunError(f"evaluation.metrics.{key} of {len(evaluated.labels)} embeddings failed: {line}") from error
 
 
 def _of_layer(layer: str, embedding: Embedding) -> tuple[Tensor, Tensor]:

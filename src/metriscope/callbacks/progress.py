@@ -7,7 +7,10 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
 
+from metriscope.evaluation.metrics import title_of
 from metriscope.terminal import is_interactive
+
+_SHOWN = ("train/loss", "train/active_ratio", "val/recall_at_1", "val/map_at_r")
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +26,8 @@ class Bar(TQDMProgressBar):
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
         known: dict[str, Any] = {**trainer.callback_metrics, **trainer.progress_bar_metrics}
-        shown = {"loss": "loss", "active": "active_ratio", "val recall@1": "val/recall_at_1"}
-        return {name: f"{float(known[key]):.3g}" for name, key in shown.items() if key in known}
+        shown = [key.removeprefix("train/") for key in _SHOWN]  # of the latest step, not of the epoch
+        return {_label(key): f"{float(known[key]):.3g}" for key in shown if key in known}
 
 
 class EpochLines(Callback):
@@ -49,15 +52,13 @@ class EpochLines(Callback):
 
 def epoch_line(epoch: int, epochs: int | None, metrics: Any) -> str:
     """The line for ``epoch`` (from 0) of ``epochs`` (None or -1: no limit), with the metrics that are available."""
-    shown = {
-        "loss": "train/loss",
-        "active": "train/active_ratio",
-        "val Recall@1": "val/recall_at_1",
-        "val MAP@R": "val/map_at_r",
-    }
-    parts = [f"{name} {float(metrics[key]):.4g}" for name, key in shown.items() if key in metrics]
+    parts = [f"{_label(key)} {float(metrics[key]):.4g}" for key in _SHOWN if key in metrics]
     total = f"/{epochs}" if epochs and epochs > 0 else ""
     return "  ".join([f"epoch {epoch + 1}{total}", *parts])
+
+
+def _label(key: str) -> str:
+    return f"val {title_of(key)}" if key.startswith("val/") else title_of(key)
 
 
 def progress() -> "list[Callback]":

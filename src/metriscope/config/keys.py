@@ -64,6 +64,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "backbone.cache_features": ("auto", True, False),
     "backbone.precision": ("bf16",),
     "evaluation.mode": ("max", "min"),
+    "scheduler.mode": ("max", "min"),
     "sweep.mode": ("max", "min"),
     "evaluation.classification": ("auto", True, False),
     "evaluation.mrr": (True, False),

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from metriscope.annotations import said
 from metriscope.config.keys import check_types, check_values
 from metriscope.config.known import check_known
+from metriscope.config.monitors import check_monitors
 from metriscope.config.objective import check_fit, check_objective
 from metriscope.config.plain import flatten, plain
 from metriscope.config.sections import check_sections
@@ -47,9 +48,9 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     _check_backbone(config)
     _check_input(config)
     _check_evaluation(config)
-    _check_monitors(config)
     check_objective(config)
     check_sections(config)
+    check_monitors(config)
     return config
 
 
@@ -149,22 +150,3 @@ def _check_evaluation(config: Mapping[str, Any]) -> None:
             raise InputError(f"evaluation.layers: no layer {layer}{nearest(str(layer), _LAYERS)}")
     if not isinstance(layers, list) or "embedding" not in layers or len(set(layers)) < len(layers):
         raise InputError(f"evaluation.layers={said(layers)}: it has to be [embedding] or [trunk,embedding]")
-
-
-def _check_monitors(config: Mapping[str, Any]) -> None:
-    """What is watched has to be a validation metric, and there when it is looked at."""
-    watched = {f"{group}.monitor": config[group].get("monitor") for group in ("evaluation", "scheduler")}
-    for key, monitor in watched.items():
-        if monitor is None and key == "scheduler.monitor":
-            continue
-        if str(monitor).startswith("test/"):
-            raise InputError(f"{key}={said(monitor)}: selecting by the test set is refused; use val/{monitor[5:]}")
-        if not str(monitor).startswith("val/"):
-            raise InputError(f"{key}={said(monitor)}: it has to be a val/ metric, such as val/map_at_r")
-    plateau = config["scheduler"]["name"] == "plateau"
-    early = config["callbacks"].get("early_stopping") is not None
-    if config["dataset"].get("validation") == 0 and (plateau or early):
-        what = "scheduler=plateau" if plateau else "callbacks=early_stopping"
-        raise InputError(f"{what} watches the validation set: set dataset.validation above 0")
-    if plateau and config["evaluation"]["every_n_epochs"] != 1:
-        raise InputError("scheduler=plateau looks at every epoch: set evaluation.every_n_epochs=1")

@@ -1,30 +1,20 @@
 """Comparison of a study: a summary for every group and metric, and paired differences from a baseline."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from metriscope.errors import InputError, nearest
+from metriscope.evaluation.metrics import HEADLINES, Direction, Metric, logged, metric_of
 from metriscope.reports.groups import SEED, Group, Grouping, group_runs, text
 from metriscope.reports.statistics import Difference, Summary, holm, paired_difference, paired_t, summarize
 from metriscope.reports.warnings import cautions, left_out
 from metriscope.run.study import Study, StudyRun
 
-METRICS = (
-    "test/recall_at_1",
-    "test/map_at_r",
-    "test/r_precision",
-    "test/knn_accuracy",
-    "test/linear_probe_accuracy",
-    "test/variance_intra",
-    "test/variance_inter",
-    "train/active_ratio_pairs",
-)
+METRICS = (*logged("test", *HEADLINES), *logged("train", "active_ratio_pairs"))
 """Metrics compared by default, if any run has them."""
 
 SIGNIFICANT = 0.05
-_HIGHER = ("recall_at_", "precision_at_", "map_at_r", "r_precision", "accuracy", "nmi", "ami")
-_LOWER = ("loss",)
 
 
 class Cell(NamedTuple):
@@ -61,6 +51,7 @@ class Comparison:
         cells: by position of the group and metric; no entry if no run of the group has the metric.
         contrasts: differences from the baseline, in the order of metrics and groups; empty without a baseline.
         notes: warnings to read first, one line each.
+        recorded: as of :func:`recorded_metrics`.
     """
 
     study: Study
@@ -69,6 +60,11 @@ class Comparison:
     cells: Mapping[tuple[int, str], Cell]
     contrasts: Sequence[Contrast]
     notes: Sequence[str]
+    recorded: Mapping[str, Metric] = field(default_factory=dict)
+
+    def direction(self, metric: str) -> int:
+        """1 if higher is better, -1 if lower is better, 0 if neither."""
+        return direction(metric, self.recorded)
 
 
 def compare(
@@ -82,7 +78,7 @@ def compare(
 
     Args:
         by: grouping keys; by default the few that separate runs that differ in more than ``over``.
-        metrics: keys of the summary; by default the :data:`METRICS` that any run has.
+        metrics: keys of the summary; by default the :data:`METRICS`, and metrics of one's own, that any run has.
         baseline: values of grouping keys that name the baseline, with which other groups of its block are compared.
         over: the key whose values are repeats, ``seed`` or ``dataset.fold``.
 
@@ -97,10 +93,12 @@ def compare(
     for metric in metrics:
         if metric not in there:
             raise InputError(f"{metric}: no finished run has this metric{nearest(metric, there)}")
-    chosen = list(dict.fromkeys(metrics)) or [metric for metric in METRICS if metric in there]
+    recorded = recorded_metrics(runs)
+    own = sorted(key for name in recorded if (key := f"test/{name}") in there)
+    chosen = list(dict.fromkeys(metrics)) or [metric for metric in (*METRICS, *own) if metric in there]
     cells: dict[tuple[int, str], Cell] = {}
     for metric in chosen:
-        cells.update(_column(grouping, metric))
+        cells.update(_column(grouping, metric, direction(metric, recorded)))
     partners = _partners(grouping, baseline) if baseline else []
     contrasts = [line for metric in chosen for line in _contrasts(grouping, partners, metric)]
     apart = [
@@ -108,7 +106,7 @@ def compare(
         for group, base in partners
         if not {*map(grouping.repeat, group.runs)} & {*map(grouping.repeat, base.runs)}
     ]
-    return Comparison(study, grouping, chosen, cells, contrasts, [*cautions(study, grouping), *apart])
+    return Comparison(study, grouping, chosen, cells, contrasts, [*cautions(study, grouping), *apart], recorded)
 
 
 def select(study: Study, wanted: Mapping[str, str]) -> Study:
@@ -127,12 +125,32 @@ def select(study: Study, wanted: Mapping[str, str]) -> Study:
     return replace(study, runs=runs)
 
 
-def direction(metric: str) -> int:
-    """1 if higher is better, -1 if lower is better, 0 if neither."""
-    name = metric.rsplit("/", 1)[-1]
-    if name in _LOWER:
-        return -1
-    return int(name.startswith(_HIGHER) or name.endswith(_HIGHER))
+def recorded_metrics(runs: Sequence[StudyRun]) -> dict[str, Metric]:
+    """Metrics that the records of runs describe and the registry does not have, by key without split.
+
+    Where two runs disagree about the direction, the metric has none.
+    """
+    found: dict[str, Metric] = {}
+    for run in runs:
+        for name, (title, said) in run.record.metrics.items():
+            if metric_of(name) is not None:
+                continue
+            end: Direction | None = "max" if said == "max" else "min" if said == "min" else None
+            known = found.setdefault(name, Metric(name, title or name, "own", end, ""))
+            if known.direction != end:
+                found[name] = replace(known, direction=None)
+    return found
+
+
+def direction(metric: str, recorded: Mapping[str, Metric] | None = None) -> int:
+    """1 if higher is better, -1 if lower is better, 0 if neither.
+
+    Args:
+        metric: a logged key.
+        recorded: metrics that the registry does not have, as of :func:`recorded_metrics`.
+    """
+    known = metric_of(metric) or (recorded or {}).get(metric.rpartition("/")[2])
+    return {"max": 1, "min": -1, None: 0}[known.direction if known else None]
 
 
 def pairs(grouping: Grouping, first: Group, second: Group, metric: str) -> tuple[list[float], list[float]]:
@@ -146,7 +164,7 @@ def _having(group: Group, metric: str) -> list[StudyRun]:
     return [run for run in group.runs if metric in run.metrics]
 
 
-def _column(grouping: Grouping, metric: str) -> dict[tuple[int, str], Cell]:
+def _column(grouping: Grouping, metric: str, sign: int) -> dict[tuple[int, str], Cell]:
     """The cells of one metric, with the best and tied groups of every block marked."""
     blocks: dict[tuple[str, ...], list[int]] = {}
     cells = {}
@@ -155,7 +173,6 @@ def _column(grouping: Grouping, metric: str) -> dict[tuple[int, str], Cell]:
         if values:
             cells[place, metric] = Cell(summarize(values))
             blocks.setdefault(group.block, []).append(place)
-    sign = direction(metric)
     for places in blocks.values() if sign else ():
         best = max(places, key=lambda place: sign * cells[place, metric].summary.mean)
         others = [place for place in places if place != best]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from metriscope.reports.style import BLUE, GREEN, GREY, ORANGE, RED, SKY, panels, save
+from metriscope.evaluation.metrics import logged, title_of
+from metriscope.reports.style import BLUE, GREEN, GREY, ORANGE, RED, SKY, heading, panels, save
 from metriscope.run.history import Row, points
 
 if TYPE_CHECKING:
@@ -15,10 +16,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Curve(NamedTuple):
-    """One line of a panel: legend, logged key and style."""
+_SPLITS = {"train": "train", "val": "validation"}
+_STYLES = ("-", "--", "-.")
 
-    label: str
+
+class Curve(NamedTuple):
+    """One line of a panel: logged key and style."""
+
     key: str
     color: str
     style: str = "-"
@@ -26,81 +30,56 @@ class Curve(NamedTuple):
 
 def training_curves(history: Sequence[Row], best_epoch: int | None = None) -> "Figure":
     """Loss (every step faint, every epoch strong) and validation retrieval over epochs."""
-    figure, (loss, retrieval) = panels(["Loss (mean over all terms)", "Retrieval on validation"])
+    figure, (loss, retrieval) = panels([heading("loss"), "Retrieval (validation)"])
     steps, values = points(history, "train/loss_step", x="step")
     per_epoch = _steps_per_epoch(history)
     if steps and per_epoch:
         loss.plot([step / per_epoch for step in steps], values, color=BLUE, alpha=0.25, linewidth=0.8)
-    _draw(loss, history, [Curve("train", "train/loss", BLUE), Curve("validation", "val/loss", RED, "--")])
-    _draw(
-        retrieval,
-        history,
-        [
-            Curve("Recall@1", "val/recall_at_1", BLUE),
-            Curve("R-precision", "val/r_precision", GREEN, "--"),
-            Curve("MAP@R", "val/map_at_r", RED, "-."),
-        ],
-    )
+    _draw(loss, history, _both("loss"))
+    found = zip(logged("val", "recall_at_1", "r_precision", "map_at_r"), (BLUE, GREEN, RED), _STYLES, strict=True)
+    _draw(retrieval, history, [Curve(*curve) for curve in found])
     return _finish(figure, best_epoch)
 
 
 def variance_over_time(history: Sequence[Row], best_epoch: int | None = None) -> "Figure":
     """Intra-class and inter-class variance and their ratio over epochs [CT]."""
-    figure, axes = panels(["Intra-class variance", "Inter-class variance", "Ratio intra / inter"])
-    for axis, key in zip(axes, ("variance_intra", "variance_inter", "variance_ratio"), strict=True):
-        _draw(
-            axis,
-            history,
-            [Curve("train", f"train/{key}", BLUE), Curve("validation", f"val/{key}", RED, "--")],
-        )
+    names = ("variance_intra", "variance_inter", "variance_ratio")
+    figure, axes = panels([heading(name) for name in names])
+    for axis, name in zip(axes, names, strict=True):
+        _draw(axis, history, _both(name))
     return _finish(figure, best_epoch)
 
 
 def greediness_over_time(history: Sequence[Row], best_epoch: int | None = None) -> "Figure":
     """Share of active terms, gradient norms and decay of the loss over epochs [CT]."""
-    titles = [
-        "Active ratio",
-        "Gradient norm of parameters",
-        "Gradient norm of embeddings",
-        "Drop of the loss",
-    ]
-    figure, (active, norms, samples, decay) = panels(titles, columns=2)
-    _draw(
-        active,
-        history,
-        [
-            Curve("train, terms of the loss", "train/active_ratio", BLUE),
-            Curve("train, pairs by weight", "train/active_ratio_pairs", SKY, ":"),
-            Curve("validation, terms", "val/active_ratio", RED, "--"),
-            Curve("validation, pairs", "val/active_ratio_pairs", ORANGE, "-."),
-        ],
+    names = ("active_ratio", "grad_norm", "grad_norm_embedding", "loss_decay_rate")
+    figure, (active, norms, samples, decay) = panels([heading(name) for name in names], columns=2)
+    _draw(active, history, [*_both("active_ratio"), *_both("active_ratio_pairs", (SKY, ORANGE), (":", "-."))])
+    shares = zip(
+        logged("train", "grad_norm", "grad_norm_trunk", "grad_norm_head"), (BLUE, RED, GREEN), _STYLES, strict=True
     )
-    _draw(
-        norms,
-        history,
-        [
-            Curve("all parameters", "train/grad_norm", BLUE),
-            Curve("trunk", "train/grad_norm_trunk", RED, "--"),
-            Curve("head", "train/grad_norm_head", GREEN, "-."),
-        ],
-        log=True,
+    _draw(norms, history, [Curve(*curve) for curve in shares], log=True)
+    pulls = zip(
+        logged("train", "grad_norm_embedding", "grad_norm_embedding_active"), (BLUE, RED), _STYLES[:2], strict=True
     )
-    _draw(
-        samples,
-        history,
-        [
-            Curve("mean over all samples", "train/grad_norm_embedding", BLUE),
-            Curve("mean over active samples", "train/grad_norm_embedding_active", RED, "--"),
-        ],
-        log=True,
-    )
-    drops = [
-        Curve("train", "train/loss_decay_rate", BLUE),
-        Curve("validation", "val/loss_decay_rate", RED, "--"),
-    ]
-    _draw(decay, history, drops)
+    _draw(samples, history, [Curve(*curve) for curve in pulls], log=True)
+    _draw(decay, history, _both("loss_decay_rate"))
     decay.set_ylabel("share of the epoch before", fontsize=9)
     return _finish(figure, best_epoch)
+
+
+def _both(name: str, colors: tuple[str, str] = (BLUE, RED), styles: tuple[str, str] = ("-", "--")) -> list[Curve]:
+    """A metric of training and of validation."""
+    keys = (*logged("train", name), *logged("val", name))
+    return [Curve(*curve) for curve in zip(keys, colors, styles, strict=True)]
+
+
+def _legend(key: str, curves: Sequence[Curve]) -> str:
+    """What tells a line from the others of its panel: its split, its title, or both."""
+    split, _, name = key.rpartition("/")
+    parts = [_SPLITS[split]] * (len({curve.key.rpartition("/")[0] for curve in curves}) > 1)
+    parts += [title_of(key)] * (len({curve.key.rpartition("/")[2] for curve in curves}) > 1)
+    return ", ".join(parts) or title_of(name)
 
 
 def write_history_figures(folder: Path, history: Sequence[Row], best_epoch: int | None = None) -> list[Path]:
@@ -119,12 +98,14 @@ def _draw(axis: "Axes", history: Sequence[Row], curves: Sequence[Curve], log: bo
     from matplotlib.ticker import MaxNLocator
 
     drawn = 0
-    for label, key, color, style in curves:
+    for key, color, style in curves:
         epochs, values = points(history, key)
         if values:
             few = len(values) <= 12
             x = [epoch + 1 for epoch in epochs]
-            axis.plot(x, values, style, color=color, label=label, marker="o" if few else None, markersize=3.5)
+            axis.plot(
+                x, values, style, color=color, label=_legend(key, curves), marker="o" if few else None, markersize=3.5
+            )
             drawn += 1
     if not drawn:
         axis.text(0.5, 0.5, "not logged", transform=axis.transAxes, ha="center", color=GREY)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from metriscope.evaluation.metrics import logged
 from metriscope.reports.claims import Claim, Statement
 
 
@@ -57,32 +58,16 @@ CUB = Data("CUB-200-2011", {"cub": "CUB_200_2011"}, _PRETRAINED)
 CARS = Data("CARS196", {"cars196": "cars196"}, _PRETRAINED)
 FASHION = Data("FashionMNIST", {"fashion_mnist": "FashionMNIST/raw"})
 
+_VARIANCE = ("intra", "inter", "inter_pairwise", "inter_spread", "ratio")
 _TABLES = {
-    "variance": (
-        "test/variance_intra",
-        "test/variance_inter",
-        "test/variance_inter_pairwise",
-        "test/variance_inter_spread",
-        "test/variance_ratio",
-    ),
+    "variance": logged("test", *(f"variance_{kind}" for kind in _VARIANCE)),
     "greediness": (
-        "course/active_ratio",
-        "course/active_ratio_pairs",
-        "course/gradient_per_active_term",
-        "course/early_loss_decay",
-        "train/loss_half_life",
-        "course/late_gradient",
-        "course/early_compaction",
+        *logged("course", "active_ratio", "active_ratio_pairs", "gradient_per_active_term", "early_loss_decay"),
+        *logged("train", "loss_half_life"),
+        *logged("course", "late_gradient", "early_compaction"),
     ),
-    "classification": ("test/knn_accuracy", "test/linear_probe_accuracy"),
-    "retrieval": (
-        "test/recall_at_1",
-        "test/recall_at_2",
-        "test/recall_at_4",
-        "test/recall_at_8",
-        "test/r_precision",
-        "test/map_at_r",
-    ),
+    "classification": logged("test", "knn_accuracy", "linear_probe_accuracy"),
+    "retrieval": logged("test", *(f"recall_at_{k}" for k in (1, 2, 4, 8)), "r_precision", "map_at_r"),
 }
 
 

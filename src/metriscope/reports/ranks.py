@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from metriscope.reports.comparison import SIGNIFICANT, Comparison, direction
+from metriscope.reports.comparison import SIGNIFICANT, Comparison
 from metriscope.reports.style import BLACK, GREY, panels
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Ranking(NamedTuple):
 
 def rank_methods(comparison: Comparison) -> Ranking | None:
     """Ranks in the first metric with a direction; None for fewer than 3 methods or 5 common data sets."""
-    metric = next((metric for metric in comparison.metrics if direction(metric)), None)
+    metric = next((metric for metric in comparison.metrics if comparison.direction(metric)), None)
     methods = list(dict.fromkeys(group.method for group in comparison.grouping.groups))
     means: dict[tuple[str, ...], dict[str, float]] = {}
     for place, group in enumerate(comparison.grouping.groups):
@@ -48,7 +48,7 @@ def rank_methods(comparison: Comparison) -> Ranking | None:
         return None
     from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
-    values = -direction(metric) * np.array([[block[method] for method in methods] for block in complete])
+    values = -comparison.direction(metric) * np.array([[block[method] for method in methods] for block in complete])
     ranks = rankdata(values, axis=1).mean(axis=0)
     p = float(friedmanchisquare(*values.T).pvalue)
     k = len(methods)

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from metriscope.evaluation.metrics import HEADLINES, logged
 from metriscope.files import replacing
 from metriscope.reports.claims import Finding, Judgement, judge
 from metriscope.reports.comparison import Comparison, compare
@@ -16,8 +17,6 @@ from metriscope.run.record import FINISHED
 from metriscope.run.study import Study, StudyRun
 
 _BY = ("dataset.name", "loss.name")
-SHOWN = ("test/recall_at_1", "test/map_at_r", "test/knn_accuracy", "test/variance_intra", "test/variance_inter")
-"""Metrics in the figures of final values."""
 
 
 def write_reproduction(
@@ -48,7 +47,7 @@ def write_reproduction(
         if found:
             tables[name] = compare(whole, _BY, found, {"loss.name": paper.losses[0]})
             write_tables(tables[name], folder / name)
-    shown = [metric for metric in SHOWN if metric in there]
+    shown = [metric for metric in logged("test", *HEADLINES) if metric in there]
     figures = write_figures(compare(whole, _BY, shown), folder / "figures")
     _write(folder / "claims.json", json.dumps([_plain(one) for one in judgements], indent=2) + "\n")
     _write(folder / "README.md", _page(whole, paper, tables, judgements, command, missing, _below(figures, folder)))

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from metriscope.reports.comparison import Comparison, direction
+from metriscope.evaluation.metrics import logged, title_of
+from metriscope.reports.comparison import Comparison
 from metriscope.reports.groups import Group, label
 from metriscope.reports.statistics import t_quantile
-from metriscope.reports.style import GREY, MARKERS, PALETTE, panels, save
+from metriscope.reports.style import GREY, MARKERS, PALETTE, heading, panels, save
 from metriscope.run.history import points
 
 if TYPE_CHECKING:
@@ -30,25 +31,13 @@ class Trajectory(NamedTuple):
 
 
 CURVES = {
-    "learning_curves": {
-        "train/loss": "Training loss",
-        "val/recall_at_1": "Recall@1 on validation",
-        "val/map_at_r": "MAP@R on validation",
-    },
-    "variance": {
-        "val/variance_intra": "Intra-class variance",
-        "val/variance_inter": "Inter-class variance",
-        "val/variance_ratio": "Ratio intra / inter",
-    },
-    "greediness": {
-        "train/active_ratio": "Active ratio, terms of the loss",
-        "train/active_ratio_pairs": "Active ratio, pairs by weight",
-        "train/grad_norm": "Gradient norm of parameters",
-        "train/grad_norm_embedding_active": "Gradient norm per active sample",
-        "train/loss_decay_rate": "Drop of the loss per epoch",
-    },
+    "learning_curves": (*logged("train", "loss"), *logged("val", "recall_at_1", "map_at_r")),
+    "variance": logged("val", "variance_intra", "variance_inter", "variance_ratio"),
+    "greediness": logged(
+        "train", "active_ratio", "active_ratio_pairs", "grad_norm", "grad_norm_embedding_active", "loss_decay_rate"
+    ),
 }
-"""Panels of the figures over epochs: logged key -> title."""
+"""Logged keys of the panels of the figures over epochs."""
 
 FIGURES = (*CURVES, "recall_against_variance", "intervals", "critical_difference", "embeddings")
 
@@ -114,20 +103,20 @@ def _trajectory(lines: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Tra
 
 
 def over_epochs(
-    comparison: Comparison, curves: Sequence[dict[str, Trajectory]], titles: dict[str, str]
+    comparison: Comparison, curves: Sequence[dict[str, Trajectory]], keys: Sequence[str]
 ) -> "Figure | None":
     """One row of panels per data set, one line with its band per group; None if none of the keys was logged."""
     from matplotlib.ticker import MaxNLocator
 
-    logged = {key: title for key, title in titles.items() if any(key in lines for lines in curves)}
+    shown = [key for key in keys if any(key in lines for lines in curves)]
     blocks = _blocks(comparison)
-    if not logged:
+    if not shown:
         return None
-    names = [f"{title}{f' ({name})' if name else ''}" for name in blocks for title in logged.values()]
-    figure, axes = panels(names, columns=len(logged), width=3.9, height=3.0)
+    names = [f"{heading(key)}{f' ({name})' if name else ''}" for name in blocks for key in shown]
+    figure, axes = panels(names, columns=len(shown), width=3.9, height=3.0)
     places = iter(axes)
     for members in blocks.values():
-        for key in logged:
+        for key in shown:
             axis = next(places)
             for place, look in zip(members, _looks(), strict=False):
                 if key in curves[place]:
@@ -154,23 +143,23 @@ def _band(axis: "Axes", curve: Trajectory, look: Look, name: str) -> None:
 
 def recall_against_variance(comparison: Comparison) -> "Figure | None":
     """Every run's Recall@1 on the test set against its intra-class and inter-class variance."""
-    keys = {"test/variance_intra": "intra-class variance", "test/variance_inter": "inter-class variance"}
+    keys, recall = logged("test", "variance_intra", "variance_inter"), title_of("recall_at_1")
     groups = comparison.grouping.groups
     if not any("test/recall_at_1" in run.metrics for group in groups for run in group.runs):
         return None
     blocks = _blocks(comparison)
-    names = [f"Recall@1 against {title}{f' ({name})' if name else ''}" for name in blocks for title in keys.values()]
+    names = [f"{recall} against {title_of(key)}{f' ({name})' if name else ''}" for name in blocks for key in keys]
     figure, axes = panels(names, columns=2)
     places = iter(axes)
     for members in blocks.values():
-        for key, title in keys.items():
+        for key in keys:
             axis = next(places)
             for place, (color, _, marker) in zip(members, _looks(), strict=False):
                 runs = [r.metrics for r in groups[place].runs if {key, "test/recall_at_1"} <= r.metrics.keys()]
                 x, y = [m[key] for m in runs], [m["test/recall_at_1"] for m in runs]
                 axis.scatter(x, y, s=22, color=color, marker=marker, alpha=0.75, label=groups[place].method)
-            axis.set_xlabel(f"{title} (test)", fontsize=9)
-            axis.set_ylabel("Recall@1 (test)", fontsize=9)
+            axis.set_xlabel(f"{title_of(key)} (test)", fontsize=9)
+            axis.set_ylabel(f"{recall} (test)", fontsize=9)
         _legend(axis)
     return figure
 
@@ -199,8 +188,8 @@ def intervals(comparison: Comparison) -> "Figure":
             axis.set_ylim(len(members) - 0.5, -0.5)
             axis.grid(visible=False, axis="y")
             axis.grid(visible=True, axis="x", color="#E5E5E5", linewidth=0.8)
-            if direction(metric):
-                better = "more is better" if direction(metric) > 0 else "less is better"
+            if sign := comparison.direction(metric):
+                better = "more is better" if sign > 0 else "less is better"
                 axis.set_xlabel(better, fontsize=8, color=GREY)
     return figure
 
@@ -232,7 +221,7 @@ def _blocks(comparison: Comparison) -> dict[str, list[int]]:
     for place, group in enumerate(groups):
         blocks.setdefault(group.block, []).append(place)
     metric = comparison.metrics[0]
-    sign = direction(metric) or 1
+    sign = comparison.direction(metric) or 1
 
     def rank(place: int) -> float:
         cell = comparison.cells.get((place, metric))

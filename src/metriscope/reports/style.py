@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metriscope.evaluation.metrics import title_of
 from metriscope.files import replacing
 
 if TYPE_CHECKING:
@@ -23,6 +24,14 @@ BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK = (
 PALETTE = (BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK)
 MARKERS = ("o", "^", "s")
 GREY = "#777777"
+
+
+def heading(key: str) -> str:
+    """The title of a logged key as a heading, with its split."""
+    title, split = title_of(key), key.rpartition("/")[0]
+    # Names such as k-NN and MAP@R keep their own case.
+    first = title[0].upper() + title[1:] if title.split()[0].islower() else title
+    return f"{first} ({split})" if split else first
 
 
 def panels(

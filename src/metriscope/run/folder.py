@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -114,6 +114,11 @@ class Run:
         """Write the fingerprint of the training data to ``run.json``."""
         if self.is_main and self.record:
             self._write(replace(self.record, data=dict(fingerprint)))
+
+    def record_metrics(self, described: Mapping[str, Sequence[str | None]]) -> None:
+        """Keep title and direction of the logged metrics, by key without split; :meth:`end` writes them."""
+        if self.record:
+            self.record = replace(self.record, metrics=described)
 
     def end(self, status: Status, reason: str | None = None) -> None:
         """Write how the run ended: ``finished``, ``failed``, ``interrupted`` or ``pruned``."""

@@ -14,6 +14,7 @@ import yaml
 from metriscope.config.completing import whole_loss
 from metriscope.config.plain import flatten
 from metriscope.errors import InputError
+from metriscope.evaluation.metrics import following
 from metriscope.run.record import FINISHED, FORMAT, Record
 
 # Keys that may differ between invocations of the same run: paths, logging, speed.
@@ -54,7 +55,7 @@ def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
         ]
     return {
         key: _absolute(key, value)
-        for key, value in _said(flat).items()
+        for key, value in _said(_with_modes(flat)).items()
         if key not in _IRRELEVANT and key.split(".")[0] not in _IRRELEVANT
     }
 
@@ -109,6 +110,17 @@ def _earlier(folder: Path, wanted: str) -> Path | None:
         return records[one].status == FINISHED, str(records[one].started)
 
     return max(found, key=worth, default=None)
+
+
+def _with_modes(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat config in which a mode of null is the better end of the monitored metric, as if it had been given."""
+    evaluation = {name: flat.get(f"evaluation.{name}") for name in ("monitor", "mode")}
+    found = dict(flat)
+    for key in ("evaluation.mode", *(key for key in flat if key.startswith("callbacks.") and key.endswith(".mode"))):
+        metric = flat.get(f"{key.removesuffix('mode')}monitor")
+        if found.get(key) is None and metric is not None:
+            found[key] = following(metric, evaluation)
+    return found
 
 
 def _record(folder: Path) -> Record | None:

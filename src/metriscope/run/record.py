@@ -43,6 +43,7 @@ class Record:
         seconds: time spent on it, over all resumes.
         epochs: how many were trained to their end.
         resumed: how often it went on from a checkpoint.
+        metrics: title and direction of the logged metrics, by key without split.
         host, pid, launch, command: the process that worked on it last.
         versions: of Python and the packages that decide a result.
         git: commit of the source tree, and whether it had local changes.
@@ -62,6 +63,9 @@ class Record:
     seconds: Annotated[float, Field(ge=0)] | None = None
     epochs: Annotated[int, Field(ge=0)] | None = None
     resumed: Annotated[int, Field(ge=0)] = 0
+    metrics: Mapping[str, Annotated[Sequence[str | None], Field(min_length=2, max_length=2)]] = field(
+        default_factory=dict
+    )
     host: str | None = None
     pid: int | None = None
     launch: str | None = None

@@ -18,6 +18,7 @@ from metriscope.config.compose import Composer
 from metriscope.config.plain import plain
 from metriscope.config.rules import check
 from metriscope.errors import InputError
+from metriscope.evaluation.monitors import monitor_of
 from metriscope.run.identity import folder_of, identity
 from metriscope.run.record import FAILED, FINISHED, FORMAT, PRUNED
 from metriscope.run.trials import open_storage
@@ -109,9 +110,11 @@ def _opened(settings: DictConfig, varied: Mapping[str, str]) -> "Iterator[Study]
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = Path(settings.sweep.storage)
+    config = plain(settings)
+    goal = monitor_of(config["sweep"], "sweep", config["evaluation"])
     like = {
         "format": FORMAT,
-        "settings": identity(plain(settings)),
+        "settings": identity(config),
         "space": dict(varied),
         "metric": settings.sweep.metric,
     }
@@ -121,7 +124,7 @@ def _opened(settings: DictConfig, varied: Mapping[str, str]) -> "Iterator[Study]
             study = optuna.create_study(
                 storage=open_storage(path),
                 study_name=str(settings.study),
-                direction="maximize" if settings.sweep.mode == "max" else "minimize",
+                direction="maximize" if goal.mode == "max" else "minimize",
                 load_if_exists=True,
             )
             known = study.user_attrs.get("like", like)

@@ -8,43 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from metriscope.evaluation.metrics import Metric, ordered
 from metriscope.terminal import is_interactive
 
 if TYPE_CHECKING:
     from rich.tree import Tree
 
 SPLITS = ("train", "val", "test")
-
-# Section -> (label, key without its split); a key ending in "_" stands for a family of keys such as recall_at_K.
-FIGURES: dict[str, list[tuple[str, str]]] = {
-    "Retrieval": [
-        ("Recall@{}", "recall_at_"),
-        ("MAP@R", "map_at_r"),
-        ("R-precision", "r_precision"),
-        ("Precision@1", "precision_at_1"),
-    ],
-    "Classification": [("k-NN accuracy", "knn_accuracy"), ("linear probe", "linear_probe_accuracy")],
-    "Variance": [
-        ("intra-class", "variance_intra"),
-        ("inter-class", "variance_inter"),
-        ("intra / inter", "variance_ratio"),
-    ],
-    "Greediness": [
-        ("active ratio", "active_ratio"),
-        ("active ratio (pairs)", "active_ratio_pairs"),
-        ("grad norm", "grad_norm"),
-        ("grad norm, trunk", "grad_norm_trunk"),
-        ("grad norm, head", "grad_norm_head"),
-        ("grad norm per sample", "grad_norm_embedding"),
-        ("grad norm per active one", "grad_norm_embedding_active"),
-    ],
-    "Loss": [
-        ("loss", "loss"),
-        ("drop in the last epoch", "loss_decay_rate"),
-        ("decay rate (fit)", "loss_decay_fit"),
-        ("half-life (epochs)", "loss_half_life"),
-    ],
-}
 
 
 def print_config(cfg: Mapping[str, Any], verbose: bool = False) -> None:
@@ -73,8 +43,8 @@ def _grow(tree: "Tree", cfg: Mapping[str, Any]) -> None:
             tree.add(f"{escape(str(key))}: {escape(str(value))}")
 
 
-def results_rows(metrics: Mapping[str, float | None]) -> list[tuple[str, str, list[str]]]:
-    """The :data:`FIGURES` among ``{train,val,test}/...`` metrics: (section, label, one text per split).
+def results_rows(metrics: Mapping[str, float | None], own: Sequence[Metric] = ()) -> list[tuple[str, str, list[str]]]:
+    """The headline figures among ``{train,val,test}/...`` metrics: (section, title, one text per split).
 
     Validation values are those of the selected epoch (``best/val/...``) if there is one,
     since the test used its checkpoint.
@@ -82,22 +52,12 @@ def results_rows(metrics: Mapping[str, float | None]) -> list[tuple[str, str, li
     selected = {key.removeprefix("best/"): value for key, value in metrics.items() if key.startswith("best/val/")}
     metrics = {**metrics, **selected}
     rows = []
-    for section, figures in FIGURES.items():
-        for label, key in _spread(figures, metrics):
-            values = [metrics.get(f"{split}/{key}") for split in SPLITS]
-            if any(value is not None for value in values):
-                rows.append((section, label, ["" if value is None else _number(value) for value in values]))
+    for metric in (*ordered(metrics), *own):
+        values = [metrics.get(f"{split}/{metric.key}") for split in SPLITS]
+        if metric.headline and any(value is not None for value in values):
+            texts = ["" if value is None else _number(value) for value in values]
+            rows.append((metric.section.capitalize(), metric.title, texts))
     return rows
-
-
-def _spread(figures: Sequence[tuple[str, str]], metrics: Mapping[str, float | None]) -> Iterator[tuple[str, str]]:
-    """The listed figures, with a family such as ``recall_at_`` replaced by its members, sorted by K."""
-    for label, key in figures:
-        if not key.endswith("_"):
-            yield label, key
-            continue
-        numbers = {name.rpartition(key)[2] for name in metrics if f"/{key}" in name}
-        yield from ((label.format(k), f"{key}{k}") for k in sorted(filter(str.isdigit, numbers), key=int))
 
 
 def _number(value: float) -> str:
@@ -112,6 +72,7 @@ def print_results(
     epochs: int | None = None,
     seconds: float | None = None,
     title: str = "results",
+    own: Sequence[Metric] = (),
 ) -> None:
     """The table at the end of a run: a box on a terminal, plain aligned text elsewhere.
 
@@ -121,8 +82,10 @@ def print_results(
         protocol: how the data were split, such as "closed set"; metrics compare only under one protocol.
         epochs: number of trained epochs.
         seconds: wall time of the whole run.
+        title: of the table.
+        own: metrics of one's own.
     """
-    rows = results_rows(metrics)
+    rows = results_rows(metrics, own)
     splits = [i for i in range(len(SPLITS)) if any(values[i] for *_, values in rows)]
     table = [(section, label, [values[i] for i in splits]) for section, label, values in rows]
     best = metrics.get("best/epoch")
@@ -148,6 +111,7 @@ def _print_plain(title: str, heads: list[str], rows: list[tuple[str, str, list[s
 def _print_box(title: str, heads: list[str], rows: list[tuple[str, str, list[str]]]) -> None:
     from rich import box
     from rich import print as show
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("", "", title=title, title_justify="left", box=box.SIMPLE_HEAD)
@@ -156,7 +120,7 @@ def _print_box(title: str, heads: list[str], rows: list[tuple[str, str, list[str
     for i, (section, label, values) in enumerate(rows):
         first = i == 0 or rows[i - 1][0] != section
         last = i + 1 < len(rows) and rows[i + 1][0] != section
-        table.add_row(f"[bold]{section}" if first else "", label, *values, end_section=last)
+        table.add_row(f"[bold]{escape(section)}" if first else "", escape(label), *values, end_section=last)
     show(table)
 
 

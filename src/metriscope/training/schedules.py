@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau, StepLR
 
 from metriscope.errors import InputError
+from metriscope.evaluation.monitors import monitor_of
 
 SCHEDULERS = ("constant", "cosine", "step", "plateau")
 
@@ -49,11 +50,9 @@ def build_scheduler(
         factor, patience = cfg["factor"], cfg["patience"]
         _require(0 < factor < 1, "scheduler.factor", factor, "between 0 and 1")
         _require(patience >= 0, "scheduler.patience", patience, "0 epochs or more")
-        watched = cfg.get("monitor") or monitor
-        plateau = ReduceLROnPlateau(
-            optimizer, mode="min" if watched.endswith("loss") else "max", factor=factor, patience=patience
-        )
-        return {**_entry(plateau, "epoch"), "monitor": watched}
+        watched = monitor_of(cfg, "scheduler", {"monitor": monitor})
+        plateau = ReduceLROnPlateau(optimizer, mode=watched.mode, factor=factor, patience=patience)
+        return {**_entry(plateau, "epoch"), "monitor": watched.metric}
     raise InputError(f"scheduler.name: unknown schedule {name!r}; there are {', '.join(SCHEDULERS)}")
 
 

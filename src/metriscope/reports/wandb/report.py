@@ -5,7 +5,9 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from metriscope.errors import InputError
+from metriscope.evaluation.metrics import HEADLINES, logged, title_of
 from metriscope.reports.study_figures import CURVES
+from metriscope.reports.style import heading
 from metriscope.reports.wandb.study import COMPARISON
 
 
@@ -27,16 +29,15 @@ class Section(NamedTuple):
 
 def sections() -> list[Section]:
     """The sections of the report in order, on the same subjects as the figures of ``metriscope compare``."""
-    bars = ("recall_at_1", "map_at_r", "knn_accuracy", "linear_probe_accuracy", "variance_intra", "variance_inter")
-    titles = {"learning_curves": "Learning curves", "variance": "Variance", "greediness": "Greediness"}
-    scatter = [Panel("scatter", f"Recall@1 against {x}", "test/recall_at_1", f"test/{x}") for x in bars[-2:]]
+    recall, *variances = logged("test", "recall_at_1", "variance_intra", "variance_inter")
+    against = [Panel("scatter", f"{title_of(recall)} against {title_of(key)}", recall, key) for key in variances]
     return [
-        Section("Final figures on the test set", [Panel("bars", key, f"test/{key}") for key in bars]),
+        Section("Final figures on the test set", [Panel("bars", title_of(k), k) for k in logged("test", *HEADLINES)]),
         *(
-            Section(titles[name], [Panel("lines", title, key) for key, title in keys.items()])
+            Section(name.replace("_", " ").capitalize(), [Panel("lines", heading(key), key) for key in keys])
             for name, keys in CURVES.items()
         ),
-        Section("Recall against variance", scatter),
+        Section("Recall against variance", against),
     ]
 
 

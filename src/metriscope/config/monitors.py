@@ -1,0 +1,84 @@
+"""Rules for monitored metrics and for metrics and diagnostics of one's own. Imports no torch unless there are some."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from metriscope.annotations import said
+from metriscope.config.files import choices
+from metriscope.errors import InputError
+from metriscope.evaluation.monitors import check_logged, monitor_of
+from metriscope.evaluation.set_metric import own_metrics
+from metriscope.parts import check_section
+
+Section = Mapping[str, Any]
+
+
+def check_monitors(config: Section) -> None:
+    """A monitored metric has to be one of the validation set, logged by this config, with one better end.
+
+    Args:
+        config: plain and resolved.
+
+    Raises:
+        InputError: naming the key, its value, and what would do.
+    """
+    evaluation = config["evaluation"]
+    own_metrics(evaluation)
+    _check_own_diagnostics(config["diagnostics"])
+    closed = _closed(config)
+    for where, section in _watching(config):
+        name = "metric" if where == "sweep" else "monitor"
+        key, metric = f"{where}.{name}", str(section.get(name) or "")
+        if not metric and where == "scheduler":
+            metric = str(evaluation["monitor"])
+        elif metric.startswith("test/"):
+            raise InputError(f"{key}={metric}: selecting by the test set is refused; use val/{metric[5:]}")
+        elif metric.startswith("val/"):
+            check_logged(metric, key, config, closed)
+        elif where in ("evaluation", "scheduler"):
+            raise InputError(f"{key}={said(section.get(name))}: it has to be a val/ metric, such as val/map_at_r")
+        monitor_of(section, where, evaluation)
+    plateau = config["scheduler"]["name"] == "plateau"
+    early = config["callbacks"].get("early_stopping") is not None
+    if config["dataset"].get("validation") == 0 and (plateau or early):
+        what = "scheduler=plateau" if plateau else "callbacks=early_stopping"
+        raise InputError(f"{what} watches the validation set: set dataset.validation above 0")
+    if plateau and evaluation["every_n_epochs"] != 1:
+        raise InputError("scheduler=plateau looks at every epoch: set evaluation.every_n_epochs=1")
+
+
+def _watching(config: Section) -> Iterator[tuple[str, Section]]:
+    """The sections that go by a metric, after their keys."""
+    yield "evaluation", config["evaluation"]
+    if config["scheduler"]["name"] == "plateau":
+        yield "scheduler", config["scheduler"]
+    for name, section in config["callbacks"].items():
+        if isinstance(section, Mapping) and "monitor" in section and "mode" in section:
+            yield f"callbacks.{name}", section
+    if config.get("sweep"):
+        yield "sweep", config["sweep"]
+
+
+def _closed(config: Section) -> bool:
+    """Whether shipped parts and metrics by key are all that logs."""
+    loss = config["loss"]
+    losses = [entry for entry in loss["losses"] if isinstance(entry, Mapping)] if loss["name"] == "sum" else [loss]
+    callbacks = [section for section in config["callbacks"].values() if isinstance(section, Mapping)]
+    return (
+        all(one["name"] in choices("loss") and str(one["_target_"]).startswith("metriscope.") for one in losses)
+        and all(str(section.get("_target_")).startswith("pytorch_lightning.") for section in callbacks)
+        and not config["diagnostics"].get("own")
+    )
+
+
+def _check_own_diagnostics(diagnostics: Section) -> None:
+    for name, section in (diagnostics.get("own") or {}).items():
+        where = f"diagnostics.own.{name}"
+        if not isinstance(section, Mapping) or "_target_" not in section:
+            raise InputError(f"{where} needs the dotted path of a Lightning callback as its _target_")
+        part = check_section(section, where)
+        from pytorch_lightning import Callback
+
+        if not (inspect.isclass(part) and issubclass(part, Callback)):
+            raise InputError(f"{where}._target_={section['_target_']}: it has to be a Lightning callback")

@@ -1,0 +1,99 @@
+"""Monitored metrics: which a run logs, and which end of each is better. Imports no torch.
+
+The sections ``evaluation``, ``scheduler``, ``sweep`` and those of callbacks name a metric, as ``monitor`` or
+``metric``, and may say its better end as ``mode``.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from metriscope.errors import InputError, nearest
+from metriscope.evaluation.metrics import METRICS, Direction
+from metriscope.evaluation.set_metric import known_metric, own_metrics
+
+Section = Mapping[str, Any]
+
+_WORDS = {"max": "higher", "min": "lower"}
+
+
+class Monitor(NamedTuple):
+    """A metric that something goes by, and its better end."""
+
+    metric: str
+    mode: Direction
+
+
+def monitor_of(section: Section, where: str, evaluation: Section) -> Monitor:
+    """What a section goes by: its own metric, or that of ``evaluation``; the better end is that of the metric.
+
+    Args:
+        section: with ``monitor`` or ``metric``, and ``mode``, where null stands for what follows from the metric.
+        where: the section's key, such as ``callbacks.early_stopping``.
+        evaluation: the section of that name.
+
+    Raises:
+        InputError: a mode that contradicts the metric, or none where the metric has no better end.
+    """
+    name = "metric" if "metric" in section else "monitor"
+    metric = str(section.get(name) or evaluation["monitor"])
+    mode, known = section.get("mode"), known_metric(metric, evaluation)
+    if mode not in (*_WORDS, None):
+        raise InputError(f"{where}.mode={mode}: it has to be one of max, min{nearest(str(mode), _WORDS)}")
+    end = known.direction if known else None
+    if end and mode and mode != end:
+        raise InputError(
+            f"{where}.mode={mode} contradicts {where}.{name}={metric}, where {_WORDS[end]} is better: leave it null"
+        )
+    chosen = end or mode or (evaluation.get("mode") if metric == evaluation["monitor"] else None)
+    if chosen not in _WORDS:
+        why = "has no better end" if known else "is no metric whose better end is known"
+        raise InputError(f"{where}.{name}={metric} {why}: say which it is, {where}.mode=max or {where}.mode=min")
+    return Monitor(metric, "max" if chosen == "max" else "min")
+
+
+def check_logged(metric: str, key: str, config: Section, closed: bool) -> None:
+    """Refuse a validation metric that this config does not log.
+
+    Args:
+        metric: such as ``val/map_at_r``.
+        key: of the config that names it.
+        config: plain and resolved.
+        closed: whether everything that logs is known; else a name that is in no registry may be that of a loss or
+            a callback of one's own.
+
+    Raises:
+        InputError: with the nearest name.
+    """
+    names = [f"val/{name}" for name in _validated(config)]
+    known = known_metric(metric, config["evaluation"])
+    if metric in names or (known is None and not closed):
+        return
+    elsewhere = f" (it is one of {', '.join(known.splits)})" if known and "val" not in known.splits else ""
+    raise InputError(f"{key}={metric}: this run logs no such metric{elsewhere}{nearest(metric, names)}")
+
+
+def _validated(config: Section) -> Iterator[str]:
+    """Names of what is logged of the validation set, parts of losses included whichever loss has them."""
+    evaluation, diagnostics, loss = config["evaluation"], config["diagnostics"], config["loss"]
+    suffixes = ["" if layer == "embedding" else f"_{layer}" for layer in evaluation["layers"]]
+    for metric in METRICS:
+        if "val" not in metric.splits:
+            continue
+        if metric.section == "retrieval":
+            yield from (f"{name}{suffix}" for name in _asked(metric.key, evaluation) for suffix in suffixes)
+        elif metric.section == "variance":
+            kinds = ["", "_raw"] if metric.key.startswith("variance_") else [""]
+            if diagnostics["variance"]:
+                yield from (f"{metric.key}{kind}{suffix}" for kind in kinds for suffix in suffixes)
+        elif "{k}" in metric.key:
+            yield from (metric.key.format(k=k) for k in range(len(loss.get("losses") or ())))
+        elif diagnostics["greediness"] or metric.key == "active_ratio" or metric.section == "loss":
+            yield metric.key
+    yield from (f"{name}{suffix}" for name in own_metrics(evaluation) for suffix in suffixes)
+
+
+def _asked(key: str, evaluation: Section) -> list[str]:
+    """The members of a retrieval metric that the section ``evaluation`` asks for."""
+    if "{k}" in key:
+        return [key.format(k=k) for k in evaluation[key.removesuffix("_{k}")]]
+    return [key] if evaluation.get(key, True) else []

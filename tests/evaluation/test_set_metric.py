@@ -1,0 +1,202 @@
+"""Metrics and diagnostics kept outside of the repository are judged, logged, monitored, recorded and compared."""
+
+import csv
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_runs import TINY
+
+from metriscope.config.compose import compose_config
+from metriscope.config.rules import check
+from metriscope.errors import InputError, RunError
+from metriscope.evaluation.set_metric import SetMetric, own_metrics
+
+CODE = """
+from pytorch_lightning import Callback
+
+from metriscope.metrics import SetMetric
+
+
+class Uniformity(SetMetric):
+    direction = "min"
+
+    def __init__(self, temperature: float = 2.0) -> None:
+        self.temperature = temperature
+
+
+class Broken(SetMetric):
+    def __call__(self, embedded):
+        raise ValueError("no such\\nthing")
+
+
+class Sideways(SetMetric):
+    direction = "left"
+
+
+class Plain:
+    pass
+
+
+class Counter(Callback):
+    def on_train_epoch_end(self, trainer, pl_module):
+        pl_module.log("train/counted", float(trainer.current_epoch))
+"""
+PAGE = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```\w+\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on the path that holds the metric of the page, its config, and further classes."""
+    (tmp_path / "others.py").write_text(CODE)
+    for text in BLOCKS:
+        if text.startswith("# my_"):
+            path = tmp_path / text.splitlines()[0][2:]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("others", None)
+    return tmp_path
+
+
+def call(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "metriscope", *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_an_own_metric_is_trained_monitored_and_compared(folder: Path) -> None:
+    (line,) = [text for text in BLOCKS if text.startswith("PYTHONPATH=")]
+    page = shlex.split(line)[3:]
+    for loss in ("triplet", "contrastive"):
+        words = [*page, *TINY, f"loss={loss}", "callbacks=early_stopping", "scheduler=plateau"]
+        done = call(folder, "train", *words, "evaluation.layers=[trunk,embedding]")
+        assert done.returncode == 0, done.stderr
+        assert "uniformity" in done.stdout
+    paths = sorted(folder.glob("outputs/default/*/*/*/summary.json"))
+    summaries = [json.loads(path.read_text()) for path in paths]
+    for path, summary in zip(paths, summaries, strict=True):
+        keys = {f"{split}/uniformity{layer}" for split in ("val", "test") for layer in ("", "_trunk")}
+        assert keys <= summary.keys()
+        history = [float(row["val/uniformity"]) for row in rows(path.parent / "metrics.csv") if row["val/uniformity"]]
+        assert summary["best/epoch"] == history.index(min(history))
+        described = json.loads((path.parent / "run.json").read_text())["metrics"]
+        assert described["uniformity"] == ["uniformity", "min"]
+        assert described["uniformity_trunk"] == ["uniformity (trunk)", "min"]
+        assert described["map_at_r"] == ["MAP@R", "max"]
+        assert described["variance_intra"] == ["intra-class variance", None]
+    # The class is not there any more, as where somebody else compares the runs.
+    (folder / "my_metrics.py").unlink()
+    compared = call(folder, "compare", "outputs/default", "--by", "loss.name", "--format", "json")
+    assert compared.returncode == 0, compared.stderr
+    assert "test/uniformity" in compared.stdout
+    assert "test/uniformity_trunk" in compared.stdout
+    (table,) = (folder / "outputs" / "default" / "report").glob("*.json")
+    groups = json.loads(table.read_text())["groups"]
+    marks = {group["values"]["loss.name"]: group["metrics"]["test/uniformity"] for group in groups}
+    best = min(marks, key=lambda name: marks[name]["mean"])
+    assert marks[best]["mark"] == "best"
+    again = call(folder, "train", *page, *TINY)
+    assert again.returncode == 2
+    assert "evaluation.metrics.uniformity._target_=my_metrics.Uniformity: no module my_metrics" in again.stderr
+    assert again.stderr.count("\n") == 1
+
+
+def own(folder: Path, metrics: dict[str, Any], *words: str) -> Any:
+    cfg = compose_config([*TINY, *words, f"paths.output_dir={folder}/outputs"]).copy()
+    cfg.evaluation.metrics = metrics
+    return cfg
+
+
+@pytest.mark.parametrize(
+    ("metrics", "words", "line"),
+    [
+        ({"mrr": {"_target_": "others.Uniformity"}}, [], "evaluation.metrics.mrr: a metric of this name ships"),
+        ({"u/x": {"_target_": "others.Uniformity"}}, [], "evaluation.metrics.u/x: a key is made of letters"),
+        ({"u_step": {"_target_": "others.Uniformity"}}, [], "evaluation.metrics.u_step: a key is made of letters"),
+        ({"u": {"temperature": 2.0}}, [], "evaluation.metrics.u needs the dotted path of a class"),
+        ({"u": "others.Uniformity"}, [], "evaluation.metrics.u needs the dotted path of a class"),
+        ({"u": {"_target_": "others.Uniformty"}}, [], "evaluation.metrics.u._target_=others.Uniformty: *"),
+        ({"u": {"_target_": "others.Plain"}}, [], "evaluation.metrics.u._target_=others.Plain: *SetMetric"),
+        ({"u": {"_target_": "others.Sideways"}}, [], "evaluation.metrics.u: its direction is 'left'*"),
+        (
+            {"u": {"_target_": "others.Uniformity", "temperature": "hot"}},
+            [],
+            "evaluation.metrics.u.temperature=hot: it has to be a number",
+        ),
+        ({"u": {"_target_": "others.Broken", "x": 1}}, [], "evaluation.metrics.u.x: Broken takes no such argument"),
+        (
+            {"u": {"_target_": "others.Uniformity"}},
+            ["evaluation.monitor=val/u", "evaluation.mode=max"],
+            "evaluation.mode=max contradicts evaluation.monitor=val/u, where lower is better",
+        ),
+        (
+            {"u": {"_target_": "others.Broken"}},
+            ["evaluation.monitor=val/u"],
+            "evaluation.monitor=val/u has no better end: say which it is",
+        ),
+        ({"u": {"_target_": "others.Uniformity"}}, ["evaluation.monitor=val/uu"], "*did you mean 'val/u'?"),
+    ],
+)
+def test_what_cannot_serve_is_one_line(folder: Path, metrics: Any, words: list[str], line: str) -> None:
+    with pytest.raises(InputError) as refused:
+        check(own(folder, metrics, *words))
+    found, (start, _, end) = str(refused.value), line.partition("*")
+    assert found.startswith(start), found
+    assert end in found
+    assert "\n" not in found
+
+
+def test_a_metric_that_fails_is_one_line(folder: Path) -> None:
+    from metriscope.app import train
+
+    with pytest.raises(RunError) as failed:
+        train(own(folder, {"broken": {"_target_": "others.Broken"}}))
+    assert str(failed.value) == "evaluation.metrics.broken of 10 embeddings failed: ValueError: no such thing"
+
+
+def test_a_set_metric_says_nothing_by_itself() -> None:
+    assert own_metrics({}) == own_metrics({"metrics": None}) == {}
+    with pytest.raises(NotImplementedError):
+        SetMetric()(None)  # type: ignore[arg-type]
+
+
+def test_an_own_diagnostic_watches_beside_the_shipped_ones(folder: Path) -> None:
+    from metriscope.app import train
+
+    cfg = compose_config([*TINY, f"paths.output_dir={folder}/outputs"]).copy()
+    cfg.diagnostics.own = {"counter": {"_target_": "others.Counter"}}
+    outcome = train(cfg)
+    assert outcome.metrics["train/counted"] == 1.0
+    assert json.loads((outcome.folder / "run.json").read_text())["metrics"]["counted"] == ["counted", None]
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        (
+            {"_target_": "others.Plain"},
+            "diagnostics.own.x._target_=others.Plain: it has to be a Lightning callback",
+        ),
+        ({"_target_": "others.Countr"}, "diagnostics.own.x._target_=others.Countr: others has no Countr"),
+        ({"size": 1}, "diagnostics.own.x needs the dotted path of a Lightning callback as its _target_"),
+    ],
+)
+def test_a_diagnostic_that_cannot_serve_is_one_line(folder: Path, section: Any, line: str) -> None:
+    cfg = compose_config([*TINY]).copy()
+    cfg.diagnostics.own = {"x": section}
+    with pytest.raises(InputError) as refused:
+        check(cfg)
+    assert str(refused.value).startswith(line)
