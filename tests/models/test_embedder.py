@@ -53,7 +53,6 @@ def test_embedding_is_float32_under_autocast() -> None:
         ("linear", {"size": None}, "it has to be a whole number of at least 1"),
         ("mlp", {"size": 0}, "it has to be a whole number of at least 1"),
         ("mlp", {"hidden": 0}, "head.hidden"),
-        ("linear", {"name": "deep"}, "unknown head 'deep'"),
     ],
 )
 def test_impossible_heads_are_refused(head: str, changes: dict[str, Any], message: str) -> None:

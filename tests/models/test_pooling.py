@@ -61,5 +61,5 @@ def test_dtype_is_that_of_the_maps(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["mean", "", None])
 def test_unknown_kind_is_refused(kind: Any) -> None:
-    with pytest.raises(InputError, match="choose one of avg, max, gem"):
+    with pytest.raises(InputError, match="it has to be one of avg, max, gem"):
         Pooling(kind)

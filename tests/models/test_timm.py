@@ -69,7 +69,7 @@ def test_pooling_is_of_the_last_maps(name: str, maps: Any, pooling: str) -> None
         ("hf-hub:some/one", (3, 32, 32), {}, "timm has no such model"),
         ("resnet50.a1_in2k", (3, 32, 32), {}, "resnet50 has no weights called a1_in2k; did you mean 'a1_in1k'"),
         ("test_vit", (3, 64, 64), {"pooling": "gem"}, "backbone.pooling=gem: test_vit has no maps to pool"),
-        ("test_resnet", (3, 64, 64), {"pooling": "mean"}, "choose one of avg, max, gem"),
+        ("test_resnet", (3, 64, 64), {"pooling": "mean"}, "it has to be one of avg, max, gem"),
         ("test_vit", (3, 8, 8), {}, "test_vit (reads|cannot read)"),
         ("test_resnet", (64,), {}, "reads images"),
         ("test_resnet", (3, 64, 64), {"weights": "r161_in1k"}, "did you mean 'r160_in1k'.* one of timm, r160_in1k"),

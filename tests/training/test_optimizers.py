@@ -102,7 +102,6 @@ def test_frozen_and_empty_groups_are_left_out() -> None:
         ({"lr": -1.0}, "optimizer adam: Invalid learning rate"),
         ({"momentum": 0.9}, "optimizer adam: .*unexpected keyword argument 'momentum'"),
         ({"lr_neck": 0.1}, "lr_neck: there is no such part; there are trunk, head, loss"),
-        ({"name": "adan"}, "unknown optimiser 'adan'"),
     ],
 )
 def test_wrong_optimiser_settings_are_refused(changes: dict[str, Any], message: str) -> None:

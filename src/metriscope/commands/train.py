@@ -120,6 +120,13 @@ def _single(words: Sequence[str]) -> DictConfig:
     return cfg
 
 
+def _first(words: Sequence[str]) -> DictConfig:
+    """The config of the first job of a sweep."""
+    from metriscope.sweeps.plan import first_job
+
+    return compose_config([*first_job(words), *of_search_path(words)])
+
+
 def check_command(words: Sequence[str], multirun: bool = False) -> None:
     """Compose and check what the command line asks for, without running it.
 
@@ -130,9 +137,9 @@ def check_command(words: Sequence[str], multirun: bool = False) -> None:
     if not multirun:
         check(_single(words))
         return
-    from metriscope.sweeps.plan import expand, first_job
+    from metriscope.sweeps.plan import expand
 
-    first = compose_config([*first_job(words), *of_search_path(words)])
+    first = _first(words)
     check(first)
     if not first.get("sweep"):
         composer = Composer(words)

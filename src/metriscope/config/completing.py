@@ -48,7 +48,9 @@ def _whole(entry: Any, further: Sequence[Path]) -> Any:
 def whole_loss(entry: Mapping[str, Any], further: Sequence[Path] = ()) -> dict[str, Any]:
     """An entry of ``loss.losses`` with all keys of the loss that it names; as it is where there is no such loss."""
     name = entry.get("name")
+    if not str(entry.get("_target_", "metriscope.")).startswith("metriscope."):
+        return dict(entry)
     for folder in (*further, CONFIG_DIR):
-        if "_target_" not in entry and name in choices("loss", folder):
+        if name in choices("loss", folder):
             return {**plain(section("loss", str(name), folder), resolve=False), **entry}
     return dict(entry)
