@@ -28,7 +28,8 @@ import yaml
 from metriscope import cli, ending
 from metriscope.build import run
 from metriscope.files import drafts
-from metriscope.sweeps.states import FINISHED, RUNNING, State, counts, states_of
+from metriscope.run.record import FINISHED, RUNNING
+from metriscope.sweeps.states import State, counts, states_of
 
 SEEDS = 6
 TINY = (

@@ -134,7 +134,7 @@ def test_of_a_loss_the_lowest_is_picked(run):
     values = column(outcome.folder, "val/loss")
     assert values.index(min(values)) != values.index(max(values))
     assert outcome.metrics["best/epoch"] == values.index(min(values))
-    trainer = outcome.objects["trainer"]
+    trainer = outcome.trainer
     assert trainer.early_stopping_callback.mode == "min"
     assert trainer.checkpoint_callback.mode == "min"
     assert trainer.lr_scheduler_configs[0].scheduler.mode == "min"
@@ -144,7 +144,7 @@ def test_of_a_loss_the_lowest_is_picked(run):
 
 def test_a_schedule_goes_by_the_mode_of_the_metric_it_shares(run):
     outcome = run("evaluation.monitor=val/variance_ratio", "evaluation.mode=min", "scheduler=plateau")
-    assert outcome.objects["trainer"].lr_scheduler_configs[0].scheduler.mode == "min"
+    assert outcome.trainer.lr_scheduler_configs[0].scheduler.mode == "min"
 
 
 def test_embeddings_are_those_that_were_judged(digits):

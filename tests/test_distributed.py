@@ -41,7 +41,7 @@ def test_evaluation_is_the_same_on_one_and_on_two_processes(tiny, trained, tmp_p
         )
         data = data_of(plain(cfg))
         module = learner_of(plain(cfg), data)
-        run = Run(tmp_path / "none", OmegaConf.to_container(cfg, resolve=True), {})
+        run = Run(tmp_path / "none", OmegaConf.to_container(cfg, resolve=True), None)
         trainer, _ = trainer_of(run, data, [])
         found = {}
         for part in (trainer.validate, trainer.test):

@@ -39,7 +39,7 @@ def main(words: Sequence[str]) -> int:
     overrides = with_folder(overrides, flags.config_dir)
     if flags.help or flags.hydra_help or flags.info or flags.shell_completion or flags.cfg:
         if flags.cfg:
-            check_command(overrides, flags.multirun)
+            _first(overrides) if flags.multirun else _single(overrides)
         _show(words, flags.overrides)
         if flags.help:
             print(_described(folders(overrides)))
