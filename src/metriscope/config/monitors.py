@@ -63,10 +63,11 @@ def _watching(config: Section) -> Iterator[tuple[str, Section]]:
 def _closed(config: Section) -> bool:
     """Whether shipped parts and metrics by key are all that logs."""
     loss = config["loss"]
-    losses = [entry for entry in loss["losses"] if isinstance(entry, Mapping)] if loss["name"] == "sum" else [loss]
+    entries = loss["losses"] if loss["name"] == "sum" and isinstance(loss["losses"], list) else [loss]
+    losses = [entry for entry in entries if isinstance(entry, Mapping)]
     callbacks = [section for section in config["callbacks"].values() if isinstance(section, Mapping)]
     return (
-        all(one["name"] in choices("loss") and str(one["_target_"]).startswith("metriscope.") for one in losses)
+        all(one.get("name") in choices("loss") and str(one.get("_target_")).startswith("metriscope.") for one in losses)
         and all(str(section.get("_target_")).startswith("pytorch_lightning.") for section in callbacks)
         and not config["diagnostics"].get("own")
     )

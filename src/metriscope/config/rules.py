@@ -31,6 +31,14 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         InputError: naming the key, its value, and what would do.
     """
+    config = check_keys(cfg)
+    check_objective(config)
+    check_sections(config)
+    return config
+
+
+def check_keys(cfg: DictConfig) -> dict[str, Any]:
+    """The rules that need no part, and so no torch; as :func:`check` otherwise."""
     missing = sorted(key for key, value in flatten(plain(cfg, resolve=False)).items() if value == "???")
     if missing:
         raise InputError(f"{missing[0]} has no value: give it as {missing[0]}=...")
@@ -48,8 +56,6 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     _check_backbone(config)
     _check_input(config)
     _check_evaluation(config)
-    check_objective(config)
-    check_sections(config)
     check_monitors(config)
     return config
 

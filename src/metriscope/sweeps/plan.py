@@ -18,7 +18,7 @@ from metriscope.config.compose import Composer, compose_config
 from metriscope.config.files import CONFIG_DIR, choices
 from metriscope.config.hydra import combinations
 from metriscope.config.plain import plain
-from metriscope.config.rules import check
+from metriscope.config.rules import check, check_keys
 from metriscope.config.search_path import folders
 from metriscope.config.words import parse
 from metriscope.errors import InputError
@@ -141,8 +141,10 @@ def plan(words: Sequence[str], base: DictConfig) -> Plan:
     states = [state_of(job.folder) for job in jobs]
     again = base.resume == "never"
     todo = [job for job, state in zip(jobs, states, strict=True) if again or state.status != FINISHED]
-    for job in todo:
-        check(composer(job.words))
+    # A wrong key of the last job is told before any part is imported.
+    for rule in (check_keys, check):
+        for job in todo:
+            rule(composer(job.words))
     if found != known:
         _remember(memory.name, fingerprint, words, words_of_jobs, found)
     return Plan(jobs, states, todo)
