@@ -17,6 +17,7 @@ BEYOND_ONE_MODULE = {
     "test_configs.py",
     "test_dataset_runs.py",
     "test_distributed.py",
+    "test_extending.py",
     "test_frozen_trunks.py",
     "test_interruption.py",
     "test_layout.py",

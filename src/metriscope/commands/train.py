@@ -75,6 +75,9 @@ def _show(words: Sequence[str], overrides: Sequence[str]) -> None:
     before, sys.argv = sys.argv, [sys.argv[0], *flags, *overrides]
     try:
         _shown_by_hydra()
+    except SystemExit as ended:
+        if ended.code:
+            raise
     finally:
         sys.argv = before
 

@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
+from metriscope.config.completing import complete
 from metriscope.config.plain import plain
+from metriscope.config.search_path import folders
 from metriscope.errors import InputError, Pruned, RunError
 from metriscope.run.folder import Taken
 from metriscope.run.identity import folder_of
@@ -35,12 +37,14 @@ class Task:
     Attributes:
         stop: path of a file; while it exists, no further job starts.
         launcher: process id of the sweep.
+        search_path: the words that name folders of further choices.
         side_by_side: whether other jobs run at the same time on this machine.
     """
 
     stop: Path
     launcher: int
     side_by_side: bool
+    search_path: tuple[str, ...] = ()
 
     def __call__(self, cfg: DictConfig) -> Refusal | None:
         """Train the run; returns a refusal or None: without a refusal ``run.json`` records how the run ended.
@@ -50,6 +54,8 @@ class Task:
         """
         if self.stop.exists():
             return None
+        # Launchers let Hydra compose the config of a job, which leaves out what a folder of one's own adds to it.
+        complete(cfg, folders(self.search_path))
         own_process = os.getpid() != self.launcher
         if self.side_by_side and own_process:
             self._settle(cfg)

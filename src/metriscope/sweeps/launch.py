@@ -16,6 +16,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from metriscope.config.hydra import launcher
+from metriscope.config.search_path import of_search_path
 from metriscope.config.words import first_lines
 from metriscope.errors import InputError, RunError
 from metriscope.run.record import INTERRUPTED, RUNNING, read_record
@@ -71,7 +72,8 @@ class Launcher:
         self._pool = "hydra_joblib_launcher" in target
         self._launch_jobs = slurm.launch if target.endswith(".SlurmLauncher") else _launch
         self._mark = Path(base.hydra.sweep.dir) / f"stop-{socket.gethostname()}-{os.getpid()}"
-        task = Task(self._mark, os.getpid(), self._pool)
+        search_path = tuple(of_search_path(list(base.hydra.overrides.hydra)))
+        task = Task(self._mark, os.getpid(), self._pool, search_path)
         self._launcher = launcher(base, task)
         self._number = 0
         self.stopped = False

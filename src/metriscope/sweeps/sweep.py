@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from metriscope.errors import RunError
-from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, MISSING, RUNNING
+from metriscope.run.record import FAILED, FINISHED, MISSING, PRUNED, RUNNING
 from metriscope.sweeps.jobs import ELSEWHERE, Refusal
 from metriscope.sweeps.launch import Launcher, check_launcher
 from metriscope.sweeps.plan import Plan, plan
@@ -23,6 +23,10 @@ _OF_ONE_RUN = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
 
 class Interruption(KeyboardInterrupt):
     """A signal stopped the sweep; the runs it had begun are saved."""
+
+
+# Of a sweep that went well; a run that is at work belongs to another process.
+_DONE = (FINISHED, PRUNED, RUNNING)
 
 
 def sweep(words: Sequence[str], base: DictConfig) -> bool:
@@ -58,7 +62,7 @@ def sweep(words: Sequence[str], base: DictConfig) -> bool:
         raise gave_up
     if launcher.stopped:
         raise Interruption("interrupted: the same command goes on")
-    return not any(state.status in (FAILED, INTERRUPTED) for state in states)
+    return all(state.status in _DONE for state in states)
 
 
 def leave_agent() -> None:
