@@ -123,13 +123,18 @@ def check_types(config: Mapping[str, Any], judged: Collection[str]) -> None:
     for key, value in config.items():
         defaults = [default for default in of_all().get(key, ()) if not _is_open(default)]
         kinds = {_kind(default) for default in defaults} - {"null"}
-        if not kinds or key.split(".")[0] in judged or key in CHOICES or key in RANGES or key in _OWN_RULE:
+        if not kinds or key.split(".")[0] in judged or key in RANGES or key in _OWN_RULE:
             continue
         if value is None and ("null" in map(_kind, defaults) or key.startswith("trainer.") or "mapping" in kinds):
+            continue
+        # A choice says itself, in more words, which values it has.
+        if key in CHOICES and value is not None:
             continue
         if _kind(value) not in kinds:
             wanted = " or ".join(_WORDS[kind] for kind in _WORDS if kind in kinds)
             raise InputError(f"{key}={said(value)}: it has to be {wanted}{_hint(key, value, kinds)}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"{key}={said(value)}: it has to be a finite number")
         inner = {_kind(item) for default in defaults if isinstance(default, list) for item in default}
         if isinstance(value, list) and inner and any(_kind(item) not in inner for item in value):
             raise InputError(f"{key}={said(value)}: it has to be a list of {' or '.join(sorted(inner))}s")
