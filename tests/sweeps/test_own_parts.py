@@ -43,18 +43,11 @@ def metriscope(tmp_path):
 SHORT = (*TINY, "trainer.max_epochs=1", "loss=pull_together,triplet")
 
 
-@pytest.mark.parametrize(
-    ("folder", "launcher"),
-    [
-        (["--config-dir", "my_configs"], []),
-        (["hydra.searchpath=[my_configs]"], ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]),
-    ],
-    ids=["local", "joblib"],
-)
-def test_a_sweep_of_an_own_loss_finishes_and_compares(metriscope, folder, launcher):
-    if launcher:
-        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    done = metriscope("train", *folder, "-m", *SHORT, "seed=0,1", *launcher)
+def test_a_parallel_sweep_of_an_own_loss_finishes_and_compares(metriscope):
+    """``tests/test_extending.py`` does the same with Hydra's own launcher and ``--config-dir``."""
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    done = metriscope("train", "hydra.searchpath=[my_configs]", "-m", *SHORT, "seed=0,1", *launcher)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 runs: 4 finished" in done.stdout
     compared = metriscope("compare", "outputs/default", "--metrics", "test/recall_at_1", "--format", "csv")
