@@ -11,6 +11,7 @@ from metriscope.build.run import objective_of
 from metriscope.config.compose import compose_config
 from metriscope.config.objective import shipped
 from metriscope.config.plain import plain
+from metriscope.objectives.samples import Spaces
 
 LOSSES = shipped("loss")
 
@@ -37,7 +38,7 @@ def test_forward_is_one_graph(loss, miner, batch):
         objective = objective_of(plain(cfg), CLASSES, SIZE)
 
         def value(z, labels, objective=objective):
-            return objective(z, labels).output.value
+            return objective(Spaces.of(z, labels)).output.value
 
         judge = torch.compile(value, fullgraph=True, backend="eager") if compiled else value
         leaf = z.clone().requires_grad_()

@@ -25,12 +25,13 @@ def sides(name: str, labels: Tensor) -> dict[str, LossOfBatch]:
     from metriscope.build.run import objective_of
     from metriscope.config.compose import compose_config
     from metriscope.config.plain import plain
+    from metriscope.objectives.samples import Spaces
     from metriscope.unit import unit_rows
 
     contest, classes = CONTESTS[name], int(labels.max()) + 1
     objective = objective_of(plain(compose_config(contest.overrides)), classes, DIMENSION)
     return {
-        "ours": lambda raw, labels: objective(unit_rows(raw), labels).output.value,
+        "ours": lambda raw, labels: objective(Spaces.of(unit_rows(raw), labels)).output.value,
         "peer": contest.peer(classes, objective.loss),
     }
 

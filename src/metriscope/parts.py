@@ -47,7 +47,10 @@ class PartType(type):
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         judge(cls, _by_name(cls, args, kwargs))
-        return super().__call__(*args, **kwargs)
+        part = super().__call__(*args, **kwargs)
+        if hasattr(cls, "register_module") and "_modules" not in vars(part):
+            raise InputError(f"{cls.__name__}: its constructor has to call super().__init__() first")
+        return part
 
 
 class _Argument(NamedTuple):

@@ -25,7 +25,7 @@ class Witness(pl.Callback):
         self.evaluated = None
 
     def on_before_backward(self, trainer, pl_module, loss):
-        labels = pl_module.step.comparison.labels.tolist()
+        labels = pl_module.step.comparison.anchors.labels.tolist()
         self.steps.append((trainer.current_epoch, pl_module.embedding.z.detach().double(), labels))
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):

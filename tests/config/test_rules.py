@@ -17,6 +17,7 @@ from metriscope.config.objective import shipped
 from metriscope.config.plain import flatten, plain
 from metriscope.config.rules import check
 from metriscope.errors import InputError
+from metriscope.objectives.samples import Moment, Spaces
 
 LOSSES, MINERS = shipped("loss"), shipped("miner")
 
@@ -258,7 +259,7 @@ def test_every_pair_of_loss_and_miner_is_refused_or_runs_a_step(loss):
         check(cfg)
         z = torch.nn.functional.normalize(raw, dim=1).requires_grad_()
         objective = objective_of(plain(cfg), num_classes=3, embedding_size=8)
-        value = objective(z, labels, torch.Generator().manual_seed(0)).output.value
+        value = objective(Spaces.of(z, labels), Moment(generator=torch.Generator().manual_seed(0))).output.value
         value.backward()
         assert value.isfinite(), miner
         assert z.grad.isfinite().all(), miner

@@ -19,11 +19,13 @@ from oracles import (
 from metriscope.diagnostics.activity import active_samples, pair_activity
 from metriscope.objectives.distances.cosine import Cosine
 from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
+from metriscope.objectives.losses.softmax import n_pair
 from metriscope.objectives.losses.softmax.n_pair import NPairLoss
 from metriscope.objectives.losses.triplets.triplet import TripletLoss
 from metriscope.objectives.miners.bands import NoMiner
 from metriscope.objectives.objective import Objective
 from metriscope.objectives.references.memory import CrossBatchMemory
+from metriscope.objectives.samples import Samples, Spaces
 from metriscope.objectives.selection import TripletBand
 
 FROM_SIMILARITY = {
@@ -140,18 +142,19 @@ def test_active_samples_are_those_in_a_violated_triplet():
 
 
 @pytest.mark.parametrize("memory", [False, True])
-def test_a_part_is_counted_as_the_whole_that_it_is_of(memory):
+def test_a_part_is_counted_as_the_whole_that_it_is_of(memory, monkeypatch):
     labels, past = torch.tensor([0, 0, 1, 0, 2, 1, 3]), CrossBatchMemory(8, 4) if memory else None
     if past is not None:
-        past.store(embeddings([0] * 5, seed=1).detach(), torch.tensor([2, 0, 4, 4, 1]))
+        past.store(Samples.of(embeddings([0] * 5, seed=1).detach(), torch.tensor([2, 0, 4, 4, 1])))
     found = []
     for narrowed in (True, False):
         loss = NPairLoss(anchors="first")
         if not narrowed:
-            loss.part = lambda labels, reference_labels: None
+            monkeypatch.setattr(n_pair, "_may_look", lambda comparison: False)
         z = embeddings(labels.tolist())
         objective = Objective(Cosine(), NoMiner(), loss, deepcopy(past))
-        output, comparison = objective(z, labels)
+        output, whole = objective(Spaces.of(z, labels))
+        (comparison,) = whole.made
         assert (comparison.rows is not None) == narrowed
         by_pair, by_z = torch.autograd.grad(output.value, (comparison.distances, z))
         activity = pair_activity(comparison, by_pair, 1e-3)

@@ -15,6 +15,7 @@ from metriscope.build.run import objective_of
 from metriscope.config.compose import compose_config
 from metriscope.config.objective import fitting_miners, shipped
 from metriscope.config.plain import plain
+from metriscope.objectives.samples import Moment, Spaces
 
 LOSSES = shipped("loss")
 MINERS = shipped("miner")
@@ -40,7 +41,7 @@ class Learner(nn.Module):
     def forward(self, inputs: Tensor, labels: Tensor, step: int) -> Tensor:
         z = nn.functional.normalize(self.embed(inputs), dim=1)
         generator = torch.Generator().manual_seed(step)
-        value: Tensor = self.objective(z, labels, generator).output.value
+        value: Tensor = self.objective(Spaces.of(z, labels), Moment(generator=generator)).output.value
         return value
 
 

@@ -12,6 +12,7 @@ from metriscope.objectives.miners.batch_hard import BatchEasyPositiveMiner, Batc
 from metriscope.objectives.miners.pair_margin import PairMarginMiner
 from metriscope.objectives.miners.sampled import DistanceWeightedMiner, RandomMiner
 from metriscope.objectives.objective import Objective
+from metriscope.objectives.samples import Moment, Spaces
 
 MINERS = [AllMiner(), BandMiner(0.0, 0.2), BatchHardMiner(), BatchEasyPositiveMiner("semihard")]
 MINERS += [PairMarginMiner(), NoMiner(), RandomMiner(2), DistanceWeightedMiner()]
@@ -26,7 +27,9 @@ FITTING = [(loss, miner) for loss in LOSSES for miner in MINERS if miner.kind in
 @every(labels=LAYOUTS, dtype=(torch.float64, torch.float32, torch.bfloat16))
 def test_every_batch_gives_a_value_and_a_gradient(loss, miner, name, labels, dtype):
     z = embeddings(labels, dtype)
-    step = Objective(DISTANCES[name](), miner, loss)(z, torch.tensor(labels), torch.Generator().manual_seed(0))
+    step = Objective(DISTANCES[name](), miner, loss)(
+        Spaces.of(z, torch.tensor(labels)), Moment(generator=torch.Generator().manual_seed(0))
+    )
     value, active, terms = step.output.value, step.output.active, step.output.terms
     assert value.shape == active.shape == terms.shape == ()
     assert not active.dtype.is_floating_point
@@ -47,6 +50,6 @@ def test_order_of_the_batch_does_not_matter(miner):
     z = embeddings(labels.tolist()).detach()
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))
     objective = Objective(DISTANCES["euclidean"](), miner, TripletLoss())
-    one, two = objective(z, labels).output, objective(z[order], labels[order]).output
+    one, two = (objective(Spaces.of(z[rows], labels[rows])).output for rows in (slice(None), order))
     assert one.value.item() == pytest.approx(two.value.item(), rel=1e-6)
     assert (int(one.active), int(one.terms)) == (int(two.active), int(two.terms))

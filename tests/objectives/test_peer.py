@@ -17,6 +17,7 @@ from metriscope.objectives.miners.batch_hard import BatchHardMiner
 from metriscope.objectives.objective import Objective
 from metriscope.objectives.peer import PeerLoss, PeerMiner
 from metriscope.objectives.references.memory import CrossBatchMemory
+from metriscope.objectives.samples import Samples, Spaces
 
 losses = pytest.importorskip("pytorch_metric_learning.losses")
 miners = pytest.importorskip("pytorch_metric_learning.miners")
@@ -115,7 +116,7 @@ def train(miner, loss, stored=None):
     objective = Objective(Euclidean(), miner, loss, stored)
     values = []
     for embeddings, labels in batches(5, 4, 3, 2, 1):
-        value = objective(embeddings, labels).output.value
+        value = objective(Spaces.of(embeddings, labels)).output.value
         gradients = torch.autograd.grad(value, [embeddings, *objective.parameters()], allow_unused=True)
         assert value.shape == ()
         assert value.isfinite()
@@ -167,7 +168,7 @@ def test_losses_train_against_a_memory_or_are_refused(name):
 def test_odd_batches_are_a_number(name, labels):
     embeddings, _ = next(batches(3, 3, 3, 3, 3))
     loss = PeerLoss(name, C, D, NEEDED.get(name))
-    value = Objective(Euclidean(), AllMiner(), loss)(embeddings[: len(labels)], torch.tensor(labels))
+    value = Objective(Euclidean(), AllMiner(), loss)(Spaces.of(embeddings[: len(labels)], torch.tensor(labels)))
     gradient = torch.autograd.grad(value.output.value, embeddings)[0]
     assert value.output.value.isfinite()
     assert gradient.isfinite().all()
@@ -188,7 +189,7 @@ def test_miners_select_what_the_labels_allow(name):
     objective = Objective(Euclidean(), miner, PeerLoss("MultiSimilarityLoss", C, D), memory())
     beyond = False
     for embeddings, labels in batches(5, 4, 3, 2, 1):
-        comparison = objective.compare(embeddings, labels)
+        comparison = objective.compare(Samples.of(embeddings, labels))
         selection = miner(comparison)
         if miner.kind == "pairs":
             positives, negatives = selection.positive.nonzero().T, selection.negative.nonzero().T
@@ -198,7 +199,7 @@ def test_miners_select_what_the_labels_allow(name):
         assert comparison.positive[tuple(positives)].all()
         assert comparison.negative[tuple(negatives)].all()
         beyond = beyond or bool((positives[1] >= len(labels)).any() and (negatives[1] >= len(labels)).any())
-        objective(embeddings, labels)
+        objective(Spaces.of(embeddings, labels))
     assert beyond, "the memory is selected from"
 
 
@@ -286,7 +287,7 @@ def test_arguments_of_a_miner_and_parts_within_arguments():
     assert objective.miner.peer.pos_strategy == "hard"
     assert objective.miner.kind == "pairs"
     for embeddings, labels in batches(5, 4, 3, 2, 1):
-        assert objective(embeddings, labels).output.value.isfinite()
+        assert objective(Spaces.of(embeddings, labels)).output.value.isfinite()
 
 
 def test_a_loss_with_parameters_for_each_class_has_no_value_on_other_classes():

@@ -6,9 +6,10 @@ import torch
 from oracles import LAYOUTS, Account, against, agree, compare, distance, embeddings, gradient, mean, some_pairs
 from torch import Tensor
 
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Pairs, Selection, TripletBand
+from metriscope.objectives.selection import Pairs, Selection, TripletBand
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 3e-5}
 DTYPES = list(TOLERANCE)
@@ -30,7 +31,7 @@ def case(name: str, dtype: torch.dtype, metric: str, seed: int = 0) -> tuple[Ten
 
 def anchors(comparison: Comparison, leaf: Tensor, metric: str, pairs: Pairs | None = None) -> list[Anchor]:
     """Rows of distances (``metric``) or cosine similarities ("similarity") in float64, attached to ``leaf``."""
-    references = torch.cat([leaf, comparison.references[len(leaf) :].detach().double()])
+    references = torch.cat([leaf, comparison.references.embeddings[len(leaf) :].detach().double()])
     positive, negative = (pairs or comparison).positive, (pairs or comparison).negative
     rows = []
     for i, a in enumerate(leaf):

@@ -9,7 +9,8 @@ from oracles import DISTANCES, LAYOUTS, against, embeddings, pairs
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from metriscope.objectives.selection import Comparison, Pairs, Triplets
+from metriscope.objectives.comparison import Comparison
+from metriscope.objectives.selection import Pairs, Triplets
 
 # Labels of further references, as from a memory: -1 marks places not yet filled.
 FURTHER = {"batch": [], "memory": [0, 1, 2, -1, 3, 0, -1, 7]}
@@ -68,7 +69,7 @@ def triplet_set(triplets: Triplets) -> set[tuple[int, int, int]]:
 
 def peer_pairs(miner: object, comparison: Comparison) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
     """What a miner of pytorch-metric-learning says of a batch compared with itself."""
-    a1, p, a2, n = (x.tolist() for x in miner(comparison.embeddings.detach(), comparison.labels))  # type: ignore[operator]
+    a1, p, a2, n = (x.tolist() for x in miner(comparison.anchors.embeddings.detach(), comparison.anchors.labels))  # type: ignore[operator]
     return set(zip(a1, p, strict=True)), set(zip(a2, n, strict=True))
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from metriscope.objectives.comparison import Comparison, Segment
 from metriscope.objectives.distances.base import Distance
 from metriscope.objectives.distances.cosine import Cosine
 from metriscope.objectives.distances.euclidean import Euclidean, SquaredEuclidean
@@ -13,7 +14,8 @@ from metriscope.objectives.losses.triplets.triplet import TripletLoss
 from metriscope.objectives.miners.bands import AllMiner
 from metriscope.objectives.objective import Objective
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Pairs
+from metriscope.objectives.samples import Moment, Samples
+from metriscope.objectives.selection import Pairs
 
 INF = float("inf")
 DISTANCES: dict[str, type[Distance]] = {d.name: d for d in (Euclidean, SquaredEuclidean, Cosine)}
@@ -56,27 +58,16 @@ def embeddings(labels: list[int], dtype: torch.dtype = torch.float64, size: int 
 def compare(z: Tensor, labels: list[int], name: str = "euclidean", seed: int = 0) -> Comparison:
     """The comparison of a batch with itself, as a run makes it."""
     objective = Objective(DISTANCES[name](), AllMiner(), TripletLoss())
-    return objective.compare(z, torch.tensor(labels), torch.Generator().manual_seed(seed))
+    moment = Moment(generator=torch.Generator().manual_seed(seed))
+    return objective.compare(Samples.of(z, torch.tensor(labels, dtype=torch.int64)), moment)
 
 
 def against(
     z: Tensor, labels: list[int], references: Tensor, reference_labels: list[int], name: str, **rest: Any
 ) -> Comparison:
     """The comparison of a batch with references that begin with it; a label of -1 is an empty place of a memory."""
-    own, every = torch.tensor(labels), torch.tensor(reference_labels)
-    same = own.unsqueeze(1) == every
-    measure = DISTANCES[name]()
-    return Comparison(
-        embeddings=z,
-        labels=own,
-        references=references,
-        reference_labels=every,
-        distances=measure(z, references),
-        positive=same & ~torch.eye(*same.shape, dtype=torch.bool),
-        negative=~same & (every >= 0),
-        distance=measure,
-        **rest,
-    )
+    anchors, every = Samples.of(z, torch.tensor(labels)), Samples.of(references, torch.tensor(reference_labels))
+    return Comparison(anchors, [Segment(every)], DISTANCES[name](), Moment(**rest))
 
 
 def some_pairs(comparison: Comparison, share: float = 0.6, seed: int = 5) -> Pairs:

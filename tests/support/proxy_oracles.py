@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from metriscope.objectives.comparison import Comparison, Segment
 from metriscope.objectives.distances.cosine import Cosine
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.losses.classes.arcface import ArcFaceLoss
@@ -18,7 +19,7 @@ from metriscope.objectives.losses.classes.proxy_anchor import ProxyAnchorLoss
 from metriscope.objectives.losses.classes.proxy_nca import ProxyNCALoss
 from metriscope.objectives.losses.classes.soft_triple import SoftTripleLoss
 from metriscope.objectives.losses.classes.sub_center_arcface import SubCenterArcFaceLoss
-from metriscope.objectives.selection import Comparison
+from metriscope.objectives.samples import Samples
 
 CLASSES, SIZE = 5, 4
 # Labels of a batch, by what is special about it; -1 and 99 are no class of the loss.
@@ -182,9 +183,9 @@ def batch(labels: list[int], dtype: torch.dtype = torch.float64, size: int = SIZ
 
 
 def compare(z: Tensor, labels: list[int] | Tensor) -> Comparison:
-    """What the objective gives a loss that is not pairwise."""
-    labels, nothing = torch.as_tensor(labels), z.new_zeros(0)
-    return Comparison(z, labels, z, labels, nothing, nothing.bool(), nothing.bool(), Cosine())
+    """The comparison of a batch with itself, as a run makes it."""
+    samples = Samples.of(z, torch.as_tensor(labels))
+    return Comparison(samples, [Segment(samples)], Cosine())
 
 
 def gradients(value: Tensor, leaves: list[Tensor]) -> list[Tensor]:

@@ -10,7 +10,8 @@ from oracles import LAYOUTS, Account, against, agree, distance, embeddings, mean
 from oracles import some_pairs as some_pairs_of
 from torch import Tensor
 
-from metriscope.objectives.selection import Comparison, Pairs, TripletBand
+from metriscope.objectives.comparison import Comparison
+from metriscope.objectives.selection import Pairs, TripletBand
 
 DTYPES = (torch.float64, torch.float32)
 # Labels of references beyond the batch; -1 is an empty place of a memory.

@@ -1,5 +1,6 @@
 """The callback that logs a loss during training: its value, active ratios, gradient norms and decay."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -7,11 +8,13 @@ import torch
 from torch import Tensor
 
 from metriscope import seeds
-from metriscope.diagnostics.activity import active_samples, pair_activity, proxy_activity
+from metriscope.diagnostics.activity import active_samples, joint_activity, proxy_activity
 from metriscope.diagnostics.averages import Averages, Measures, ratio
 from metriscope.diagnostics.decay import decay_rate
 from metriscope.diagnostics.gradients import embedding_norms, parameter_norms
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.objective import Step
+from metriscope.objectives.samples import Moment, Spaces
 from metriscope.training.learner import MetricLearner
 
 
@@ -23,32 +26,33 @@ def loss_measures(step: Step) -> Measures:
     return {"loss": (output.value.detach(), 1.0), **active, **parts}
 
 
-def judged_matrix(step: Step) -> Tensor:
-    """The matrix whose gradient gives the pair weights: distances (B, R), or similarities to proxies (B, C)."""
-    return step.comparison.distances if step.output.similarities is None else step.output.similarities
+def judged_matrices(step: Step) -> list[Tensor]:
+    """The matrices whose gradients give the pair weights: distances (B, R), or similarities to proxies (B, C)."""
+    if step.output.similarities is not None:
+        return [step.output.similarities]
+    return [comparison.distances for comparison in step.comparison.made]
 
 
 def pull_measures(
-    step: Step, matrix_gradient: Tensor | None, embedding_gradient: Tensor, hinge: bool, threshold: float
+    step: Step, gradients: Sequence[Tensor | None], embedding_gradient: Tensor, hinge: bool, threshold: float
 ) -> Measures:
     """Measures from the backward pass: the active ratio of pairs by weight, and gradient norms of embeddings.
 
     Args:
         step: the evaluated batch.
-        matrix_gradient: gradient of :func:`judged_matrix`; None where a loss does not use that matrix, so that no pairs
-            are measured.
+        gradients: of :func:`judged_matrices`; None where the loss does not use a matrix, whose pairs are not measured.
         embedding_gradient: (B, D), dL/dz.
         hinge: whether inactive terms of the loss have a weight of exactly zero.
         threshold: see :func:`metriscope.diagnostics.activity.pair_activity`.
     """
-    if matrix_gradient is None:
+    comparison: Comparison | None = None
+    if step.output.similarities is not None and gradients[0] is not None:
+        activity = proxy_activity(gradients[0], threshold)
+    elif step.output.similarities is None and (found := joint_activity(step.comparison.made, gradients, threshold)):
+        activity, comparison = found
+    else:
         nobody = torch.zeros(len(embedding_gradient), dtype=torch.bool, device=embedding_gradient.device)
         return {"grad_norm_embedding": embedding_norms(embedding_gradient, nobody)["grad_norm_embedding"]}
-    comparison = None if step.output.similarities is not None else step.comparison
-    if comparison is None:
-        activity = proxy_activity(matrix_gradient, threshold)
-    else:
-        activity = pair_activity(comparison, matrix_gradient, threshold)
     return {
         "active_ratio_pairs": (activity.active.sum(), activity.valid),
         **embedding_norms(embedding_gradient, active_samples(activity, hinge, comparison)),
@@ -83,8 +87,9 @@ class GreedinessMonitor(pl.Callback):
         assert pl_module.step is not None
         self.pending.update(loss_measures(pl_module.step))
         if self.threshold is not None:
-            judged_matrix(pl_module.step).retain_grad()
-            pl_module.step.comparison.embeddings.retain_grad()
+            for matrix in judged_matrices(pl_module.step):
+                matrix.retain_grad()
+            pl_module.step.comparison.anchors.embeddings.retain_grad()
 
     @torch.no_grad()
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -92,13 +97,13 @@ class GreedinessMonitor(pl.Callback):
             return
         assert isinstance(pl_module, MetricLearner)
         assert pl_module.step is not None
-        matrix_gradient = judged_matrix(pl_module.step).grad
-        embedding_gradient = pl_module.step.comparison.embeddings.grad
+        gradients = [matrix.grad for matrix in judged_matrices(pl_module.step)]
+        embedding_gradient = pl_module.step.comparison.anchors.embeddings.grad
         if embedding_gradient is None:
             return
         hinge = pl_module.objective.loss.hinge
         unscaled = embedding_gradient * (trainer.accumulate_grad_batches / _loss_scale(trainer))
-        self.pending.update(pull_measures(pl_module.step, matrix_gradient, unscaled, hinge, self.threshold))
+        self.pending.update(pull_measures(pl_module.step, gradients, unscaled, hinge, self.threshold))
 
     @torch.no_grad()
     def on_before_optimizer_step(
@@ -143,11 +148,12 @@ class GreedinessMonitor(pl.Callback):
             z = embeddings[rows].to(pl_module.device).requires_grad_()
             with torch.enable_grad():
                 generator = seeds.generator(pl_module.seed, "validation miner", number)
-                step = objective(z, labels[rows].to(pl_module.device), generator, trainer.current_epoch)
+                batch = Spaces.of(z, labels[rows].to(pl_module.device))
+                step = objective(batch, Moment(trainer.current_epoch, generator=generator))
                 averages.add(loss_measures(step))
                 if self.threshold is not None:
-                    wanted = (judged_matrix(step), z)
-                    by_pair, by_z = torch.autograd.grad(step.output.value, wanted, allow_unused=True)
+                    wanted = (z, *judged_matrices(step))
+                    by_z, *by_pair = torch.autograd.grad(step.output.value, wanted, allow_unused=True)
                     averages.add(pull_measures(step, by_pair, by_z, objective.loss.hinge, self.threshold))
         self._report("val", averages.compute(distributed=False), pl_module)
 

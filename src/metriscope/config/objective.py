@@ -8,7 +8,7 @@ from typing import Any
 from metriscope.annotations import said
 from metriscope.config.files import choices, section
 from metriscope.errors import InputError, nearest
-from metriscope.parts import ArgumentError, check_section, locate, with_place
+from metriscope.parts import ArgumentError, check_section, instantiate, locate, with_place
 
 # Stand for sizes that are known once the data are read.
 _SIZES = {"num_classes": 2, "embedding_size": 2}
@@ -35,7 +35,8 @@ def check_fit(config: Mapping[str, Any]) -> None:
     Raises:
         InputError: naming the parts, and which would fit.
     """
-    losses = [_traits(section, where) for section, where in _losses(config["loss"])]
+    sections = _losses(config["loss"])
+    losses = [_traits(section, where) for section, where in sections]
     miner = _traits(config["miner"], "miner")
     name, kind, accepts = config["miner"]["name"], miner.kind, _accepted(losses)
     if kind not in accepts:
@@ -45,7 +46,7 @@ def check_fit(config: Mapping[str, Any]) -> None:
         )
     if getattr(miner, "needs_unit_sphere", False) and not config["head"]["normalize"]:
         raise InputError(f"miner={name} needs embeddings on the unit sphere: set head.normalize=true")
-    if config["memory"]["size"] and not any(loss.pairwise for loss in losses):
+    if config["memory"]["size"] and not any(_compares(section, where) for section, where in sections):
         raise InputError(
             f"memory={config['memory']['name']} gives loss={config['loss']['name']} nothing: "
             "it compares with its own parameters"
@@ -53,6 +54,19 @@ def check_fit(config: Mapping[str, Any]) -> None:
     for part in (*losses, miner):
         if config["memory"]["size"] and getattr(part, "no_memory", ""):
             raise InputError(f"memory={config['memory']['name']} does not go with {part.name}: {part.no_memory}")
+
+
+def _compares(section: Mapping[str, Any], where: str) -> bool:
+    """Whether a loss compares samples with each other; True where its arguments are refused, which comes later."""
+    takes_sizes = _class_of(section, where).takes_sizes
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        try:
+            loss = instantiate(section, where, **(_SIZES if takes_sizes else {}))
+        except InputError:
+            return True
+        return not hasattr(loss, "compares") or bool(loss.compares(_SIZES["embedding_size"]))
 
 
 def check_losses(section: Mapping[str, Any]) -> None:

@@ -1,11 +1,12 @@
 """Active ratios of GREEDINESS ([CT], arXiv:2510.02161): the share of a loss's terms that contribute."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from metriscope.objectives.selection import Comparison
+from metriscope.objectives.comparison import Comparison
 
 
 class PairActivity(NamedTuple):
@@ -34,17 +35,52 @@ def pair_activity(comparison: Comparison, distance_gradient: Tensor, threshold: 
         distance_gradient: (B, R), dL/d(distance); any constant factor cancels.
         threshold: share of the largest weight, between 0 and 1.
     """
-    slope = comparison.distance.slope(comparison.distances.detach())
-    weights = slope.mul_(distance_gradient).abs_()
+    return _activity(comparison, _pulls(comparison, distance_gradient).abs_(), threshold)
+
+
+@torch.no_grad()
+def joint_activity(
+    comparisons: Sequence[Comparison], gradients: Sequence[Tensor | None], threshold: float
+) -> tuple[PairActivity, Comparison] | None:
+    """:func:`pair_activity` of all comparisons that a batch was judged by, with that whose pairs are counted.
+
+    Args:
+        comparisons: a comparison and parts of it, as :attr:`Comparison.made` gives them.
+        gradients: of the distances of each; None where no loss depends on them.
+        threshold: as of :func:`pair_activity`.
+    """
+    used = [(one, gradient) for one, gradient in zip(comparisons, gradients, strict=True) if gradient is not None]
+    if not used:
+        return None
+    if len(used) == 1:
+        return pair_activity(*used[0], threshold), used[0][0]
+    whole = used[0][0].whole or used[0][0]
+    weights = torch.zeros(whole.shape, dtype=used[0][1].dtype, device=used[0][1].device)
+    for one, gradient in used:
+        if one.rows is None or one.columns is None:
+            weights += _pulls(one, gradient)
+        else:
+            weights.index_put_((one.rows.unsqueeze(1), one.columns), _pulls(one, gradient), accumulate=True)
+    return _activity(whole, weights.abs_(), threshold), whole
+
+
+def _pulls(comparison: Comparison, distance_gradient: Tensor) -> Tensor:
+    """dL/ds of each pair, up to its sign."""
+    return comparison.distance.slope(comparison.distances.detach()).mul_(distance_gradient)
+
+
+def _activity(comparison: Comparison, weights: Tensor, threshold: float) -> PairActivity:
     return PairActivity(weights, weights > threshold * weights.amax(), _valid_pairs(comparison))
 
 
 def _valid_pairs(comparison: Comparison) -> Tensor:
     """Scalar int64: the number of pairs that the labels allow, including pairs that the loss does not compare."""
-    if comparison.rows is None:
+    whole = comparison.whole
+    if whole is None:
         return comparison.positive.sum() + comparison.negative.sum()
     # Each sample with each reference, except itself and empty places of a memory.
-    return len(comparison.labels) * ((comparison.reference_labels >= 0).sum() - 1)
+    anchors = (whole.anchors.labels >= 0).sum()
+    return anchors * ((whole.references.labels >= 0).sum() - 1)
 
 
 @torch.no_grad()
@@ -76,10 +112,11 @@ def active_samples(activity: PairActivity, hinge: bool, comparison: Comparison |
     if comparison is None:
         return anchors
     # The first references are the batch itself: a sample is also in the terms of other anchors.
-    batch = len(comparison.labels)
+    whole = comparison.whole or comparison
+    batch = len(whole.anchors.labels)
     if comparison.rows is None or comparison.columns is None:
         return anchors | pairs[:, :batch].any(0)
-    samples = anchors.new_zeros(len(comparison.references))
+    samples = anchors.new_zeros(whole.shape[1])
     samples[comparison.rows] = anchors
     samples[comparison.columns] |= pairs.any(0)
     return samples[:batch]

@@ -11,6 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from metriscope.objectives.samples import Spaces
+
 
 def is_distributed() -> bool:
     """Whether embeddings have to be gathered."""
@@ -43,10 +45,10 @@ class _GatherEmbeddings(torch.autograd.Function):
         return grad[ctx.start : ctx.start + ctx.length] * dist.get_world_size()
 
 
-def gather_batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, D) and (B,) of this process -> those of all processes, in the order of ranks.
+def gather(batch: Spaces) -> Spaces:
+    """The batch of this process -> those of all processes, in the order of ranks.
 
-    Waits once for the sizes, because batches may differ in length.
+    Waits once for the sizes of each tensor, because batches may differ in length.
     """
-    whole: Tensor = _GatherEmbeddings.apply(embeddings)
-    return whole, torch.cat(_gather(labels))
+    outputs = {name: _GatherEmbeddings.apply(output) for name, output in batch.outputs.items()}
+    return Spaces(outputs, torch.cat(_gather(batch.labels)), torch.cat(_gather(batch.index)))

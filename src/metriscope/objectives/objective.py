@@ -1,17 +1,17 @@
 """The objective of a run: distance, miner and loss over one comparison of anchors with references."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from metriscope.objectives.comparison import Comparison, Segment
 from metriscope.objectives.distances.base import Distance
-from metriscope.objectives.distributed import gather_batch, is_distributed
+from metriscope.objectives.distributed import gather, is_distributed
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.references.memory import CrossBatchMemory
-from metriscope.objectives.selection import Comparison
+from metriscope.objectives.samples import Moment, Samples, Spaces
 
 
 class Step(NamedTuple):
@@ -38,66 +38,20 @@ class Objective(nn.Module):
         self.loss = loss
         self.memory = memory
 
-    def compare(
-        self, embeddings: Tensor, labels: Tensor, generator: torch.Generator | None = None, epoch: int = 0
-    ) -> Comparison:
-        """(B, D) embeddings and (B,) labels -> their comparison with the batch and, in training, the memory."""
-        references, reference_labels = embeddings, labels
-        if not self.loss.pairwise:
-            nothing = embeddings.new_zeros(0)
-            matrices = {"distances": nothing, "positive": nothing.bool(), "negative": nothing.bool()}
-        else:
-            if self.memory is not None and self.training:
-                past, past_labels = self.memory.recall()
-                references = torch.cat([embeddings, past.to(embeddings.dtype)])
-                reference_labels = torch.cat([labels, past_labels])
-            part = self.loss.part(labels, reference_labels)
-            matrices = self._matrices(embeddings, labels, references, reference_labels, part)
-        return Comparison(
-            embeddings=embeddings,
-            labels=labels,
-            references=references,
-            reference_labels=reference_labels,
-            **matrices,
-            distance=self.distance,
-            generator=generator,
-            epoch=epoch,
-        )
+    def compare(self, batch: Samples, moment: Moment | None = None) -> Comparison:
+        """The comparison of a batch with itself and, in training, with the memory."""
+        segments = [Segment(batch)]
+        if self.memory is not None and self.training:
+            segments.append(Segment(self.memory.recall()))
+        return Comparison(batch, segments, self.distance, moment)
 
-    def _matrices(
-        self,
-        embeddings: Tensor,
-        labels: Tensor,
-        references: Tensor,
-        reference_labels: Tensor,
-        part: tuple[Tensor, Tensor] | None,
-    ) -> dict[str, Any]:
-        rows = columns = None
-        if part is not None:
-            rows, columns = part
-            # References begin with the batch, so one look-up serves both: half the work of two, above all in the
-            # backward pass.
-            chosen = references.index_select(0, torch.cat([rows, columns]))
-            embeddings, references = torch.split(chosen, [len(rows), len(columns)])
-            labels, reference_labels = labels[rows], reference_labels[columns]
-        positive = labels.unsqueeze(1) == reference_labels
-        negative = ~positive if self.memory is None else ~positive & (reference_labels >= 0)
-        # No sample is compared with itself; the first references are the batch.
-        if rows is None:
-            positive.fill_diagonal_(False)
-        else:
-            positive &= rows.unsqueeze(1) != columns
-        distances = self.distance(embeddings, references)
-        return {"distances": distances, "positive": positive, "negative": negative, "rows": rows, "columns": columns}
-
-    def forward(
-        self, embeddings: Tensor, labels: Tensor, generator: torch.Generator | None = None, epoch: int = 0
-    ) -> Step:
-        """(B, D) embeddings and (B,) labels -> :class:`Step`; in training, over the batches of all processes."""
+    def forward(self, batch: Spaces, moment: Moment | None = None) -> Step:
+        """A batch -> :class:`Step`; in training, over the batches of all processes."""
         if self.training and is_distributed():
-            embeddings, labels = gather_batch(embeddings, labels)
-        comparison = self.compare(embeddings, labels, generator, epoch)
+            batch = gather(batch)
+        samples = batch.samples("embedding")
+        comparison = self.compare(samples, moment)
         output: LossOutput = self.loss(comparison, self.miner(comparison))
         if self.memory is not None and self.training:
-            self.memory.store(embeddings.detach(), labels)
+            self.memory.store(samples)
         return Step(output, comparison)

@@ -15,7 +15,7 @@ class LossOutput(NamedTuple):
             those outside the band count as zeros; a list or a pair mask allows only its own terms.
         parts: named detached scalars, logged as they are.
         similarities: (B, C) similarities to the loss's own parameters, attached to the graph, for a loss that
-            is not pairwise: its gradient gives the weights of the pairs (sample, proxy).
+            compares no samples: its gradient gives the weights of the pairs (sample, proxy).
     """
 
     value: Tensor

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from metriscope.errors import InputError
 from metriscope.objectives.arguments import Count
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.output import LossOutput
@@ -21,7 +22,7 @@ from metriscope.objectives.peer_trial import (
     miner_traits,
     without_self,
 )
-from metriscope.objectives.selection import Comparison, Pairs, Selection, TripletBand, Triplets, as_pairs
+from metriscope.objectives.selection import Pairs, Selection, TripletBand, Triplets, as_pairs
 
 
 class PeerLoss(Loss):
@@ -56,7 +57,8 @@ class PeerLoss(Loss):
         return loss_traits(peer, arguments)
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        embeddings, labels, references = comparison.embeddings, comparison.labels, comparison.references
+        embeddings, labels = comparison.anchors.embeddings, comparison.anchors.labels
+        references = comparison.references.embeddings
         everything = isinstance(selection, TripletBand) and selection.unbounded and selection.pairs is None
         hears = "pairs" in self.accepts
         if references is embeddings:
@@ -64,9 +66,9 @@ class PeerLoss(Loss):
         elif self._no_memory:
             raise InputError(f"{self._name} cannot compare with a memory: {self._no_memory}")
         else:
-            known = comparison.reference_labels >= 0
+            known = comparison.references.labels >= 0
             indices = _renumbered(_indices(selection, comparison), known.cumsum(0) - 1)
-            value = self.peer(embeddings, labels, indices, references[known], comparison.reference_labels[known])
+            value = self.peer(embeddings, labels, indices, references[known], comparison.references.labels[known])
         forget_graph(self.peer)
         value = value.reshape(())
         # Some take the mean over anchors that have a positive, of which there may be none.
@@ -88,6 +90,7 @@ class PeerMiner(Miner):
     kind = "triplets"
 
     def __init__(self, peer: str, arguments: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
         traits = self.traits(peer, arguments)
         self.kind = traits.kind  # type: ignore[misc]
         self._name, self._no_memory = peer, traits.no_memory
@@ -99,14 +102,15 @@ class PeerMiner(Miner):
         return miner_traits(peer, arguments)
 
     def select(self, comparison: Comparison) -> Selection:
-        embeddings, labels, references = comparison.embeddings.detach(), comparison.labels, comparison.references
-        if references is comparison.embeddings:
+        embeddings, labels = comparison.anchors.embeddings.detach(), comparison.anchors.labels
+        references = comparison.references.embeddings
+        if references is comparison.anchors.embeddings:
             found = self.peer(embeddings, labels)
         elif self._no_memory:
             raise InputError(f"{self._name} cannot select from a memory: {self._no_memory}")
         else:
-            places = (comparison.reference_labels >= 0).nonzero().squeeze(1)
-            found = self.peer(embeddings, labels, references[places].detach(), comparison.reference_labels[places])
+            places = (comparison.references.labels >= 0).nonzero().squeeze(1)
+            found = self.peer(embeddings, labels, references[places].detach(), comparison.references.labels[places])
             found = without_self(_renumbered(found, places))
         if len(found) == 3:
             anchor, positive, negative = found
@@ -121,7 +125,7 @@ class PeerMiner(Miner):
 
 def _indices(selection: Selection, comparison: Comparison) -> Indices:
     """A selection as the index tuple of the other library: of triplets (a, p, n) or of pairs (a, p, a, n)."""
-    if isinstance(selection, Triplets) and selection.interpolation is None:
+    if isinstance(selection, Triplets):
         a, p, n = (column[selection.valid] for column in (selection.anchor, selection.positive, selection.negative))
         return a, p, n
     pairs = as_pairs(selection, comparison)

@@ -26,7 +26,6 @@ class LossTraits(NamedTuple):
     """Kinds of selection that the loss takes."""
     no_memory: str
     """Why the loss cannot compare with a memory; empty where it can."""
-    pairwise: bool = True
 
 
 class MinerTraits(NamedTuple):

@@ -1,10 +1,11 @@
-"""The comparison of a batch with its references, and a miner's selection of the terms that count.
+"""A miner's selection of the terms that count.
 
-A selection is one of three kinds, none of which lists all triplets:
+A selection is one of four kinds, none of which lists all triplets:
 
 - :class:`Pairs`: two masks of shape (B, R);
 - :class:`TripletBand`: all triplets whose gap d(a, n) - d(a, p) lies in an open interval, O(1);
-- :class:`Triplets`: an explicit list, for miners that choose few.
+- :class:`Triplets`: an explicit list, for miners that choose few;
+- :class:`Mixtures`: at most S synthetic negatives of each anchor.
 """
 
 import math
@@ -14,47 +15,7 @@ import torch
 from torch import Tensor
 
 from metriscope.errors import InputError
-from metriscope.objectives.distances.base import Distance
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Anchors compared with references, once per step; miners and losses only read it.
-
-    Attributes:
-        embeddings: (B, D) anchors.
-        labels: (B,) int64.
-        references: (R, D): the batch itself, or more.
-        reference_labels: (R,) int64.
-        distances: (B, R), attached to the graph.
-        positive: (B, R) bool, same class and not the anchor itself.
-        negative: (B, R) bool, another class.
-        distance: the distance that gave ``distances``.
-        generator: CPU generator of this step, for miners that draw.
-        epoch: from 0, for miners that follow a schedule.
-        rows, columns: (b,), (r,) int64, the anchors and references of the (b, r) matrices where a loss compares only a
-            part; None where the matrices cover all.
-
-    A loss that is not ``pairwise`` gets a comparison whose matrices are empty.
-    """
-
-    embeddings: Tensor
-    labels: Tensor
-    references: Tensor
-    reference_labels: Tensor
-    distances: Tensor
-    positive: Tensor
-    negative: Tensor
-    distance: Distance
-    generator: torch.Generator | None = None
-    epoch: int = 0
-    rows: Tensor | None = None
-    columns: Tensor | None = None
-
-    @property
-    def similarities(self) -> Tensor:
-        """(B, R) cosine similarities, differentiable; see :meth:`Distance.similarity`."""
-        return self.distance.similarity(self.distances)
+from metriscope.objectives.comparison import Comparison
 
 
 @dataclass(frozen=True)
@@ -84,29 +45,58 @@ class Triplets:
 
     ``valid`` (T,) bool marks the entries that stand for a triplet, so that miners keep fixed shapes
     (no host-device synchronisation) where an anchor has no triplet.
-
-    ``interpolation`` (T,), where given, moves each negative to l p + (1 - l) n, normalised again where
-    ``spherical``; 0 leaves it unchanged. :func:`metriscope.objectives.interpolation.negative_distances` computes the
-    distances; positives are then rows of the batch.
     """
 
     anchor: Tensor
     positive: Tensor
     negative: Tensor
     valid: Tensor
-    interpolation: Tensor | None = None
-    spherical: bool = False
 
 
-Selection = Pairs | TripletBand | Triplets
+@dataclass(frozen=True)
+class Mixtures:
+    """Triplets with synthetic negatives: S of each anchor, each on the segment between two references.
+
+    Attributes:
+        positive: (B,) int64, the positive of each anchor.
+        first, second: (B, S) int64, the ends of the segments; ``first`` is in the batch, whose distances are known.
+        share: (B, S), the share of ``first``, from 0 (the second end itself) to 1.
+        valid: (B, S) bool, the entries that stand for a triplet.
+        spherical: whether mixtures are L2-normalised again.
+    """
+
+    positive: Tensor
+    first: Tensor
+    second: Tensor
+    share: Tensor
+    valid: Tensor
+    spherical: bool = True
+
+    def distances(self, comparison: Comparison) -> Tensor:
+        """(B, S) distances of the anchors to their mixtures, attached to the graph; see :meth:`Distance.blend`."""
+        d = comparison.distances
+        to_first, to_second = d.gather(1, self.first), d.gather(1, self.second)
+        return comparison.distance.blend(to_first, to_second, d[self.first, self.second], self.share, self.spherical)
+
+
+Selection = Pairs | TripletBand | Triplets | Mixtures
+
+
+def triplet_distances(selection: Triplets | Mixtures, comparison: Comparison) -> tuple[Tensor, Tensor, Tensor]:
+    """d(a, p), d(a, n) and which entries count, of one shape; attached to the graph."""
+    d = comparison.distances
+    if isinstance(selection, Mixtures):
+        to_positive = d.gather(1, selection.positive.unsqueeze(1)).expand_as(selection.share)
+        return to_positive, selection.distances(comparison), selection.valid
+    anchor = selection.anchor
+    return d[anchor, selection.positive], d[anchor, selection.negative], selection.valid
 
 
 def as_pairs(selection: Selection, comparison: Comparison) -> Pairs:
     """The pairs of a selection.
 
     Raises:
-        InputError: for a bounded band, which restricts triplets and not pairs, and for interpolated negatives, which
-            are not samples of the batch.
+        InputError: for a bounded band, which restricts triplets and not pairs, and for mixtures, which are not samples.
     """
     if isinstance(selection, Pairs):
         return selection
@@ -114,8 +104,8 @@ def as_pairs(selection: Selection, comparison: Comparison) -> Pairs:
         if not selection.unbounded:
             raise InputError("a band of triplets cannot be turned into pairs: use miner=all or a pair miner")
         return selection.pairs or Pairs(comparison.positive, comparison.negative)
-    if selection.interpolation is not None:
-        raise InputError("interpolated negatives are no pairs: use loss=triplet or set miner.interpolation=null")
+    if isinstance(selection, Mixtures):
+        raise InputError("mixtures are no pairs: use loss=triplet or set miner.interpolation=null")
     masks = []
     for column in (selection.positive, selection.negative):
         counts = torch.zeros(comparison.distances.shape, dtype=torch.int32, device=column.device)

@@ -1,5 +1,6 @@
 """The LightningModule: it embeds a batch and computes the objective; callbacks do all monitoring."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from metriscope import seeds
 from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.models.embedder import Embedder, Embedding
 from metriscope.objectives.objective import Objective, Step
+from metriscope.objectives.samples import Moment, Spaces
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -20,7 +22,7 @@ class MetricLearner(pl.LightningModule):
 
     Args:
         embedder: inputs -> :class:`Embedding`.
-        objective: (B, D) embeddings and labels -> :class:`Step`.
+        objective: a batch after the network -> :class:`Step`.
         build_optimizer: (parameter groups by name, the trunk's parameters by block) -> optimizer.
         build_scheduler: (optimizer, total steps, steps per epoch) -> Lightning scheduler dict, or None.
         seed: the run's seed.
@@ -62,12 +64,16 @@ class MetricLearner(pl.LightningModule):
         torch.manual_seed(seeds.derive(self.seed, "layers", self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        inputs, labels, _ = batch
+        inputs, labels, index = batch
+        self.embedding = self(inputs)
+        self.step = self.objective(Spaces.of(self.embedding.z, labels, index), self._moment(batch_idx))
+        return self.step.output.value
+
+    def _moment(self, batch_idx: int) -> Moment:
         # The seed is the same on every rank, because all ranks evaluate the same gathered batch.
         generator = seeds.generator(self.seed, "miner", self.current_epoch, batch_idx)
-        self.embedding = self(inputs)
-        self.step = self.objective(self.embedding.z, labels, generator, self.current_epoch)
-        return self.step.output.value
+        step, steps = self.global_step, self.trainer.estimated_stepping_batches
+        return Moment(self.current_epoch, step, min(step / steps, math.nextafter(1, 0)), generator)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         self.step = self.embedding = None

@@ -3,7 +3,9 @@
 import pytest
 import torch
 from combinations import every
+from miner_cases import blended
 from oracles import DISTANCES, distance, embeddings, gradient
+from torch.nn.functional import normalize
 
 NAMES = sorted(DISTANCES)
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 1e-5}
@@ -106,3 +108,22 @@ def test_autocast_does_not_take_digits_away(name):
         under = DISTANCES[name]()(z, z)
     torch.testing.assert_close(under, plain, rtol=0, atol=0)
     torch.testing.assert_close(gradient(under.sum(), z), gradient(plain.sum(), z), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("spherical", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_distance_and_gradient_of_a_blend(name, spherical):
+    z = embeddings([0] * 3)
+    if spherical:
+        z = normalize(z.detach(), dim=1).requires_grad_()
+    built = DISTANCES[name]()
+    # The way of a run: normalisation is part of the graph.
+    points = normalize(z, dim=1) if spherical else z
+    table = built(points, points)
+    for share in (0.0, 0.2, 0.5, 0.9, 1.0):
+        moved = torch.tensor(share, dtype=torch.float64)
+        found = built.blend(table[0, 1], table[0, 2], table[1, 2], moved, spherical)
+        wanted = distance(name, points[0], blended(name, points, 1, 2, share, spherical))
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+        a, b = (torch.autograd.grad(x, z, retain_graph=True)[0] for x in (found, wanted))
+        torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-8)

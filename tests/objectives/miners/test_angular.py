@@ -15,7 +15,7 @@ from metriscope.objectives.miners.angular import AngularMiner
 
 
 def loop(comparison, degrees):
-    z, found = comparison.references.detach(), set()
+    z, found = comparison.references.embeddings.detach(), set()
     for a, _, positives, negatives in rows(comparison):
         for p in positives:
             for n in negatives:
@@ -37,7 +37,7 @@ def test_every_triplet(monkeypatch, layout, further, name, chunk):
 @pytest.mark.parametrize("degrees", [20, 35, 45])
 def test_equals_pytorch_metric_learning(degrees):
     comparison = case([0] * 6 + [1] * 6 + [2] * 2, seed=1)
-    a, p, n = Peer(angle=degrees)(comparison.embeddings.detach(), comparison.labels)
+    a, p, n = Peer(angle=degrees)(comparison.anchors.embeddings.detach(), comparison.anchors.labels)
     wanted = set(zip(a.tolist(), p.tolist(), n.tolist(), strict=True))
     assert triplet_set(AngularMiner(degrees)(comparison)) == wanted
     assert wanted
@@ -70,7 +70,7 @@ def test_without_triplets_losses_are_zero(layout):
     selection = AngularMiner()(comparison)
     for loss in (TripletLoss(), ContrastiveLoss()):
         output = loss(comparison, selection)
-        (gradient,) = torch.autograd.grad(output.value, comparison.embeddings, retain_graph=True)
+        (gradient,) = torch.autograd.grad(output.value, comparison.anchors.embeddings, retain_graph=True)
         assert output.value == 0
         assert output.terms == 0
         assert not gradient.any()

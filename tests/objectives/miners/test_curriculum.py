@@ -5,14 +5,13 @@ import math
 import pytest
 import torch
 from miner_cases import all_cases, blended, case, rows
-from oracles import DISTANCES, distance
+from oracles import DISTANCES, LAYOUTS, against, distance
 
 from metriscope.errors import InputError
-from metriscope.objectives.interpolation import negative_distances
 from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
 from metriscope.objectives.losses.triplets.triplet import TripletLoss
 from metriscope.objectives.miners.curriculum import CurriculumMiner
-from metriscope.objectives.selection import TripletBand, Triplets
+from metriscope.objectives.selection import Mixtures, TripletBand
 
 NAMES = sorted(DISTANCES)
 
@@ -28,43 +27,41 @@ def test_the_band_of_an_epoch(share, hard_from):
 def test_interpolation_begins_with_the_second_stage():
     miner = CurriculumMiner(epochs=4, interpolation=0.5)
     assert isinstance(miner(case("few classes", epoch=1)), TripletBand)
-    assert isinstance(miner(case("few classes", epoch=2)), Triplets)
+    assert isinstance(miner(case("few classes", epoch=2)), Mixtures)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @all_cases
 def test_hardest_of_the_augmented_space(layout, further, name):
     comparison, share = case(layout, further, name, epoch=1, seed=2, apart=2.5), 0.8
-    z, batch = comparison.references.detach(), len(comparison.labels)
+    z, batch = comparison.references.embeddings.detach(), len(comparison.anchors.labels)
     found = CurriculumMiner(epochs=1, semihard_share=0, interpolation=share)(comparison)
-    distances = negative_distances(found, comparison).detach()
+    distances = found.distances(comparison).detach()
     for a, d, positives, negatives in rows(comparison):
         own = [p for p in positives if p < batch]
-        assert bool(found.valid[a]) == bool(own and negatives)
+        assert bool(found.valid[a, 0]) == bool(own and negatives)
         if not (own and negatives):
             continue
         p = max(own, key=lambda j: d[j])
         candidates = {(n, 0.0): d[n] for n in negatives}
         for n in negatives:
             candidates[n, share] = float(distance(name, z[a], blended(name, z, p, n, share, True)))
-        chosen = int(found.negative[a]), float(found.interpolation[a])
-        assert int(found.positive[a]) == p
+        chosen = int(found.second[a, 0]), float(found.share[a, 0])
+        assert int(found.positive[a]) == int(found.first[a, 0]) == p
         assert candidates[chosen] == pytest.approx(min(candidates.values()), abs=1e-9)
-        assert float(distances[a]) == pytest.approx(candidates[chosen], abs=1e-9)
+        assert float(distances[a, 0]) == pytest.approx(candidates[chosen], abs=1e-9)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_triplet_loss_pulls_and_pushes_through_all_three(name):
     comparison, share = case("few classes", name=name, epoch=1, seed=3, apart=2.5), 0.8
     selection = CurriculumMiner(epochs=1, semihard_share=0, interpolation=share)(comparison)
-    assert selection.interpolation.any()
-    assert not selection.interpolation.all()
+    assert selection.share.any()
+    assert not selection.share.all()
     output = TripletLoss(1.5, "sum")(comparison, selection)
-    z, hinges = comparison.embeddings, []
-    for a, p, n, moved in zip(
-        *(x.tolist() for x in (selection.anchor, selection.positive, selection.negative, selection.interpolation)),
-        strict=True,
-    ):
+    z, hinges = comparison.anchors.embeddings, []
+    columns = (selection.positive, selection.second.squeeze(1), selection.share.squeeze(1))
+    for a, (p, n, moved) in enumerate(zip(*(x.tolist() for x in columns), strict=True)):
         # Not normalised again where it is left alone: z is a leaf on the sphere.
         negative = blended(name, z, p, n, moved, True) if moved else z[n]
         hinges.append((distance(name, z[a], z[p]) - distance(name, z[a], negative) + 1.5).clamp_min(0))
@@ -74,15 +71,13 @@ def test_triplet_loss_pulls_and_pushes_through_all_three(name):
     # Off the sphere the two differ; along it, where a normalising head can move, they do not.
     along = [g - (g * z).sum(1, keepdim=True) * z for g in (found_gradient, wanted_gradient)]
     torch.testing.assert_close(*along, rtol=1e-7, atol=1e-8)
-    assert output.terms == len(comparison.labels)
+    assert output.terms == len(comparison.anchors.labels)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_collapsed_embeddings_give_finite_gradients(name):
-    comparison = case("few classes", name=name, epoch=1)
     z = torch.ones(11, 4).requires_grad_()
-    built = DISTANCES[name]()
-    flat = type(comparison)(**{**vars(comparison), "embeddings": z, "references": z, "distances": built(z, z)})
+    flat = against(z, LAYOUTS["few classes"], z, LAYOUTS["few classes"], name, epoch=1)
     output = TripletLoss()(flat, CurriculumMiner(epochs=1, semihard_share=0, interpolation=0.5)(flat))
     assert torch.autograd.grad(output.value, z)[0].isfinite().all()
 
@@ -98,7 +93,7 @@ def test_stages_compile():
 def test_what_cannot_take_interpolated_negatives_says_so():
     comparison = case("few classes", epoch=1)
     selection = CurriculumMiner(epochs=1, semihard_share=0, interpolation=0.5)(comparison)
-    with pytest.raises(InputError, match="interpolated negatives are no pairs"):
+    with pytest.raises(InputError, match="mixtures are no pairs"):
         ContrastiveLoss()(comparison, selection)
 
 

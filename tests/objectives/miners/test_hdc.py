@@ -39,7 +39,7 @@ def test_every_pair(path, layout, further, share):
 def test_a_cascade_is_the_product_of_its_shares():
     comparison = case([0] * 4 + [1] * 4)
     half = HardAwareCascadeMiner(0.5)(comparison)
-    level = type(comparison)(**{**vars(comparison), "positive": half.positive, "negative": half.negative})
+    level = comparison.with_matrices(positive=half.positive, negative=half.negative)
     assert pair_sets(HardAwareCascadeMiner(0.4)(level)) == pair_sets(HardAwareCascadeMiner(0.2)(comparison))
 
 
@@ -59,7 +59,7 @@ def test_equals_pytorch_metric_learning_but_for_ties(layout, share):
 
 def test_collapsed_embeddings_are_all_equally_hard():
     comparison = case("few classes")
-    collapsed = type(comparison)(**{**vars(comparison), "distances": torch.zeros_like(comparison.distances)})
+    collapsed = comparison.with_matrices(torch.zeros_like(comparison.distances))
     found = HardAwareCascadeMiner(0.1)(collapsed)
     assert torch.equal(found.positive, comparison.positive)
     assert torch.equal(found.negative, comparison.negative)

@@ -56,13 +56,13 @@ def test_draws_follow_the_generator():
     first, again, other = (pair_sets(UniformHistogramMiner(3, 2, 2)(case("few classes", seed=0))) for _ in range(3))
     assert first == again == other
     moved = case("few classes")
-    moved.generator.manual_seed(5)
+    moved.moment.generator.manual_seed(5)
     assert pair_sets(UniformHistogramMiner(3, 2, 2)(moved)) != first
 
 
 def test_fills_the_bins_that_pytorch_metric_learning_fills():
     comparison, bins = case([0] * 8 + [1] * 8), 6
     ours = pair_sets(UniformHistogramMiner(bins, 1000, 1000)(comparison))
-    a1, p, a2, n = Peer(bins, 500, 500)(comparison.embeddings.detach(), comparison.labels)
+    a1, p, a2, n = Peer(bins, 500, 500)(comparison.anchors.embeddings.detach(), comparison.anchors.labels)
     theirs = set(zip(a1.tolist(), p.tolist(), strict=True)), set(zip(a2.tolist(), n.tolist(), strict=True))
     assert ours == theirs  # 500 draws with replacement meet each of at most 40 pairs of a bin

@@ -4,12 +4,14 @@ Each distance is computed in float32 at least, whatever the precision of trainin
 of distances, of which bfloat16 keeps two digits.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from metriscope.errors import InputError
 from metriscope.parts import PartType
+from metriscope.unit import unit_rows
 
 
 def precise(embeddings: Tensor) -> Tensor:
@@ -17,18 +19,58 @@ def precise(embeddings: Tensor) -> Tensor:
     return embeddings if embeddings.dtype == torch.float64 else embeddings.float()
 
 
-class Distance(metaclass=PartType):
-    """Base class. ``name`` is the config choice."""
+class Distance(nn.Module, metaclass=PartType):
+    """Base class: how two embeddings are compared.
+
+    A subclass defines :meth:`block`. Its backward pass is that of autograd, in which parameters get their gradients;
+    a subclass that defines :meth:`pull` computes it in another way, without parameters.
+
+    Attributes:
+        name: the config choice.
+        domain: where embeddings have to lie: ``any``, or ``sphere`` where they have to be L2-normalised.
+        directions: whether the lengths of embeddings do not matter.
+    """
 
     name: ClassVar[str]
+    domain: ClassVar[Literal["any", "sphere"]] = "any"
+    directions: ClassVar[bool] = False
 
-    # The constructor of object seems to take anything.
+    # The constructor of nn.Module takes anything.
     def __init__(self) -> None:
-        pass
+        super().__init__()
 
-    def __call__(self, anchors: Tensor, references: Tensor) -> Tensor:
-        """(B, D) and (R, D) -> (B, R), float32 or float64."""
+    def prepare(self, anchors: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        """Rows as :meth:`block` takes them, in O(B D), differentiable: here in float32 at least.
+
+        Args:
+            anchors: (B, D).
+            others: (R, D) each, which are compared with the anchors.
+        """
+        return precise(anchors), *map(precise, others)
+
+    def block(self, anchors: Tensor, references: Tensor) -> Tensor:
+        """Prepared rows (r, D) and (R, D) -> distances (r, R), float32 or float64, attached to the graph."""
         raise NotImplementedError
+
+    def pull(self, anchors: Tensor, references: Tensor, distances: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradients (r, D) and (R, D) of sum(slopes * distances), by prepared rows.
+
+        Args:
+            anchors, references: prepared rows.
+            distances: (r, R), as :meth:`block` gives them.
+            slopes: (r, R), dL/d(distance).
+        """
+        with torch.enable_grad():
+            leaves = anchors.detach().requires_grad_(), references.detach().requires_grad_()
+            by_anchors, by_references = torch.autograd.grad(self.block(*leaves), leaves, slopes)
+        return by_anchors, by_references
+
+    def forward(self, anchors: Tensor, references: Tensor) -> Tensor:
+        """(B, D) and (R, D) -> (B, R), float32 or float64, attached to the graph."""
+        if references is anchors:
+            (rows,) = self.prepare(anchors)
+            return self.block(rows, rows)
+        return self.block(*self.prepare(anchors, references))
 
     def slope(self, distances: Tensor) -> Tensor:
         """|d distance / d s| (B, R), s the dot product: the factor from dL/d(distance) to pair weights dL/ds.
@@ -45,9 +87,52 @@ class Distance(metaclass=PartType):
         """The Euclidean distance of L2-normalised embeddings at these distances (B, R)."""
         raise NotImplementedError
 
+    def to_squared_euclidean(self, distances: Tensor) -> Tensor:
+        """The square of :meth:`to_euclidean`, differentiable."""
+        return self.to_euclidean(distances).square()
+
     def similarity(self, distances: Tensor) -> Tensor:
         """The cosine similarity of L2-normalised embeddings at these distances (B, R), differentiable.
 
         For embeddings that are not normalised, 1 - d^2 / 2 with d the Euclidean distance.
         """
         raise NotImplementedError
+
+    def search(self, points: Tensor) -> Tensor:
+        """(N, D) -> points whose Euclidean distances rank as this distance ranks the given ones."""
+        return unit_rows(precise(points)) if self.directions else points
+
+    def blend(self, ap: Tensor, an: Tensor, pn: Tensor, share: Tensor, spherical: bool) -> Tensor:
+        """The distance from a to l p + (1 - l) n, computed from distances alone; differentiable.
+
+        In the plane of a, p and n, with d Euclidean,
+
+            ||a - (l p + (1-l) n)||^2 = l d_ap^2 + (1-l) d_an^2 - l (1-l) d_pn^2,
+
+        and on the unit sphere, where the mixture is normalised again, with s the cosine similarity,
+
+            s = (l s_ap + (1-l) s_an) / sqrt(l^2 + (1-l)^2 + 2 l (1-l) s_pn).
+
+        Args:
+            ap, an, pn: distances, of one shape.
+            share: l, from 0 (n itself) to 1, of the same shape or a scalar.
+            spherical: whether mixtures are L2-normalised again; where lengths do not matter they are in any case.
+
+        Raises:
+            InputError: the distance has no mixtures, because it lacks :meth:`from_squared_euclidean`.
+        """
+        s_ap, s_an, s_pn = (self.similarity(d) for d in (ap, an, pn))
+        rest = 1 - share
+        mixed = share * s_ap + rest * s_an
+        if spherical or self.directions:
+            length = share.square() + rest.square() + 2 * share * rest * s_pn
+            squared = 2 - 2 * mixed * length.clamp_min(torch.finfo(ap.dtype).eps).rsqrt()
+        else:
+            squared = 2 - 2 * mixed - 2 * share * rest * (1 - s_pn)
+        result = self.from_squared_euclidean(squared.clamp_min(torch.finfo(ap.dtype).tiny))
+        # Computing through similarities loses digits, so n itself keeps its given distance.
+        return torch.where(share == 0, an, result)
+
+    def from_squared_euclidean(self, squared: Tensor) -> Tensor:
+        """This distance of L2-normalised embeddings at these squared Euclidean distances, differentiable."""
+        raise InputError(f"distance={self.name} has no mixtures: choose a miner that makes none")

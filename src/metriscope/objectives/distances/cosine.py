@@ -11,13 +11,19 @@ class Cosine(Distance):
     """d = 1 - cos(a, b), between 0 and 2; embeddings need not be normalised."""
 
     name = "cosine"
+    directions = True
 
-    def __call__(self, anchors: Tensor, references: Tensor) -> Tensor:
+    def prepare(self, anchors: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
         with torch.autocast(anchors.device.type, enabled=False):
-            directions = unit_rows(precise(anchors))
-            others = directions if references is anchors else unit_rows(precise(references))
+            return tuple(unit_rows(precise(rows)) for rows in (anchors, *others))
+
+    def block(self, anchors: Tensor, references: Tensor) -> Tensor:
+        with torch.autocast(anchors.device.type, enabled=False):
             # Negating the anchors costs B D operations instead of B R, in the backward pass too.
-            return torch.addmm(directions.new_ones(()), -directions, others.T)
+            return torch.addmm(anchors.new_ones(()), -anchors, references.T)
+
+    def pull(self, anchors: Tensor, references: Tensor, distances: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+        return -(slopes @ references), -(slopes.T @ anchors)
 
     def slope(self, distances: Tensor) -> Tensor:
         return torch.ones_like(distances)
@@ -27,6 +33,12 @@ class Cosine(Distance):
 
     def to_euclidean(self, distances: Tensor) -> Tensor:
         return (2 * distances).clamp_min(0).sqrt()
+
+    def to_squared_euclidean(self, distances: Tensor) -> Tensor:
+        return 2 * distances
+
+    def from_squared_euclidean(self, squared: Tensor) -> Tensor:
+        return squared / 2
 
     def similarity(self, distances: Tensor) -> Tensor:
         return 1 - distances

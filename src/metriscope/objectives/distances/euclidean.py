@@ -1,5 +1,6 @@
 """Euclidean distance, plain and squared."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -25,36 +26,98 @@ class _Euclidean(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         anchors, references = ctx.saved_tensors[:2]
-        weights, factor = grad, 2
-        if not ctx.squared:
-            distances = ctx.saved_tensors[2]
-            weights, factor = (grad / distances).masked_fill_(distances == 0, 0), 1
-        grad_anchors = grad_references = None
-        with torch.autocast(anchors.device.type, enabled=False):
-            if ctx.needs_input_grad[0]:
-                grad_anchors = (weights.sum(1, keepdim=True) * anchors).addmm_(weights, references, alpha=-1)
-                grad_anchors.mul_(factor)
-            if ctx.needs_input_grad[1]:
-                grad_references = (weights.sum(0).unsqueeze(1) * references).addmm_(weights.T, anchors, alpha=-1)
-                grad_references.mul_(factor)
-        return grad_anchors, grad_references, None
+        weights = grad if ctx.squared else _over(grad, ctx.saved_tensors[2])
+        factor = 2 if ctx.squared else 1
+        by_anchors = by_references = None
+        if ctx.needs_input_grad[0]:
+            by_anchors = _by_anchors(anchors, references, weights).mul_(factor)
+        if ctx.needs_input_grad[1]:
+            by_references = _by_anchors(references, anchors, weights.T).mul_(factor)
+        return by_anchors, by_references, None
+
+
+def _over(slopes: Tensor, distances: Tensor) -> Tensor:
+    return (slopes / distances).masked_fill_(distances == 0, 0)
+
+
+def _by_anchors(anchors: Tensor, references: Tensor, weights: Tensor) -> Tensor:
+    """sum_j w_ij (a_i - r_j) for each anchor (r, D), with the weights (r, R)."""
+    with torch.autocast(anchors.device.type, enabled=False):
+        return (weights.sum(1, keepdim=True) * anchors).addmm_(weights, references, alpha=-1)
 
 
 def _euclidean(anchors: Tensor, references: Tensor, squared: bool) -> Tensor:
     if references is anchors:
         # Compilers refuse one tensor as two inputs of a custom function.
         references = references.view_as(references)
-    result: Tensor = _Euclidean.apply(precise(anchors), precise(references), squared)
+    result: Tensor = _Euclidean.apply(anchors, references, squared)
     return result
 
 
-class Euclidean(Distance):
+# Embeddings count as far from the origin where the square of their mean exceeds their variance by this factor.
+_FAR = 64.0
+
+
+def _centred(anchors: Tensor, others: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """All rows with the anchors' mean moved to the origin, if they lie far from it, where squares lose all digits.
+
+    Distances depend on differences alone, and a difference of numbers that are close to one another is exact.
+    """
+    with torch.no_grad():
+        mean = anchors.mean(0)
+        far = mean.square().sum() > _FAR * (anchors - mean).square().sum(1).mean()
+    if anchors.device.type == "cpu" and not torch.compiler.is_compiling():
+        return tuple(rows - mean for rows in (anchors, *others)) if far else (anchors, *others)
+    mean = mean.masked_fill(~far, 0)
+    return tuple(rows - mean for rows in (anchors, *others))
+
+
+class _Flat(Distance):
+    def prepare(self, anchors: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        return _centred(precise(anchors), [precise(rows) for rows in others])
+
+
+class SquaredEuclidean(_Flat):
+    """d = ||a - b||_2^2, the distance of the triplet hinge in [CT] (arXiv:2510.02161)."""
+
+    name = "squared_euclidean"
+
+    def block(self, anchors: Tensor, references: Tensor) -> Tensor:
+        return _euclidean(anchors, references, squared=True)
+
+    def pull(self, anchors: Tensor, references: Tensor, distances: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+        return _by_anchors(anchors, references, slopes).mul_(2), _by_anchors(references, anchors, slopes.T).mul_(2)
+
+    def slope(self, distances: Tensor) -> Tensor:
+        return torch.full_like(distances, 2)
+
+    def from_similarity_(self, weights: Tensor, distances: Tensor) -> Tensor:
+        return weights.mul_(-0.5)
+
+    def to_euclidean(self, distances: Tensor) -> Tensor:
+        return distances.sqrt()
+
+    def to_squared_euclidean(self, distances: Tensor) -> Tensor:
+        return distances
+
+    def from_squared_euclidean(self, squared: Tensor) -> Tensor:
+        return squared
+
+    def similarity(self, distances: Tensor) -> Tensor:
+        return 1 - distances / 2
+
+
+class Euclidean(_Flat):
     """d = ||a - b||_2, the plain distance of most libraries."""
 
     name = "euclidean"
 
-    def __call__(self, anchors: Tensor, references: Tensor) -> Tensor:
+    def block(self, anchors: Tensor, references: Tensor) -> Tensor:
         return _euclidean(anchors, references, squared=False)
+
+    def pull(self, anchors: Tensor, references: Tensor, distances: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+        weights = _over(slopes, distances)
+        return _by_anchors(anchors, references, weights), _by_anchors(references, anchors, weights.T)
 
     def slope(self, distances: Tensor) -> Tensor:
         # Pairs that coincide up to rounding have no direction: the pole of the slope there counts as 0.
@@ -67,26 +130,11 @@ class Euclidean(Distance):
     def to_euclidean(self, distances: Tensor) -> Tensor:
         return distances
 
+    def to_squared_euclidean(self, distances: Tensor) -> Tensor:
+        return distances * distances
+
+    def from_squared_euclidean(self, squared: Tensor) -> Tensor:
+        return squared.sqrt()
+
     def similarity(self, distances: Tensor) -> Tensor:
         return 1 - distances.square() / 2
-
-
-class SquaredEuclidean(Distance):
-    """d = ||a - b||_2^2, the distance of the triplet hinge in [CT] (arXiv:2510.02161)."""
-
-    name = "squared_euclidean"
-
-    def __call__(self, anchors: Tensor, references: Tensor) -> Tensor:
-        return _euclidean(anchors, references, squared=True)
-
-    def slope(self, distances: Tensor) -> Tensor:
-        return torch.full_like(distances, 2)
-
-    def from_similarity_(self, weights: Tensor, distances: Tensor) -> Tensor:
-        return weights.mul_(-0.5)
-
-    def to_euclidean(self, distances: Tensor) -> Tensor:
-        return distances.sqrt()
-
-    def similarity(self, distances: Tensor) -> Tensor:
-        return 1 - distances / 2

@@ -10,10 +10,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.kernels.chunks import chunk_rows, count_rows
 from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison
 
 Rule = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(rows (r, R), positive, negative (r, R) bool, share (r, 1)) -> losses (r, 1), share * d loss / d rows (r, R).

@@ -2,11 +2,15 @@
 
 from typing import ClassVar, get_args
 
+import torch
 from torch import Tensor, nn
 
 from metriscope.objectives.arguments import Reduction
+from metriscope.objectives.comparison import Comparison, Segment
+from metriscope.objectives.distances.cosine import Cosine
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection
+from metriscope.objectives.samples import Samples
+from metriscope.objectives.selection import Selection, TripletBand
 from metriscope.parts import PartType
 
 REDUCTIONS = get_args(Reduction)
@@ -19,8 +23,6 @@ class Loss(nn.Module, metaclass=PartType):
         accepts: kinds of selection: "all" (every valid term), "band", "pairs", "triplets", or "none" for a
             loss that needs no miner.
         hinge: True where inactive terms have exactly zero weight.
-        pairwise: False for a loss that compares embeddings with its own parameters (proxies, class weights) and so gets
-            no distances.
         takes_sizes: whether the constructor takes ``num_classes`` and ``embedding_size``, known once data is read.
         paper: where the loss comes from.
         bound_to_classes: whether the loss learns something for each training class, so that its value on other
@@ -29,7 +31,6 @@ class Loss(nn.Module, metaclass=PartType):
 
     accepts: ClassVar[frozenset[str]]
     hinge: ClassVar[bool]
-    pairwise: ClassVar[bool] = True
     takes_sizes: ClassVar[bool] = False
     paper: ClassVar[str] = ""
     bound_to_classes: bool = False
@@ -38,16 +39,25 @@ class Loss(nn.Module, metaclass=PartType):
     def __init__(self) -> None:
         super().__init__()
 
-    def part(self, labels: Tensor, reference_labels: Tensor) -> tuple[Tensor, Tensor] | None:
-        """The anchors and the references (indices) that this loss compares; None for all of them.
-
-        A loss that returns a part gets a comparison of that part only, with all ``embeddings``. It must also be right
-        for a full comparison, which it gets beside other losses in a sum.
-        """
-        return None
-
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         raise NotImplementedError
+
+    @torch.no_grad()
+    def compares(self, embedding_size: int) -> bool:
+        """Whether the loss compares samples with references, such as those of a memory; found out on a batch of four.
+
+        True where it fails on that batch, from which nothing follows.
+
+        Args:
+            embedding_size: D.
+        """
+        batch = Samples.of(torch.eye(4, embedding_size), torch.tensor([0, 1, 0, 1]))
+        comparison = Comparison(batch, [Segment(batch)], Cosine())
+        try:
+            self(comparison, TripletBand())
+        except Exception:
+            return True
+        return comparison.asked
 
 
 def mean_part(total: Tensor, terms: Tensor, reduction: str) -> dict[str, Tensor]:

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from metriscope.objectives.arguments import NonNegative
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection
+from metriscope.objectives.selection import Selection
 from metriscope.parts import ArgumentError
 
 
@@ -32,7 +33,6 @@ class SumLoss(Loss):
         self.losses = nn.ModuleList(losses)
         self.weights = tuple(weights)
         self.hinge = all(loss.hinge for loss in losses)  # type: ignore[misc]
-        self.pairwise = any(loss.pairwise for loss in losses)  # type: ignore[misc]
         self.bound_to_classes = any(loss.bound_to_classes for loss in losses)
 
     @classmethod
@@ -58,5 +58,5 @@ class SumLoss(Loss):
             torch.stack([output.terms for output in outputs]).sum(),
             parts,
             # Pair weights are read from the distances where any part uses them.
-            None if self.pairwise else outputs[0].similarities,
+            None if comparison.made else outputs[0].similarities,
         )

@@ -9,9 +9,10 @@ from pydantic import Field
 from torch import Tensor
 
 from metriscope.objectives.arguments import Count
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.kernels.chunks import count_rows
 from metriscope.objectives.miners.base import Miner
-from metriscope.objectives.selection import Comparison, Triplets
+from metriscope.objectives.selection import Triplets
 
 # (positive pair, reference) cells of one chunk: on a CPU few enough for the cache.
 _CHUNK_CELLS_CPU = 1 << 18
@@ -49,12 +50,13 @@ class AngularMiner(Miner):
     def __init__(
         self, angle: Annotated[float, Field(ge=0, lt=90)] = 20.0, max_triplets: Count | None = 1_000_000
     ) -> None:
+        super().__init__()
         self.factor = 2 * math.sin(math.radians(angle)) ** 2
         self.max_triplets = max_triplets
 
     def select(self, comparison: Comparison) -> Triplets:
         ranks = self._sample(comparison)
-        parts, seen = [torch.zeros(0, 3, dtype=torch.int64, device=comparison.labels.device)], 0
+        parts, seen = [torch.zeros(0, 3, dtype=torch.int64, device=comparison.anchors.labels.device)], 0
         for anchor, positive, wide in self._chunks(comparison):
             row, negative = wide.nonzero(as_tuple=True)
             count = len(row)
@@ -83,7 +85,7 @@ class AngularMiner(Miner):
             else:
                 # Positives from a memory are not anchors, so their distances are not in the matrix.
                 present, place = torch.unique_consecutive(positive, return_inverse=True)
-                apart = comparison.distance(comparison.references[present], comparison.references)
+                apart = comparison.distance(comparison.references.embeddings[present], comparison.references.embeddings)
                 opposite = (comparison.distance.to_euclidean(apart).square_() * self.factor).index_select(0, place)
             opposite += weighed.index_select(0, anchor)
             yield anchor, positive, opposite < squared[anchor, positive].unsqueeze(1)
@@ -96,7 +98,7 @@ class AngularMiner(Miner):
         count = sum(int(wide.sum()) for _, _, wide in self._chunks(comparison))
         if count <= self.max_triplets:
             return None
-        start = torch.rand((), dtype=torch.float64, generator=comparison.generator)
+        start = torch.rand((), dtype=torch.float64, generator=comparison.moment.generator)
         steps = torch.arange(self.max_triplets, dtype=torch.float64) + start
         ranks = (steps * (count / self.max_triplets)).long().clamp_max_(count - 1)
         return ranks.to(comparison.distances.device)

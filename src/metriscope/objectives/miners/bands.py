@@ -4,8 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.miners.base import Miner
-from metriscope.objectives.selection import Comparison, TripletBand
+from metriscope.objectives.selection import TripletBand
 from metriscope.parts import ArgumentError
 
 
@@ -42,6 +43,7 @@ class BandMiner(Miner):
     paper = "arXiv:1503.03832"
 
     def __init__(self, low: float | None = None, high: float | None = None) -> None:
+        super().__init__()
         self.band = TripletBand(-math.inf if low is None else low, math.inf if high is None else high)
 
     @classmethod

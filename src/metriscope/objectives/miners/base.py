@@ -3,13 +3,14 @@
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from metriscope.objectives.selection import Comparison, Selection
+from metriscope.objectives.comparison import Comparison
+from metriscope.objectives.selection import Selection
 from metriscope.parts import PartType
 
 
-class Miner(metaclass=PartType):
+class Miner(nn.Module, metaclass=PartType):
     """Base class; ``kind`` is the kind of its selections: "all", "band", "pairs", "triplets" or "none".
 
     Miners see detached distances, so no gradient flows through a choice.
@@ -23,12 +24,12 @@ class Miner(metaclass=PartType):
     paper: ClassVar[str] = ""
     needs_unit_sphere: ClassVar[bool] = False
 
-    # The constructor of object seems to take anything.
+    # The constructor of nn.Module takes anything.
     def __init__(self) -> None:
-        pass
+        super().__init__()
 
     @torch.no_grad()
-    def __call__(self, comparison: Comparison) -> Selection:
+    def forward(self, comparison: Comparison) -> Selection:
         return self.select(comparison)
 
     def select(self, comparison: Comparison) -> Selection:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.arguments import NonNegative
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.miners.base import Miner
-from metriscope.objectives.selection import Comparison, Pairs
+from metriscope.objectives.selection import Pairs
 from metriscope.parts import ArgumentError
 
 Strategy = Literal["all", "easy", "semihard", "hard"]
@@ -64,6 +65,7 @@ class BatchEasyHardMiner(Miner):
         positive_range: Sequence[NonNegative] | None = None,
         negative_range: Sequence[NonNegative] | None = None,
     ) -> None:
+        super().__init__()
         self.positive_strategy = positive_strategy
         self.negative_strategy = negative_strategy
         self.positive_range = positive_range

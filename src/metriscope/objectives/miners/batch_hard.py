@@ -6,8 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.miners.base import Miner
-from metriscope.objectives.selection import Comparison, Triplets
+from metriscope.objectives.selection import Triplets
 
 
 def hardest(comparison: Comparison, positive: Tensor, negatives: Tensor) -> Triplets:
@@ -40,6 +41,7 @@ class BatchEasyPositiveMiner(Miner):
     paper = "arXiv:1904.04370"
 
     def __init__(self, negative: Literal["hard", "semihard"] = "hard") -> None:
+        super().__init__()
         self.negative = negative
 
     def select(self, comparison: Comparison) -> Triplets:

@@ -8,9 +8,9 @@ import torch
 from pydantic import Field
 
 from metriscope.objectives.arguments import Count, NonNegative, UnitInterval
-from metriscope.objectives.interpolation import interpolated
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.miners.base import Miner
-from metriscope.objectives.selection import Comparison, TripletBand, Triplets
+from metriscope.objectives.selection import Mixtures, TripletBand
 from metriscope.parts import ArgumentError
 
 
@@ -22,7 +22,7 @@ class CurriculumMiner(Miner):
     - Later, with ``interpolation``: batch-hard triplets in the augmented space. Hard negatives become scarce as
       training succeeds, so the candidates are an anchor's negatives n and their interpolations l p + (1 - l) n with its
       furthest positive p. The closest candidate is selected, which gives one triplet per anchor. Its distance is
-      computed from d_ap, d_an and d_pn (see :mod:`metriscope.objectives.interpolation`), and gradients reach all three
+      computed from d_ap, d_an and d_pn (see :meth:`Distance.blend`), and gradients reach all three
       embeddings.
 
     One triplet per anchor, furthest positive and closest augmented negative, is this library's reading of the
@@ -52,6 +52,7 @@ class CurriculumMiner(Miner):
         interpolation: Annotated[float, Field(gt=0, lt=1)] | None = None,
         spherical: bool = True,
     ) -> None:
+        super().__init__()
         self.semihard = TripletBand(0.0, margin)
         self.hard = TripletBand(-math.inf, 0.0)
         self.hard_from = math.ceil(semihard_share * epochs)
@@ -63,30 +64,31 @@ class CurriculumMiner(Miner):
         if arguments["margin"] == 0 and arguments["semihard_share"] > 0:
             raise ArgumentError("margin", arguments["margin"], "no triplet is semi-hard then; set it above 0")
 
-    def select(self, comparison: Comparison) -> TripletBand | Triplets:
-        if comparison.epoch < self.hard_from:
+    def select(self, comparison: Comparison) -> TripletBand | Mixtures:
+        if comparison.moment.epoch < self.hard_from:
             return self.semihard
         return self.hard if self.interpolation is None else self._augmented(comparison, self.interpolation)
 
-    def _augmented(self, comparison: Comparison, share: float) -> Triplets:
-        distances, batch = comparison.distances, len(comparison.embeddings)
+    def _augmented(self, comparison: Comparison, share: float) -> Mixtures:
+        distances, batch = comparison.distances, len(comparison.anchors.labels)
         own = comparison.positive[:, :batch]
         furthest, positive = distances[:, :batch].masked_fill(~own, -math.inf).max(1, keepdim=True)
-        between = interpolated(
-            comparison.distance,
+        between = comparison.distance.blend(
             furthest.clamp_min(0),
             distances,
             distances.index_select(0, positive.squeeze(1)),
             distances.new_tensor(share),
             self.spherical,
         )
-        plain, synthetic = (d.masked_fill(~comparison.negative, math.inf).min(1) for d in (distances, between))
+        plain, synthetic = (
+            d.masked_fill(~comparison.negative, math.inf).min(1, keepdim=True) for d in (distances, between)
+        )
         closer = synthetic.values < plain.values
-        return Triplets(
-            torch.arange(batch, device=distances.device),
+        return Mixtures(
             positive.squeeze(1),
+            positive,
             torch.where(closer, synthetic.indices, plain.indices),
-            own.any(1) & comparison.negative.any(1),
-            interpolation=closer * distances.new_tensor(share),
+            closer * distances.new_tensor(share),
+            (own.any(1) & comparison.negative.any(1)).unsqueeze(1),
             spherical=self.spherical,
         )

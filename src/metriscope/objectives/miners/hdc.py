@@ -6,8 +6,9 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.miners.base import Miner
-from metriscope.objectives.selection import Comparison, Pairs
+from metriscope.objectives.selection import Pairs
 
 
 def _edge(hardness: Tensor, mask: Tensor, share: float) -> Tensor:
@@ -44,6 +45,7 @@ class HardAwareCascadeMiner(Miner):
     paper = "arXiv:1611.05720"
 
     def __init__(self, share: Annotated[float, Field(gt=0, le=1)] = 0.5) -> None:
+        super().__init__()
         self.share = share
 
     def select(self, comparison: Comparison) -> Pairs:

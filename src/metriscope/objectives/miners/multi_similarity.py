@@ -5,8 +5,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.miners.base import Miner
-from metriscope.objectives.selection import Comparison, Pairs
+from metriscope.objectives.selection import Pairs
 
 
 class MultiSimilarityMiner(Miner):
@@ -26,6 +27,7 @@ class MultiSimilarityMiner(Miner):
     paper = "arXiv:1904.06627"
 
     def __init__(self, epsilon: Annotated[float, Field(ge=-2)] = 0.1) -> None:
+        super().__init__()
         self.epsilon = epsilon
 
     def select(self, comparison: Comparison) -> Pairs:

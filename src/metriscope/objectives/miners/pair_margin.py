@@ -1,8 +1,9 @@
 """The miner of pairs that violate a margin."""
 
 from metriscope.objectives.arguments import NonNegative, Positive
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.miners.base import Miner
-from metriscope.objectives.selection import Comparison, Pairs
+from metriscope.objectives.selection import Pairs
 
 
 class PairMarginMiner(Miner):
@@ -16,6 +17,7 @@ class PairMarginMiner(Miner):
     kind = "pairs"
 
     def __init__(self, positive_margin: NonNegative = 0.2, negative_margin: Positive = 0.8) -> None:
+        super().__init__()
         self.positive_margin = positive_margin
         self.negative_margin = negative_margin
 

@@ -8,9 +8,10 @@ import torch
 from pydantic import Field
 
 from metriscope.objectives.arguments import Count
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.kernels.chunks import count_rows
 from metriscope.objectives.miners.base import Miner, draw
-from metriscope.objectives.selection import Comparison, Triplets
+from metriscope.objectives.selection import Triplets
 from metriscope.parts import ArgumentError
 
 # Distances between points of the unit sphere.
@@ -23,12 +24,13 @@ class RandomMiner(Miner):
     kind = "triplets"
 
     def __init__(self, triplets_per_anchor: Count = 10) -> None:
+        super().__init__()
         self.triplets_per_anchor = triplets_per_anchor
 
     def select(self, comparison: Comparison) -> Triplets:
         count = self.triplets_per_anchor
-        positive = draw(comparison.positive, count, comparison.generator)
-        negative = draw(comparison.negative, count, comparison.generator)
+        positive = draw(comparison.positive, count, comparison.moment.generator)
+        negative = draw(comparison.negative, count, comparison.moment.generator)
         valid = comparison.positive.any(1) & comparison.negative.any(1)
         anchor = torch.arange(len(valid), device=valid.device).repeat_interleave(count)
         return Triplets(anchor, positive.flatten(), negative.flatten(), valid.repeat_interleave(count))
@@ -51,6 +53,7 @@ class DistanceWeightedMiner(Miner):
     needs_unit_sphere = True
 
     def __init__(self, cutoff: _OnSphere = 0.5, nonzero_loss_cutoff: _OnSphere = 1.4) -> None:
+        super().__init__()
         self.cutoff = cutoff
         self.nonzero_loss_cutoff = nonzero_loss_cutoff
 
@@ -62,7 +65,7 @@ class DistanceWeightedMiner(Miner):
             raise ArgumentError("cutoff", cutoff, rule)
 
     def select(self, comparison: Comparison) -> Triplets:
-        dimension = comparison.embeddings.shape[1]
+        dimension = comparison.anchors.embeddings.shape[1]
         d = comparison.distance.to_euclidean(comparison.distances).clamp(self.cutoff, 2 - 1e-6)
         log_weights = (2 - dimension) * d.log() - (dimension - 3) / 2 * (1 - d.square() / 4).log()
         eligible = comparison.negative & (d < self.nonzero_loss_cutoff)
@@ -70,6 +73,6 @@ class DistanceWeightedMiner(Miner):
         weights = (log_weights - log_weights.amax(1, keepdim=True)).exp().nan_to_num(0)
         anchor, positive = comparison.positive.nonzero(as_tuple=True)
         per_anchor = count_rows(comparison.positive)
-        drawn = draw(weights, max(1, int(per_anchor.max())), comparison.generator)
+        drawn = draw(weights, max(1, int(per_anchor.max())), comparison.moment.generator)
         rank = comparison.positive.cumsum(1)[anchor, positive] - 1
         return Triplets(anchor, positive, drawn[anchor, rank], eligible.any(1)[anchor])

@@ -8,8 +8,9 @@ from pydantic import Field
 from torch import Tensor
 
 from metriscope.objectives.arguments import Count
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.miners.base import Miner
-from metriscope.objectives.selection import Comparison, Pairs
+from metriscope.objectives.selection import Pairs
 
 
 def _bins(distances: Tensor, mask: Tensor, count: int) -> Tensor:
@@ -60,13 +61,14 @@ class UniformHistogramMiner(Miner):
         positives_per_bin: Count = 10,
         negatives_per_bin: Count = 10,
     ) -> None:
+        super().__init__()
         self.bins = bins
         self.positives_per_bin = positives_per_bin
         self.negatives_per_bin = negatives_per_bin
 
     def select(self, comparison: Comparison) -> Pairs:
         positive, negative = (
-            _draw_evenly(comparison.distances, mask, self.bins, per_bin, comparison.generator)
+            _draw_evenly(comparison.distances, mask, self.bins, per_bin, comparison.moment.generator)
             for mask, per_bin in (
                 (comparison.positive, self.positives_per_bin),
                 (comparison.negative, self.negatives_per_bin),

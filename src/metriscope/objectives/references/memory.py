@@ -7,11 +7,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from metriscope.objectives.arguments import Count
+from metriscope.objectives.samples import Samples
 from metriscope.parts import PartType
 
 
 class CrossBatchMemory(nn.Module, metaclass=PartType):
-    """A ring buffer of the last ``size`` embeddings and labels (XBM: Wang et al., arXiv:1912.06798).
+    """A ring buffer of the last ``size`` samples (XBM: Wang et al., arXiv:1912.06798).
 
     Content, position and age are buffers, so they are in the checkpoint and a resumed run continues exactly. Under data
     parallelism the gathered batch is stored, so that all processes hold the same memory.
@@ -24,6 +25,7 @@ class CrossBatchMemory(nn.Module, metaclass=PartType):
 
     embeddings: Tensor
     labels: Tensor
+    index: Tensor
     position: Tensor
     steps: Tensor
 
@@ -33,20 +35,23 @@ class CrossBatchMemory(nn.Module, metaclass=PartType):
         self.register_buffer("embeddings", torch.zeros(size, embedding_size))
         # No class has a negative id: an empty place is neither a positive nor a negative of any anchor.
         self.register_buffer("labels", torch.full((size,), -1, dtype=torch.int64))
+        self.register_buffer("index", torch.full((size,), -1, dtype=torch.int64))
         self.register_buffer("position", torch.zeros((), dtype=torch.int64))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
-    def recall(self) -> tuple[Tensor, Tensor]:
-        """(M, D) embeddings and (M,) labels; label -1 for empty places and, during warm-up, for all places."""
-        return self.embeddings.clone(), self.labels.masked_fill(self.steps < self.warmup_steps, -1)
+    def recall(self) -> Samples:
+        """M samples; label -1 for empty places and, during warm-up, for all places."""
+        labels = self.labels.masked_fill(self.steps < self.warmup_steps, -1)
+        return Samples(self.embeddings.clone(), labels, self.index.clone())
 
     @torch.no_grad()
-    def store(self, embeddings: Tensor, labels: Tensor) -> None:
+    def store(self, batch: Samples) -> None:
         """Replace the oldest entries by a batch of any length; of a batch longer than the memory, the end is kept."""
         size = len(self.labels)
-        embeddings, labels = embeddings[-size:], labels[-size:]
-        places = (self.position + torch.arange(len(labels), device=labels.device)) % size
-        self.embeddings[places] = embeddings.to(self.embeddings.dtype)
-        self.labels[places] = labels
-        self.position.copy_((self.position + len(labels)) % size)
+        last = batch.at(slice(-size, None))
+        places = (self.position + torch.arange(len(last.labels), device=last.labels.device)) % size
+        self.embeddings[places] = last.embeddings.detach().to(self.embeddings.dtype)
+        self.labels[places] = last.labels
+        self.index[places] = last.index
+        self.position.copy_((self.position + len(last.labels)) % size)
         self.steps += 1

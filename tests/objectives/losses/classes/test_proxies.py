@@ -9,6 +9,7 @@ from torch import nn
 from metriscope.objectives.distances.cosine import Cosine
 from metriscope.objectives.miners.bands import NoMiner
 from metriscope.objectives.objective import Objective
+from metriscope.objectives.samples import Spaces
 
 losses = pytest.mark.parametrize("name", CASES)
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-5}
@@ -101,7 +102,7 @@ def test_one_class_alone(name):
 def test_through_the_objective_every_parameter_learns(name):
     loss, labels = build(name, torch.float32), LAYOUTS["all classes"]
     z = batch(labels, torch.float32)
-    step = Objective(Cosine(), NoMiner(), loss)(z, torch.tensor(labels))
+    step = Objective(Cosine(), NoMiner(), loss)(Spaces.of(z, torch.tensor(labels)))
     step.output.value.backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in loss.parameters())
     optimizer = torch.optim.SGD([z, *loss.parameters()], lr=0.01)

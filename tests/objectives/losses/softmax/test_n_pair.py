@@ -14,8 +14,8 @@ TEMPERATURE = 0.5
 
 
 def oracle(leaf, comparison, anchors):
-    references = [*leaf, *comparison.references[len(leaf) :].detach().double()]
-    labels = comparison.reference_labels.tolist()
+    references = [*leaf, *comparison.references.embeddings[len(leaf) :].detach().double()]
+    labels = comparison.references.labels.tolist()
     members = {y: [j for j, other in enumerate(labels) if other == y] for y in labels if y >= 0}
     members = {y: js for y, js in members.items() if len(js) > 1}
     terms = []

@@ -7,6 +7,7 @@ from oracles import (
     DISTANCES,
     INF,
     LAYOUTS,
+    against,
     compare,
     distance_table,
     embeddings,
@@ -185,17 +186,7 @@ def test_a_margin_of_zero_counts_no_touching_triplet():
 
 def test_more_references_than_anchors():
     z, labels = embeddings([0, 0, 1, 1, 0, 1, 1]), [0, 0, 1, 1, 0, 1, 1]
-    whole = compare(z, labels)
-    rows = type(whole)(
-        embeddings=z[:3],
-        labels=whole.labels[:3],
-        references=z,
-        reference_labels=whole.labels,
-        distances=whole.distances[:3],
-        positive=whole.positive[:3],
-        negative=whole.negative[:3],
-        distance=whole.distance,
-    )
+    rows = against(z[:3], labels[:3], z, labels, "euclidean")
     triplets = triplets_of(listed(rows.positive), listed(rows.negative))
     account = triplet_account(distance_table("euclidean", z), triplets, MARGIN, "mean")
     hold(z, rows, TripletBand(), account, "mean")

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.arguments import Count, Positive, Radians
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection
+from metriscope.objectives.selection import Selection
 
 
 def add_angle(cosine: Tensor, margin: float) -> Tensor:
@@ -51,7 +52,7 @@ class ArcFaceLoss(ProxyLoss):
         self.scale = scale
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        own = own_classes(comparison.labels, self.num_classes)
+        own = own_classes(comparison.anchors.labels, self.num_classes)
         similarities = self.similarities(comparison)
         target = add_angle(own_scores(similarities, own), self.margin)
         return softmax_loss(similarities, own, self.scale, target)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from metriscope.objectives.arguments import CosineGap, Count, NonNegative, Positive, UnitInterval
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.losses.classes.proxies import (
     Own,
@@ -15,7 +16,7 @@ from metriscope.objectives.losses.classes.proxies import (
     unit_vectors,
 )
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection
+from metriscope.objectives.selection import Selection
 from metriscope.unit import unit_rows
 
 
@@ -48,7 +49,6 @@ class CenterContrastiveLoss(Loss):
 
     accepts = frozenset({"none"})
     hinge = False
-    pairwise = False
     takes_sizes = True
     paper = "arXiv:2308.00458"
     bound_to_classes = True
@@ -76,14 +76,14 @@ class CenterContrastiveLoss(Loss):
             self.register_buffer("centers", centers)
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        own = own_classes(comparison.labels, self.num_classes)
-        similarities = cosine_similarities(comparison.embeddings, self.centers)
+        own = own_classes(comparison.anchors.labels, self.num_classes)
+        similarities = cosine_similarities(comparison.anchors.embeddings, self.centers)
         to_own = own_scores(similarities, own)
         contrast = softmax_loss(similarities, own, self.scale, to_own - self.margin)
         distance = ((2 - 2 * to_own) * own.known).sum() / own.terms.clamp_min(1)
         pulled = self.center_weight * distance
         if self.training and self.momentum is not None:
-            self.update(comparison.embeddings, own, self.momentum)
+            self.update(comparison.anchors.embeddings, own, self.momentum)
         parts = {"loss_contrast": contrast.value.detach(), "loss_center": pulled.detach()}
         return contrast._replace(value=contrast.value + pulled, parts=parts)
 

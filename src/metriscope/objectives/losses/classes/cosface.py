@@ -1,9 +1,10 @@
 """CosFace: softmax over classes with an additive margin on the cosine."""
 
 from metriscope.objectives.arguments import CosineGap, Count, Positive
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection
+from metriscope.objectives.selection import Selection
 
 
 class CosFaceLoss(ProxyLoss):
@@ -28,6 +29,6 @@ class CosFaceLoss(ProxyLoss):
         self.scale = scale
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        own = own_classes(comparison.labels, self.num_classes)
+        own = own_classes(comparison.anchors.labels, self.num_classes)
         similarities = self.similarities(comparison)
         return softmax_loss(similarities, own, self.scale, own_scores(similarities, own) - self.margin)

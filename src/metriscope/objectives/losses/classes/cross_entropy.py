@@ -5,10 +5,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from metriscope.objectives.arguments import Count
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.losses.classes.proxies import own_classes, precise, softmax_loss
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection
+from metriscope.objectives.selection import Selection
 
 
 class CrossEntropyLoss(Loss):
@@ -26,7 +27,6 @@ class CrossEntropyLoss(Loss):
 
     accepts = frozenset({"none"})
     hinge = False
-    pairwise = False
     takes_sizes = True
     paper = "arXiv:2003.08505"
     bound_to_classes = True
@@ -37,7 +37,7 @@ class CrossEntropyLoss(Loss):
         self.classifier = nn.Linear(embedding_size, num_classes)
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        embeddings, weight = precise(comparison.embeddings, self.classifier.weight)
+        embeddings, weight = precise(comparison.anchors.embeddings, self.classifier.weight)
         with torch.autocast(embeddings.device.type, enabled=False):
             scores = F.linear(embeddings, weight, self.classifier.bias.to(weight.dtype))
-        return softmax_loss(scores, own_classes(comparison.labels, self.num_classes), 1.0)
+        return softmax_loss(scores, own_classes(comparison.anchors.labels, self.num_classes), 1.0)

@@ -1,9 +1,10 @@
 """Normalised softmax: classification by cosine."""
 
 from metriscope.objectives.arguments import Count, Positive
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, softmax_loss
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection
+from metriscope.objectives.selection import Selection
 
 
 class NormalizedSoftmaxLoss(ProxyLoss):
@@ -25,5 +26,5 @@ class NormalizedSoftmaxLoss(ProxyLoss):
         self.temperature = temperature
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        own = own_classes(comparison.labels, self.num_classes)
+        own = own_classes(comparison.anchors.labels, self.num_classes)
         return softmax_loss(self.similarities(comparison), own, 1 / self.temperature)

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metriscope.objectives.arguments import Count
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison
 from metriscope.unit import unit_rows
 
 
@@ -69,7 +69,6 @@ class ProxyLoss(Loss):
 
     accepts = frozenset({"none"})
     hinge = False
-    pairwise = False
     takes_sizes = True
     bound_to_classes = True
 
@@ -81,7 +80,7 @@ class ProxyLoss(Loss):
 
     def similarities(self, comparison: Comparison) -> Tensor:
         """(B, K C) cosines."""
-        return cosine_similarities(comparison.embeddings, self.proxies)
+        return cosine_similarities(comparison.anchors.embeddings, self.proxies)
 
     def by_class(self, similarities: Tensor) -> Tensor:
         """(B, K C) -> (B, K, C): reductions over K run along contiguous classes, many times faster than over (C, K)."""

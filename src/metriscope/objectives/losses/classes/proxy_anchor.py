@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.arguments import Count, Positive, UnitInterval
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection
+from metriscope.objectives.selection import Selection
 
 
 class ProxyAnchorLoss(ProxyLoss):
@@ -37,7 +38,7 @@ class ProxyAnchorLoss(ProxyLoss):
         self.alpha = alpha
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        own = own_classes(comparison.labels, self.num_classes)
+        own = own_classes(comparison.anchors.labels, self.num_classes)
         similarities = self.similarities(comparison)
         members = own.known.new_zeros(self.num_classes, dtype=torch.int64).index_add(0, own.column, own.known.long())
         has_positive, has_negative = members > 0, members < own.terms

@@ -3,9 +3,10 @@
 import math
 
 from metriscope.objectives.arguments import Count, Positive
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection
+from metriscope.objectives.selection import Selection
 
 
 class ProxyNCALoss(ProxyLoss):
@@ -35,7 +36,7 @@ class ProxyNCALoss(ProxyLoss):
         self.include_positive = include_positive
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        own = own_classes(comparison.labels, self.num_classes)
+        own = own_classes(comparison.anchors.labels, self.num_classes)
         similarities = self.similarities(comparison)
         # d = 2 - 2 cos, and the constant common to all classes cancels.
         scale = 2 / self.temperature

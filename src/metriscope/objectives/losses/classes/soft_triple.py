@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.arguments import CosineGap, Count, NonNegative, Positive
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection
+from metriscope.objectives.selection import Selection
 from metriscope.unit import unit_rows
 
 # Lower bound under the root of the regulariser, whose slope at two equal centres is unbounded.
@@ -73,7 +74,7 @@ class SoftTripleLoss(ProxyLoss):
         self.regularizer_weight = regularizer_weight
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        own = own_classes(comparison.labels, self.num_classes)
+        own = own_classes(comparison.anchors.labels, self.num_classes)
         similarities = self.similarities(comparison)
         to_centers = self.by_class(similarities)
         scores: Tensor = _Relaxed.apply(to_centers, self.gamma)

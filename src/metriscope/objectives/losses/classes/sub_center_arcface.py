@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.arguments import Count, Positive, Radians
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.losses.classes.arcface import add_angle
 from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection
+from metriscope.objectives.selection import Selection
 
 
 class _Closest(torch.autograd.Function):
@@ -61,7 +62,7 @@ class SubCenterArcFaceLoss(ProxyLoss):
         self.scale = scale
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        own = own_classes(comparison.labels, self.num_classes)
+        own = own_classes(comparison.anchors.labels, self.num_classes)
         similarities = self.similarities(comparison)
         closest: Tensor = _Closest.apply(self.by_class(similarities))
         target = add_angle(own_scores(closest, own), self.margin)

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.arguments import NonNegative, Reduction
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.kernels.hinged_rows import hinged_rows
 from metriscope.objectives.kernels.numerics import masked_softmax
 from metriscope.objectives.losses.base import Loss, mean_part, reduce
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Pairs, Selection, as_pairs
+from metriscope.objectives.selection import Pairs, Selection, as_pairs
 
 
 class LiftedStructureLoss(Loss):

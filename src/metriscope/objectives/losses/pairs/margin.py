@@ -6,12 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from metriscope.objectives.arguments import Count, NonNegative, Positive, Reduction
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.kernels.hinged_rows import hinged_rows
 from metriscope.objectives.kernels.numerics import numbers
 from metriscope.objectives.losses.base import Loss, mean_part, reduce
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection, Triplets, as_pairs
+from metriscope.objectives.selection import Selection, Triplets, as_pairs
 
 
 class MarginLoss(Loss):
@@ -81,7 +82,7 @@ class MarginLoss(Loss):
         return torch.where(labels <= last, self.beta[labels.clamp_max(last)], self.beta.mean())
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        betas = self.boundaries(comparison.labels).to(comparison.distances.dtype)
+        betas = self.boundaries(comparison.anchors.labels).to(comparison.distances.dtype)
         excess = comparison.distances - betas.unsqueeze(1)
         judge = self._list if isinstance(selection, Triplets) else self._pairs
         total, actives, terms = judge(excess, comparison, selection)

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.arguments import NonNegative, Positive, UnitInterval
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.kernels.hinged_rows import hinged_rows
 from metriscope.objectives.kernels.numerics import masked_softmax, numbers
 from metriscope.objectives.losses.base import Loss, mean_part
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection
+from metriscope.objectives.selection import Selection
 from metriscope.parts import ArgumentError
 
 

@@ -1,14 +1,13 @@
 """Contrastive loss on the signal-to-noise ratio."""
 
-from dataclasses import replace
-
 import torch.nn.functional as F
 from torch import Tensor
 
 from metriscope.objectives.arguments import NonNegative, Reduction
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection
+from metriscope.objectives.selection import Selection
 
 # The signal of an embedding whose components are all equal, in place of 0.
 _LEAST_SIGNAL = 1e-12
@@ -20,11 +19,13 @@ def noise_to_signal(comparison: Comparison) -> Tensor:
     With m the mean of a vector's D components, D var(r - a) = ||r - a||^2 - D (m_r - m_a)^2: the ratio follows from the
     given distances, through which its gradient flows. Cosine distances give the ratio of the L2-normalised embeddings.
     """
-    name, distances = comparison.distance.name, comparison.distances
-    anchors, references = (x.to(distances.dtype) for x in (comparison.embeddings, comparison.references))
-    if name == "cosine":
+    distance, distances = comparison.distance, comparison.distances
+    anchors, references = (
+        samples.embeddings.to(distances.dtype) for samples in (comparison.anchors, comparison.references)
+    )
+    if distance.directions:
         anchors, references = F.normalize(anchors, dim=1), F.normalize(references, dim=1)
-    squared = {"squared_euclidean": 1, "cosine": 2}.get(name, distances) * distances
+    squared = distance.to_squared_euclidean(distances)
     means = anchors.mean(1, keepdim=True)
     signal = (anchors - means).square().sum(1, keepdim=True).clamp_min(_LEAST_SIGNAL)
     gaps = means - references.mean(1)
@@ -68,9 +69,10 @@ class SignalToNoiseLoss(ContrastiveLoss):
         self.mean_weight = mean_weight
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        output = super().forward(replace(comparison, distances=noise_to_signal(comparison)), selection)
+        output = super().forward(comparison.with_matrices(noise_to_signal(comparison)), selection)
         if not self.mean_weight:
             return output
-        offset = comparison.embeddings.to(output.value.dtype).sum(1).abs().sum() / max(1, len(comparison.embeddings))
+        embeddings = comparison.anchors.embeddings.to(output.value.dtype)
+        offset = embeddings.sum(1).abs().sum() / max(1, len(embeddings))
         parts = {**output.parts, "zero_mean": offset.detach()}
         return output._replace(value=output.value + self.mean_weight * offset, parts=parts)

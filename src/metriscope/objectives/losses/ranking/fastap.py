@@ -4,11 +4,12 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.arguments import Count
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.kernels.histograms import NEGATIVE, POSITIVE, histograms, kinds, soft_bins
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection
+from metriscope.objectives.selection import Selection
 
 
 def _backwards(x: Tensor) -> Tensor:

@@ -4,12 +4,13 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.arguments import Count
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.kernels.chunks import chunk_rows
 from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.kernels.histograms import NEGATIVE, POSITIVE, histograms, kinds, soft_bins
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection, as_pairs
+from metriscope.objectives.selection import Selection, as_pairs
 
 
 class HistogramLoss(Loss):

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.arguments import Positive
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.kernels.chunks import chunk_rows
 from metriscope.objectives.kernels.rows import mean_over_anchors, most_positives
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection
+from metriscope.objectives.selection import Selection
 
 
 class SmoothAPLoss(Loss):

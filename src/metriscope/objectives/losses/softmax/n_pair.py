@@ -7,11 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metriscope.objectives.arguments import Positive
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.losses.softmax.supcon import mean_log_likelihood
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection
+from metriscope.objectives.selection import Selection
 
 
 def _places(labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -21,6 +22,27 @@ def _places(labels: Tensor) -> tuple[Tensor, Tensor]:
     size = torch.searchsorted(ordered, labels, right=True) - first
     position = torch.empty_like(order).scatter_(0, order, torch.arange(len(labels), device=labels.device))
     return (position - first).float(), size.float()
+
+
+def _may_look(comparison: Comparison) -> bool:
+    """Whether shapes may depend on labels."""
+    return comparison.anchors.labels.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def _first_pairs(comparison: Comparison) -> tuple[Tensor, Tensor]:
+    """The first sample of each class, as an anchor (b,), and the second, as a reference (r,)."""
+    labels = comparison.references.labels
+    ordered, order = labels.sort(stable=True)
+    same = ordered[1:] == ordered[:-1]
+    # The second entry of a class has the class of the entry before it, which differs from the class of the entry
+    # before that.
+    second = same.clone()
+    second[1:] &= ~same[:-1]
+    place = second.nonzero().squeeze(1)
+    rows, columns = order[place], order[place + 1]
+    known = labels[columns] >= 0
+    rows = rows - comparison.first
+    return rows[known & (rows >= 0) & (rows < len(comparison.anchors.labels))], columns[known]
 
 
 class NPairLoss(Loss):
@@ -57,26 +79,11 @@ class NPairLoss(Loss):
         self.temperature = temperature
         self.anchors = anchors
 
-    def part(self, labels: Tensor, reference_labels: Tensor) -> tuple[Tensor, Tensor] | None:
-        if self.anchors != "first" or labels.device.type != "cpu" or torch.compiler.is_compiling():
-            return None
-        ordered, order = reference_labels.sort(stable=True)
-        same = ordered[1:] == ordered[:-1]
-        # The second entry of a class has the class of the entry before it, which differs from the class of the entry
-        # before that.
-        second = same.clone()
-        second[1:] &= ~same[:-1]
-        place = second.nonzero().squeeze(1)
-        rows, columns = order[place], order[place + 1]
-        if len(reference_labels) > len(labels):
-            rows, columns = rows[rows < len(labels)], columns[reference_labels[columns] >= 0]
-        return rows, columns
-
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        if comparison.rows is not None:
-            return self._one_each(comparison)
-        place, size = _places(comparison.reference_labels)
-        own_place = place[: len(comparison.labels)].unsqueeze(1)
+        if self.anchors == "first" and _may_look(comparison):
+            return self._one_each(comparison.among(*_first_pairs(comparison)))
+        place, size = _places(comparison.references.labels)
+        own_place = place[: len(comparison.anchors.labels)].unsqueeze(1)
         if self.anchors == "first":
             partner = (own_place == 0) & (place == 1)
         else:

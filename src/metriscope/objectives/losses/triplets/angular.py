@@ -7,12 +7,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.kernels.chunks import chunk_elements
 from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.kernels.numerics import numbers, softplus
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection, as_pairs
+from metriscope.objectives.selection import Selection, as_pairs
 
 
 class AngularLoss(Loss):
@@ -52,7 +53,7 @@ class AngularLoss(Loss):
             terms = torch.zeros((), dtype=torch.int64, device=similarities.device)
             weights = torch.zeros_like(similarities)
             limit = chunk_elements(similarities)
-            for members in _groups(comparison.labels):
+            for members in _groups(comparison.anchors.labels):
                 step = max(1, limit // max(1, members.shape[1] * similarities.shape[1]))
                 for some in torch.split(members, step):
                     losses, count = self._judge(

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metriscope.objectives.arguments import NonNegative, Positive, Reduction
-from metriscope.objectives.interpolation import negative_distances
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.kernels.bands import BandSums
 from metriscope.objectives.kernels.chunks import chunk_elements, count_rows
 from metriscope.objectives.kernels.gradient import KnownGradient
@@ -15,7 +15,7 @@ from metriscope.objectives.kernels.numerics import softplus
 from metriscope.objectives.kernels.rows import most_positives
 from metriscope.objectives.losses.base import Loss, mean_part, reduce
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection, TripletBand, Triplets, as_band
+from metriscope.objectives.selection import Mixtures, Selection, TripletBand, Triplets, as_band, triplet_distances
 
 # Above this, log(1 + exp(x)) equals x to full precision; below it, exp(x) fits into float32.
 _LINEAR_FROM = 80
@@ -97,7 +97,7 @@ class SoftMarginTripletLoss(Loss):
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         distances = comparison.distances
-        if isinstance(selection, Triplets):
+        if isinstance(selection, Triplets | Mixtures):
             return self._list(comparison, selection)
         band, pairs = as_band(selection, comparison)
         sums = soft_band_sums(distances.detach(), pairs.positive, pairs.negative, self.margin, band, self.memory_mb)
@@ -106,10 +106,10 @@ class SoftMarginTripletLoss(Loss):
         value: Tensor = KnownGradient.apply(distances, sums.weights.mul_(scale), sums.total * scale)
         return LossOutput(value, sums.active, terms, mean_part(sums.total, terms, self.reduction))
 
-    def _list(self, comparison: Comparison, selection: Triplets) -> LossOutput:
-        positive_distances = comparison.distances[selection.anchor, selection.positive]
-        gap = negative_distances(selection, comparison) - positive_distances
-        total = (F.softplus(self.margin - gap, threshold=_LINEAR_FROM) * selection.valid).sum()
-        terms = selection.valid.sum()
+    def _list(self, comparison: Comparison, selection: Triplets | Mixtures) -> LossOutput:
+        to_positive, to_negative, valid = triplet_distances(selection, comparison)
+        gap = to_negative - to_positive
+        total = (F.softplus(self.margin - gap, threshold=_LINEAR_FROM) * valid).sum()
+        terms = valid.sum()
         value = reduce(total, terms, terms, self.reduction)
         return LossOutput(value, terms, terms, mean_part(total, terms, self.reduction))

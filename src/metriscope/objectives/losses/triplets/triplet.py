@@ -3,13 +3,13 @@
 from torch import Tensor
 
 from metriscope.objectives.arguments import NonNegative, Reduction
-from metriscope.objectives.interpolation import negative_distances
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.kernels.bands import band_sums
 from metriscope.objectives.kernels.chunks import count_rows
 from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.losses.base import Loss, mean_part, reduce
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection, Triplets, as_band
+from metriscope.objectives.selection import Mixtures, Selection, Triplets, as_band, triplet_distances
 
 
 class TripletLoss(Loss):
@@ -36,7 +36,7 @@ class TripletLoss(Loss):
         self.reduction = reduction
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        if isinstance(selection, Triplets):
+        if isinstance(selection, Triplets | Mixtures):
             return self._list(comparison, selection)
         band, pairs = as_band(selection, comparison)
         sums = band_sums(
@@ -47,10 +47,10 @@ class TripletLoss(Loss):
         value: Tensor = KnownGradient.apply(comparison.distances, sums.weights.mul_(scale), sums.total * scale)
         return LossOutput(value, sums.active, terms, mean_part(sums.total, terms, self.reduction))
 
-    def _list(self, comparison: Comparison, selection: Triplets) -> LossOutput:
-        positive_distances = comparison.distances[selection.anchor, selection.positive]
-        gap = negative_distances(selection, comparison) - positive_distances
-        hinges = (self.margin - gap).clamp_min(0) * selection.valid
-        total, active, terms = hinges.sum(), (hinges.detach() > 0).sum(), selection.valid.sum()
+    def _list(self, comparison: Comparison, selection: Triplets | Mixtures) -> LossOutput:
+        to_positive, to_negative, valid = triplet_distances(selection, comparison)
+        gap = to_negative - to_positive
+        hinges = (self.margin - gap).clamp_min(0) * valid
+        total, active, terms = hinges.sum(), (hinges.detach() > 0).sum(), valid.sum()
         value = reduce(total, active, terms, self.reduction)
         return LossOutput(value, active, terms, mean_part(total, terms, self.reduction))

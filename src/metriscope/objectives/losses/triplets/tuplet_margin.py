@@ -8,11 +8,12 @@ from pydantic import Field
 from torch import Tensor
 
 from metriscope.objectives.arguments import Positive
+from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.kernels.numerics import masked_softmax, numbers, softplus
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Comparison, Selection, as_pairs
+from metriscope.objectives.selection import Selection, as_pairs
 
 # The slope of an angle by its cosine is infinite at angle 0, so that angles are raised to at least 0.001 rad there.
 _LEAST_SQUARED_SINE = 1e-6

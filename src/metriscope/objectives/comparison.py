@@ -1,0 +1,237 @@
+"""The comparison of anchors with references: matrices that are made when a miner or a loss first asks for them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metriscope.objectives.distances.base import Distance
+from metriscope.objectives.samples import Moment, Samples
+
+
+class Segment(NamedTuple):
+    """References of one origin.
+
+    Attributes:
+        samples: the references.
+        negatives_only: whether they are nobody's positives.
+    """
+
+    samples: Samples
+    negatives_only: bool = False
+
+
+class Block(NamedTuple):
+    """A few rows of a comparison: each (r, R)."""
+
+    distances: Tensor
+    positive: Tensor
+    negative: Tensor
+
+
+class Comparison:
+    """Anchors (B) compared with references (R); miners and losses only read it.
+
+    A matrix is made when it is first asked for, then kept, so that a loss that compares nothing costs nothing.
+
+    A sample is never its own positive. It is excluded by its position, not by its index: an earlier view of the same
+    image in a memory stays a positive. A label of -1 marks a place without a sample: it has no positives and no
+    negatives, and is none.
+
+    Args:
+        anchors: the samples that are judged.
+        segments: the references; the batch comes first.
+        distance: how two samples are compared.
+        moment: when.
+        first: the position of the first anchor among the references.
+        affinity: (B, R) similarities of the pairs by something else than the embedding; None where there are none.
+    """
+
+    def __init__(
+        self,
+        anchors: Samples,
+        segments: Sequence[Segment],
+        distance: Distance,
+        moment: Moment | None = None,
+        *,
+        first: int = 0,
+        affinity: Tensor | None = None,
+    ) -> None:
+        self.anchors = anchors
+        self.segments = tuple(segments)
+        self.distance = distance
+        self.moment = Moment() if moment is None else moment
+        self.first = first
+        self.affinity = affinity
+        self.whole: Comparison | None = None
+        """What this is a part of, where :meth:`among` has made it."""
+        self.rows: Tensor | None = None
+        self.columns: Tensor | None = None
+        self._parts: list[Comparison] = []
+        # A miner asks first, without a graph; what it has made serves the loss as well.
+        self._with_graph = torch.is_grad_enabled()
+        # functools.cached_property takes a lock, which torch.compile cannot trace.
+        self._references: Samples | None = None
+        self._never = self._never_positive()
+        self._prepared: tuple[Tensor, Tensor] | None = None
+        self._distances: Tensor | None = None
+        self._masks: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def references(self) -> Samples:
+        """All references, one segment after the other."""
+        if self._references is None:
+            first, *others = (segment.samples for segment in self.segments)
+            self._references = _joined(first, others) if others else first
+        return self._references
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """B and R."""
+        return len(self.anchors.labels), sum(len(segment.samples.labels) for segment in self.segments)
+
+    @property
+    def asked(self) -> bool:
+        """Whether somebody has asked for anything about references."""
+        return self._references is not None
+
+    @property
+    def made(self) -> "list[Comparison]":
+        """This comparison and those :meth:`among` its samples, as far as somebody has asked for their distances."""
+        return [one for one in (self, *self._parts) if one._distances is not None]
+
+    @property
+    def distances(self) -> Tensor:
+        """(B, R), attached to the graph."""
+        if self._distances is None:
+            anchors, references = self.prepared
+            with torch.set_grad_enabled(self._with_graph):
+                self._distances = self.distance.block(anchors, references)
+        return self._distances
+
+    @property
+    def prepared(self) -> tuple[Tensor, Tensor]:
+        """Anchors (B, D) and references (R, D) as :meth:`Distance.block` takes them; one tensor where they are one."""
+        if self._prepared is None:
+            anchors, references = self.anchors.embeddings, self.references.embeddings
+            with torch.set_grad_enabled(self._with_graph):
+                rows = self.distance.prepare(anchors, *([] if references is anchors else [references]))
+            self._prepared = rows[0], rows[-1]
+        return self._prepared
+
+    @property
+    def similarities(self) -> Tensor:
+        """(B, R) cosine similarities, differentiable; see :meth:`Distance.similarity`."""
+        return self.distance.similarity(self.distances)
+
+    @property
+    def positive(self) -> Tensor:
+        """(B, R) bool: same class, and not the anchor itself."""
+        return self._both_masks()[0]
+
+    @property
+    def negative(self) -> Tensor:
+        """(B, R) bool: another class."""
+        return self._both_masks()[1]
+
+    @property
+    def same_image(self) -> Tensor:
+        """(B, R) bool: another sample of the image that the anchor shows."""
+        index = self.anchors.index.unsqueeze(1)
+        return self._without_self((index == self.references.index) & (index >= 0), slice(None))
+
+    def block(self, rows: slice) -> Block:
+        """Some rows of distances and masks; computed for these rows alone unless the matrices are there already."""
+        if self._distances is None:
+            anchors, references = self.prepared
+            with torch.set_grad_enabled(self._with_graph):
+                distances = self.distance.block(anchors[rows], references)
+        else:
+            distances = self._distances[rows]
+        positive, negative = self._of_rows(rows) if self._masks is None else (mask[rows] for mask in self._masks)
+        return Block(distances, positive, negative)
+
+    def among(self, rows: Tensor, columns: Tensor) -> "Comparison":
+        """The comparison of some anchors (b,) with some references (r,), given by their positions."""
+        # References begin with the batch, so one look-up serves both: half the work of two, above all in the backward
+        # pass.
+        sizes = [len(rows), len(columns)]
+        chosen = self.references.at(torch.cat([rows + self.first, columns]))
+        halves = zip(*(torch.split(column, sizes) for column in chosen if column is not None), strict=True)
+        anchors, references = (Samples(*half) for half in halves)
+        some = Comparison(anchors, [Segment(references)], self.distance, self.moment, first=self.first)
+        some.whole, some.rows, some.columns = self, rows, columns
+        some._never = None if self._never is None else self._never[columns]
+        self._parts.append(some)
+        return some
+
+    def with_matrices(
+        self, distances: Tensor | None = None, positive: Tensor | None = None, negative: Tensor | None = None
+    ) -> "Comparison":
+        """The same comparison with other matrices (B, R), such as distances that a loss derives from those here."""
+        other = Comparison(self.anchors, self.segments, self.distance, self.moment, first=self.first)
+        other._references, other._never, other._prepared = self.references, self._never, self._prepared
+        other.whole, other.rows, other.columns = self.whole, self.rows, self.columns
+        other._distances = self._distances if distances is None else distances
+        masks = self._both_masks()
+        other._masks = masks[0] if positive is None else positive, masks[1] if negative is None else negative
+        return other
+
+    def _both_masks(self) -> tuple[Tensor, Tensor]:
+        if self._masks is None:
+            self._masks = self._of_rows(slice(None))
+        return self._masks
+
+    def _of_rows(self, rows: slice) -> tuple[Tensor, Tensor]:
+        own, labels = self.anchors.labels[rows].unsqueeze(1), self.references.labels
+        positive = own == labels
+        negative = ~positive
+        if _some_are_empty(labels):
+            known = labels >= 0
+            positive, negative = positive & known, negative & known & (own >= 0)
+        if self._never is not None:
+            positive &= ~self._never
+        return self._without_self(positive, rows), negative
+
+    def _never_positive(self) -> Tensor | None:
+        """(R,) bool: the references that are nobody's positives; None where there are none."""
+        if not any(segment.negatives_only for segment in self.segments):
+            return None
+        columns = [
+            torch.full_like(segment.samples.labels, segment.negatives_only, dtype=torch.bool)
+            for segment in self.segments
+        ]
+        return torch.cat(columns)
+
+    def _without_self(self, mask: Tensor, rows: slice) -> Tensor:
+        """A mask (r, R) of these rows, False where a sample meets itself; in place."""
+        if self.rows is not None and self.columns is not None:
+            return mask.logical_and_((self.rows[rows] + self.first).unsqueeze(1) != self.columns)
+        start = self.first + (rows.start or 0)
+        mask.diagonal(start).fill_(False)
+        return mask
+
+
+def _some_are_empty(labels: Tensor) -> bool:
+    """Whether a label may be -1; the host looks only where it need not wait."""
+    if labels.device.type != "cpu" or torch.compiler.is_compiling():
+        return True
+    return bool(len(labels)) and int(labels.min()) < 0
+
+
+def _joined(first: Samples, others: Sequence[Samples]) -> Samples:
+    every = [first, *others]
+    embeddings = torch.cat([first.embeddings, *(x.embeddings.to(first.embeddings.dtype) for x in others)])
+    labels, index = (torch.cat([getattr(x, name) for x in every]) for name in ("labels", "index"))
+    return Samples(embeddings, labels, index, *(_column(every, name) for name in ("source", "side")))
+
+
+def _column(every: Sequence[Samples], name: str) -> Tensor | None:
+    """A column that some may lack, where -1 stands for what is missing."""
+    columns = [getattr(samples, name) for samples in every]
+    if all(column is None for column in columns):
+        return None
+    return torch.cat(
+        [torch.full_like(x.labels, -1) if column is None else column for x, column in zip(every, columns, strict=True)]
+    )

@@ -1,0 +1,93 @@
+"""What a step is about: rows that can be compared, the spaces that a network gives them, and the moment of training."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metriscope.errors import InputError
+
+
+class Samples(NamedTuple):
+    """Rows that can be compared.
+
+    Attributes:
+        embeddings: (N, D).
+        labels: (N,) int64; -1 for a place without a sample, or a sample without a class.
+        index: (N,) int64, position in the training set; -1 for none (a synthetic sample, validation).
+        source: (N,) int64, the row that a synthetic sample stands for; None where all are real.
+        side: (N,) int64, the modality of each sample; None where there is one.
+    """
+
+    embeddings: Tensor
+    labels: Tensor
+    index: Tensor  # type: ignore[assignment]
+    source: Tensor | None = None
+    side: Tensor | None = None
+
+    @classmethod
+    def of(cls, embeddings: Tensor, labels: Tensor, index: Tensor | None = None) -> "Samples":
+        """Samples whose index is -1 where none is given."""
+        return cls(embeddings, labels, torch.full_like(labels, -1) if index is None else index)
+
+    def at(self, rows: Tensor | slice) -> "Samples":
+        """Those in these rows."""
+        columns = (None if column is None else _taken(column, rows) for column in self)
+        return Samples(*columns)  # type: ignore[arg-type]
+
+
+class Moment(NamedTuple):
+    """When a comparison is made.
+
+    Attributes:
+        epoch, step: from 0.
+        progress: the share of the training that is over, from 0 to below 1.
+        generator: a CPU generator of this step, for parts that draw; None: torch's global one.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    progress: float = 0.0
+    generator: torch.Generator | None = None
+
+
+class Spaces(NamedTuple):
+    """A batch after the network.
+
+    Attributes:
+        outputs: (B, size) by the name of the space: ``embedding``, ``trunk``.
+        labels: (B,) int64.
+        index: (B,) int64, position in the training set; -1 for none.
+    """
+
+    outputs: Mapping[str, Tensor]
+    labels: Tensor
+    index: Tensor  # type: ignore[assignment]
+
+    @classmethod
+    def of(
+        cls, embeddings: Tensor, labels: Tensor, index: Tensor | None = None, trunk: Tensor | None = None
+    ) -> "Spaces":
+        """A batch of embeddings (B, D), of trunk features (B, F) where they are given.
+
+        >>> batch = Spaces.of(torch.eye(2), torch.tensor([0, 1]))
+        >>> batch.samples("embedding").index.tolist()
+        [-1, -1]
+        """
+        outputs = {"embedding": embeddings} | ({} if trunk is None else {"trunk": trunk})
+        return cls(outputs, labels, torch.full_like(labels, -1) if index is None else index)
+
+    def samples(self, space: str) -> Samples:
+        """The batch in one space.
+
+        Raises:
+            InputError: there is no such space.
+        """
+        if space not in self.outputs:
+            raise InputError(f"there is no space {space}; the network gives {', '.join(self.outputs)}")
+        return Samples(self.outputs[space], self.labels, self.index)
+
+
+def _taken(column: Tensor, rows: Tensor | slice) -> Tensor:
+    return column[rows] if isinstance(rows, slice) else column.index_select(0, rows)
