@@ -9,6 +9,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from metriscope.config.defaults import groups, shared
 from metriscope.config.files import CONFIG_DIR, choices, section
 from metriscope.config.plain import plain
+from metriscope.config.search_path import check_once
 
 
 def complete(cfg: DictConfig, further: Sequence[Path] = ()) -> DictConfig:
@@ -47,10 +48,11 @@ def _whole(entry: Any, further: Sequence[Path]) -> Any:
 
 def whole_loss(entry: Mapping[str, Any], further: Sequence[Path] = ()) -> dict[str, Any]:
     """An entry of ``loss.losses`` with all keys of the loss that it names; as it is where there is no such loss."""
-    name = entry.get("name")
+    name = str(entry.get("name"))
     if not str(entry.get("_target_", "metriscope.")).startswith("metriscope."):
         return dict(entry)
+    check_once("loss", name, further)
     for folder in (*further, CONFIG_DIR):
         if name in choices("loss", folder):
-            return {**plain(section("loss", str(name), folder), resolve=False), **entry}
+            return {**plain(section("loss", name, folder), resolve=False), **entry}
     return dict(entry)

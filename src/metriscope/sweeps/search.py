@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from metriscope.config.compose import Composer
 from metriscope.config.plain import plain
 from metriscope.config.rules import check
+from metriscope.config.search_path import folders
 from metriscope.errors import InputError
 from metriscope.evaluation.monitors import monitor_of
 from metriscope.run.identity import folder_of, identity
@@ -64,7 +65,7 @@ def search(words: Sequence[str], base: DictConfig) -> bool:
     check(settings)
     own, _ = split(words)
     fixed, varied = split_space(own, list(base.sweep.space))
-    space = distributions(varied)
+    space = distributions(varied, folders(words))
     compose = _Jobs(fixed, Composer(words))
     compose(0, {key: _lowest(one) for key, one in space.items()})  # refuses unknown keys before any trial
     with _opened(settings, varied) as study:
