@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from metriscope.annotations import said
+from metriscope.config.callbacks import check_callbacks
 from metriscope.config.keys import check_types, check_values
 from metriscope.config.known import check_known
 from metriscope.config.monitors import check_monitors
@@ -34,6 +35,7 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     config = check_keys(cfg)
     check_objective(config)
     check_sections(config)
+    check_callbacks(config)
     return config
 
 
