@@ -49,6 +49,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "trainer.log_every_n_steps": (1, math.inf, True),
     "trainer.accumulate_grad_batches": (1, math.inf, True),
     "trainer.gradient_clip_val": (0, math.inf, False),
+    "callbacks.early_stopping.patience": (0, math.inf, True),
     "sweep.trials": (1, math.inf, True),
     "sweep.seed": (0, 2**32 - 1, True),
 }
