@@ -22,6 +22,9 @@ _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=Fa
 NOT_GIVEN = object()
 """Stands for a value that there is none of."""
 
+LATER = object()
+"""Stands for an argument that is known once the data are read or the network is built: every annotation allows it."""
+
 
 class ArgumentError(InputError):
     """An argument that a part refuses, misses, or does not take.
@@ -128,7 +131,9 @@ def check_section(section: Mapping[str, Any], where: str, further: Mapping[str, 
         InputError: as of :func:`locate` and :func:`judge`, with the whole key.
     """
     part = locate(str(section["_target_"]), f"{where}.")
-    with_place(partial(judge, part, {**_given(section, part), **(further or {})}), where)
+    further = further or {}
+    given = with_place(partial(_given, section, part, further), where)
+    with_place(partial(judge, part, {**given, **further}), where)
     return part
 
 
@@ -143,7 +148,8 @@ def instantiate(section: Mapping[str, Any], where: str, **further: Any) -> Any:
         InputError: as of :func:`check_section`, or from the constructor.
     """
     part = locate(str(section["_target_"]), f"{where}.")
-    arguments = {key: _built(value, f"{where}.{key}") for key, value in _given(section, part).items()}
+    given = with_place(partial(_given, section, part, further), where)
+    arguments = {key: _built(value, f"{where}.{key}") for key, value in given.items()}
     if not isinstance(part, PartType):
         with_place(partial(judge, part, {**arguments, **further}), where)
     return with_place(partial(part, **arguments, **further), where)
@@ -163,19 +169,27 @@ def _built(value: Any, where: str) -> Any:
     return value
 
 
-def _given(section: Mapping[str, Any], part: Callable[..., Any]) -> dict[str, Any]:
+def _given(section: Mapping[str, Any], part: Callable[..., Any], further: Mapping[str, Any]) -> dict[str, Any]:
     known, _ = _arguments(part)
+    for key in further:
+        if key in section:
+            raise ArgumentError(key, NOT_GIVEN, "the run itself knows it: leave it out")
     # The name of a choice is an argument only of parts that ask for one.
     return {key: value for key, value in section.items() if key != "_target_" and (key != "name" or key in known)}
 
 
 def _judge_value(key: str, value: Any, argument: _Argument) -> None:
-    if argument.adapter is None or (value is None and argument.default is None):
+    if value is LATER or argument.adapter is None or (value is None and argument.default is None):
         return
-    try:
-        argument.adapter.validate_python(value)
-    except ValidationError:
-        raise ArgumentError(key, value, f"it has to be {wanted(argument.hint, value)}") from None
+    # A config has no tuples: a list stands for one.
+    forms = (value, tuple(value)) if isinstance(value, list) else (value,)
+    for form in forms:
+        try:
+            argument.adapter.validate_python(form)
+        except ValidationError:
+            continue
+        return
+    raise ArgumentError(key, value, f"it has to be {wanted(argument.hint, value)}")
 
 
 @cache

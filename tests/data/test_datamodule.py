@@ -122,7 +122,7 @@ def test_inputs_follow_the_precision_of_the_run(tmp_path):
 def test_settings_that_do_not_fit_are_refused_before_training():
     for wrong in (
         {"sampler__classes_per_batch": 11},
-        {"sampler__name": "random"},
+        {"sampler___target_": "metriscope.data.samplers.Random"},
         {"dataset__mean": [0.1, 0.2, 0.3], "dataset__std": [1, 1, 1]},
         {"evaluation__batch_size": 0},
         {"dataset__protocol": "open"},

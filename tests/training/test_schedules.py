@@ -104,13 +104,15 @@ def test_state_round_trips(name: str) -> None:
     [
         ("cosine", {}, math.inf, "needs to know where the run ends"),
         ("cosine", {"warmup_epochs": 2}, 20, "20 steps of a run of 20"),
-        ("cosine", {"min_lr": 2.0}, 20, "scheduler.min_lr must be a share"),
-        ("constant", {"warmup_epochs": -1}, 20, "scheduler.warmup_epochs must be 0 epochs or more"),
-        ("step", {"step_size": 0}, 20, "scheduler.step_size"),
-        ("step", {"gamma": 0.0}, 20, "scheduler.gamma"),
-        ("plateau", {"factor": 1.0}, 20, "scheduler.factor"),
-        ("plateau", {"patience": -1}, 20, "scheduler.patience"),
-        ("step", {"name": "stairs"}, 20, "unknown schedule 'stairs'"),
+        ("cosine", {"min_lr": 2.0}, 20, r"scheduler\.min_lr=2\.0: it has to be a number of at least 0 and at most 1$"),
+        ("constant", {"warmup_epochs": -1}, 20, r"scheduler\.warmup_epochs=-1: it has to be a number of at least 0$"),
+        ("step", {"step_size": 0}, 20, r"scheduler\.step_size=0: it has to be a whole number of at least 1$"),
+        ("step", {"gamma": 0.0}, 20, r"scheduler\.gamma=0\.0: it has to be a number above 0 and at most 1$"),
+        ("plateau", {"factor": 1.0}, 20, r"scheduler\.factor=1\.0: it has to be a number above 0 and below 1$"),
+        ("plateau", {"patience": -1}, 20, r"scheduler\.patience=-1: it has to be a whole number of at least 0$"),
+        ("step", {"_target_": "metriscope.training.schedules.stp"}, 20, "has no stp; did you mean 'step'"),
+        ("step", {"_target_": "metriscope.training.schedules.cosine_factor"}, 20, "takes no such argument"),
+        ("step", {"gama": 0.5}, 20, r"scheduler\.gama: step takes no such argument; did you mean 'gamma'\?$"),
     ],
 )
 def test_wrong_schedules_are_refused(name: str, changes: dict[str, Any], total: float, message: str) -> None:

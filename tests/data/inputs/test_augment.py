@@ -180,5 +180,5 @@ def test_settings_that_make_no_sense(arguments):
 
 def test_values_per_channel_that_do_not_fit():
     with pytest.raises(InputError, match=r"3 values.*1 channels"):
-        Augmentation(mean=[0, 0, 0], std=[1, 1, 1]).check((1, 8, 8))
-    Augmentation(mean=[0], std=[1]).check((3, 8, 8))
+        Augmentation(mean=[0, 0, 0], std=[1, 1, 1]).check_shape((1, 8, 8))
+    Augmentation(mean=[0], std=[1]).check_shape((3, 8, 8))
