@@ -70,7 +70,8 @@ def judge(part: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
         if key not in known:
             if open_ended:
                 continue
-            raise ArgumentError(key, NOT_GIVEN, f"{_name(part)} takes no such argument{nearest(key, known)}")
+            own = [name for name in known if arguments.get(name) is not LATER]
+            raise ArgumentError(key, NOT_GIVEN, f"{_name(part)} takes no such argument{nearest(key, own)}")
         _judge_value(key, value, known[key])
     for key, argument in known.items():
         if argument.default is inspect.Parameter.empty and key not in arguments:

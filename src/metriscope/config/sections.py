@@ -45,25 +45,28 @@ _STATISTICS = {"mean", "std"}
 _RATES = {"lr_trunk", "lr_head", "lr_loss", "layer_decay"}
 _STEPS = {"total_steps", "steps_per_epoch"}
 
+# In the order of their checks: data sets and backbones come last, because they import most.
 SECTIONS = {
-    "dataset": Section(frozenset({"name"} | _SPLIT | _STATISTICS), {}),
     "sampler": Section(
         frozenset(),
-        {"labels": LATER, "seed": 0, "rank": 0, "world_size": 1},
+        dict.fromkeys(("labels", "seed", "rank", "world_size"), LATER),
         # Data sets recommend a shape of the batch, whichever sampler is chosen.
-        frozenset({"classes_per_batch", "samples_per_class"}),
-        "metriscope.data.samplers.BatchSampler",
+        optional=frozenset({"classes_per_batch", "samples_per_class"}),
+        base="metriscope.data.samplers.BatchSampler",
     ),
     "augmentation": Section(
-        frozenset(), dict.fromkeys(_STATISTICS), base="metriscope.data.inputs.augment.Augmentation"
+        frozenset(), dict.fromkeys(_STATISTICS, LATER), base="metriscope.data.inputs.augment.Augmentation"
     ),
-    "backbone": Section(frozenset(_HABITS | _STATISTICS), {"shape": (1, 1, 1)}),
-    "head": Section(frozenset({"normalize"}), {"features": 1}),
-    "memory": Section(frozenset(), {"embedding_size": 1}),
     "optimizer": Section(frozenset(_RATES), {"params": LATER}),
     "scheduler": Section(
-        frozenset({"monitor"}), dict.fromkeys({"optimizer", "mode"} | _STEPS, LATER), frozenset({"mode"} | _STEPS)
+        frozenset({"monitor"}),
+        dict.fromkeys({"optimizer", "mode"} | _STEPS, LATER),
+        optional=frozenset({"mode"} | _STEPS),
     ),
+    "head": Section(frozenset({"normalize"}), {"features": 1}),
+    "memory": Section(frozenset(), {"embedding_size": 1}),
+    "backbone": Section(frozenset(_HABITS | _STATISTICS), {"shape": (1, 1, 1)}),
+    "dataset": Section(frozenset({"name"} | _SPLIT | _STATISTICS), {}),
 }
 
 
