@@ -307,6 +307,15 @@ def test_settings_that_cannot_work(words, line):
     assert "\n" not in str(error.value)
 
 
+def test_an_augmentation_of_ones_own_repeats_or_is_refused(tiny):
+    cfg = tiny(*FROZEN, "backbone.cache_features=true", "trainer.max_epochs=1")
+    cfg.augmentation = {"_target_": "own_parts.Jitter", "name": "jitter"}
+    with pytest.raises(InputError, match=r"cache_features=true needs inputs that repeat: this augmentation draws anew"):
+        train(cfg)
+    cfg.augmentation = {**cfg.augmentation, "views": 2}
+    assert train(cfg).trained
+
+
 def test_features_that_cannot_be_kept_are_one_line(tiny, tmp_path):
     (tmp_path / "cache").write_text("a file, not a folder")
     cfg = tiny(*FROZEN)

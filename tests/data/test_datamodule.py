@@ -87,11 +87,11 @@ class StopAfter(Callback):
             trainer.save_checkpoint(self.path)
 
 
-@pytest.mark.parametrize("source", ["memory", "files"])
+@pytest.mark.parametrize("source", ["memory", "files", "own parts"])
 @pytest.mark.parametrize("step", [2, 4, 5, 6])
 @pytest.mark.filterwarnings("error:You're resuming")
 def test_a_resumed_run_goes_on_with_the_same_batches(tmp_path, source, step):
-    """Stopped within and at the end of an epoch of three batches; from memory and through workers."""
+    """Stopped within and at the end of an epoch of three batches; from memory, through workers, with own parts."""
     if source == "files":
         for i in range(40):
             (tmp_path / f"{i % 2}").mkdir(exist_ok=True)
@@ -99,6 +99,10 @@ def test_a_resumed_run_goes_on_with_the_same_batches(tmp_path, source, step):
         changes = {"dataset__path": str(tmp_path), "dataset__memory_limit_mb": 0, "dataset__image_size": 8}
         changes |= {"dataset__cache": "none", "dataset__num_workers": 1}
         cfg = config("folder", "crop_flip", **changes, sampler__batch_size=10)
+    elif source == "own parts":
+        cfg = config("synthetic", dataset__per_class=30, dataset__dimension=8, sampler__batch_size=90)
+        cfg.sampler._target_ = "own_parts.Drawn"
+        cfg.augmentation = {"_target_": "own_parts.Jitter", "name": "jitter"}
     else:
         cfg = config("digits", "crop_flip", sampler__batch_size=400)
     checkpoint = tmp_path / "a.ckpt"

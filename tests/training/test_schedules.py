@@ -78,6 +78,37 @@ def test_plateau_needs_to_be_told_the_better_end_of_a_variance() -> None:
         build_scheduler(config("scheduler", "plateau"), optimizer(), 100, 10, "val/variance_ratio")
 
 
+@pytest.mark.parametrize(
+    ("section", "interval", "rates"),
+    [
+        ({"_target_": "torch.optim.lr_scheduler.ExponentialLR", "gamma": 0.5}, "epoch", [1.0, 0.5, 0.25]),
+        ({"_target_": "own_parts.falling", "rate": 0.25}, "step", [1.0, 0.5, 0.25]),
+    ],
+)
+def test_schedules_of_torch_and_of_ones_own(section: dict[str, Any], interval: str, rates: list[float]) -> None:
+    entry = build_scheduler({"name": "own", **section}, optimizer(), 8, 2, "val/loss")
+    assert entry is not None
+    assert (entry["interval"], "monitor" in entry) == (interval, False)
+    assert curve(entry, 3) == pytest.approx(rates)
+
+
+def test_one_cycle_knows_the_length_of_the_run() -> None:
+    section = {"_target_": "torch.optim.lr_scheduler.OneCycleLR", "name": "own", "max_lr": 2.0, "cycle_momentum": False}
+    entry = build_scheduler(section, optimizer(), 10, 5, "val/loss")
+    assert entry is not None
+    assert (entry["interval"], entry["scheduler"].total_steps) == ("step", 10)
+    assert max(curve(entry, 10)) == pytest.approx(2.0)
+
+
+def test_the_plateau_of_torch_gets_the_better_end() -> None:
+    section = {"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau", "name": "own", "patience": 0}
+    entry = build_scheduler({**section, "monitor": None, "mode": None}, optimizer(), 8, 2, "val/map_at_r")
+    assert entry is not None
+    assert (entry["monitor"], entry["scheduler"].mode, entry["interval"]) == ("val/map_at_r", "max", "epoch")
+    with pytest.raises(InputError, match=r"ReduceLROnPlateau goes by a metric: add the key scheduler\.monitor"):
+        build_scheduler(section, optimizer(), 8, 2, "val/map_at_r")
+
+
 @pytest.mark.parametrize("name", ["cosine", "step", "plateau"])
 def test_state_round_trips(name: str) -> None:
     own: dict[str, dict[str, Any]] = {"step": {"step_size": 2}, "plateau": {"patience": 0}}
@@ -118,3 +149,18 @@ def test_state_round_trips(name: str) -> None:
 def test_wrong_schedules_are_refused(name: str, changes: dict[str, Any], total: float, message: str) -> None:
     with pytest.raises(InputError, match=message):
         build_scheduler(config("scheduler", name, **changes), optimizer(), total, 10, "val/loss")
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (
+            {"_target_": "own_parts.nothing"},
+            r"_target_=own_parts\.nothing: it has to return a learning-rate schedule",
+        ),
+        ({"_target_": "torch.optim.lr_scheduler.SequentialLR", "schedulers": [], "milestones": []}, "^scheduler=own: "),
+    ],
+)
+def test_wrong_schedules_of_ones_own_are_refused(section: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build_scheduler({"name": "own", **section}, optimizer(), 8, 2, "val/loss")

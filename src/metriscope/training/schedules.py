@@ -52,7 +52,9 @@ def build_scheduler(
     if not hasattr(schedule, "step"):
         raise InputError(f"scheduler._target_={target}: it has to return a learning-rate schedule of torch, or None")
     if isinstance(schedule, ReduceLROnPlateau) and watched is None:
-        raise InputError(f"scheduler._target_={target} goes by a metric: add the key scheduler.monitor, null or a metric")
+        raise InputError(
+            f"scheduler._target_={target} goes by a metric: add the key scheduler.monitor, null or a metric"
+        )
     by_step = arguments_of(locate(target)).keys() & {"total_steps", "steps_per_epoch"}
     entry = {"scheduler": schedule, "interval": "step" if by_step else "epoch", "frequency": 1, "name": "lr"}
     return entry if watched is None else {**entry, "monitor": watched.metric}
