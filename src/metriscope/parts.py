@@ -23,7 +23,10 @@ NOT_GIVEN = object()
 """Stands for a value that there is none of."""
 
 LATER = object()
-"""Stands for an argument that is known once the data are read or the network is built: every annotation allows it."""
+"""Stands for an argument that is known once the data are read or the network is built.
+
+Every annotation allows it, and ``check`` gets it as it is.
+"""
 
 
 class ArgumentError(InputError):

@@ -116,7 +116,7 @@ def _check_input(config: Mapping[str, Any]) -> None:
     if backbone.get("cache_features") is True:
         if not backbone["freeze"]:
             raise InputError("backbone.cache_features=true needs a trunk that does not learn: set backbone.freeze=true")
-        # One of one's own says what it draws once it is built.
+        # What an augmentation of one's own draws, it says once it is built.
         random = augmentation.get("flip") or augmentation.get("pad") or augmentation.get("crop") == "random_resized"
         if random and not augmentation.get("views"):
             raise InputError(
