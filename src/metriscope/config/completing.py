@@ -17,9 +17,8 @@ def complete(cfg: DictConfig, further: Sequence[Path] = ()) -> DictConfig:
     """Add, in place, what the config leaves to others.
 
     A choice of one's own may leave out a key that every shipped choice of its group has with one and the same value,
-    unless it is an argument of the part.
-    An entry of ``loss.losses`` gets the keys of the loss that it names, so that a loss from a folder of one's own is
-    known wherever the config goes.
+    unless it is an argument of the part. An entry of ``loss.losses`` gets the keys of the loss that it names, so that a
+    loss from a folder of one's own is known wherever the config goes.
 
     Args:
         cfg: a composed config.
