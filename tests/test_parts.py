@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from metriscope.errors import InputError
-from metriscope.parts import ArgumentError, PartType, check_section, instantiate, judge, locate
+from metriscope.parts import LATER, ArgumentError, PartType, check_section, instantiate, judge, locate
 
 
 class Part(nn.Module, metaclass=PartType):
@@ -115,6 +115,29 @@ def test_words_of_hydra_are_refused(word):
     for call in (check_section, instantiate):
         with pytest.raises(InputError, match=rf"^dataset\.{word}=true: it is not supported"):
             call({"_target_": f"{HERE}.Needs", "path": "x", word: True}, "dataset")
+
+
+def test_what_is_known_later_is_judged_later():
+    section = {"_target_": f"{HERE}.Part", "margin": 0.5}
+    check_section(section, "loss", {"size": LATER, "scale": 2.0})
+    with pytest.raises(InputError, match=r"^loss\.siz: Part takes no such argument\.$"):
+        check_section({**section, "siz": 3}, "loss", {"size": LATER})
+    for call in (check_section, lambda section, where, further: instantiate(section, where, **further)):
+        with pytest.raises(InputError, match=r"^loss\.size: the run itself knows it: leave it out$"):
+            call({**section, "size": 3}, "loss", {"size": 4})
+
+
+def test_a_list_stands_for_a_tuple_and_a_description_for_itself():
+    def part(
+        pair: tuple[float, float] = (0, 1),
+        even: Annotated[int, Field(multiple_of=2, description="an even number")] | None = None,
+    ) -> None: ...
+
+    judge(part, {"pair": [0.5, 1], "even": 4})
+    with pytest.raises(InputError, match=r"^pair=\[1\]: it has to be a list of 2 numbers$"):
+        judge(part, {"pair": [1]})
+    with pytest.raises(InputError, match=r"^even=3: it has to be an even number, or null$"):
+        judge(part, {"even": 3})
 
 
 @pytest.mark.parametrize(

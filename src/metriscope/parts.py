@@ -6,7 +6,6 @@ rules across arguments. Both hold from Python and from a config.
 """
 
 import inspect
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache, partial
 from importlib import import_module
@@ -23,6 +22,12 @@ _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=Fa
 
 NOT_GIVEN = object()
 """Stands for a value that there is none of."""
+
+LATER = object()
+"""Stands for an argument that is known once the data are read or the network is built.
+
+Every annotation allows it, and ``check`` gets it as it is.
+"""
 
 
 class ArgumentError(InputError):
@@ -58,13 +63,13 @@ class _Argument(NamedTuple):
     adapter: TypeAdapter[Any] | None
 
 
-def judge(part: Callable[..., Any], arguments: Mapping[str, Any], later: Collection[str] = ()) -> None:
+def judge(part: Callable[..., Any], arguments: Mapping[str, Any], unbuilt: Collection[str] = ()) -> None:
     """Refuse arguments that ``part`` does not take, that are missing, or that its annotations or rules exclude.
 
     Args:
         part: a class or a function.
         arguments: by name.
-        later: names of those whose values are not known yet; rules across arguments then wait until they are.
+        unbuilt: names of those that are sections of their own; rules across arguments wait until they are built.
 
     Raises:
         ArgumentError: naming the argument, its value, and what would do.
@@ -74,14 +79,14 @@ def judge(part: Callable[..., Any], arguments: Mapping[str, Any], later: Collect
         if key not in known:
             if open_ended:
                 continue
-            raise ArgumentError(key, NOT_GIVEN, f"{_name(part)} takes no such argument{nearest(key, known)}")
-        if key not in later:
-            _judge_value(key, value, known[key])
+            own = [name for name in known if arguments.get(name) is not LATER]
+            raise ArgumentError(key, NOT_GIVEN, f"{_name(part)} takes no such argument{nearest(key, own)}")
+        _judge_value(key, value, known[key])
     for key, argument in known.items():
         if argument.default is inspect.Parameter.empty and key not in arguments:
             raise ArgumentError(key, NOT_GIVEN, f"{_name(part)} needs a value for it")
     check = getattr(part, "check", None)
-    if inspect.isclass(part) and check is not None and not later:
+    if inspect.isclass(part) and check is not None and not unbuilt:
         check({**{key: argument.default for key, argument in known.items()}, **arguments})
 
 
@@ -136,13 +141,14 @@ def check_section(section: Mapping[str, Any], where: str, further: Mapping[str, 
         InputError: as of :func:`locate` and :func:`judge`, with the whole key.
     """
     part = locate(str(section["_target_"]), f"{where}.")
-    given = _given(section, part, where)
+    further = further or {}
+    given = with_place(partial(_given, section, part, further), where)
     within = {key: list(_sections(value, f"{where}.{key}")) for key, value in given.items()}
     for inner in within.values():
         for own, place in inner:
             check_section(own, place)
-    later = [key for key, inner in within.items() if inner]
-    with_place(partial(judge, part, {**given, **(further or {})}, later), where)
+    built = {key: LATER for key, inner in within.items() if inner}
+    with_place(partial(judge, part, {**given, **built, **further}, built), where)
     return part
 
 
@@ -157,8 +163,8 @@ def instantiate(section: Mapping[str, Any], where: str, **further: Any) -> Any:
         InputError: as of :func:`check_section`, or from the constructor.
     """
     part = locate(str(section["_target_"]), f"{where}.")
-    given = {key: _built(value, f"{where}.{key}") for key, value in _given(section, part, where).items()}
-    arguments = {**given, **further}
+    given = with_place(partial(_given, section, part, further), where)
+    arguments = {**{key: _built(value, f"{where}.{key}") for key, value in given.items()}, **further}
     if not isinstance(part, PartType):
         with_place(partial(judge, part, arguments), where)
     return with_place(partial(part, **arguments), where)
@@ -199,37 +205,30 @@ def _built(value: Any, where: str) -> Any:
 _OF_HYDRA = ("_args_", "_convert_", "_partial_", "_recursive_")
 
 
-def _given(section: Mapping[str, Any], part: Callable[..., Any], where: str) -> dict[str, Any]:
+def _given(section: Mapping[str, Any], part: Callable[..., Any], further: Mapping[str, Any]) -> dict[str, Any]:
     for key in _OF_HYDRA:
         if key in section:
-            raise ArgumentError(key, section[key], "it is not supported: give arguments by their names", f"{where}.")
+            raise ArgumentError(key, section[key], "it is not supported: give arguments by their names")
     known, _ = _arguments(part)
+    for key in further:
+        if key in section:
+            raise ArgumentError(key, NOT_GIVEN, "the run itself knows it: leave it out")
     # The name of a choice is an argument only of parts that ask for one.
     return {key: value for key, value in section.items() if key != "_target_" and (key != "name" or key in known)}
 
 
 def _judge_value(key: str, value: Any, argument: _Argument) -> None:
-    if argument.adapter is None or (value is None and argument.default is None):
+    if value is LATER or argument.adapter is None or (value is None and argument.default is None):
         return
-    if not _fits(argument.adapter, value):
-        raise ArgumentError(key, value, f"it has to be {wanted(argument.hint, value)}")
-
-
-def _fits(adapter: TypeAdapter[Any], value: Any) -> bool:
-    try:
-        adapter.validate_python(value)
-    except ValidationError:
-        return isinstance(value, list) and _fits_as_tuple(adapter, value)
-    return True
-
-
-def _fits_as_tuple(adapter: TypeAdapter[Any], value: list[Any]) -> bool:
-    # A config, like JSON, has lists only, also for annotations such as tuple[float, float].
-    try:
-        adapter.validate_json(json.dumps(value))
-    except (ValidationError, TypeError):
-        return False
-    return True
+    # A config has no tuples: a list stands for one.
+    forms = (value, tuple(value)) if isinstance(value, list) else (value,)
+    for form in forms:
+        try:
+            argument.adapter.validate_python(form)
+        except ValidationError:
+            continue
+        return
+    raise ArgumentError(key, value, f"it has to be {wanted(argument.hint, value)}")
 
 
 @cache

@@ -99,7 +99,7 @@ def _check_labels(overrides: Sequence[Override], cfg: DictConfig) -> None:
 
 
 # Groups whose ``_target_`` decides what is built, and whose name is a label.
-_LABELLED = ("backbone", "distance", "head", "loss", "miner", "optimizer")
+_LABELLED = ("augmentation", "backbone", "distance", "head", "loss", "miner", "optimizer", "sampler", "scheduler")
 
 
 @cache
