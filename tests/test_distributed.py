@@ -94,6 +94,23 @@ def test_one_process_alone_writes(tiny, tmp_path):
     assert all(torch.equal(one[name], other[name]) for name in one if "running" not in name)
 
 
+def test_a_sampler_of_ones_own_is_divided_among_the_processes(tiny, tmp_path):
+    cfg = tiny(*DDP, "sampler._target_=own_parts.Drawn", "trainer.max_epochs=1")
+
+    def work():
+        sampler = train(cfg).data.train_batch_sampler
+        sampler.set_epoch(0)
+        shown = {"place": [sampler.rank, sampler.world_size], "batches": list(sampler)}
+        (tmp_path / f"{os.environ['RANK']}.json").write_text(json.dumps(shown))
+
+    on_ranks(work, ready=started(cfg))
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert (first["place"], second["place"]) == ([0, 2], [1, 2])
+    alone = list(data_of(plain(cfg)).train_batch_sampler)
+    assert len(alone) == 5
+    assert [first["batches"][k // 2] if k % 2 == 0 else second["batches"][k // 2] for k in range(5)] == alone
+
+
 def test_a_finished_run_is_known_to_both(tiny):
     cfg = tiny(*DDP, "trainer.max_epochs=1")
     on_ranks(lambda: train(cfg), ready=started(cfg))

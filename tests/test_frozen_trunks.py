@@ -290,7 +290,7 @@ def test_kept_features_are_the_same_run(tiny):
             ["backbone.freeze=true", "backbone.cache_features=true", "augmentation=dml_224"],
             "backbone.cache_features=true needs inputs that repeat",
         ),
-        (["augmentation.views=2"], "augmentation.views=2: augmentation=none draws nothing"),
+        (["augmentation.views=2"], "augmentation.views=2: it has to be null, as nothing here is random"),
         (["augmentation=dml_224", "augmentation.views=0"], "augmentation.views=0: it has to be"),
         (["augmentation=dml_224", "augmentation.resize=200"], "augmentation.resize=200: the centre crop needs"),
         (["augmentation=dml_224", "augmentation.scale=[0.5,2]"], "augmentation.scale=[0.5, 2]: it has to be two"),
@@ -305,6 +305,15 @@ def test_settings_that_cannot_work(words, line):
         check(compose_config(words))
     assert str(error.value).startswith(line)
     assert "\n" not in str(error.value)
+
+
+def test_an_augmentation_of_ones_own_repeats_or_is_refused(tiny):
+    cfg = tiny(*FROZEN, "backbone.cache_features=true", "trainer.max_epochs=1")
+    cfg.augmentation = {"_target_": "own_parts.Jitter", "name": "jitter"}
+    with pytest.raises(InputError, match=r"cache_features=true needs inputs that repeat: this augmentation draws anew"):
+        train(cfg)
+    cfg.augmentation = {**cfg.augmentation, "views": 2}
+    assert train(cfg).trained
 
 
 def test_features_that_cannot_be_kept_are_one_line(tiny, tmp_path):

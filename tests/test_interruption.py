@@ -107,6 +107,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(tiny, watch, undisturb
         ["memory=xbm", "memory.size=24", "memory.warmup_steps=2"],
         ["optimizer=adamw", "scheduler=plateau", "loss=contrastive"],
         ["sampler=shuffle"],
+        ["sampler._target_=own_parts.Drawn", "scheduler._target_=own_parts.falling", "~scheduler.warmup_epochs"],
     ],
     ids=" ".join,
 )

@@ -22,6 +22,7 @@ BEYOND_ONE_MODULE = {
     "test_interruption.py",
     "test_layout.py",
     "test_package.py",
+    "test_parts_name_themselves.py",
     "test_readme.py",
 }
 

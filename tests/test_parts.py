@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from metriscope.errors import InputError
-from metriscope.parts import ArgumentError, PartType, check_section, instantiate, locate
+from metriscope.parts import LATER, ArgumentError, PartType, check_section, instantiate, judge, locate
 
 
 class Part(nn.Module, metaclass=PartType):
@@ -83,6 +83,61 @@ def test_names_that_are_no_argument():
     assert instantiate({"_target_": f"{HERE}.Needs", "path": "x", "more": 3}, "dataset").rest == {"more": 3}
     with pytest.raises(InputError, match=r"dataset\.path: Needs needs a value for it"):
         instantiate({"_target_": f"{HERE}.Needs"}, "dataset")
+
+
+def test_sections_within_lists_and_mappings_are_judged_and_built():
+    def nested(**arguments):
+        within = [{"deep": {"_target_": f"{HERE}.Needs", **arguments}}, 1]
+        return {"_target_": f"{HERE}.Part", "inner": within, "margin": 0.5}
+
+    assert check_section(nested(path="x"), "head") is Part
+    assert instantiate(nested(path="x"), "head").inner[0]["deep"].path == "x"
+    for call in (check_section, instantiate):
+        with pytest.raises(InputError, match=r"^head\.inner\[0\]\.deep\.path=3: it has to be a name"):
+            call(nested(path=3), "head")
+
+
+def test_annotations_of_other_libraries():
+    """A config has lists only; a name that only a type checker imports says nothing about the other arguments."""
+
+    def other(pair: tuple[float, float], unknown: "NotImported" = None, number: "int" = 1) -> None:  # noqa: F821
+        """Stands for what a library has."""
+
+    judge(other, {"pair": [1, 2.5], "unknown": object(), "number": 3})
+    with pytest.raises(InputError, match=r"^pair=\[1\]: it has to be a list of 2 numbers"):
+        judge(other, {"pair": [1]})
+    with pytest.raises(InputError, match=r"^number=x: it has to be a whole number"):
+        judge(other, {"pair": [1, 2], "number": "x"})
+
+
+@pytest.mark.parametrize("word", ["_args_", "_convert_", "_partial_", "_recursive_"])
+def test_words_of_hydra_are_refused(word):
+    for call in (check_section, instantiate):
+        with pytest.raises(InputError, match=rf"^dataset\.{word}=true: it is not supported"):
+            call({"_target_": f"{HERE}.Needs", "path": "x", word: True}, "dataset")
+
+
+def test_what_is_known_later_is_judged_later():
+    section = {"_target_": f"{HERE}.Part", "margin": 0.5}
+    check_section(section, "loss", {"size": LATER, "scale": 2.0})
+    with pytest.raises(InputError, match=r"^loss\.siz: Part takes no such argument\.$"):
+        check_section({**section, "siz": 3}, "loss", {"size": LATER})
+    for call in (check_section, lambda section, where, further: instantiate(section, where, **further)):
+        with pytest.raises(InputError, match=r"^loss\.size: the run itself knows it: leave it out$"):
+            call({**section, "size": 3}, "loss", {"size": 4})
+
+
+def test_a_list_stands_for_a_tuple_and_a_description_for_itself():
+    def part(
+        pair: tuple[float, float] = (0, 1),
+        even: Annotated[int, Field(multiple_of=2, description="an even number")] | None = None,
+    ) -> None: ...
+
+    judge(part, {"pair": [0.5, 1], "even": 4})
+    with pytest.raises(InputError, match=r"^pair=\[1\]: it has to be a list of 2 numbers$"):
+        judge(part, {"pair": [1]})
+    with pytest.raises(InputError, match=r"^even=3: it has to be an even number, or null$"):
+        judge(part, {"even": 3})
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from benchmarks import photographs
 from benchmarks.measuring import Times, isolated, side_by_side
 from benchmarks.table import Table, ratio
 from metriscope import seeds
-from metriscope.data.datamodule import Batching, DataModule
+from metriscope.data.batching import Batching
+from metriscope.data.datamodule import DataModule
 from metriscope.data.examples import Examples
 from metriscope.data.inputs.augment import Augmentation
 from metriscope.data.splits import Splits
@@ -94,7 +95,7 @@ def our_batches(kind: str, pixels: Tensor, labels: Tensor) -> Iterator[tuple[Ten
     splits = Splits(examples, None, examples, "closed_set")
     data = DataModule(
         splits,
-        Batching("class_balanced", BATCH),
+        Batching({"_target_": "metriscope.data.samplers.ClassBalancedBatchSampler", "batch_size": BATCH}),
         Augmentation("pad", pad=pad, flip=flip, mean=mean, std=std),
         evaluation_batch_size=BATCH,
         seed=0,

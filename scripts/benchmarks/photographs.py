@@ -19,7 +19,8 @@ from torchvision.transforms import v2
 from benchmarks.measuring import Times, isolated, side_by_side
 from benchmarks.table import Table, ratio
 from metriscope import seeds
-from metriscope.data.datamodule import Batching, DataModule
+from metriscope.data.batching import Batching
+from metriscope.data.datamodule import DataModule
 from metriscope.data.datasets import folder as folder_dataset
 from metriscope.data.inputs.augment import Augmentation
 from metriscope.data.inputs.decoded import DecodeOnce
@@ -84,7 +85,7 @@ def our_data(photographs: Path, cache: Path) -> DataModule:
     everything = source.train
     return DataModule(
         Splits(everything, None, everything, "closed_set"),
-        Batching("shuffle", BATCH),
+        Batching({"_target_": "metriscope.data.samplers.ShuffleBatchSampler", "batch_size": BATCH}),
         Augmentation("random_resized", size=SIDE, flip=True, mean=MEAN, std=STD),
         evaluation_batch_size=BATCH,
         seed=0,

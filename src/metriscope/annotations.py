@@ -10,6 +10,8 @@ from metriscope.errors import nearest
 def wanted(hint: Any, value: Any = None) -> str:
     """What an annotation asks for, such as ``a number of at least 0`` or ``one of mean, sum``.
 
+    An annotation that cannot be read in this way says it itself: ``Field(description="two numbers, lowest first")``.
+
     Args:
         hint: the annotation of an argument.
         value: that was given instead; the nearest choice is named.
@@ -43,6 +45,8 @@ def _options(hint: Any) -> tuple[list[Any], bool]:
 
 def _one(hint: Any) -> str:
     base, bounds = _bounds(hint)
+    if description := next(filter(None, (getattr(extra, "description", None) for extra in _extras(hint))), None):
+        return str(description)
     if get_origin(base) is Literal:
         return "one of " + ", ".join(map(said, get_args(base)))
     if base is bool:
@@ -73,12 +77,14 @@ def _choices(hint: Any) -> list[str]:
     return [said(choice) for choice in get_args(base)] if get_origin(base) is Literal else []
 
 
+def _extras(hint: Any) -> list[Any]:
+    return list(get_args(hint)[1:]) if get_origin(hint) is Annotated else []
+
+
 def _bounds(hint: Any) -> tuple[Any, dict[str, Any]]:
-    if get_origin(hint) is not Annotated:
-        return hint, {}
-    base, *extras = get_args(hint)
+    base = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     bounds: dict[str, Any] = {}
-    for extra in extras:
+    for extra in _extras(hint):
         for rule in (extra, *getattr(extra, "metadata", ())):
             bounds.update({key: getattr(rule, key) for key in ("ge", "gt", "le", "lt") if hasattr(rule, key)})
     return base, bounds

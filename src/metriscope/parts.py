@@ -6,9 +6,10 @@ rules across arguments. Both hold from Python and from a config.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache, partial
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any, NamedTuple, get_type_hints
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
@@ -21,6 +22,12 @@ _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=Fa
 
 NOT_GIVEN = object()
 """Stands for a value that there is none of."""
+
+LATER = object()
+"""Stands for an argument that is known once the data are read or the network is built.
+
+Every annotation allows it, and ``check`` gets it as it is.
+"""
 
 
 class ArgumentError(InputError):
@@ -59,8 +66,13 @@ class _Argument(NamedTuple):
     adapter: TypeAdapter[Any] | None
 
 
-def judge(part: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+def judge(part: Callable[..., Any], arguments: Mapping[str, Any], unbuilt: Collection[str] = ()) -> None:
     """Refuse arguments that ``part`` does not take, that are missing, or that its annotations or rules exclude.
+
+    Args:
+        part: a class or a function.
+        arguments: by name.
+        unbuilt: names of those that are sections of their own; rules across arguments wait until they are built.
 
     Raises:
         ArgumentError: naming the argument, its value, and what would do.
@@ -70,13 +82,14 @@ def judge(part: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
         if key not in known:
             if open_ended:
                 continue
-            raise ArgumentError(key, NOT_GIVEN, f"{_name(part)} takes no such argument{nearest(key, known)}")
+            own = [name for name in known if arguments.get(name) is not LATER]
+            raise ArgumentError(key, NOT_GIVEN, f"{_name(part)} takes no such argument{nearest(key, own)}")
         _judge_value(key, value, known[key])
     for key, argument in known.items():
         if argument.default is inspect.Parameter.empty and key not in arguments:
             raise ArgumentError(key, NOT_GIVEN, f"{_name(part)} needs a value for it")
     check = getattr(part, "check", None)
-    if inspect.isclass(part) and check is not None:
+    if inspect.isclass(part) and check is not None and not unbuilt:
         check({**{key: argument.default for key, argument in known.items()}, **arguments})
 
 
@@ -117,7 +130,7 @@ def locate(target: str, where: str = "") -> Any:
 
 
 def check_section(section: Mapping[str, Any], where: str, further: Mapping[str, Any] | None = None) -> Any:
-    """Judge the arguments of a section of a config by its ``_target_``, without building anything.
+    """Judge a section of a config, and those within it, by their ``_target_``, without building anything.
 
     Args:
         section: ``_target_``, ``name`` (the choice, not an argument) and arguments.
@@ -131,7 +144,14 @@ def check_section(section: Mapping[str, Any], where: str, further: Mapping[str, 
         InputError: as of :func:`locate` and :func:`judge`, with the whole key.
     """
     part = locate(str(section["_target_"]), f"{where}.")
-    with_place(partial(judge, part, {**_given(section, part), **(further or {})}), where)
+    further = further or {}
+    given = with_place(partial(_given, section, part, further), where)
+    within = {key: list(_sections(value, f"{where}.{key}")) for key, value in given.items()}
+    for inner in within.values():
+        for own, place in inner:
+            check_section(own, place)
+    built = {key: LATER for key, inner in within.items() if inner}
+    with_place(partial(judge, part, {**given, **built, **further}, built), where)
     return part
 
 
@@ -140,16 +160,17 @@ def instantiate(section: Mapping[str, Any], where: str, **further: Any) -> Any:
 
     Args:
         section, where: as of :func:`check_section`.
-        further: arguments beside those of the section.
+        further: arguments beside those of the section, which they replace.
 
     Raises:
         InputError: as of :func:`check_section`, or from the constructor.
     """
     part = locate(str(section["_target_"]), f"{where}.")
-    arguments = {key: _built(value, f"{where}.{key}") for key, value in _given(section, part).items()}
+    given = with_place(partial(_given, section, part, further), where)
+    arguments = {**{key: _built(value, f"{where}.{key}") for key, value in given.items()}, **further}
     if not isinstance(part, PartType):
-        with_place(partial(judge, part, {**arguments, **further}), where)
-    return with_place(partial(part, **arguments, **further), where)
+        with_place(partial(judge, part, arguments), where)
+    return with_place(partial(part, **arguments), where)
 
 
 def with_place(call: Callable[[], Any], where: str) -> Any:
@@ -160,25 +181,57 @@ def with_place(call: Callable[[], Any], where: str) -> Any:
         raise error.at(f"{where}.") from error
 
 
+def _sections(value: Any, where: str) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """The sections in a value that become parts, with their places; those within them are left out."""
+    if isinstance(value, Mapping) and "_target_" in value:
+        yield value, where
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _sections(inner, f"{where}.{key}")
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _sections(inner, f"{where}[{place}]")
+
+
 def _built(value: Any, where: str) -> Any:
+    """The same value with the parts of its sections in their places."""
     if isinstance(value, Mapping) and "_target_" in value:
         return instantiate(value, where)
+    if isinstance(value, Mapping):
+        return {key: _built(inner, f"{where}.{key}") for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_built(inner, f"{where}[{place}]") for place, inner in enumerate(value)]
     return value
 
 
-def _given(section: Mapping[str, Any], part: Callable[..., Any]) -> dict[str, Any]:
+# Words of Hydra's instantiate; everything here is called at once, with arguments by name and plain values.
+_OF_HYDRA = ("_args_", "_convert_", "_partial_", "_recursive_")
+
+
+def _given(section: Mapping[str, Any], part: Callable[..., Any], further: Mapping[str, Any]) -> dict[str, Any]:
+    for key in _OF_HYDRA:
+        if key in section:
+            raise ArgumentError(key, section[key], "it is not supported: give arguments by their names")
     known, _ = _arguments(part)
+    for key in further:
+        if key in section:
+            raise ArgumentError(key, NOT_GIVEN, "the run itself knows it: leave it out")
     # The name of a choice is an argument only of parts that ask for one.
     return {key: value for key, value in section.items() if key != "_target_" and (key != "name" or key in known)}
 
 
 def _judge_value(key: str, value: Any, argument: _Argument) -> None:
-    if argument.adapter is None or (value is None and argument.default is None):
+    if value is LATER or argument.adapter is None or (value is None and argument.default is None):
         return
-    try:
-        argument.adapter.validate_python(value)
-    except ValidationError:
-        raise ArgumentError(key, value, f"it has to be {wanted(argument.hint, value)}") from None
+    # A config has no tuples: a list stands for one.
+    forms = (value, tuple(value)) if isinstance(value, list) else (value,)
+    for form in forms:
+        try:
+            argument.adapter.validate_python(form)
+        except ValidationError:
+            continue
+        return
+    raise ArgumentError(key, value, f"it has to be {wanted(argument.hint, value)}")
 
 
 @cache
@@ -192,13 +245,20 @@ def _arguments(part: Callable[..., Any]) -> tuple[dict[str, _Argument], bool]:
     except (TypeError, ValueError):
         return {}, True
     parameters = parameters[1:] if inspect.isclass(part) else parameters
-    try:
-        hints = get_type_hints(call, include_extras=True)
-    except (NameError, TypeError, AttributeError):
-        hints = {}
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    known = {p.name: _argument(p.default, hints.get(p.name, Any)) for p in parameters if p.kind in named}
+    known = {p.name: _argument(p.default, _hint(p.annotation, call)) for p in parameters if p.kind in named}
     return known, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+
+
+def _hint(annotation: Any, call: Callable[..., Any]) -> Any:
+    """An annotation that may be text; Any where there is none, or where it names what only a type checker imports."""
+    if annotation is inspect.Parameter.empty:
+        return Any
+    names = getattr(inspect.unwrap(call), "__globals__", {})
+    try:
+        return get_type_hints(SimpleNamespace(__annotations__={"it": annotation}), names, include_extras=True)["it"]
+    except (NameError, TypeError, AttributeError):
+        return Any
 
 
 def _argument(default: Any, hint: Any) -> _Argument:

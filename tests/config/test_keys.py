@@ -14,7 +14,7 @@ from metriscope.config.keys import check_types, check_values
 from metriscope.config.plain import flatten, plain
 from metriscope.errors import InputError
 
-JUDGED = ("loss", "miner", "distance")
+JUDGED = ("loss", "miner", "distance", "sampler", "augmentation", "scheduler")
 CHOICES = [(group, choice) for group in groups() for choice in choices(group) if group not in JUDGED]
 
 

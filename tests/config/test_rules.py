@@ -136,6 +136,10 @@ REFUSED = [
         "callbacks=early_stopping callbacks.early_stopping.monitor=val/los",
         "callbacks.early_stopping.monitor=val/los: *'val/loss'[?]",
     ),
+    (
+        "callbacks=early_stopping callbacks.early_stopping.patience=1.5",
+        "callbacks.early_stopping.patience=1.5: it has to be a whole number of at least 0",
+    ),
     ("sweep=optuna_tpe sweep.metric=test/map_at_r", "sweep.metric=test/map_at_r: *refused*"),
     ("sweep=optuna_tpe sweep.metric=val/los", "sweep.metric=val/los: *'val/loss'[?]"),
     ("sweep=optuna_tpe sweep.metric=val/loss sweep.mode=max", "sweep.mode=max contradicts sweep.metric=val/loss*"),

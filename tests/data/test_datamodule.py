@@ -87,11 +87,11 @@ class StopAfter(Callback):
             trainer.save_checkpoint(self.path)
 
 
-@pytest.mark.parametrize("source", ["memory", "files"])
+@pytest.mark.parametrize("source", ["memory", "files", "own parts"])
 @pytest.mark.parametrize("step", [2, 4, 5, 6])
 @pytest.mark.filterwarnings("error:You're resuming")
 def test_a_resumed_run_goes_on_with_the_same_batches(tmp_path, source, step):
-    """Stopped within and at the end of an epoch of three batches; from memory and through workers."""
+    """Stopped within and at the end of an epoch of three batches; from memory, through workers, with own parts."""
     if source == "files":
         for i in range(40):
             (tmp_path / f"{i % 2}").mkdir(exist_ok=True)
@@ -99,6 +99,10 @@ def test_a_resumed_run_goes_on_with_the_same_batches(tmp_path, source, step):
         changes = {"dataset__path": str(tmp_path), "dataset__memory_limit_mb": 0, "dataset__image_size": 8}
         changes |= {"dataset__cache": "none", "dataset__num_workers": 1}
         cfg = config("folder", "crop_flip", **changes, sampler__batch_size=10)
+    elif source == "own parts":
+        cfg = config("synthetic", dataset__per_class=30, dataset__dimension=8, sampler__batch_size=90)
+        cfg.sampler._target_ = "own_parts.Drawn"
+        cfg.augmentation = {"_target_": "own_parts.Jitter", "name": "jitter"}
     else:
         cfg = config("digits", "crop_flip", sampler__batch_size=400)
     checkpoint = tmp_path / "a.ckpt"
@@ -122,7 +126,7 @@ def test_inputs_follow_the_precision_of_the_run(tmp_path):
 def test_settings_that_do_not_fit_are_refused_before_training():
     for wrong in (
         {"sampler__classes_per_batch": 11},
-        {"sampler__name": "random"},
+        {"sampler___target_": "metriscope.data.samplers.Random"},
         {"dataset__mean": [0.1, 0.2, 0.3], "dataset__std": [1, 1, 1]},
         {"evaluation__batch_size": 0},
         {"dataset__protocol": "open"},

@@ -41,7 +41,7 @@ def test_ranks_share_the_batches_of_one_process(sizes, world_size, balanced):
     def sampler(rank, world):
         if balanced:
             return ClassBalancedBatchSampler(labels, 8, seed=3, rank=rank, world_size=world)
-        return ShuffleBatchSampler(len(labels), 8, seed=3, rank=rank, world_size=world)
+        return ShuffleBatchSampler(labels, 8, seed=3, rank=rank, world_size=world)
 
     whole = list(sampler(0, 1))
     ranks = [list(sampler(rank, world_size)) for rank in range(world_size)]
@@ -57,7 +57,7 @@ def test_order_depends_on_seed_and_epoch_alone(kind):
     def sampler(seed):
         if kind == "balanced":
             return ClassBalancedBatchSampler(labels_of([30, 20, 10]), 12, seed=seed)
-        return ShuffleBatchSampler(60, 12, seed=seed)
+        return ShuffleBatchSampler(labels_of([60]), 12, seed=seed)
 
     one = sampler(1)
     first = list(one)
@@ -110,10 +110,10 @@ def test_batch_shape_adapts(sizes, batch_size, P, K, expected):
         (4, 5, None, ["5 classes x 0 samples"]),
         (4, None, 8, ["0 classes x 8 samples"]),
         (1, None, None, ["sampler.batch_size=1"]),
-        (64, 0, 4, ["0 classes"]),
-        (64, 4, 0, ["0 samples"]),
-        (64, None, -1, ["-1 samples"]),
-        (0, None, None, ["sampler.batch_size=0"]),
+        (64, 0, 4, ["classes_per_batch=0"]),
+        (64, 4, 0, ["samples_per_class=0"]),
+        (64, None, -1, ["samples_per_class=-1"]),
+        (0, None, None, ["batch_size=0"]),
     ],
 )
 def test_impossible_batches_are_refused_in_one_line(batch_size, P, K, words):
@@ -139,7 +139,7 @@ def test_an_epoch_of_60000_is_planned_quickly(classes):
 
 @given(size=st.integers(1, 200), batch_size=st.integers(1, 40))
 def test_shuffle_shows_each_sample_once(size, batch_size):
-    batches = list(ShuffleBatchSampler(size, batch_size))
+    batches = list(ShuffleBatchSampler(labels_of([size]), batch_size))
     assert sorted(i for batch in batches for i in batch) == list(range(size))
     lengths = {len(batch) for batch in batches}
     assert max(lengths) <= batch_size
@@ -161,7 +161,7 @@ def test_evaluation_shares_are_disjoint_complete_and_equally_many(size, batch_si
 
 def test_batches_of_nothing_are_refused():
     for make in (
-        lambda: ShuffleBatchSampler(0, 4),
+        lambda: ShuffleBatchSampler(labels_of([0]), 4),
         lambda: SequentialBatchSampler(0, 4),
         lambda: ClassBalancedBatchSampler(torch.tensor([], dtype=torch.int64), 4),
     ):

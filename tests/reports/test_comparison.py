@@ -192,6 +192,10 @@ def test_groups_that_mix_data_sets_say_so_and_pair_within() -> None:
             {"augmentation__flip": True},
             "augmentation differs on digits: augmentation.flip is false (1 run), true (1 run)",
         ),
+        (
+            {"augmentation___target_": "a.B", "augmentation__pad": 2},
+            "augmentation differs on digits: augmentation.pad is - (1 run), 2 (1 run)",
+        ),
         ({"dataset__protocol": "class_disjoint"}, "protocol differs on digits: dataset.protocol is"),
         ({"head__size": 7}, "embedding size differs on digits: head.size is"),
     ],

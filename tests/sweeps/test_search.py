@@ -157,6 +157,32 @@ def test_a_search_needs_optuna(search, monkeypatch):
     assert said.err == "metriscope: sweep=optuna_tpe needs a package: pip install optuna\n"
 
 
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("sweep.pruner.n_startup_trials=x", "sweep.pruner.n_startup_trials=x: it has to be a number"),
+        ("sweep.pruner.n_startup_trials=-1", "sweep.pruner: Number of startup trials cannot be negative"),
+        ("sweep.pruner.n_warmup_steps=1.5", "sweep.pruner.n_warmup_steps=1.5: it has to be a whole number"),
+        ("+sweep.pruner.warmup=2", "sweep.pruner.warmup: MedianPruner takes no such argument; did you mean"),
+        ("+sweep.sampler.n_startup_trials=x", "sweep.sampler.n_startup_trials=x: it has to be a whole number"),
+        ("+sweep.sampler._partial_=true", "sweep.sampler._partial_=true: it is not supported"),
+        ("sweep.sampler._target_=optuna.samplers.TPESamper", "sweep.sampler._target_=optuna.samplers.TPESamper: "),
+        ("sweep.sampler._target_=optuna.pruners.NopPruner", "sweep.sampler.seed: NopPruner takes no such argument"),
+        (
+            "sweep.sampler._target_=numpy.random.RandomState",
+            "sweep.sampler._target_=numpy.random.RandomState: it has to be an Optuna sampler",
+        ),
+        ("sweep.sampler=null", "sweep.sampler=null: it has to be a section with an Optuna sampler as its _target_"),
+    ],
+)
+def test_samplers_and_pruners_are_judged_before_any_trial(search, tmp_path, word, line):
+    code, rates, said = search("sweep=optuna_tpe", word)
+    assert (code, rates) == (2, [])
+    assert said.err.startswith(f"metriscope: {line}")
+    assert said.err.count("\n") == 1
+    assert not (tmp_path / "default").exists()
+
+
 def test_a_key_that_is_not_there(search):
     code, _, said = search(*SEARCH, "loss.margn=interval(0,1)")
     assert code == 2

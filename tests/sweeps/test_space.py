@@ -38,3 +38,12 @@ def test_the_command_line_outranks_the_space_of_the_config():
     assert varied == {"a": "a=interval(0,1)", "b": "b=1,2"}
     with pytest.raises(InputError, match="nothing to search"):
         distributions({})
+
+
+def test_a_glob_sees_further_folders(tmp_path):
+    from optuna.distributions import CategoricalDistribution
+
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "triplet_mine.yaml").write_text("name: triplet_mine\n")
+    found = distributions({"loss": "loss=glob(triplet*)"}, [tmp_path])
+    assert found == {"loss": CategoricalDistribution(["triplet", "triplet_mine"])}

@@ -78,6 +78,37 @@ def test_plateau_needs_to_be_told_the_better_end_of_a_variance() -> None:
         build_scheduler(config("scheduler", "plateau"), optimizer(), 100, 10, "val/variance_ratio")
 
 
+@pytest.mark.parametrize(
+    ("section", "interval", "rates"),
+    [
+        ({"_target_": "torch.optim.lr_scheduler.ExponentialLR", "gamma": 0.5}, "epoch", [1.0, 0.5, 0.25]),
+        ({"_target_": "own_parts.falling", "rate": 0.25}, "step", [1.0, 0.5, 0.25]),
+    ],
+)
+def test_schedules_of_torch_and_of_ones_own(section: dict[str, Any], interval: str, rates: list[float]) -> None:
+    entry = build_scheduler({"name": "own", **section}, optimizer(), 8, 2, "val/loss")
+    assert entry is not None
+    assert (entry["interval"], "monitor" in entry) == (interval, False)
+    assert curve(entry, 3) == pytest.approx(rates)
+
+
+def test_one_cycle_knows_the_length_of_the_run() -> None:
+    section = {"_target_": "torch.optim.lr_scheduler.OneCycleLR", "name": "own", "max_lr": 2.0, "cycle_momentum": False}
+    entry = build_scheduler(section, optimizer(), 10, 5, "val/loss")
+    assert entry is not None
+    assert (entry["interval"], entry["scheduler"].total_steps) == ("step", 10)
+    assert max(curve(entry, 10)) == pytest.approx(2.0)
+
+
+def test_the_plateau_of_torch_gets_the_better_end() -> None:
+    section = {"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau", "name": "own", "patience": 0}
+    entry = build_scheduler({**section, "monitor": None, "mode": None}, optimizer(), 8, 2, "val/map_at_r")
+    assert entry is not None
+    assert (entry["monitor"], entry["scheduler"].mode, entry["interval"]) == ("val/map_at_r", "max", "epoch")
+    with pytest.raises(InputError, match=r"ReduceLROnPlateau goes by a metric: add the key scheduler\.monitor"):
+        build_scheduler(section, optimizer(), 8, 2, "val/map_at_r")
+
+
 @pytest.mark.parametrize("name", ["cosine", "step", "plateau"])
 def test_state_round_trips(name: str) -> None:
     own: dict[str, dict[str, Any]] = {"step": {"step_size": 2}, "plateau": {"patience": 0}}
@@ -104,15 +135,32 @@ def test_state_round_trips(name: str) -> None:
     [
         ("cosine", {}, math.inf, "needs to know where the run ends"),
         ("cosine", {"warmup_epochs": 2}, 20, "20 steps of a run of 20"),
-        ("cosine", {"min_lr": 2.0}, 20, "scheduler.min_lr must be a share"),
-        ("constant", {"warmup_epochs": -1}, 20, "scheduler.warmup_epochs must be 0 epochs or more"),
-        ("step", {"step_size": 0}, 20, "scheduler.step_size"),
-        ("step", {"gamma": 0.0}, 20, "scheduler.gamma"),
-        ("plateau", {"factor": 1.0}, 20, "scheduler.factor"),
-        ("plateau", {"patience": -1}, 20, "scheduler.patience"),
-        ("step", {"name": "stairs"}, 20, "unknown schedule 'stairs'"),
+        ("cosine", {"min_lr": 2.0}, 20, r"scheduler\.min_lr=2\.0: it has to be a number of at least 0 and at most 1$"),
+        ("constant", {"warmup_epochs": -1}, 20, r"scheduler\.warmup_epochs=-1: it has to be a number of at least 0$"),
+        ("step", {"step_size": 0}, 20, r"scheduler\.step_size=0: it has to be a whole number of at least 1$"),
+        ("step", {"gamma": 0.0}, 20, r"scheduler\.gamma=0\.0: it has to be a number above 0 and at most 1$"),
+        ("plateau", {"factor": 1.0}, 20, r"scheduler\.factor=1\.0: it has to be a number above 0 and below 1$"),
+        ("plateau", {"patience": -1}, 20, r"scheduler\.patience=-1: it has to be a whole number of at least 0$"),
+        ("step", {"_target_": "metriscope.training.schedules.stp"}, 20, "has no stp; did you mean 'step'"),
+        ("step", {"_target_": "metriscope.training.schedules.cosine_factor"}, 20, "takes no such argument"),
+        ("step", {"gama": 0.5}, 20, r"scheduler\.gama: step takes no such argument; did you mean 'gamma'\?$"),
     ],
 )
 def test_wrong_schedules_are_refused(name: str, changes: dict[str, Any], total: float, message: str) -> None:
     with pytest.raises(InputError, match=message):
         build_scheduler(config("scheduler", name, **changes), optimizer(), total, 10, "val/loss")
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (
+            {"_target_": "own_parts.nothing"},
+            r"_target_=own_parts\.nothing: it has to return a learning-rate schedule",
+        ),
+        ({"_target_": "torch.optim.lr_scheduler.SequentialLR", "schedulers": [], "milestones": []}, "^scheduler=own: "),
+    ],
+)
+def test_wrong_schedules_of_ones_own_are_refused(section: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build_scheduler({"name": "own", **section}, optimizer(), 8, 2, "val/loss")

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
-from hydra.utils import instantiate
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from metriscope.callbacks.evaluation import EvaluationMonitor
@@ -13,12 +12,12 @@ from metriscope.callbacks.finite import BatchGuard
 from metriscope.callbacks.graceful_stop import GracefulStop
 from metriscope.callbacks.greediness import GreedinessMonitor
 from metriscope.callbacks.progress import progress
+from metriscope.config.callbacks import callback_sections
 from metriscope.diagnostics.variance import VarianceMetrics
 from metriscope.evaluation.monitors import monitor_of
 from metriscope.evaluation.retrieval import RetrievalMetrics
 from metriscope.evaluation.set_metric import build_own_metrics
-from metriscope.parts import arguments_of, locate
-from metriscope.parts import instantiate as build_part
+from metriscope.parts import instantiate
 from metriscope.run.folder import Run
 
 _RETRIEVAL = ("recall_at", "precision_at", "mrr", "memory_mb")
@@ -52,11 +51,7 @@ def build_callbacks(
         GreedinessMonitor(threshold, log_every_n_steps),
         *_own_diagnostics(diagnostics),
         BatchGuard(log_every_n_steps),
-        *(
-            instantiate(_with_mode(section, f"callbacks.{key}", evaluation))
-            for key, section in callbacks.items()
-            if key != "name" and section
-        ),
+        *(instantiate(section, where) for where, section in callback_sections(callbacks, evaluation)),
         *progress(),
         *_pruning(sweep, run),
         stop,
@@ -73,15 +68,7 @@ def build_evaluation(evaluation: Section, diagnostics: Section) -> EvaluationMon
 
 def _own_diagnostics(diagnostics: Section) -> list[pl.Callback]:
     sections = diagnostics.get("own") or {}
-    return [build_part(section, f"diagnostics.own.{name}") for name, section in sections.items()]
-
-
-def _with_mode(section: Section, where: str, evaluation: Section) -> Section:
-    """The section of a callback; one that goes by a metric gets the better end of it, unless it says one."""
-    takes = "mode" in section or ("_target_" in section and "mode" in arguments_of(locate(section["_target_"])))
-    if not (section.get("monitor") and takes):
-        return section
-    return {**section, "mode": monitor_of(section, where, evaluation).mode}
+    return [instantiate(section, f"diagnostics.own.{name}") for name, section in sections.items()]
 
 
 def _pruning(sweep: Section | None, run: Run) -> list[pl.Callback]:

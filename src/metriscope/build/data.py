@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from metriscope.build.normalisation import normalisation
-from metriscope.data.datamodule import Batching, DataModule
+from metriscope.config.sections import SECTIONS
+from metriscope.data.batching import Batching
+from metriscope.data.datamodule import DataModule
 from metriscope.data.inputs.augment import Augmentation
 from metriscope.data.inputs.decoded import DecodeOnce
 from metriscope.data.inputs.features import EmbedOnce
 from metriscope.data.inputs.images import ImageFiles, common_size
 from metriscope.data.splits import Splits
+from metriscope.errors import InputError
+from metriscope.parts import instantiate
 
 
 def build_data(
@@ -34,17 +38,13 @@ def build_data(
     Raises:
         InputError: the data are missing or broken, or the settings do not fit them.
     """
-    options = {key: value for key, value in augmentation.items() if key != "name"}
     mean, std = normalisation(dataset, backbone, splits.train.shape[0])
-    augment = Augmentation(**options, mean=mean, std=std)
+    augment: Augmentation = instantiate(
+        SECTIONS["augmentation"].arguments(augmentation), "augmentation", mean=mean, std=std
+    )
     data = DataModule(
         splits,
-        Batching(
-            sampler["name"],
-            sampler["batch_size"],
-            sampler.get("classes_per_batch"),
-            sampler.get("samples_per_class"),
-        ),
+        Batching(SECTIONS["sampler"].arguments(sampler)),
         augment,
         evaluation_batch_size=evaluation_batch_size,
         seed=seed,
@@ -76,8 +76,11 @@ def _decoding(
 
 def _embedding(backbone: Mapping[str, Any] | None, augmentation: Augmentation, folder: Path) -> EmbedOnce | None:
     """The cache of a frozen trunk's features; None if the trunk runs on every batch."""
-    if backbone is None or not backbone["freeze"] or backbone.get("cache_features", "auto") is False:
+    cached = "auto" if backbone is None else backbone.get("cache_features", "auto")
+    if backbone is None or not backbone["freeze"] or cached is False:
         return None
     if augmentation.width and augmentation.views is None:
+        if cached is True:
+            raise InputError("backbone.cache_features=true needs inputs that repeat: this augmentation draws anew")
         return None
     return EmbedOnce(folder)

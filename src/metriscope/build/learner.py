@@ -18,7 +18,7 @@ def build_learner(
     optimizer: Mapping[str, Any],
     scheduler: Mapping[str, Any],
     *,
-    monitor: Monitor,
+    monitor: Monitor | None,
     seed: int,
 ) -> MetricLearner:
     """The LightningModule that trains ``embedder`` by ``objective``.
@@ -26,7 +26,7 @@ def build_learner(
     Args:
         embedder, objective: the network, and the objective that trains it.
         optimizer, scheduler: sections of the config.
-        monitor: the metric that a schedule watches, and its better end.
+        monitor: the metric that a schedule goes by, and its better end; None where it goes by none.
         seed: the run's seed.
     """
     return MetricLearner(
@@ -38,6 +38,10 @@ def build_learner(
     )
 
 
-def _scheduler(section: Any, monitor: Monitor, optimizer: Any, steps: int, per_epoch: int) -> dict[str, Any] | None:
+def _scheduler(
+    section: Mapping[str, Any], monitor: Monitor | None, optimizer: Any, steps: int, per_epoch: int
+) -> dict[str, Any] | None:
+    if monitor is None:
+        return build_scheduler(section, optimizer, steps, per_epoch, "")
     watching = {**section, "monitor": monitor.metric, "mode": monitor.mode}
     return build_scheduler(watching, optimizer, steps, per_epoch, monitor.metric)

@@ -75,12 +75,13 @@ def learner_of(config: Config, data: DataModule) -> MetricLearner:
     if config["compile"]:
         embedder.compile()
         objective.compile()
+    scheduler = config["scheduler"]
     return build_learner(
         embedder,
         objective,
         config["optimizer"],
-        config["scheduler"],
-        monitor=monitor_of(config["scheduler"], "scheduler", config["evaluation"]),
+        scheduler,
+        monitor=monitor_of(scheduler, "scheduler", config["evaluation"]) if "monitor" in scheduler else None,
         seed=config["seed"],
     )
 

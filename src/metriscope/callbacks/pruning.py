@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from hydra.utils import instantiate
 
 from metriscope.errors import Pruned
+from metriscope.parts import instantiate
 from metriscope.run.trials import open_storage
 
 
@@ -25,7 +25,7 @@ class Pruning(pl.Callback):
 
         logging.getLogger("optuna").setLevel(logging.WARNING)
         self.metric = str(sweep["metric"])
-        pruner = instantiate(sweep["pruner"])
+        pruner = instantiate(sweep["pruner"], "sweep.pruner")
         storage = open_storage(Path(sweep["storage"]))
         trials = optuna.load_study(study_name=study, storage=storage, pruner=pruner)
         (self.trial,) = [

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from string import Template
 from typing import NoReturn
 
 import hydra
@@ -13,6 +14,7 @@ from omegaconf import DictConfig
 from metriscope.config.compose import Composer, compose_config
 from metriscope.config.files import CONFIG_DIR, choices, summary
 from metriscope.config.hydra import flag_parser
+from metriscope.config.installed import installed
 from metriscope.config.rules import check
 from metriscope.config.search_path import folders, of_search_path, with_folder
 from metriscope.config.words import parse
@@ -37,12 +39,16 @@ def main(words: Sequence[str]) -> int:
         if getattr(flags, name):
             raise InputError(f"--{name.replace('_', '-')} is not for Metriscope; --config-dir adds choices of your own")
     overrides = with_folder(overrides, flags.config_dir)
-    if flags.help or flags.hydra_help or flags.info or flags.shell_completion or flags.cfg:
+    if flags.help:
+        print(_help(overrides))
+        return Exit.FINISHED
+    if flags.hydra_help or flags.info or flags.shell_completion or flags.cfg:
         if flags.cfg:
             _first(overrides) if flags.multirun else _single(overrides)
-        _show(words, flags.overrides)
-        if flags.help:
-            print(_described(folders(overrides)))
+        flag_words = list(words)
+        for word in flags.overrides:
+            flag_words.remove(word)
+        _show([*flag_words, *overrides])
         return Exit.FINISHED
     if flags.multirun:
         return Exit.FINISHED if _sweep(overrides) else Exit.RUN_FAILED
@@ -67,12 +73,9 @@ def _read(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     return flags, list(flags.overrides)
 
 
-def _show(words: Sequence[str], overrides: Sequence[str]) -> None:
-    """Leave help and configs to Hydra, which reads flags before words only."""
-    flags = list(words)
-    for word in overrides:
-        flags.remove(word)
-    before, sys.argv = sys.argv, [sys.argv[0], *flags, *overrides]
+def _show(words: Sequence[str]) -> None:
+    """Leave configs and Hydra's own help to Hydra, which reads flags before words only."""
+    before, sys.argv = sys.argv, [sys.argv[0], *words]
     try:
         _shown_by_hydra()
     except SystemExit as ended:
@@ -87,13 +90,27 @@ def _shown_by_hydra(cfg: DictConfig) -> None:
     """Hydra calls this for runs only, and there are none here."""
 
 
-def _described(further: Sequence[Path]) -> str:
-    """Losses and miners with the line that their configs begin with, those of one's own folders included."""
-    lines = []
+def _help(words: Sequence[str]) -> str:
+    """All choices of all groups, then losses and miners with the line that their configs begin with."""
+    further = folders(words)
+    lines = [f"{group}: {', '.join(names)}" for group, names in _groups(further).items()]
+    template = compose_config(words, with_hydra=True).hydra.help.template
+    text = Template(template).substitute(APP_CONFIG_GROUPS="\n".join([*lines, ""]))
     for group, title in (("loss", "Losses:"), ("miner", "Miners:")):
         found = {name: summary(group, name, root) for root in (CONFIG_DIR, *further) for name in choices(group, root)}
-        lines += ["", title, *(f"  {name:23}{line}" for name, line in sorted(found.items()))]
-    return "\n".join(lines[1:])
+        text += "\n".join(["", title, *(f"  {name:23}{line}" for name, line in sorted(found.items())), ""])
+    return "\n".join([text.rstrip("\n"), *(f"\nNote: {line}" for line in installed().broken)])
+
+
+def _groups(further: Sequence[Path]) -> dict[str, list[str]]:
+    """The choices of every group; Hydra's own are left out."""
+    found: dict[str, set[str]] = {}
+    for root in (CONFIG_DIR, *further):
+        for path in root.rglob("*.yaml"):
+            group = path.parent.relative_to(root)
+            if group.parts and group.parts[0] != "hydra":
+                found.setdefault(group.as_posix(), set()).add(path.stem)
+    return {group: sorted(names) for group, names in sorted(found.items())}
 
 
 def _sweep(words: Sequence[str]) -> bool:
@@ -137,6 +154,7 @@ def check_command(words: Sequence[str], multirun: bool = False) -> None:
         InputError: a word that cannot be read, a choice or key that is not there (with the nearest one), or a
             config that :func:`metriscope.config.rules.check` refuses.
     """
+    words = with_folder(words, None)
     if not multirun:
         check(_single(words))
         return

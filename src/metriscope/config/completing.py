@@ -1,4 +1,4 @@
-"""What a composed config says in full: losses of a sum with all their keys, own choices with what all choices say."""
+"""What a config says in full: classes of parts, losses of a sum with all their keys, what all choices have alike."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,14 +9,17 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from metriscope.config.defaults import groups, shared
 from metriscope.config.files import CONFIG_DIR, choices, section
 from metriscope.config.plain import plain
+from metriscope.config.search_path import check_once
+from metriscope.config.sections import SECTIONS
+from metriscope.errors import InputError, nearest
 
 
 def complete(cfg: DictConfig, further: Sequence[Path] = ()) -> DictConfig:
     """Add, in place, what the config leaves to others.
 
-    A choice of one's own may leave out a key that every shipped choice of its group has with one and the same value.
-    An entry of ``loss.losses`` gets the keys of the loss that it names, so that a loss from a folder of one's own is
-    known wherever the config goes.
+    A choice of one's own may leave out a key that every shipped choice of its group has with one and the same value,
+    unless it is an argument of the part. An entry of ``loss.losses`` gets the keys of the loss that it names, so that a
+    loss from a folder of one's own is known wherever the config goes.
 
     Args:
         cfg: a composed config.
@@ -27,8 +30,9 @@ def complete(cfg: DictConfig, further: Sequence[Path] = ()) -> DictConfig:
             node = cfg.get(group)
             if not isinstance(node, DictConfig) or node.get("_target_") is None:
                 continue
+            others = SECTIONS[group].others if group in SECTIONS else shared(group)
             for key, value in shared(group).items():
-                if OmegaConf.select(node, key, default=_ABSENT) is _ABSENT:
+                if key in others and OmegaConf.select(node, key, default=_ABSENT) is _ABSENT:
                     OmegaConf.update(node, key, value, force_add=True)
         entries = OmegaConf.select(cfg, "loss.losses", throw_on_missing=False)
         if isinstance(entries, ListConfig):
@@ -39,6 +43,31 @@ def complete(cfg: DictConfig, further: Sequence[Path] = ()) -> DictConfig:
 _ABSENT = object()
 
 
+def with_targets(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A plain config in which every part has a ``_target_``.
+
+    A section without one, as earlier versions wrote it, gets that of the shipped choice of its name.
+
+    Raises:
+        InputError: no shipped choice has this name.
+    """
+    found = dict(config)
+    for group in SECTIONS:
+        own = config.get(group)
+        if isinstance(own, Mapping) and own.get("_target_") is None:
+            found[group] = {**own, "_target_": _target(group, str(own.get("name")))}
+    return found
+
+
+def _target(group: str, name: str) -> str:
+    if name in choices(group):
+        return str(section(group, name)._target_)
+    if "_target_" in shared(group):
+        return str(shared(group)["_target_"])
+    there = choices(group)
+    raise InputError(f"{group}={name} has no _target_, the dotted path of its class{nearest(name, there)}")
+
+
 def _whole(entry: Any, further: Sequence[Path]) -> Any:
     if not isinstance(entry, DictConfig):
         return entry
@@ -47,10 +76,11 @@ def _whole(entry: Any, further: Sequence[Path]) -> Any:
 
 def whole_loss(entry: Mapping[str, Any], further: Sequence[Path] = ()) -> dict[str, Any]:
     """An entry of ``loss.losses`` with all keys of the loss that it names; as it is where there is no such loss."""
-    name = entry.get("name")
+    name = str(entry.get("name"))
     if not str(entry.get("_target_", "metriscope.")).startswith("metriscope."):
         return dict(entry)
+    check_once("loss", name, further)
     for folder in (*further, CONFIG_DIR):
         if name in choices("loss", folder):
-            return {**plain(section("loss", str(name), folder), resolve=False), **entry}
+            return {**plain(section("loss", name, folder), resolve=False), **entry}
     return dict(entry)

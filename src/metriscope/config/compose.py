@@ -9,15 +9,16 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from metriscope.config.completing import complete
 from metriscope.config.defaults import of_all
 from metriscope.config.files import CONFIG_DIR, choices, section
 from metriscope.config.hydra import apply_overrides
+from metriscope.config.installed import installed
 from metriscope.config.known import suggestion
 from metriscope.config.plain import flatten, plain
-from metriscope.config.search_path import folders, of_search_path, with_folder
+from metriscope.config.search_path import all_choices, check_once, folders, of_search_path, with_folder
 from metriscope.config.words import first_lines, parse
 from metriscope.errors import InputError, nearest
 
@@ -31,17 +32,24 @@ def compose_config(words: Sequence[str], config_dir: str | Path | None = None, w
         with_hydra: whether Hydra's own settings are left in it, below ``hydra``.
 
     Raises:
-        InputError: an unknown choice or key, with the nearest match, or a folder that is not there.
+        InputError: an unknown choice or key, with the nearest match, a choice that is in two folders, or a folder
+            that is not there.
     """
     words = with_folder(words, config_dir)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         try:
-            cfg = compose("train", overrides=words, return_hydra_config=with_hydra)
+            cfg = compose("train", overrides=words, return_hydra_config=True)
         except (HydraException, ValueError) as error:
             raise InputError(_explain(error, words)) from error
+    if further := folders(words):
+        for group, name in cfg.hydra.runtime.choices.items():
+            check_once(str(group), str(name), further)
+    if not with_hydra:
+        with open_dict(cfg):
+            del cfg["hydra"]
     _check_labels([parse(word) for word in words], cfg)
-    return complete(cfg, folders(words))
+    return complete(cfg, further)
 
 
 class Composer:
@@ -52,6 +60,7 @@ class Composer:
     """
 
     def __init__(self, words: Sequence[str] = ()) -> None:
+        words = with_folder(words, None)
         self._search_path = of_search_path(words)
         self._groups = _all_groups(words)
         self._chosen: dict[tuple[str, ...], DictConfig] = {}
@@ -90,7 +99,7 @@ def _check_labels(overrides: Sequence[Override], cfg: DictConfig) -> None:
 
 
 # Groups whose ``_target_`` decides what is built, and whose name is a label.
-_LABELLED = ("backbone", "distance", "head", "loss", "miner", "optimizer")
+_LABELLED = ("augmentation", "backbone", "distance", "head", "loss", "miner", "optimizer", "sampler", "scheduler")
 
 
 @cache
@@ -115,9 +124,10 @@ def _explain(error: Exception, words: Sequence[str]) -> str:
         key, value = str(override.key_or_group), override.value()
         if key not in groups or isinstance(value, list):
             continue
-        there = sorted({name for root in (CONFIG_DIR, *folders(words)) for name in choices(key, root)})
+        there = all_choices(key, folders(words))
         if value not in there:
-            return f"{key}={value}: no such choice{nearest(str(value), there)} There are: {', '.join(there)}"
+            absent = "".join(f"; {line}" for line in installed().broken)
+            return f"{key}={value}: no such choice{nearest(str(value), there)} There are: {', '.join(there)}{absent}"
     if isinstance(error, MissingConfigException):
         return first_lines(error)
     chosen = [w for w, o in zip(words, overrides, strict=True) if str(o.key_or_group) in groups]

@@ -16,14 +16,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "head.hidden": (1, math.inf, True),
     "memory.size": (0, math.inf, True),
     "memory.warmup_steps": (0, math.inf, True),
-    "sampler.batch_size": (1, math.inf, True),
-    "sampler.classes_per_batch": (1, math.inf, True),
-    "sampler.samples_per_class": (1, math.inf, True),
-    "augmentation.pad": (0, math.inf, True),
-    "augmentation.size": (1, math.inf, True),
-    "augmentation.resize": (1, math.inf, True),
-    "augmentation.stored_size": (1, math.inf, True),
-    "augmentation.views": (1, math.inf, True),
+    # Torch's optimizers say what kind of value an argument is, but no range.
     "optimizer.lr": (0, math.inf, False),
     "optimizer.lr_trunk": (0, math.inf, False),
     "optimizer.lr_head": (0, math.inf, False),
@@ -31,11 +24,6 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "optimizer.layer_decay": (_ABOVE_0, 1, False),
     "optimizer.weight_decay": (0, math.inf, False),
     "optimizer.momentum": (0, 1, False),
-    "scheduler.warmup_epochs": (0, math.inf, False),
-    "scheduler.gamma": (0, math.inf, False),
-    "scheduler.factor": (0, 1, False),
-    "scheduler.patience": (0, math.inf, True),
-    "scheduler.step_size": (1, math.inf, True),
     "dataset.fold": (0, math.inf, True),
     "dataset.num_workers": (0, math.inf, True),
     "dataset.image_size": (1, math.inf, True),
@@ -49,6 +37,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "trainer.log_every_n_steps": (1, math.inf, True),
     "trainer.accumulate_grad_batches": (1, math.inf, True),
     "trainer.gradient_clip_val": (0, math.inf, False),
+    "callbacks.early_stopping.patience": (0, math.inf, True),
     "sweep.trials": (1, math.inf, True),
     "sweep.seed": (0, 2**32 - 1, True),
 }
@@ -60,11 +49,9 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "dataset.download": (True, False),
     "dataset.verify": (True, False),
     "dataset.cache": ("auto", "disk", "none"),
-    "augmentation.crop": ("none", "pad", "random_resized"),
     "backbone.cache_features": ("auto", True, False),
     "backbone.precision": ("bf16",),
     "evaluation.mode": ("max", "min"),
-    "scheduler.mode": ("max", "min"),
     "sweep.mode": ("max", "min"),
     "evaluation.classification": ("auto", True, False),
     "evaluation.mrr": (True, False),
@@ -80,7 +67,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 
 # Keys with a rule of their own, which says more than their type.
 _OWN_RULE = {"evaluation.recall_at", "evaluation.precision_at", "evaluation.layers", "evaluation.monitor"}
-_OWN_RULE |= {"backbone.mean", "backbone.std", "augmentation.scale", "augmentation.ratio"}
+_OWN_RULE |= {"backbone.mean", "backbone.std"}
 
 
 def check_values(config: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Which keys there are: a key that nothing reads is a typing error, also where ``+`` adds it."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from metriscope.config.defaults import groups, of_all, of_group, of_top_level
@@ -72,22 +72,10 @@ def _is_open(key: str, config: Mapping[str, Any], known: Mapping[str, tuple[Any,
 
 def _of_library(group: str) -> Collection[str]:
     """Keys that go to a library as they are. Imports it: only for keys that no shipped config has."""
-    libraries: dict[str, Callable[[], Collection[str]]] = {"trainer": _of_lightning, "optimizer": _of_torch}
-    return libraries[group]() if group in libraries else ()
-
-
-def _of_lightning() -> Collection[str]:
+    if group != "trainer":
+        return ()
     import inspect
 
     from pytorch_lightning import Trainer
 
     return {f"trainer.{name}" for name in inspect.signature(Trainer).parameters}
-
-
-def _of_torch() -> Collection[str]:
-    import inspect
-
-    from torch import optim
-
-    classes = [value for value in vars(optim).values() if inspect.isclass(value) and issubclass(value, optim.Optimizer)]
-    return {f"optimizer.{name}" for optimizer in classes for name in inspect.signature(optimizer).parameters}

@@ -39,19 +39,21 @@ def check_monitors(config: Section) -> None:
         elif where in ("evaluation", "scheduler"):
             raise InputError(f"{key}={said(section.get(name))}: it has to be a val/ metric, such as val/map_at_r")
         monitor_of(section, where, evaluation)
-    plateau = config["scheduler"]["name"] == "plateau"
+    watches = "monitor" in config["scheduler"]
     early = config["callbacks"].get("early_stopping") is not None
-    if config["dataset"].get("validation") == 0 and (plateau or early):
-        what = "scheduler=plateau" if plateau else "callbacks=early_stopping"
+    if config["dataset"].get("validation") == 0 and (watches or early):
+        what = f"scheduler={config['scheduler']['name']}" if watches else "callbacks=early_stopping"
         raise InputError(f"{what} watches the validation set: set dataset.validation above 0")
-    if plateau and evaluation["every_n_epochs"] != 1:
-        raise InputError("scheduler=plateau looks at every epoch: set evaluation.every_n_epochs=1")
+    if watches and evaluation["every_n_epochs"] != 1:
+        raise InputError(
+            f"scheduler={config['scheduler']['name']} looks at every epoch: set evaluation.every_n_epochs=1"
+        )
 
 
 def _watching(config: Section) -> Iterator[tuple[str, Section]]:
     """The sections that go by a metric, after their keys."""
     yield "evaluation", config["evaluation"]
-    if config["scheduler"]["name"] == "plateau":
+    if "monitor" in config["scheduler"]:
         yield "scheduler", config["scheduler"]
     for name, section in config["callbacks"].items():
         if isinstance(section, Mapping) and "monitor" in section and "mode" in section:

@@ -10,6 +10,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from metriscope.annotations import said
+from metriscope.config.callbacks import check_callbacks
+from metriscope.config.completing import with_targets
 from metriscope.config.keys import check_types, check_values
 from metriscope.config.known import check_known
 from metriscope.config.monitors import check_monitors
@@ -20,7 +22,7 @@ from metriscope.errors import InputError, nearest
 
 _LAYERS = ("trunk", "embedding")
 # Sections whose part judges its own arguments.
-_JUDGED = ("loss", "miner", "distance")
+_JUDGED = ("loss", "miner", "distance", "sampler", "augmentation", "scheduler")
 # Names that become folders.
 _FOLDERS = ("dataset.name", "backbone.name", "loss.name", "miner.name")
 
@@ -34,6 +36,7 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     config = check_keys(cfg)
     check_objective(config)
     check_sections(config)
+    check_callbacks(config)
     return config
 
 
@@ -43,7 +46,7 @@ def check_keys(cfg: DictConfig) -> dict[str, Any]:
     if missing:
         raise InputError(f"{missing[0]} has no value: give it as {missing[0]}=...")
     try:
-        config = plain(cfg)
+        config = with_targets(plain(cfg))
     except OmegaConfBaseException as error:
         # A miner that takes its margin from the loss cannot be resolved beside a loss that has none.
         check_fit(plain(cfg, resolve=False))
@@ -108,18 +111,6 @@ def _is_number(value: Any) -> bool:
 
 def _check_input(config: Mapping[str, Any]) -> None:
     augmentation, backbone = config["augmentation"], config["backbone"]
-    size, resize = augmentation.get("size"), augmentation.get("resize")
-    if size is not None and resize is not None and resize < size:
-        raise InputError(f"augmentation.resize={resize}: the centre crop needs at least augmentation.size={size}")
-    for key, highest in (("scale", 1.0), ("ratio", math.inf)):
-        bounds = augmentation.get(key)
-        if bounds is not None and not _ordered(bounds, highest):
-            rule = "two numbers, 0 < lowest <= highest" + (" <= 1" if highest == 1 else "")
-            raise InputError(f"augmentation.{key}={said(bounds)}: it has to be {rule}")
-    random = augmentation["flip"] or augmentation["crop"] == "random_resized" or augmentation.get("pad")
-    if augmentation["views"] and not random:
-        views, name = augmentation["views"], augmentation["name"]
-        raise InputError(f"augmentation.views={views}: augmentation={name} draws nothing")
     if backbone.get("precision") and not backbone["freeze"]:
         raise InputError(
             "backbone.precision is for a trunk that does not learn: set backbone.freeze=true or leave it null"
@@ -127,16 +118,13 @@ def _check_input(config: Mapping[str, Any]) -> None:
     if backbone.get("cache_features") is True:
         if not backbone["freeze"]:
             raise InputError("backbone.cache_features=true needs a trunk that does not learn: set backbone.freeze=true")
-        if random and not augmentation["views"]:
+        # What an augmentation of one's own draws, it says once it is built.
+        random = augmentation.get("flip") or augmentation.get("pad") or augmentation.get("crop") == "random_resized"
+        if random and not augmentation.get("views"):
             raise InputError(
                 "backbone.cache_features=true needs inputs that repeat: set augmentation=none, or augmentation.views "
                 "to a number of augmentations that take turns"
             )
-
-
-def _ordered(bounds: Any, highest: float) -> bool:
-    numbers = isinstance(bounds, list) and all(isinstance(x, int | float) and x is not True for x in bounds)
-    return numbers and len(bounds) == 2 and 0 < bounds[0] <= bounds[1] <= highest and math.isfinite(bounds[1])
 
 
 def _check_evaluation(config: Mapping[str, Any]) -> None:

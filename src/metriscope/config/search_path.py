@@ -1,9 +1,10 @@
-"""Folders of further choices: ``--config-dir`` becomes a word ``hydra.searchpath=[...]``, which all of Hydra knows."""
+"""Folders of further choices, named or installed, as one word ``hydra.searchpath=[...]``, which all of Hydra knows."""
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
+from metriscope.config.files import CONFIG_DIR, choices
+from metriscope.config.installed import folder_in_package, installed
 from metriscope.config.words import parse
 from metriscope.errors import InputError
 
@@ -12,6 +13,8 @@ _KEY = "hydra.searchpath"
 
 def with_folder(words: Sequence[str], config_dir: str | Path | None) -> list[str]:
     """The same words, in which one ``hydra.searchpath`` holds every folder of choices, from the root on.
+
+    The folders of installed packages come last.
 
     Args:
         words: of a command line.
@@ -23,18 +26,38 @@ def with_folder(words: Sequence[str], config_dir: str | Path | None) -> list[str
     others = [word for word in words if str(parse(word).key_or_group) != _KEY]
     asked = [] if config_dir is None else [("--config-dir", str(config_dir))]
     asked += [(_KEY, entry) for entry in _entries(words)]
-    if not asked:
-        return others
     for source, entry in asked:
         if not _folder(entry).is_dir():
             raise InputError(f"{source}={entry}: no such folder of configs")
-    whole = ",".join(_quoted(entry) for _, entry in asked)
+    known = {_folder(entry).resolve() for _, entry in asked}
+    entries = [entry for _, entry in asked]
+    entries += [str(folder) for folder in installed().folders if folder.resolve() not in known]
+    if not entries:
+        return others
+    whole = ",".join(map(_quoted, entries))
     return [*others, f"{_KEY}=[{whole}]"]
 
 
 def folders(words: Sequence[str]) -> list[Path]:
     """The folders of choices that the words name, beside the shipped one."""
     return [_folder(entry) for entry in _entries(words)]
+
+
+def all_choices(group: str, further: Sequence[Path]) -> list[str]:
+    """Names of the choices of a group, the shipped ones and those of further folders, in alphabetical order."""
+    return sorted({name for root in (CONFIG_DIR, *further) for name in choices(group, root)})
+
+
+def check_once(group: str, name: str, further: Sequence[Path]) -> None:
+    """Refuse a choice that is in two folders: which of them is meant, nobody can see.
+
+    Raises:
+        InputError: naming both files.
+    """
+    roots = dict.fromkeys(root.resolve() for root in (CONFIG_DIR, *further))
+    files = [path for root in roots if (path := root / group / f"{name}.yaml").is_file()]
+    if len(files) > 1:
+        raise InputError(f"{group}={name} is in two places, {files[0]} and {files[1]}: rename one of the two files")
 
 
 def of_search_path(words: Sequence[str]) -> list[str]:
@@ -54,17 +77,10 @@ def _entries(words: Sequence[str]) -> list[str]:
 
 def _folder(entry: str) -> Path:
     if entry.startswith("pkg://"):
-        package, _, below = entry.removeprefix("pkg://").replace(".", "/").partition("/")
-        try:
-            spec = importlib.util.find_spec(package)
-        except (ImportError, ValueError):
-            spec = None
-        places = list(spec.submodule_search_locations or []) if spec else []
-        return Path(places[0]) / below if places else Path(entry)
+        return folder_in_package(entry.removeprefix("pkg://").replace("/", ".")) or Path(entry)
     return Path(entry.removeprefix("file://"))
 
 
 def _quoted(entry: str) -> str:
-    name = entry if entry.startswith("pkg://") else f"file://{_folder(entry).resolve()}"
-    escaped = name.replace("\\", "\\\\").replace("'", "\\'")
+    escaped = f"file://{_folder(entry).resolve()}".replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"

@@ -1,9 +1,11 @@
 """Sections that describe a part, and which of their keys are not arguments of its ``_target_``."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from metriscope.parts import check_section
+from metriscope.errors import InputError
+from metriscope.parts import LATER, arguments_of, check_section, locate
 
 
 class Section(NamedTuple):
@@ -11,23 +13,60 @@ class Section(NamedTuple):
 
     others: frozenset[str]
     """Keys that somebody else reads."""
-    further: Mapping[str, Any]
+    later: Mapping[str, Any]
     """Arguments that are known later, with values that stand for them."""
+    optional: frozenset[str] = frozenset()
+    """Arguments, of the section or known later, that only some parts take."""
+    base: str | None = None
+    """The class that a part has to be derived from."""
 
     def arguments(self, section: Mapping[str, Any]) -> dict[str, Any]:
         """The section without the keys that somebody else reads; ``_target_`` and ``name`` stay."""
-        return {key: value for key, value in section.items() if key not in self.others}
+        left_out = self.others | (self.later.keys() & {"mode"} if "monitor" in section else set())
+        return self.taken(section, {key: value for key, value in section.items() if key not in left_out})
+
+    def further(self, section: Mapping[str, Any]) -> dict[str, Any]:
+        """What stands for the arguments of this section that are known later."""
+        # The better end of a metric is known later where the section goes by one; else a mode is the part's own.
+        known = {key: value for key, value in self.later.items() if key != "mode" or "monitor" in section}
+        return self.taken(section, known)
+
+    def taken(self, section: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """``arguments`` without the optional ones that the part of this section does not take."""
+        if not self.optional & arguments.keys():
+            return dict(arguments)
+        takes = arguments_of(locate(str(section["_target_"])))
+        return {key: value for key, value in arguments.items() if key in takes or key not in self.optional}
 
 
 _HABITS = {"library", "weights", "freeze", "freeze_batch_norm", "precision", "cache_features", "channels_last"}
 _SPLIT = {"protocol", "fold", "validation", "num_workers", "cache", "memory_limit_mb"}
 _STATISTICS = {"mean", "std"}
+_RATES = {"lr_trunk", "lr_head", "lr_loss", "layer_decay"}
+_STEPS = {"total_steps", "steps_per_epoch"}
 
+# In the order of their checks: data sets and backbones come last, because they import most.
 SECTIONS = {
-    "dataset": Section(frozenset({"name"} | _SPLIT | _STATISTICS), {}),
-    "backbone": Section(frozenset(_HABITS | _STATISTICS), {"shape": (1, 1, 1)}),
+    "sampler": Section(
+        frozenset(),
+        dict.fromkeys(("labels", "seed", "rank", "world_size"), LATER),
+        # Data sets recommend a shape of the batch, whichever sampler is chosen.
+        optional=frozenset({"classes_per_batch", "samples_per_class"}),
+        base="metriscope.data.samplers.BatchSampler",
+    ),
+    "augmentation": Section(
+        frozenset(), dict.fromkeys(_STATISTICS, LATER), base="metriscope.data.inputs.augment.Augmentation"
+    ),
+    "optimizer": Section(frozenset(_RATES), {"params": LATER}),
+    "scheduler": Section(
+        frozenset({"monitor"}),
+        dict.fromkeys({"optimizer", "mode"} | _STEPS, LATER),
+        optional=frozenset({"mode"} | _STEPS),
+    ),
     "head": Section(frozenset({"normalize"}), {"features": 1}),
     "memory": Section(frozenset(), {"embedding_size": 1}),
+    "backbone": Section(frozenset(_HABITS | _STATISTICS), {"shape": (1, 1, 1)}),
+    "dataset": Section(frozenset({"name"} | _SPLIT | _STATISTICS), {}),
 }
 
 
@@ -38,6 +77,10 @@ def check_sections(config: Mapping[str, Any]) -> None:
         InputError: naming the key, its value, and what would do.
     """
     for group, section in SECTIONS.items():
-        if group == "memory" and not config[group]["size"]:
+        own = config[group]
+        if group == "memory" and not own["size"]:
             continue
-        check_section(section.arguments(config[group]), group, section.further)
+        part = locate(str(own["_target_"]), f"{group}.")
+        if section.base and not (inspect.isclass(part) and issubclass(part, locate(section.base))):
+            raise InputError(f"{group}._target_={own['_target_']}: it has to be a subclass of {section.base}")
+        check_section(section.arguments(own), group, section.further(own))

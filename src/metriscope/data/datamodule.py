@@ -1,7 +1,7 @@
 """Dataloaders over the parts of a data set."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,13 +10,14 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from metriscope.data.batching import Batching
 from metriscope.data.examples import Examples, Inputs
 from metriscope.data.inputs.augment import Augmentation
 from metriscope.data.inputs.decoded import DecodeOnce
 from metriscope.data.inputs.features import EmbedOnce, KeptFeatures, ViewsInTurn
 from metriscope.data.inputs.images import ImageFiles
 from metriscope.data.provider import Serving
-from metriscope.data.samplers import ClassBalancedBatchSampler, SequentialBatchSampler, ShuffleBatchSampler
+from metriscope.data.samplers import BatchSampler, SequentialBatchSampler
 from metriscope.data.splits import Splits
 from metriscope.errors import InputError
 from metriscope.models.embedder import Features
@@ -24,42 +25,6 @@ from metriscope.seeds import generator
 from metriscope.signals import spare_worker
 
 Batch = tuple[Any, Tensor, Tensor]
-TrainSampler = ClassBalancedBatchSampler | ShuffleBatchSampler
-
-
-@dataclass(frozen=True)
-class Batching:
-    """Composition of training batches: the ``sampler`` section of the config.
-
-    Attributes:
-        name: ``class_balanced`` or ``shuffle``.
-        batch_size: examples per batch and rank; replaced by P * K if both are set.
-        classes_per_batch, samples_per_class: P and K of ``class_balanced``; None derives them.
-    """
-
-    name: str
-    batch_size: int
-    classes_per_batch: int | None = None
-    samples_per_class: int | None = None
-
-    def sampler(self, labels: Tensor, seed: int, rank: int = 0, world_size: int = 1) -> TrainSampler:
-        if self.name == "shuffle":
-            return ShuffleBatchSampler(len(labels), self.batch_size, seed, rank, world_size)
-        if self.name != "class_balanced":
-            raise InputError(f"sampler.name={self.name}: choose class_balanced or shuffle")
-        P, K = self.classes_per_batch, self.samples_per_class
-        return ClassBalancedBatchSampler(labels, self.batch_size, P, K, seed, rank, world_size)
-
-    def adapted(self, labels: Tensor) -> "Batching":
-        """The same batching with P and K reduced for data with fewer or smaller classes."""
-        counts = torch.bincount(labels)
-        P, K = self.classes_per_batch, self.samples_per_class
-        return Batching(
-            self.name,
-            self.batch_size,
-            None if P is None else min(P, int((counts > 0).sum())),
-            None if K is None else min(K, int(counts.max())),
-        )
 
 
 class BatchDataset(Dataset[Batch]):
@@ -123,7 +88,7 @@ class DataModule(LightningDataModule):
         self.num_workers = num_workers
         self.serving = Serving(splits, augmentation, decoding)
         self.embedding = embedding
-        augmentation.check(self.input_shape)
+        augmentation.check_shape(self.input_shape)
         self._sampler = batching.sampler(splits.train.labels, seed)
 
     @property
@@ -155,7 +120,7 @@ class DataModule(LightningDataModule):
                 self.serving.images(part, training=part == "train")
 
     @property
-    def train_batch_sampler(self) -> TrainSampler:
+    def train_batch_sampler(self) -> BatchSampler:
         """The sampler of the train dataloader, for this rank."""
         rank, world_size = self._place()
         if (self._sampler.rank, self._sampler.world_size) != (rank, world_size):
@@ -264,7 +229,7 @@ class DataModule(LightningDataModule):
     def _loader(
         self,
         examples: Examples,
-        batches: TrainSampler | SequentialBatchSampler,
+        batches: BatchSampler | SequentialBatchSampler,
         before: Callable[[], None] | None = None,
     ) -> DataLoader[Batch]:
         workers = self.num_workers if isinstance(examples.inputs, ImageFiles) else 0

@@ -1,34 +1,75 @@
 """Batch samplers: batches of positions as a function of (seed, epoch), divided among the ranks."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 from torch.utils.data import Sampler
 
 from metriscope.errors import InputError
+from metriscope.parts import PartType
 from metriscope.seeds import generator
 
 Ints = NDArray[np.int64]
+Size = Annotated[int, Field(ge=1)]
 
 
-class _EpochBatchSampler(Sampler[list[int]]):
-    """Every rank computes the list of all batches of an epoch and takes every ``world_size``-th batch.
+class BatchSampler(Sampler[list[int]], metaclass=PartType):
+    """Batches of positions in the train part; every sampler is derived from this class.
 
-    The list is padded with its first batches, so that all ranks have the same number.
+    A sampler says what an epoch holds, in :meth:`total` and :meth:`batches`. Its constructor takes the arguments below,
+    which the run knows, beside those of its config.
+
+    Every rank computes the list of all batches of an epoch and takes every ``world_size``-th batch. The list is padded
+    with its first batches, so that all ranks have the same number. A sampler that divides its batches among the ranks
+    in another way has to keep to this: iterated, it gives the batches of its rank, a function of seed and epoch alone,
+    from :attr:`start` on; its length is that of a full epoch, the same on all ranks and in all epochs.
+
+    Args:
+        labels: int64 (N,), the class of each example.
+        seed: determines the order together with the epoch.
+        rank, world_size: number of this process, and of all processes that train together.
+
+    Attributes:
+        epoch: the epoch of the next iteration.
+        start: the batch of this rank at which the next iteration begins.
     """
 
-    def __init__(self, seed: int, rank: int, world_size: int) -> None:
+    def __init__(self, labels: Tensor, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
+        if len(labels) == 0:
+            raise InputError("there are no examples to make batches of: check the data set's train split")
+        self.labels = labels
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
         self.start = 0
 
+    @classmethod
+    def adapted(cls, arguments: Mapping[str, Any], labels: Tensor) -> Mapping[str, Any]:
+        """Arguments for the validation part, which may have fewer or smaller classes; here the same ones.
+
+        Args:
+            arguments: of the config.
+            labels: int64 (N,), of the validation part.
+        """
+        return arguments
+
+    def total(self) -> int:
+        """Number of batches in an epoch, of all ranks together; the same in every epoch."""
+        raise NotImplementedError
+
+    def batches(self, source: torch.Generator) -> Sequence[Ints | Tensor | Sequence[int]]:
+        """All batches of an epoch, as positions; all that is random comes from ``source``."""
+        raise NotImplementedError
+
     def set_epoch(self, epoch: int) -> None:
+        """Says which epoch comes next."""
         self.epoch = epoch
 
     def resume_at(self, batch_index: int) -> None:
@@ -37,22 +78,16 @@ class _EpochBatchSampler(Sampler[list[int]]):
 
     def __len__(self) -> int:
         """Batches per full epoch on this rank, also if the next iteration begins at a later batch."""
-        return math.ceil(self._total() / self.world_size)
+        return math.ceil(self.total() / self.world_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         start, self.start = self.start, 0
-        batches = self._batches(generator(self.seed, "sampler", self.epoch))
+        batches = self.batches(generator(self.seed, "sampler", self.epoch))
         for turn in range(start, len(self)):
-            yield batches[(self.rank + turn * self.world_size) % len(batches)].tolist()
-
-    def _total(self) -> int:
-        raise NotImplementedError
-
-    def _batches(self, source: torch.Generator) -> list[Ints]:
-        raise NotImplementedError
+            yield torch.as_tensor(batches[(self.rank + turn * self.world_size) % len(batches)]).tolist()
 
 
-class ClassBalancedBatchSampler(_EpochBatchSampler):
+class ClassBalancedBatchSampler(BatchSampler):
     """Batches of P distinct classes with K samples each; an epoch contains every sample at least once.
 
     Per epoch every class is shuffled and cut into groups of K. Batches take the P classes with the most
@@ -76,18 +111,14 @@ class ClassBalancedBatchSampler(_EpochBatchSampler):
     def __init__(
         self,
         labels: Tensor,
-        batch_size: int,
-        classes_per_batch: int | None = None,
-        samples_per_class: int | None = None,
+        batch_size: Size = 256,
+        classes_per_batch: Size | None = None,
+        samples_per_class: Size | None = None,
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        super().__init__(seed, rank, world_size)
-        if len(labels) == 0:
-            raise InputError(
-                "the class-balanced sampler has no examples to draw from: check the data set's train split"
-            )
+        super().__init__(labels, seed, rank, world_size)
         # classes without samples are not drawn
         self._labels: Ints = torch.unique(labels, return_inverse=True)[1].numpy()
         self._counts: Ints = np.bincount(self._labels)
@@ -96,10 +127,18 @@ class ClassBalancedBatchSampler(_EpochBatchSampler):
         )
         self._groups: Ints = -(-self._counts // self.samples_per_class)
 
-    def _total(self) -> int:
+    @classmethod
+    def adapted(cls, arguments: Mapping[str, Any], labels: Tensor) -> Mapping[str, Any]:
+        """P and K reduced to the classes, and to the size of the largest class."""
+        counts = torch.bincount(labels)
+        most = {"classes_per_batch": int((counts > 0).sum()), "samples_per_class": int(counts.max())}
+        given = {key: arguments[key] for key in most if arguments.get(key) is not None}
+        return {**arguments, **{key: min(value, most[key]) for key, value in given.items()}}
+
+    def total(self) -> int:
         return max(int(self._groups.max()), math.ceil(int(self._groups.sum()) / self.classes_per_batch))
 
-    def _batches(self, source: torch.Generator) -> list[Ints]:
+    def batches(self, source: torch.Generator) -> list[Ints]:
         K = self.samples_per_class
         shuffled = torch.randperm(len(self._labels), generator=source).numpy()
         by_class = shuffled[np.argsort(self._labels[shuffled], kind="stable")]
@@ -121,25 +160,29 @@ class ClassBalancedBatchSampler(_EpochBatchSampler):
         return [row[keep] for row, keep in zip(rows, kept, strict=True)]
 
 
-class ShuffleBatchSampler(_EpochBatchSampler):
+class ShuffleBatchSampler(BatchSampler):
     """Batches of shuffled samples, each once per epoch; sizes differ by at most one, so there is no small
     last batch.
+
+    Args:
+        labels, seed, rank, world_size: as of :class:`BatchSampler`.
+        batch_size: largest number of samples per batch.
 
     Raises:
         InputError: no samples, or ``batch_size`` below 1.
     """
 
-    def __init__(self, size: int, batch_size: int, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
-        super().__init__(seed, rank, world_size)
-        _check_sizes(size, batch_size)
-        self.size = size
+    def __init__(
+        self, labels: Tensor, batch_size: Size = 256, seed: int = 0, rank: int = 0, world_size: int = 1
+    ) -> None:
+        super().__init__(labels, seed, rank, world_size)
         self.batch_size = batch_size
 
-    def _total(self) -> int:
-        return math.ceil(self.size / self.batch_size)
+    def total(self) -> int:
+        return math.ceil(len(self.labels) / self.batch_size)
 
-    def _batches(self, source: torch.Generator) -> list[Ints]:
-        return np.array_split(torch.randperm(self.size, generator=source).numpy(), self._total())
+    def batches(self, source: torch.Generator) -> list[Ints]:
+        return np.array_split(torch.randperm(len(self.labels), generator=source).numpy(), self.total())
 
 
 class SequentialBatchSampler(Sampler[list[int]]):
@@ -152,7 +195,10 @@ class SequentialBatchSampler(Sampler[list[int]]):
     """
 
     def __init__(self, size: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
-        _check_sizes(size, batch_size)
+        if size < 1:
+            raise InputError("there are no examples to make batches of: check the data set and its split")
+        if batch_size < 1:
+            raise InputError(f"a batch size of {batch_size} is no batch: set it to at least 1")
         if size < world_size:
             raise InputError(f"{size} examples cannot be evaluated on {world_size} processes: use fewer devices")
         # No batch of any rank is empty, even if some batches then hold one sample more than batch_size.
@@ -165,13 +211,6 @@ class SequentialBatchSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         return (batch.tolist() for batch in np.array_split(self._share, self._batches))
-
-
-def _check_sizes(size: int, batch_size: int) -> None:
-    if size < 1:
-        raise InputError("there are no examples to make batches of: check the data set and its split")
-    if batch_size < 1:
-        raise InputError(f"a batch size of {batch_size} is no batch: set it to at least 1")
 
 
 def _batch_shape(
@@ -194,9 +233,9 @@ def _batch_shape(
         K = min(batch_size // P, largest)
         P = min(available, batch_size // K) if K else P
     elif P is None and K is not None:
-        P = min(available, batch_size // K) if K > 0 else 0
+        P = min(available, batch_size // K)
     elif K is None and P is not None:
-        K = min(batch_size // P, largest) if P > 0 else 0
+        K = min(batch_size // P, largest)
     assert P is not None
     assert K is not None
     if P < 1 or K < 1:

@@ -69,7 +69,9 @@ def _values(runs: Sequence[StudyRun], key: str) -> tuple[str, list[str]]:
 
 def _matching(runs: Sequence[StudyRun], patterns: Sequence[str]) -> list[str]:
     prefixes = tuple(pattern[:-1] for pattern in patterns if pattern.endswith("*"))
+    # A class is no setting: configs of earlier versions name none.
     inner = {key for run in runs for key in run.config if prefixes and key.startswith(prefixes)}
+    inner = {key for key in inner if not key.endswith("_target_")}
     return [*(pattern for pattern in patterns if not pattern.endswith("*")), *sorted(inner)]
 
 

@@ -15,11 +15,11 @@ from omegaconf import DictConfig
 import metriscope.run.folder
 import metriscope.run.identity
 from metriscope.config.compose import Composer, compose_config
-from metriscope.config.files import CONFIG_DIR, choices
+from metriscope.config.files import CONFIG_DIR
 from metriscope.config.hydra import combinations
 from metriscope.config.plain import plain
 from metriscope.config.rules import check, check_keys
-from metriscope.config.search_path import folders
+from metriscope.config.search_path import all_choices, folders
 from metriscope.config.words import parse
 from metriscope.errors import InputError
 from metriscope.files import write_json
@@ -101,7 +101,7 @@ def listed(word: str, further: Sequence[Path] = ()) -> Override:
     if not isinstance(value, Glob):
         return override
     group = str(override.key_or_group)
-    names = value.filter(sorted({name for root in (CONFIG_DIR, *further) for name in choices(group, root)}))
+    names = value.filter(all_choices(group, further))
     if not names:
         raise InputError(f"{word}: no choice of {override.key_or_group} fits the pattern")
     return parse(f"{override.get_key_element()}={','.join(names)}")

@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from metriscope.annotations import said
 from metriscope.config.compose import Composer
 from metriscope.config.plain import plain
 from metriscope.config.rules import check
+from metriscope.config.search_path import folders
+from metriscope.config.words import first_lines
 from metriscope.errors import InputError
 from metriscope.evaluation.monitors import monitor_of
+from metriscope.parts import instantiate
 from metriscope.run.identity import folder_of, identity
 from metriscope.run.record import FAILED, FINISHED, FORMAT, PRUNED
 from metriscope.run.trials import open_storage
@@ -61,10 +64,10 @@ def search(words: Sequence[str], base: DictConfig) -> bool:
         raise InputError(f"sweep={base.sweep.name} needs a package: pip install optuna")
     check_launcher(base)
     settings = OmegaConf.masked_copy(base, [str(key) for key in base if key != "hydra"])
-    check(settings)
+    _check_parts(check(settings)["sweep"])
     own, _ = split(words)
     fixed, varied = split_space(own, list(base.sweep.space))
-    space = distributions(varied)
+    space = distributions(varied, folders(words))
     compose = _Jobs(fixed, Composer(words))
     compose(0, {key: _lowest(one) for key, one in space.items()})  # refuses unknown keys before any trial
     with _opened(settings, varied) as study:
@@ -87,6 +90,30 @@ def search(words: Sequence[str], base: DictConfig) -> bool:
     if launcher.stopped:
         raise Interruption("interrupted: the same command goes on")
     return not any(state.status == FAILED for state in states.values())
+
+
+def _check_parts(sweep: Mapping[str, Any]) -> None:
+    """Refuse a sampler or a pruner that is none, or that refuses its arguments.
+
+    Raises:
+        InputError: naming the key.
+    """
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+
+    kinds: dict[str, type] = {"sampler": BaseSampler, "pruner": BasePruner}
+    for key, kind in kinds.items():
+        section, where = sweep[key], f"sweep.{key}"
+        if key == "pruner" and not section:
+            continue
+        if not isinstance(section, Mapping) or "_target_" not in section:
+            raise InputError(f"{where}={said(section)}: it has to be a section with an Optuna {key} as its _target_")
+        try:
+            part = instantiate(section, where, **({"seed": 0} if key == "sampler" else {}))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{where}: {first_lines(error)}") from error
+        if not isinstance(part, kind):
+            raise InputError(f"{where}._target_={section['_target_']}: it has to be an Optuna {key}")
 
 
 class _Jobs:
@@ -165,7 +192,7 @@ def _ask(study: "Study", settings: DictConfig, space: "Mapping[str, BaseDistribu
     number = len(study.get_trials(deepcopy=False))
     # The proposal depends on the trials so far, not on the number of interruptions.
     seed = int(np.random.SeedSequence([settings.sweep.seed, number]).generate_state(1)[0])
-    study.sampler = instantiate(settings.sweep.sampler, seed=seed)
+    study.sampler = instantiate(plain(settings.sweep.sampler), "sweep.sampler", seed=seed)
     trial = study.ask(dict(space))
     trial.set_user_attr("drawn", True)
     return compose(trial.number, trial.params)

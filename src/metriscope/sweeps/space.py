@@ -1,9 +1,10 @@
 """Search space: overrides with several values or an interval, as distributions. Imports Optuna on demand."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.override_parser.types import IntervalSweep, RangeSweep
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from metriscope.config.words import parse
 from metriscope.errors import InputError
@@ -26,18 +27,22 @@ def split_space(words: Sequence[str], space: Sequence[str]) -> tuple[Words, dict
     return tuple(word for key, word in given.items() if key not in varied), varied
 
 
-def distributions(varied: Mapping[str, str]) -> "dict[str, BaseDistribution]":
+def distributions(varied: Mapping[str, str], further: Sequence[Path] = ()) -> "dict[str, BaseDistribution]":
     """The space to search, by key.
+
+    Args:
+        varied: overrides with several values or an interval, by key.
+        further: folders with further choices.
 
     Raises:
         InputError: the space is empty, or an interval is invalid.
     """
     if not varied:
         raise InputError("nothing to search: give a key several values, such as optimizer.lr=interval(1e-5,1e-2)")
-    return {key: _distribution(word) for key, word in varied.items()}
+    return {key: _distribution(listed(word, further)) for key, word in varied.items()}
 
 
-def _distribution(word: str) -> "BaseDistribution":
+def _distribution(override: Override) -> "BaseDistribution":
     """The distribution of one override of the space.
 
     Categories are the override strings of the values; ``tag(log,interval(a,b))`` is uniform on a logarithmic scale.
@@ -47,7 +52,6 @@ def _distribution(word: str) -> "BaseDistribution":
     """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    override = listed(word)
     value: Any = override.value()
     if isinstance(value, RangeSweep) and all(isinstance(n, int) for n in (value.start, value.stop, value.step)):
         values = list(value.range())
@@ -57,7 +61,9 @@ def _distribution(word: str) -> "BaseDistribution":
         return CategoricalDistribution(list(override.sweep_string_iterator()))
     low, high, log = value.start, value.end, "log" in value.tags
     if low is None or high is None or low >= high or (log and low <= 0):
-        raise InputError(f"{word}: an interval needs a lower end below its upper end, and above 0 on a log scale")
+        raise InputError(
+            f"{override.input_line}: an interval needs a lower end below its upper end, and above 0 on a log scale"
+        )
     if isinstance(low, int) and isinstance(high, int):
         return IntDistribution(low, high, log=log)
     return FloatDistribution(low, high, log=log)

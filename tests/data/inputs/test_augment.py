@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from own_parts import Jitter
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as tv
 
@@ -178,7 +179,21 @@ def test_settings_that_make_no_sense(arguments):
     assert "\n" not in str(error.value)
 
 
+def test_an_augmentation_of_ones_own_says_what_it_is_made_of():
+    own = Jitter(0.25, views=2, mean=[0.5])
+    assert own.facts(True) == Augmentation(mean=[0.5]).facts(True) | {
+        "class": "own_parts.Jitter",
+        "own": {"radius": 0.25},
+    }
+    points = torch.zeros(3, 8)
+    moved = own(own.plan(points, draw(own, 3)))
+    assert 0 < float(moved.abs().max()) <= 0.25
+    assert own(points) is points
+    with pytest.raises(InputError, match=r"^radius=-1: it has to be a number of at least 0$"):
+        Jitter(-1)
+
+
 def test_values_per_channel_that_do_not_fit():
     with pytest.raises(InputError, match=r"3 values.*1 channels"):
-        Augmentation(mean=[0, 0, 0], std=[1, 1, 1]).check((1, 8, 8))
-    Augmentation(mean=[0], std=[1]).check((3, 8, 8))
+        Augmentation(mean=[0, 0, 0], std=[1, 1, 1]).check_shape((1, 8, 8))
+    Augmentation(mean=[0], std=[1]).check_shape((3, 8, 8))

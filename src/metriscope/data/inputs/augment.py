@@ -1,19 +1,40 @@
 """Augmentation of whole batches of images, on the device of the batch."""
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from metriscope.data.inputs.images import ResizeCrop, Square, Squashed
 from metriscope.data.inputs.resample import resize_center_crop, resized_crops
 from metriscope.errors import InputError
+from metriscope.parts import ArgumentError, PartType
 
-CROPS = ("none", "pad", "random_resized")
 _ATTEMPTS = 10  # as torchvision's RandomResizedCrop
+
+
+def _ordered(bounds: Sequence[float], highest: float) -> Sequence[float]:
+    if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1] <= highest:
+        raise ValueError
+    return bounds
+
+
+Size = Annotated[int, Field(ge=1)]
+Shares = Annotated[
+    Sequence[float],
+    AfterValidator(partial(_ordered, highest=1)),
+    Field(description="two numbers, 0 < lowest <= highest <= 1"),
+]
+Ratios = Annotated[
+    Sequence[float],
+    AfterValidator(partial(_ordered, highest=math.inf)),
+    Field(description="two numbers, 0 < lowest <= highest"),
+]
 
 
 class Planned(NamedTuple):
@@ -30,12 +51,16 @@ class Planned(NamedTuple):
     mirrored: Tensor
 
 
-class Augmentation(nn.Module):
+class Augmentation(nn.Module, metaclass=PartType):
     """Random crop and flip per image, then float32 in [0, 1] and normalisation per channel.
 
     The augmentation of an image is a function of ``width`` numbers from [0, 1). :meth:`plan` turns them into a
     crop and a flip on the CPU, so that all devices get the same ones; calling the module applies these on the
     device of the batch. Vectors pass through unchanged.
+
+    An augmentation of one's own is a subclass. It takes ``mean`` and ``std`` beside the arguments of its config, sets
+    ``width`` to the numbers that it needs for each example, and overrides :meth:`plan`, for training alone, or
+    :meth:`forward`, for all that the network sees.
 
     Args:
         crop: ``none``; ``pad``, a crop to the original size after padding; or ``random_resized``, a crop of
@@ -61,34 +86,22 @@ class Augmentation(nn.Module):
 
     def __init__(
         self,
-        crop: str = "none",
+        crop: Literal["none", "pad", "random_resized"] = "none",
         *,
-        pad: int = 0,
+        pad: Annotated[int, Field(ge=0)] = 0,
         flip: bool = False,
-        size: int = 224,
-        resize: int | None = None,
-        stored_size: int | None = None,
-        scale: Sequence[float] = (0.08, 1.0),
-        ratio: Sequence[float] = (3 / 4, 4 / 3),
-        views: int | None = None,
+        size: Size = 224,
+        resize: Size | None = None,
+        stored_size: Size | None = None,
+        scale: Shares = (0.08, 1.0),
+        ratio: Ratios = (3 / 4, 4 / 3),
+        views: Size | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        if crop not in CROPS:
-            raise InputError(f"augmentation.crop={crop}: choose one of {', '.join(CROPS)}")
-        if pad < 0:
-            raise InputError(f"augmentation.pad={pad}: the padding must be 0 or more pixels")
         resize = round(size * 8 / 7) if resize is None else resize
         stored_size = resize if stored_size is None else stored_size
-        if size < 1 or stored_size < 1:
-            raise InputError(f"augmentation.size={size}, stored_size={stored_size}: give 1 pixel or more")
-        if resize < size:
-            raise InputError(f"augmentation.resize={resize}: the centre crop needs at least augmentation.size={size}")
-        for key, bounds, highest in (("scale", scale, 1), ("ratio", ratio, math.inf)):
-            if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1] <= highest:
-                rule = "with 0 < lowest <= highest" + (" <= 1" if highest == 1 else "")
-                raise InputError(f"augmentation.{key}={list(bounds)}: give [lowest, highest] {rule}")
         mean, std = list(mean or [0.0]), list(std or [1.0])
         if min(std) <= 0:
             raise InputError(f"dataset.std={std}: every value must be above 0")
@@ -103,12 +116,18 @@ class Augmentation(nn.Module):
         self.scale = scale
         self.ratio = ratio
         self.views = views
-        self.width = {"none": 0, "pad": 2 if pad else 0, "random_resized": 2 * _ATTEMPTS + 2}[crop] + flip
-        if views is not None and (views < 1 or not self.width):
-            needed = "1 or more" if views < 1 else "null, as nothing here is random (or augmentation.flip=true)"
-            raise InputError(f"augmentation.views={views}: it has to be {needed}")
+        self.width = _width(crop, pad, flip)
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        size, resize, views = (arguments.get(key) for key in ("size", "resize", "views"))
+        if size is not None and resize is not None and resize < size:
+            raise ArgumentError("resize", resize, f"the centre crop needs at least size={size}")
+        drawn = _width(arguments.get("crop", "none"), arguments.get("pad", 0), arguments.get("flip", False))
+        if views is not None and not drawn:
+            raise ArgumentError("views", views, "it has to be null, as nothing here is random (or set flip=true)")
 
     @property
     def stored(self) -> tuple[Square | None, ResizeCrop | None]:
@@ -125,13 +144,22 @@ class Augmentation(nn.Module):
         if augmented:
             facts |= {"crop": self.crop, "pad": self.pad, "flip": self.flip, "stored_size": self.stored_size}
             facts |= {"scale": list(self.scale), "ratio": list(self.ratio)}
-        return facts
+        return facts | self._of_its_own()
+
+    def _of_its_own(self) -> dict[str, Any]:
+        """The class of another augmentation, and the plain values that only it has."""
+        if type(self) is Augmentation:
+            return {}
+        shared = {*vars(Augmentation()), "training"}
+        values = {key: value for key, value in vars(self).items() if key not in shared and not key.startswith("_")}
+        plain = {key: value for key, value in values.items() if isinstance(value, bool | int | float | str | list)}
+        return {"class": f"{type(self).__module__}.{type(self).__qualname__}", "own": plain}
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the network's input for examples of this shape."""
         return (shape[0], self.size, self.size) if self.crop == "random_resized" and len(shape) == 3 else shape
 
-    def check(self, shape: tuple[int, ...]) -> None:
+    def check_shape(self, shape: tuple[int, ...]) -> None:
         """Raises InputError if mean and std do not fit examples of this shape."""
         values = max(self.mean.numel(), self.std.numel())
         if len(shape) == 3 and values not in (1, shape[0]):
@@ -192,6 +220,11 @@ class Augmentation(nn.Module):
         padded = F.pad(images, (self.pad,) * 4) if self.pad else images
         pixel = (rows[:, :, None] * padded.shape[3] + columns[:, None, :]).view(B, 1, H * W)
         return padded.flatten(2).gather(2, pixel.expand(B, C, H * W)).view(B, C, H, W)
+
+
+def _width(crop: str, pad: int, flip: bool) -> int:
+    """How many numbers the augmentation of an image takes."""
+    return {"none": 0, "pad": 2 if pad else 0, "random_resized": 2 * _ATTEMPTS + 2}[crop] + flip
 
 
 def _random_boxes(sizes: Tensor, numbers: Tensor, scale: Sequence[float], ratio: Sequence[float]) -> Tensor:

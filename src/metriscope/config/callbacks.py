@@ -1,0 +1,51 @@
+"""Sections of ``callbacks``: Lightning callbacks that judge their own arguments. Imports them."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from metriscope.annotations import said
+from metriscope.errors import InputError
+from metriscope.evaluation.monitors import monitor_of
+from metriscope.parts import arguments_of, check_section, locate
+
+Section = Mapping[str, Any]
+
+
+def callback_sections(callbacks: Section, evaluation: Section) -> Iterator[tuple[str, Section]]:
+    """The section of each callback after its key, as it is built; a null or an empty one stands for none.
+
+    One that goes by a metric gets the better end of it, unless it says one.
+
+    Raises:
+        InputError: a section that names no class, or one that is not there.
+    """
+    for key, section in callbacks.items():
+        if key == "name" or section is None or section == {}:
+            continue
+        where = f"callbacks.{key}"
+        if not isinstance(section, Mapping) or "_target_" not in section:
+            raise InputError(
+                f"{where}={said(section)}: it has to be a section with the dotted path of a Lightning callback as its "
+                "_target_"
+            )
+        takes = "mode" in section or "mode" in arguments_of(locate(str(section["_target_"]), f"{where}."))
+        goes_by = section.get("monitor") and takes
+        yield where, {**section, "mode": monitor_of(section, where, evaluation).mode} if goes_by else section
+
+
+def check_callbacks(config: Section) -> None:
+    """Refuse what is no callback, and arguments that it does not take.
+
+    Args:
+        config: plain and resolved.
+
+    Raises:
+        InputError: naming the key, its value, and what would do.
+    """
+    for where, section in callback_sections(config["callbacks"], config["evaluation"]):
+        part = check_section(section, where)
+        from pytorch_lightning import Callback
+
+        if not (inspect.isclass(part) and issubclass(part, Callback)):
+            raise InputError(f"{where}._target_={section['_target_']}: it has to be a Lightning callback")

@@ -1,0 +1,37 @@
+"""Composition of training batches: a sampler for which data, seed and process are yet to come."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from metriscope.data.samplers import BatchSampler
+from metriscope.parts import instantiate, locate
+
+
+@dataclass(frozen=True)
+class Batching:
+    """Composition of training batches.
+
+    Attributes:
+        section: ``_target_``, a subclass of :class:`BatchSampler`, and arguments of it.
+    """
+
+    section: Mapping[str, Any]
+
+    def sampler(self, labels: Tensor, seed: int, rank: int = 0, world_size: int = 1) -> BatchSampler:
+        """Batches of the examples with these labels; arguments as of :class:`BatchSampler`.
+
+        Raises:
+            InputError: the arguments do not fit the data.
+        """
+        found: BatchSampler = instantiate(
+            self.section, "sampler", labels=labels, seed=seed, rank=rank, world_size=world_size
+        )
+        return found
+
+    def adapted(self, labels: Tensor) -> "Batching":
+        """The same batching for data with fewer or smaller classes."""
+        part: type[BatchSampler] = locate(str(self.section["_target_"]), "sampler.")
+        return Batching(part.adapted(self.section, labels))

@@ -1,0 +1,129 @@
+"""No module names a shipped loss or miner, but its own file: others ask the part, so that one of one's own is equal."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from metriscope.config.files import choices, section
+
+SOURCE = Path(__file__).parents[1] / "src" / "metriscope"
+# What a paper compared is a fact about the paper.
+PAPERS = "reports/papers.py"
+# (file, word) -> what the word means there, where it is not the name of a loss or miner.
+OTHER_MEANINGS = {
+    ("build/data.py", "none"): "dataset.cache",
+    ("config/keys.py", "none"): "dataset.cache, augmentation.crop",
+    ("data/inputs/augment.py", "none"): "augmentation.crop",
+    ("data/inputs/decoded.py", "none"): "dataset.cache",
+    ("objectives/arguments.py", "sum"): "loss.reduction",
+    ("objectives/losses/base.py", "sum"): "loss.reduction",
+    ("objectives/losses/pairs/contrastive.py", "margin"): "its argument",
+    ("objectives/losses/pairs/ranked_list.py", "margin"): "its argument",
+    ("objectives/losses/softmax/n_pair.py", "all"): "its argument anchors",
+    ("objectives/miners/batch_easy_hard.py", "all"): "its strategies",
+    ("objectives/miners/batch_easy_hard.py", "easy"): "its strategies",
+    ("objectives/miners/batch_easy_hard.py", "hard"): "its strategies",
+    ("objectives/miners/batch_easy_hard.py", "semihard"): "its strategies",
+    ("objectives/miners/batch_hard.py", "hard"): "its argument negative",
+    ("objectives/miners/batch_hard.py", "semihard"): "its argument negative",
+    ("objectives/miners/curriculum.py", "margin"): "its argument",
+    ("objectives/peer_classes.py", "SmoothAPLoss"): "a class of pytorch-metric-learning",
+    ("reports/gallery.py", "random"): "queries drawn at random",
+    ("reports/study_figures.py", "none"): "an option of matplotlib",
+}
+# Kinds of selections that share their names with miners: where they stand, they are elements of a set.
+KINDS = {"all", "none"}
+# Still to be asked of the part. An entry that is no longer needed fails.
+TO_MEND = {
+    ("build/objective.py", "sum"),
+    ("config/monitors.py", "sum"),
+    ("config/objective.py", "sum"),
+    # A formula that two losses share stands in the file of one of them.
+    ("objectives/losses/classes/sub_center_arcface.py", "add_angle"),
+    ("objectives/losses/pairs/signal_to_noise.py", "ContrastiveLoss"),
+    ("objectives/losses/softmax/n_pair.py", "mean_log_likelihood"),
+}
+
+
+def shipped() -> tuple[set[str], dict[str, set[str]]]:
+    """Names of all shipped losses and miners, and the words that each of their modules may say of itself."""
+    names: set[str] = set()
+    own: dict[str, set[str]] = {}
+    for group in ("loss", "miner"):
+        for name in choices(group):
+            names.add(name)
+            module, _, class_name = str(section(group, name).get("_target_", "")).rpartition(".")
+            if class_name:
+                own.setdefault(module, set()).update({name, class_name})
+    return names, own
+
+
+NAMES, OWN = shipped()
+CLASSES = {word for words in OWN.values() for word in words} - NAMES
+
+
+def words(text: str, module: str = "") -> Iterator[tuple[int, str]]:
+    """Line and word of everything in a module that names a loss or miner that is not its own."""
+    tree = ast.parse(text)
+    parts = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = {node.body[0].value for node in ast.walk(tree) if isinstance(node, parts) and _is_text(node.body)}
+    kinds = {element for node in ast.walk(tree) if isinstance(node, ast.Set) for element in node.elts}
+    for node in ast.walk(tree):
+        if node in docstrings or (node in kinds and _word(node) in KINDS):
+            continue
+        word = _word(node)
+        if word not in OWN.get(module, ()) and (word in CLASSES or (word in NAMES and isinstance(node, ast.Constant))):
+            yield node.lineno, word
+        if isinstance(node, ast.ImportFrom) and node.module in OWN and node.module != module:
+            yield from ((node.lineno, alias.name) for alias in node.names if alias.name not in CLASSES)
+
+
+def _is_text(body: list[ast.stmt]) -> bool:
+    return bool(body) and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
+
+
+def _word(node: ast.AST) -> str:
+    if isinstance(node, ast.Constant):
+        return str(node.value).rpartition(".")[2] if isinstance(node.value, str) else ""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.name.rpartition(".")[2] if isinstance(node, ast.alias) else ""
+
+
+def test_parts_are_asked_not_named():
+    found: dict[tuple[str, str], str] = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        file = path.relative_to(SOURCE).as_posix()
+        module = ".".join(("metriscope", *path.relative_to(SOURCE).with_suffix("").parts))
+        for line, word in () if file == PAPERS else words(path.read_text(encoding="utf-8"), module):
+            found.setdefault((file, word), f"{file}:{line}: {word}")
+    unexplained = [place for key, place in found.items() if key not in OTHER_MEANINGS and key not in TO_MEND]
+    assert unexplained == []
+    assert TO_MEND - set(found) == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("if loss['name'] == 'triplet': pass", "triplet"),
+        ("PATH = 'metriscope.objectives.losses.triplets.triplet.TripletLoss'", "TripletLoss"),
+        ("from metriscope.losses import TripletLoss as T", "TripletLoss"),
+        ("losses.TripletLoss()", "TripletLoss"),
+        ("from metriscope.objectives.miners.hdc import hardest", "hardest"),
+        ("KIND = 'all'", "all"),
+    ],
+)
+def test_what_counts_as_a_name(text, word):
+    assert (1, word) in list(words(text))
+
+
+def test_what_does_not():
+    text = (
+        '"""triplet"""\ndef triplet(margin):\n    """all"""\n    return margin, sum([1]), frozenset({"all", "none"})\n'
+    )
+    assert list(words(text)) == []
+    assert list(words("NAME = 'triplet'", "metriscope.objectives.losses.triplets.triplet")) == []
