@@ -10,6 +10,7 @@ from metriscope.data.splits import Splits
 from metriscope.errors import InputError
 from metriscope.outcome import Parts
 from metriscope.run.folder import Run
+from metriscope.training.checkpoints import upgrade
 
 
 def parts_of(run: Run, splits: Splits | None = None) -> Parts:
@@ -32,7 +33,11 @@ def parts_of(run: Run, splits: Splits | None = None) -> Parts:
     with isolate_rng(include_cuda=False):
         module = learner_of(config, data)
     try:
-        module.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["state_dict"])
+        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
+        upgrade(checkpoint, module.state_dict())
+        module.load_state_dict(checkpoint["state_dict"])
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"{path} is no checkpoint of this run: move it away, or set resume=never") from error
     return Parts(trainer, module.eval(), data)

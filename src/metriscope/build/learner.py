@@ -7,6 +7,7 @@ from typing import Any
 from metriscope.evaluation.monitors import Monitor
 from metriscope.models.embedder import Embedder
 from metriscope.objectives.objective import Objective
+from metriscope.objectives.objectives import Objectives
 from metriscope.training.learner import MetricLearner
 from metriscope.training.optimizers import build_optimizer
 from metriscope.training.schedules import build_scheduler
@@ -14,7 +15,7 @@ from metriscope.training.schedules import build_scheduler
 
 def build_learner(
     embedder: Embedder,
-    objective: Objective,
+    objective: Objective | Objectives,
     optimizer: Mapping[str, Any],
     scheduler: Mapping[str, Any],
     *,

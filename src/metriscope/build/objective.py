@@ -1,51 +1,67 @@
-"""Builds the objective of a run from sections of its config: distance, miner, loss and memory."""
+"""Builds the objective of a run from sections of its config: distances, miners, losses, references and weighting."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from metriscope import seeds
-from metriscope.objectives.losses.base import Loss
-from metriscope.objectives.losses.weighted_sum import SumLoss
+from metriscope.config.entries import Entry, entries, is_sum
+from metriscope.config.sections import sizes_for
 from metriscope.objectives.objective import Objective
-from metriscope.parts import instantiate, locate
+from metriscope.objectives.objectives import Objectives
+from metriscope.parts import instantiate
 
 Section = Mapping[str, Any]
 
 
 def build_objective(
-    distance: Section,
-    miner: Section,
-    loss: Section,
-    memory: Section,
-    *,
-    num_classes: int,
-    embedding_size: int,
-    seed: int,
-) -> Objective:
-    """Distance, miner, loss and memory, for C training classes and embeddings of size D.
+    sections: Mapping[str, Section], *, num_classes: int, sizes: Mapping[str, int], num_samples: int, seed: int
+) -> Objective | Objectives:
+    """The objective of a run, or a sum of several.
 
-    Initial values are a function of the seed; the global generator stays unchanged.
+    Initial values are a function of the seed; the global generator stays unchanged. Parts that several objectives have
+    in common are one module.
+
+    Args:
+        sections: ``loss``, ``miner``, ``distance``, ``memory``, and ``references`` and ``weighting`` where there are any.
+        num_classes: C, of the training set.
+        sizes: D of each space, such as ``embedding``.
+        num_samples: N, of the training set.
+        seed: the run's seed.
 
     Raises:
         InputError: a part refuses its arguments.
     """
-    sizes = {"num_classes": num_classes, "embedding_size": embedding_size}
+    known = {"num_classes": num_classes, "num_samples": num_samples}
+    shared: dict[str, Any] = {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive(seed, "loss parameters"))
-        module = _sum(loss["losses"], sizes) if loss["name"] == "sum" else _loss(loss, "loss", sizes)
-    stored = instantiate(memory, "memory", embedding_size=embedding_size) if memory["size"] else None
-    return Objective(instantiate(distance, "distance"), instantiate(miner, "miner"), module, stored)
+        every = [
+            _objective(entry, sections, {**known, "embedding_size": sizes[entry.space]}, shared)
+            for entry in entries(sections)
+        ]
+    if not is_sum(sections["loss"]):
+        return every[0]
+    return Objectives(every, [entry.weight for entry in entries(sections)])
 
 
-def _sum(parts: Sequence[Section], sizes: Mapping[str, int]) -> SumLoss:
-    weights = [float(part.get("weight", 1.0)) for part in parts]
-    losses = [{key: value for key, value in part.items() if key != "weight"} for part in parts]
-    return SumLoss([_loss(loss, f"loss.losses[{place}]", sizes) for place, loss in enumerate(losses)], weights)
+def _objective(
+    entry: Entry, sections: Mapping[str, Section], sizes: Mapping[str, int], shared: dict[str, Any]
+) -> Objective:
+    def one(section: Section, where: str, **further: int) -> Any:
+        """A part, which is one module for all objectives that describe it alike."""
+        key = json.dumps([section, further], sort_keys=True)
+        if key not in shared:
+            shared[key] = instantiate(section, where, **further)
+        return shared[key]
 
-
-def _loss(section: Section, where: str, sizes: Mapping[str, int]) -> Loss:
-    takes_sizes = locate(section["_target_"], f"{where}.").takes_sizes
-    loss: Loss = instantiate(section, where, **(sizes if takes_sizes else {}))
-    return loss
+    loss = instantiate(entry.loss, entry.where, **sizes_for(entry.loss, sizes))
+    memory, further, weighting = (sections.get(group) or {} for group in ("memory", "references", "weighting"))
+    references = [one(memory, "memory", **sizes_for(memory, sizes))] if memory.get("size") else []
+    if "_target_" in further:
+        references.append(one(further, "references", **sizes_for(further, sizes)))
+    weigh = instantiate(weighting, "weighting", **sizes_for(weighting, sizes)) if "_target_" in weighting else None
+    distance = one(entry.distance, entry.key_of("distance"))
+    return Objective(distance, one(entry.miner, entry.key_of("miner")), loss, references, weigh, entry.space)

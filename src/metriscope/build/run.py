@@ -22,6 +22,7 @@ from metriscope.data.splits import Splits
 from metriscope.evaluation.monitors import monitor_of
 from metriscope.models.embedder import Embedder
 from metriscope.objectives.objective import Objective
+from metriscope.objectives.objectives import Objectives
 from metriscope.run.folder import Run
 from metriscope.training.learner import MetricLearner
 
@@ -54,15 +55,15 @@ def embedder_of(config: Config, input_shape: tuple[int, ...]) -> Embedder:
     )
 
 
-def objective_of(config: Config, num_classes: int, embedding_size: int) -> Objective:
-    """The objective of a run, for C training classes and embeddings of size D."""
+def objective_of(
+    config: Config, num_classes: int, embedding_size: int, *, trunk_size: int = 1, num_samples: int = 1
+) -> Objective | Objectives:
+    """The objective of a run, for C classes and N samples of training, embeddings of size D and features of size F."""
     return build_objective(
-        config["distance"],
-        config["miner"],
-        config["loss"],
-        config["memory"],
+        config,
         num_classes=num_classes,
-        embedding_size=embedding_size,
+        sizes={"embedding": embedding_size, "trunk": trunk_size},
+        num_samples=num_samples,
         seed=config["seed"],
     )
 
@@ -71,7 +72,13 @@ def learner_of(config: Config, data: DataModule) -> MetricLearner:
     """The LightningModule of a run for this data; initial values are a function of the seed."""
     pl.seed_everything(seeds.derive(config["seed"], "run") % 2**32, verbose=False)
     embedder = embedder_of(config, data.input_shape)
-    objective = objective_of(config, data.num_classes, embedder.size)
+    objective = objective_of(
+        config,
+        data.num_classes,
+        embedder.size,
+        trunk_size=embedder.trunk.out_features,
+        num_samples=len(data.splits.train),
+    )
     if config["compile"]:
         embedder.compile()
         objective.compile()

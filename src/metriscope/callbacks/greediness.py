@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metriscope import seeds
-from metriscope.diagnostics.activity import active_samples, joint_activity, proxy_activity
+from metriscope.diagnostics.activity import PairActivity, active_samples, joint_activities, proxy_activity
 from metriscope.diagnostics.averages import Averages, Measures, ratio
 from metriscope.diagnostics.decay import decay_rate
 from metriscope.diagnostics.gradients import embedding_norms, parameter_norms
@@ -30,13 +30,22 @@ def judged_matrices(step: Step) -> list[Tensor]:
     """The matrices whose gradients give the pair weights: distances (B, R), or similarities to proxies (B, C)."""
     if step.output.similarities is not None:
         return [step.output.similarities]
-    return [comparison.distances for comparison in step.comparison.made]
+    return [comparison.distances for comparison in _compared(step)]
+
+
+def _compared(step: Step) -> list[Comparison]:
+    """The comparisons by which a batch was judged, each once where several objectives share it."""
+    every = {id(one.distances): one for account in step.accounts for one in account.comparison.made}
+    return list(every.values())
 
 
 def pull_measures(
     step: Step, gradients: Sequence[Tensor | None], embedding_gradient: Tensor, hinge: bool, threshold: float
 ) -> Measures:
     """Measures from the backward pass: the active ratio of pairs by weight, and gradient norms of embeddings.
+
+    The weights of objectives that share a comparison are added. Where they compare in several ways, the active ratio of
+    pairs is that of each, ``active_ratio_pairs_<k>``.
 
     Args:
         step: the evaluated batch.
@@ -45,18 +54,21 @@ def pull_measures(
         hinge: whether inactive terms of the loss have a weight of exactly zero.
         threshold: see :func:`metriscope.diagnostics.activity.pair_activity`.
     """
-    comparison: Comparison | None = None
-    if step.output.similarities is not None and gradients[0] is not None:
-        activity = proxy_activity(gradients[0], threshold)
-    elif step.output.similarities is None and (found := joint_activity(step.comparison.made, gradients, threshold)):
-        activity, comparison = found
+    counted: list[tuple[PairActivity, Comparison | None]] = []
+    if step.output.similarities is not None:
+        counted += [(proxy_activity(gradient, threshold), None) for gradient in gradients if gradient is not None]
     else:
-        nobody = torch.zeros(len(embedding_gradient), dtype=torch.bool, device=embedding_gradient.device)
-        return {"grad_norm_embedding": embedding_norms(embedding_gradient, nobody)["grad_norm_embedding"]}
-    return {
-        "active_ratio_pairs": (activity.active.sum(), activity.valid),
-        **embedding_norms(embedding_gradient, active_samples(activity, hinge, comparison)),
-    }
+        counted += joint_activities(_compared(step), gradients, threshold)
+    active = torch.zeros(len(embedding_gradient), dtype=torch.bool, device=embedding_gradient.device)
+    measures: Measures = {}
+    origins = [account.comparison.origin for account in step.accounts]
+    for activity, comparison in counted:
+        active |= active_samples(activity, hinge, comparison)
+        single = len(counted) == 1 or comparison is None
+        name = "active_ratio_pairs" if single else f"active_ratio_pairs_{origins.index(comparison.origin)}"
+        measures[name] = (activity.active.sum(), activity.valid)
+    norms = embedding_norms(embedding_gradient, active)
+    return measures | (norms if counted else {"grad_norm_embedding": norms["grad_norm_embedding"]})
 
 
 class GreedinessMonitor(pl.Callback):
@@ -101,7 +113,7 @@ class GreedinessMonitor(pl.Callback):
         embedding_gradient = pl_module.step.comparison.anchors.embeddings.grad
         if embedding_gradient is None:
             return
-        hinge = pl_module.objective.loss.hinge
+        hinge = pl_module.objective.hinge
         unscaled = embedding_gradient * (trainer.accumulate_grad_batches / _loss_scale(trainer))
         self.pending.update(pull_measures(pl_module.step, gradients, unscaled, hinge, self.threshold))
 
@@ -137,8 +149,14 @@ class GreedinessMonitor(pl.Callback):
         assert isinstance(pl_module, MetricLearner)
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         objective, averages = pl_module.objective, Averages()
-        foreign = data.protocol == "class_disjoint" and objective.loss.bound_to_classes
-        if pl_module.evaluated is None or data.splits.validation is None or foreign:
+        foreign = data.protocol == "class_disjoint" and objective.bound_to_classes
+        # Only embeddings of an evaluated set are kept.
+        if (
+            pl_module.evaluated is None
+            or data.splits.validation is None
+            or foreign
+            or objective.spaces != {"embedding"}
+        ):
             return
         if len(pl_module.evaluated.labels) != len(data.splits.validation):
             # With limit_val_batches only a part of the set is embedded, and fixed batches are incomplete.
@@ -154,7 +172,7 @@ class GreedinessMonitor(pl.Callback):
                 if self.threshold is not None:
                     wanted = (z, *judged_matrices(step))
                     by_z, *by_pair = torch.autograd.grad(step.output.value, wanted, allow_unused=True)
-                    averages.add(pull_measures(step, by_pair, by_z, objective.loss.hinge, self.threshold))
+                    averages.add(pull_measures(step, by_pair, by_z, objective.hinge, self.threshold))
         self._report("val", averages.compute(distributed=False), pl_module)
 
     def _report(self, stage: str, values: dict[str, float], pl_module: pl.LightningModule) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from metriscope.config.defaults import groups, shared
+from metriscope.config.entries import OWN_PARTS
 from metriscope.config.files import CONFIG_DIR, choices, section
 from metriscope.config.plain import plain
 from metriscope.config.search_path import check_once
@@ -36,7 +37,7 @@ def complete(cfg: DictConfig, further: Sequence[Path] = ()) -> DictConfig:
                     OmegaConf.update(node, key, value, force_add=True)
         entries = OmegaConf.select(cfg, "loss.losses", throw_on_missing=False)
         if isinstance(entries, ListConfig):
-            cfg.loss.losses = [_whole(entry, further) for entry in entries]
+            cfg.loss.losses = [_whole(entry, place, further) for place, entry in enumerate(entries)]
     return cfg
 
 
@@ -52,9 +53,9 @@ def with_targets(config: Mapping[str, Any]) -> dict[str, Any]:
         InputError: no shipped choice has this name.
     """
     found = dict(config)
-    for group in SECTIONS:
-        own = config.get(group)
-        if isinstance(own, Mapping) and own.get("_target_") is None:
+    for group, part in SECTIONS.items():
+        own = found.setdefault(group, {"name": "none"}) if part.may_be_none else config.get(group)
+        if isinstance(own, Mapping) and own.get("_target_") is None and not part.absent(own):
             found[group] = {**own, "_target_": _target(group, str(own.get("name")))}
     return found
 
@@ -68,19 +69,45 @@ def _target(group: str, name: str) -> str:
     raise InputError(f"{group}={name} has no _target_, the dotted path of its class{nearest(name, there)}")
 
 
-def _whole(entry: Any, further: Sequence[Path]) -> Any:
+def _whole(entry: Any, place: int, further: Sequence[Path]) -> Any:
     if not isinstance(entry, DictConfig):
         return entry
-    return whole_loss(plain(entry, resolve=False), further)
+    whole = whole_loss(plain(entry, resolve=False), further)
+    for part in OWN_PARTS:
+        own = whole.get(part)
+        if isinstance(own, Mapping):
+            # A miner that takes its margin from the loss takes it from the loss of its entry.
+            whole[part] = _renamed(own, "${loss.", f"${{loss.losses[{place}].")
+    return whole
 
 
 def whole_loss(entry: Mapping[str, Any], further: Sequence[Path] = ()) -> dict[str, Any]:
-    """An entry of ``loss.losses`` with all keys of the loss that it names; as it is where there is no such loss."""
-    name = str(entry.get("name"))
-    if not str(entry.get("_target_", "metriscope.")).startswith("metriscope."):
-        return dict(entry)
-    check_once("loss", name, further)
+    """An entry of ``loss.losses`` with all keys of the parts that it names; as it is where there is no such part.
+
+    Arguments of the loss stand beside its name, or below ``arguments``.
+    """
+    found = _whole_choice("loss", entry, further)
+    for part in OWN_PARTS:
+        own = found.get(part)
+        if own is not None:
+            found[part] = _whole_choice(part, own if isinstance(own, Mapping) else {"name": own}, further)
+    return found
+
+
+def _whole_choice(group: str, own: Mapping[str, Any], further: Sequence[Path]) -> dict[str, Any]:
+    name = str(own.get("name"))
+    if not str(own.get("_target_", "metriscope.")).startswith("metriscope."):
+        return dict(own)
+    check_once(group, name, further)
     for folder in (*further, CONFIG_DIR):
-        if name in choices("loss", folder):
-            return {**plain(section("loss", name, folder), resolve=False), **entry}
-    return dict(entry)
+        if name in choices(group, folder):
+            shipped = plain(section(group, name, folder), resolve=False)
+            # Some parts have an argument of that name themselves.
+            below = own.get("arguments") if "arguments" not in shipped else None
+            beside = {key: value for key, value in own.items() if below is None or key != "arguments"}
+            return {**shipped, **(below or {}), **beside}
+    return dict(own)
+
+
+def _renamed(section: Mapping[str, Any], before: str, after: str) -> dict[str, Any]:
+    return {key: value.replace(before, after) if isinstance(value, str) else value for key, value in section.items()}

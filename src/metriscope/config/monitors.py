@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from metriscope.annotations import said
+from metriscope.config.entries import is_sum
 from metriscope.config.files import choices
 from metriscope.errors import InputError
 from metriscope.evaluation.monitors import check_logged, monitor_of
@@ -65,7 +66,7 @@ def _watching(config: Section) -> Iterator[tuple[str, Section]]:
 def _closed(config: Section) -> bool:
     """Whether shipped parts and metrics by key are all that logs."""
     loss = config["loss"]
-    entries = loss["losses"] if loss["name"] == "sum" and isinstance(loss["losses"], list) else [loss]
+    entries = loss["losses"] if is_sum(loss) and isinstance(loss["losses"], list) else [loss]
     losses = [entry for entry in entries if isinstance(entry, Mapping)]
     callbacks = [section for section in config["callbacks"].values() if isinstance(section, Mapping)]
     return (

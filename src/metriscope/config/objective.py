@@ -1,17 +1,14 @@
 """Rules of loss, miner, distance and memory: each judges its arguments, and together they have to fit."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from metriscope.annotations import said
+from metriscope.config.entries import OWN_PARTS, Entry, entries
 from metriscope.config.files import choices, section
-from metriscope.errors import InputError, nearest
+from metriscope.config.sections import SIZES, sizes_for
+from metriscope.errors import InputError
 from metriscope.parts import ArgumentError, check_section, instantiate, locate, with_place
-
-# Stand for sizes that are known once the data are read.
-_SIZES = {"num_classes": 2, "embedding_size": 2}
 
 
 def check_objective(config: Mapping[str, Any]) -> None:
@@ -24,9 +21,10 @@ def check_objective(config: Mapping[str, Any]) -> None:
         InputError: naming the key, its value, and what would do.
     """
     check_fit(config)
-    check_losses(config["loss"])
-    for group in ("miner", "distance"):
-        check_section(config[group], group)
+    for entry in entries(config):
+        check_section(entry.loss, entry.where, sizes_for(entry.loss, SIZES))
+        for part in OWN_PARTS:
+            check_section(getattr(entry, part), entry.key_of(part))
 
 
 def check_fit(config: Mapping[str, Any]) -> None:
@@ -35,45 +33,75 @@ def check_fit(config: Mapping[str, Any]) -> None:
     Raises:
         InputError: naming the parts, and which would fit.
     """
-    sections = _losses(config["loss"])
-    losses = [_traits(section, where) for section, where in sections]
-    miner = _traits(config["miner"], "miner")
-    name, kind, accepts = config["miner"]["name"], miner.kind, _accepted(losses)
+    every = entries(config)
+    losses = [_traits(entry.loss, entry.where) for entry in every]
+    sharing = [loss for entry, loss in zip(every, losses, strict=True) if "miner" not in entry.own]
+    if sharing:
+        _check_selection(_accepted(sharing), f"loss={config['loss']['name']}", config["miner"], "miner")
+    for entry, loss in zip(every, losses, strict=True):
+        if "miner" in entry.own:
+            _check_selection(loss.accepts, f"{entry.where}={entry.loss['name']}", entry.miner, f"{entry.where}.miner")
+        _check_domain(entry, config["head"]["normalize"])
+    _check_references(config, every, losses)
+    _check_weighting(config.get("weighting"), every, losses)
+
+
+def _check_selection(accepts: frozenset[str], loss: str, miner: Mapping[str, Any], where: str) -> None:
+    kind = _traits(miner, where).kind
     if kind not in accepts:
         raise InputError(
-            f"loss={config['loss']['name']} cannot take miner={name} (it selects {kind}): "
+            f"{loss} cannot take {where}={miner['name']} (it selects {kind}): "
             f"use one of {', '.join(fitting_miners(accepts))}"
         )
-    if getattr(miner, "needs_unit_sphere", False) and not config["head"]["normalize"]:
-        raise InputError(f"miner={name} needs embeddings on the unit sphere: set head.normalize=true")
-    if config["memory"]["size"] and not any(_compares(section, where) for section, where in sections):
-        raise InputError(
-            f"memory={config['memory']['name']} gives loss={config['loss']['name']} nothing: "
-            "it compares with its own parameters"
-        )
-    for part in (*losses, miner):
-        if config["memory"]["size"] and getattr(part, "no_memory", ""):
-            raise InputError(f"memory={config['memory']['name']} does not go with {part.name}: {part.no_memory}")
 
 
-def _compares(section: Mapping[str, Any], where: str) -> bool:
+def _check_domain(entry: Entry, normalize: bool) -> None:
+    """A miner or a distance that needs unit vectors has to get them."""
+    miner, distance = _traits(entry.miner, entry.key_of("miner")), _traits(entry.distance, entry.key_of("distance"))
+    for key, name, needs in (
+        (entry.key_of("miner"), entry.miner["name"], getattr(miner, "needs_unit_sphere", False)),
+        (entry.key_of("distance"), entry.distance["name"], getattr(distance, "domain", "any") == "sphere"),
+    ):
+        if needs and entry.space != "embedding":
+            raise InputError(f"{key}={name} needs vectors on the unit sphere, which {entry.where}.space does not hold")
+        if needs and not normalize:
+            raise InputError(f"{key}={name} needs embeddings on the unit sphere: set head.normalize=true")
+
+
+def _check_references(config: Mapping[str, Any], every: Sequence[Entry], losses: Sequence[Any]) -> None:
+    memory, further = config["memory"], config.get("references") or {"name": "none"}
+    added = [f"memory={memory['name']}"] if memory["size"] else []
+    added += [f"references={further['name']}"] if "_target_" in further else []
+    if added and not any(_compares(entry) for entry in every):
+        raise InputError(f"{added[0]} gives loss={config['loss']['name']} nothing: it compares with its own parameters")
+    for part in (*losses, *(_traits(entry.miner, entry.key_of("miner")) for entry in every)):
+        if added and getattr(part, "no_memory", ""):
+            raise InputError(f"{added[0]} does not go with {part.name}: {part.no_memory}")
+
+
+def _check_weighting(weighting: Mapping[str, Any] | None, every: Sequence[Entry], losses: Sequence[Any]) -> None:
+    if weighting is None or "_target_" not in weighting:
+        return
+    weighs = frozenset(locate(str(weighting["_target_"]), "weighting.").weighs)
+    for entry, loss in zip(every, losses, strict=True):
+        if missing := weighs - getattr(loss, "weighable", frozenset()):
+            fitting = [name for name, one in shipped("loss").items() if weighs <= one.weighable]
+            raise InputError(
+                f"weighting={weighting['name']} weighs {' and '.join(sorted(missing))}, which "
+                f"{entry.where}={entry.loss['name']} cannot use: use one of {', '.join(fitting)}"
+            )
+
+
+def _compares(entry: Entry) -> bool:
     """Whether a loss compares samples with each other; True where its arguments are refused, which comes later."""
-    takes_sizes = _class_of(section, where).takes_sizes
     import torch
 
     with torch.random.fork_rng(devices=[]):
         try:
-            loss = instantiate(section, where, **(_SIZES if takes_sizes else {}))
+            loss = instantiate(entry.loss, entry.where, **sizes_for(entry.loss, SIZES))
         except InputError:
             return True
-        return not hasattr(loss, "compares") or bool(loss.compares(_SIZES["embedding_size"]))
-
-
-def check_losses(section: Mapping[str, Any]) -> None:
-    """Refuse arguments that the loss, or a loss of a sum, does not take."""
-    for own, where in _losses(section):
-        takes_sizes = _class_of(own, where).takes_sizes
-        check_section(own, where, _SIZES if takes_sizes else None)
+        return not hasattr(loss, "compares") or bool(loss.compares(SIZES["embedding_size"]))
 
 
 def shipped(group: str) -> dict[str, Any]:
@@ -87,34 +115,14 @@ def fitting_miners(accepts: frozenset[str]) -> list[str]:
     return [name for name, miner in shipped("miner").items() if miner.kind in accepts]
 
 
-def _losses(section: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]:
-    """The section of each loss, with its place: one, or those of a sum."""
-    if section["name"] != "sum":
-        return [(section, "loss")]
-    if not isinstance(section["losses"], list) or not section["losses"]:
-        raise InputError("loss.losses is empty: list the losses to add, each with a name and a weight")
-    return [_entry(entry, f"loss.losses[{place}]") for place, entry in enumerate(section["losses"])]
-
-
-def _entry(entry: Any, where: str) -> tuple[Mapping[str, Any], str]:
-    if not isinstance(entry, Mapping):
-        raise InputError(f"{where}={said(entry)}: it has to be a mapping with a name and a weight")
-    if "_target_" not in entry:
-        name = str(entry.get("name"))
-        raise InputError(f"{where}: no loss {name}{nearest(name, choices('loss'))}")
-    weight = entry.get("weight", 1.0)
-    if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 <= weight < math.inf:
-        raise InputError(f"{where}.weight={said(weight)}: it has to be a number of at least 0")
-    return {key: value for key, value in entry.items() if key != "weight"}, where
-
-
 # Attributes that a class has to have, each with an example.
 _ATTRIBUTES = {"loss": {"accepts": 'frozenset({"all"})', "hinge": "False"}, "miner": {"kind": '"triplets"'}}
 
 
 def _class_of(section: Mapping[str, Any], where: str) -> Any:
     part = locate(str(section.get("_target_")), f"{where}.")
-    for attribute, example in _ATTRIBUTES[where.split(".")[0]].items():
+    last = where.rpartition(".")[2].partition("[")[0]
+    for attribute, example in _ATTRIBUTES.get("loss" if last == "losses" else last, {}).items():
         if not hasattr(part, attribute):
             name = getattr(part, "__name__", str(part))
             raise InputError(f"{where}={section['name']}: {name} lacks an attribute: give it {attribute} = {example}")

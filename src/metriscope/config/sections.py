@@ -19,6 +19,12 @@ class Section(NamedTuple):
     """Arguments, of the section or known later, that only some parts take."""
     base: str | None = None
     """The class that a part has to be derived from."""
+    may_be_none: bool = False
+    """Whether a choice ``none``, without a ``_target_``, stands for no part."""
+
+    def absent(self, section: Mapping[str, Any]) -> bool:
+        """Whether a section stands for no part."""
+        return self.may_be_none and section.get("_target_") is None and section.get("name") == "none"
 
     def arguments(self, section: Mapping[str, Any]) -> dict[str, Any]:
         """The section without the keys that somebody else reads; ``_target_`` and ``name`` stay."""
@@ -45,6 +51,9 @@ _STATISTICS = {"mean", "std"}
 _RATES = {"lr_trunk", "lr_head", "lr_loss", "layer_decay"}
 _STEPS = {"total_steps", "steps_per_epoch"}
 
+SIZES = {"num_classes": 2, "embedding_size": 2, "num_samples": 2}
+"""Sizes that are known once the data are read, and what stands for them: a part whose constructor takes one gets it."""
+
 # In the order of their checks: data sets and backbones come last, because they import most.
 SECTIONS = {
     "sampler": Section(
@@ -65,9 +74,29 @@ SECTIONS = {
     ),
     "head": Section(frozenset({"normalize"}), {"features": 1}),
     "memory": Section(frozenset(), {"embedding_size": 1}),
+    "references": Section(
+        frozenset(),
+        SIZES,
+        optional=frozenset(SIZES),
+        base="metriscope.objectives.references.base.References",
+        may_be_none=True,
+    ),
+    "weighting": Section(
+        frozenset(),
+        SIZES,
+        optional=frozenset(SIZES),
+        base="metriscope.objectives.weightings.base.Weighting",
+        may_be_none=True,
+    ),
     "backbone": Section(frozenset(_HABITS | _STATISTICS), {"shape": (1, 1, 1)}),
     "dataset": Section(frozenset({"name"} | _SPLIT | _STATISTICS), {}),
 }
+
+
+def sizes_for(section: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, int]:
+    """Those of the sizes that the part of this section takes and the section does not say."""
+    takes = arguments_of(locate(str(section["_target_"])))
+    return {key: value for key, value in sizes.items() if key in takes}
 
 
 def check_sections(config: Mapping[str, Any]) -> None:
@@ -78,7 +107,7 @@ def check_sections(config: Mapping[str, Any]) -> None:
     """
     for group, section in SECTIONS.items():
         own = config[group]
-        if group == "memory" and not own["size"]:
+        if section.absent(own) or (group == "memory" and not own["size"]):
             continue
         part = locate(str(own["_target_"]), f"{group}.")
         if section.base and not (inspect.isclass(part) and issubclass(part, locate(section.base))):

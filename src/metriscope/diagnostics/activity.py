@@ -39,23 +39,31 @@ def pair_activity(comparison: Comparison, distance_gradient: Tensor, threshold: 
 
 
 @torch.no_grad()
-def joint_activity(
+def joint_activities(
     comparisons: Sequence[Comparison], gradients: Sequence[Tensor | None], threshold: float
-) -> tuple[PairActivity, Comparison] | None:
-    """:func:`pair_activity` of all comparisons that a batch was judged by, with that whose pairs are counted.
+) -> list[tuple[PairActivity, Comparison]]:
+    """:func:`pair_activity` of each way in which a batch was compared, with the comparison whose pairs are counted.
+
+    The weights in a comparison and in parts of it are added.
 
     Args:
-        comparisons: a comparison and parts of it, as :attr:`Comparison.made` gives them.
+        comparisons: as :attr:`Comparison.made` gives them.
         gradients: of the distances of each; None where no loss depends on them.
         threshold: as of :func:`pair_activity`.
     """
-    used = [(one, gradient) for one, gradient in zip(comparisons, gradients, strict=True) if gradient is not None]
-    if not used:
-        return None
+    groups: dict[int, list[tuple[Comparison, Tensor]]] = {}
+    for one, gradient in zip(comparisons, gradients, strict=True):
+        if gradient is not None:
+            groups.setdefault(one.origin, []).append((one, gradient))
+    return [_joint(group, threshold) for group in groups.values()]
+
+
+def _joint(used: Sequence[tuple[Comparison, Tensor]], threshold: float) -> tuple[PairActivity, Comparison]:
+    first, gradient = used[0]
     if len(used) == 1:
-        return pair_activity(*used[0], threshold), used[0][0]
-    whole = used[0][0].whole or used[0][0]
-    weights = torch.zeros(whole.shape, dtype=used[0][1].dtype, device=used[0][1].device)
+        return pair_activity(first, gradient, threshold), first
+    whole = first.whole or first
+    weights = torch.zeros(whole.shape, dtype=gradient.dtype, device=gradient.device)
     for one, gradient in used:
         if one.rows is None or one.columns is None:
             weights += _pulls(one, gradient)

@@ -151,6 +151,10 @@ METRICS = (
         _LOSS, True,
     ),
     Metric(
+        "active_ratio_pairs_{k}", "active ratio (pairs), part {k}", "greediness", None,
+        "active ratio of pairs of part k of `loss=sum`, where parts differ in distance, space or references", _LOSS,
+    ),
+    Metric(
         "grad_norm", "gradient norm", "greediness", None,
         "L2 norm of the gradients of all parameters, unscaled, before clipping", ("train",), True,
     ),

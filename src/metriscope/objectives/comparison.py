@@ -1,13 +1,16 @@
 """The comparison of anchors with references: matrices that are made when a miner or a loss first asks for them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from metriscope.objectives.distances.base import Distance
+from metriscope.errors import InputError
+from metriscope.objectives.distances.base import Distance, precise
 from metriscope.objectives.samples import Moment, Samples
+from metriscope.unit import unit_rows
 
 
 class Segment(NamedTuple):
@@ -30,6 +33,22 @@ class Block(NamedTuple):
     negative: Tensor
 
 
+WeighRows = Callable[[Tensor, Tensor], Tensor]
+"""Losses (r, 1) and the anchors' index (r,) -> factors (r, 1)."""
+
+
+@dataclass
+class _Kept:
+    """What a comparison has made so far."""
+
+    # functools.cached_property takes a lock, which torch.compile cannot trace.
+    references: Samples | None = None
+    prepared: tuple[Tensor, Tensor] | None = None
+    distances: Tensor | None = None
+    masks: tuple[Tensor, Tensor] | None = None
+    parts: "list[Comparison]" = field(default_factory=list)
+
+
 class Comparison:
     """Anchors (B) compared with references (R); miners and losses only read it.
 
@@ -45,7 +64,7 @@ class Comparison:
         distance: how two samples are compared.
         moment: when.
         first: the position of the first anchor among the references.
-        affinity: (B, R) similarities of the pairs by something else than the embedding; None where there are none.
+        affine: anchors (B, F) and references (R, F) in the space that :attr:`affinity` comes from.
     """
 
     def __init__(
@@ -56,35 +75,32 @@ class Comparison:
         moment: Moment | None = None,
         *,
         first: int = 0,
-        affinity: Tensor | None = None,
+        affine: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         self.anchors = anchors
         self.segments = tuple(segments)
         self.distance = distance
         self.moment = Moment() if moment is None else moment
         self.first = first
-        self.affinity = affinity
+        self.weigh: WeighRows | None = None
+        """Factors (r, 1) of the losses (r, 1) of anchors with an index (r,); None for 1."""
         self.whole: Comparison | None = None
         """What this is a part of, where :meth:`among` has made it."""
         self.rows: Tensor | None = None
         self.columns: Tensor | None = None
-        self._parts: list[Comparison] = []
+        self._affine = affine
+        self._never = _never_positive(segments)
+        self._kept = _Kept()
         # A miner asks first, without a graph; what it has made serves the loss as well.
         self._with_graph = torch.is_grad_enabled()
-        # functools.cached_property takes a lock, which torch.compile cannot trace.
-        self._references: Samples | None = None
-        self._never = self._never_positive()
-        self._prepared: tuple[Tensor, Tensor] | None = None
-        self._distances: Tensor | None = None
-        self._masks: tuple[Tensor, Tensor] | None = None
 
     @property
     def references(self) -> Samples:
         """All references, one segment after the other."""
-        if self._references is None:
+        if self._kept.references is None:
             first, *others = (segment.samples for segment in self.segments)
-            self._references = _joined(first, others) if others else first
-        return self._references
+            self._kept.references = _joined(first, others) if others else first
+        return self._kept.references
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -94,31 +110,36 @@ class Comparison:
     @property
     def asked(self) -> bool:
         """Whether somebody has asked for anything about references."""
-        return self._references is not None
+        return self._kept.references is not None
+
+    @property
+    def origin(self) -> int:
+        """The same number for all comparisons that share their matrices, and for parts of them."""
+        return id((self.whole or self)._kept)
 
     @property
     def made(self) -> "list[Comparison]":
         """This comparison and those :meth:`among` its samples, as far as somebody has asked for their distances."""
-        return [one for one in (self, *self._parts) if one._distances is not None]
+        return [one for one in (self, *self._kept.parts) if one._kept.distances is not None]
 
     @property
     def distances(self) -> Tensor:
         """(B, R), attached to the graph."""
-        if self._distances is None:
+        if self._kept.distances is None:
             anchors, references = self.prepared
             with torch.set_grad_enabled(self._with_graph):
-                self._distances = self.distance.block(anchors, references)
-        return self._distances
+                self._kept.distances = self.distance.block(anchors, references)
+        return self._kept.distances
 
     @property
     def prepared(self) -> tuple[Tensor, Tensor]:
         """Anchors (B, D) and references (R, D) as :meth:`Distance.block` takes them; one tensor where they are one."""
-        if self._prepared is None:
+        if self._kept.prepared is None:
             anchors, references = self.anchors.embeddings, self.references.embeddings
             with torch.set_grad_enabled(self._with_graph):
                 rows = self.distance.prepare(anchors, *([] if references is anchors else [references]))
-            self._prepared = rows[0], rows[-1]
-        return self._prepared
+            self._kept.prepared = rows[0], rows[-1]
+        return self._kept.prepared
 
     @property
     def similarities(self) -> Tensor:
@@ -141,15 +162,29 @@ class Comparison:
         index = self.anchors.index.unsqueeze(1)
         return self._without_self((index == self.references.index) & (index >= 0), slice(None))
 
+    @property
+    def affinity(self) -> Tensor:
+        """(B, R) cosine similarities of the pairs in another space, detached.
+
+        Raises:
+            InputError: nothing says which.
+        """
+        if self._affine is None:
+            raise InputError("this objective has no affinity: name the space that it comes from")
+        with torch.no_grad():
+            own, others = (unit_rows(precise(x)) for x in self._affine)
+            return own @ others.T
+
     def block(self, rows: slice) -> Block:
         """Some rows of distances and masks; computed for these rows alone unless the matrices are there already."""
-        if self._distances is None:
+        if self._kept.distances is None:
             anchors, references = self.prepared
             with torch.set_grad_enabled(self._with_graph):
                 distances = self.distance.block(anchors[rows], references)
         else:
-            distances = self._distances[rows]
-        positive, negative = self._of_rows(rows) if self._masks is None else (mask[rows] for mask in self._masks)
+            distances = self._kept.distances[rows]
+        masks = self._kept.masks
+        positive, negative = self._of_rows(rows) if masks is None else (mask[rows] for mask in masks)
         return Block(distances, positive, negative)
 
     def among(self, rows: Tensor, columns: Tensor) -> "Comparison":
@@ -161,27 +196,42 @@ class Comparison:
         halves = zip(*(torch.split(column, sizes) for column in chosen if column is not None), strict=True)
         anchors, references = (Samples(*half) for half in halves)
         some = Comparison(anchors, [Segment(references)], self.distance, self.moment, first=self.first)
-        some.whole, some.rows, some.columns = self, rows, columns
+        some.whole, some.rows, some.columns, some.weigh = self, rows, columns, self.weigh
         some._never = None if self._never is None else self._never[columns]
-        self._parts.append(some)
+        self._kept.parts.append(some)
         return some
+
+    def weighed(self, weigh: WeighRows) -> "Comparison":
+        """The same comparison, with the same matrices, in which the losses of anchors have factors."""
+        other = self._copy()
+        other.weigh, other._kept = weigh, self._kept
+        return other
 
     def with_matrices(
         self, distances: Tensor | None = None, positive: Tensor | None = None, negative: Tensor | None = None
     ) -> "Comparison":
         """The same comparison with other matrices (B, R), such as distances that a loss derives from those here."""
-        other = Comparison(self.anchors, self.segments, self.distance, self.moment, first=self.first)
-        other._references, other._never, other._prepared = self.references, self._never, self._prepared
+        other, masks = self._copy(), self._both_masks()
+        other._kept = _Kept(
+            self.references,
+            self._kept.prepared,
+            self._kept.distances if distances is None else distances,
+            (masks[0] if positive is None else positive, masks[1] if negative is None else negative),
+        )
+        return other
+
+    def _copy(self) -> "Comparison":
+        other = Comparison(
+            self.anchors, self.segments, self.distance, self.moment, first=self.first, affine=self._affine
+        )
+        other.weigh, other._never, other._with_graph = self.weigh, self._never, self._with_graph
         other.whole, other.rows, other.columns = self.whole, self.rows, self.columns
-        other._distances = self._distances if distances is None else distances
-        masks = self._both_masks()
-        other._masks = masks[0] if positive is None else positive, masks[1] if negative is None else negative
         return other
 
     def _both_masks(self) -> tuple[Tensor, Tensor]:
-        if self._masks is None:
-            self._masks = self._of_rows(slice(None))
-        return self._masks
+        if self._kept.masks is None:
+            self._kept.masks = self._of_rows(slice(None))
+        return self._kept.masks
 
     def _of_rows(self, rows: slice) -> tuple[Tensor, Tensor]:
         own, labels = self.anchors.labels[rows].unsqueeze(1), self.references.labels
@@ -194,16 +244,6 @@ class Comparison:
             positive &= ~self._never
         return self._without_self(positive, rows), negative
 
-    def _never_positive(self) -> Tensor | None:
-        """(R,) bool: the references that are nobody's positives; None where there are none."""
-        if not any(segment.negatives_only for segment in self.segments):
-            return None
-        columns = [
-            torch.full_like(segment.samples.labels, segment.negatives_only, dtype=torch.bool)
-            for segment in self.segments
-        ]
-        return torch.cat(columns)
-
     def _without_self(self, mask: Tensor, rows: slice) -> Tensor:
         """A mask (r, R) of these rows, False where a sample meets itself; in place."""
         if self.rows is not None and self.columns is not None:
@@ -211,6 +251,16 @@ class Comparison:
         start = self.first + (rows.start or 0)
         mask.diagonal(start).fill_(False)
         return mask
+
+
+def _never_positive(segments: Sequence[Segment]) -> Tensor | None:
+    """(R,) bool: the references that are nobody's positives; None where there are none."""
+    if not any(segment.negatives_only for segment in segments):
+        return None
+    columns = [
+        torch.full_like(segment.samples.labels, segment.negatives_only, dtype=torch.bool) for segment in segments
+    ]
+    return torch.cat(columns)
 
 
 def _some_are_empty(labels: Tensor) -> bool:

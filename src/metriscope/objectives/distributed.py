@@ -5,6 +5,7 @@ by the number of processes, because DistributedDataParallel then averages over p
 gradients equal those of one process on the whole batch, for every loss, even with unequal shares.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -45,10 +46,10 @@ class _GatherEmbeddings(torch.autograd.Function):
         return grad[ctx.start : ctx.start + ctx.length] * dist.get_world_size()
 
 
-def gather(batch: Spaces) -> Spaces:
-    """The batch of this process -> those of all processes, in the order of ranks.
+def gather(batch: Spaces, spaces: Collection[str]) -> Spaces:
+    """Some spaces of the batch of this process -> those of all processes, in the order of ranks.
 
     Waits once for the sizes of each tensor, because batches may differ in length.
     """
-    outputs = {name: _GatherEmbeddings.apply(output) for name, output in batch.outputs.items()}
+    outputs = {name: _GatherEmbeddings.apply(output) for name, output in batch.outputs.items() if name in spaces}
     return Spaces(outputs, torch.cat(_gather(batch.labels)), torch.cat(_gather(batch.index)))

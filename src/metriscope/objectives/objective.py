@@ -1,57 +1,132 @@
-"""The objective of a run: distance, miner and loss over one comparison of anchors with references."""
+"""The objective of a run: distance, miner, weighting and loss over one comparison of anchors with references."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
+from metriscope.errors import InputError
 from metriscope.objectives.comparison import Comparison, Segment
 from metriscope.objectives.distances.base import Distance
 from metriscope.objectives.distributed import gather, is_distributed
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.miners.base import Miner
-from metriscope.objectives.output import LossOutput
-from metriscope.objectives.references.memory import CrossBatchMemory
+from metriscope.objectives.output import Account, LossOutput
+from metriscope.objectives.references.base import References
 from metriscope.objectives.samples import Moment, Samples, Spaces
+from metriscope.objectives.selection import Selection, as_pairs
+from metriscope.objectives.weightings.base import Weighting
 
 
 class Step(NamedTuple):
-    """One evaluated batch: the output of the loss, and the comparison that it is computed from."""
+    """One evaluated batch.
+
+    Attributes:
+        output: of the loss, or the sum of several.
+        accounts: one for each objective.
+    """
 
     output: LossOutput
-    comparison: Comparison
+    accounts: tuple[Account, ...]
+
+    @property
+    def comparison(self) -> Comparison:
+        """The comparison of the first objective."""
+        return self.accounts[0].comparison
 
 
 class Objective(nn.Module):
-    """Compares a batch with its references, selects terms with the miner and computes the loss.
+    """Compares a batch with its references, selects and weighs terms, and computes the loss.
 
-    References are the batch itself, in training also the batches of other processes and the content of a memory.
+    References are the batch itself, in training also the batches of other processes, the content of a memory, and
+    synthetic samples.
 
     Args:
-        distance, miner, loss: the parts; :mod:`metriscope.config.rules` checks that they fit each other.
-        memory: embeddings of past batches, or None.
+        distance, miner, loss: the parts; :mod:`metriscope.config.objective` checks that they fit each other.
+        references: references beside the batch, in this order.
+        weighting: factors of pairs or anchors; None for none.
+        space: the output of the network that is compared, ``embedding`` or ``trunk``.
+
+    Raises:
+        InputError: the loss cannot use the weights.
     """
 
-    def __init__(self, distance: Distance, miner: Miner, loss: Loss, memory: CrossBatchMemory | None = None) -> None:
+    def __init__(
+        self,
+        distance: Distance,
+        miner: Miner,
+        loss: Loss,
+        references: Sequence[References] = (),
+        weighting: Weighting | None = None,
+        space: str = "embedding",
+    ) -> None:
         super().__init__()
+        unused = weighting.weighs - loss.weighable if weighting is not None else frozenset()
+        if unused:
+            raise InputError(f"{type(loss).__name__} cannot use weights of {' and '.join(sorted(unused))}")
         self.distance = distance
         self.miner = miner
         self.loss = loss
-        self.memory = memory
+        self.references = nn.ModuleList(references)
+        self.weighting = weighting
+        self.space = space
+
+    @property
+    def spaces(self) -> set[str]:
+        """The outputs of the network that are compared."""
+        return {self.space}
+
+    @property
+    def hinge(self) -> bool:
+        """Whether terms without loss have no weight at all."""
+        return self.loss.hinge
+
+    @property
+    def bound_to_classes(self) -> bool:
+        """Whether values on other classes than those of the training have no meaning."""
+        return self.loss.bound_to_classes
 
     def compare(self, batch: Samples, moment: Moment | None = None) -> Comparison:
-        """The comparison of a batch with itself and, in training, with the memory."""
+        """The comparison of a batch with itself and, in training, with further references."""
+        moment = moment or Moment()
         segments = [Segment(batch)]
-        if self.memory is not None and self.training:
-            segments.append(Segment(self.memory.recall()))
+        if self.training:
+            found = [references.recall(batch, moment) for references in self._references()]
+            segments += [segment for segment in found if segment is not None]
         return Comparison(batch, segments, self.distance, moment)
+
+    def select(self, comparison: Comparison) -> Selection:
+        """What the miner selects."""
+        selection: Selection = self.miner(comparison)
+        return selection
+
+    def judge(self, comparison: Comparison, selection: Selection) -> Account:
+        """The loss of a comparison."""
+        if self.weighting is not None:
+            if "rows" in self.weighting.weighs:
+                comparison = comparison.weighed(partial(self.weighting.weigh_rows, moment=comparison.moment))
+            if "pairs" in self.weighting.weighs:
+                with torch.no_grad():
+                    selection = self.weighting.weigh_pairs(comparison, as_pairs(selection, comparison))
+        return Account(comparison, selection, self.loss(comparison, selection))
+
+    def learners(self) -> list[Loss | Miner | Weighting | References]:
+        """The parts that learn from a step of the training, by their ``observe``."""
+        weighting = [] if self.weighting is None else [self.weighting]
+        return [self.loss, self.miner, *weighting, *self._references()]
+
+    def _references(self) -> list[References]:
+        return [one for one in self.references if isinstance(one, References)]
 
     def forward(self, batch: Spaces, moment: Moment | None = None) -> Step:
         """A batch -> :class:`Step`; in training, over the batches of all processes."""
         if self.training and is_distributed():
-            batch = gather(batch)
-        samples = batch.samples("embedding")
-        comparison = self.compare(samples, moment)
-        output: LossOutput = self.loss(comparison, self.miner(comparison))
-        if self.memory is not None and self.training:
-            self.memory.store(samples)
-        return Step(output, comparison)
+            batch = gather(batch, self.spaces)
+        comparison = self.compare(batch.samples(self.space), moment)
+        account = self.judge(comparison, self.select(comparison))
+        if self.training:
+            for part in self.learners():
+                part.observe(account, comparison.moment)
+        return Step(account.output, (account,))

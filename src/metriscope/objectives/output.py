@@ -1,8 +1,12 @@
-"""The result of a loss: its value, and counts of its terms."""
+"""What a loss says of a batch: its value, and counts of its terms; and the account of a step."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from metriscope.objectives.comparison import Comparison
+    from metriscope.objectives.selection import Selection
 
 
 class LossOutput(NamedTuple):
@@ -16,6 +20,8 @@ class LossOutput(NamedTuple):
         parts: named detached scalars, logged as they are.
         similarities: (B, C) similarities to the loss's own parameters, attached to the graph, for a loss that
             compares no samples: its gradient gives the weights of the pairs (sample, proxy).
+        rows: (B,) detached losses of the anchors before any weight, for a loss that is a mean of them; 0 for anchors
+            that do not count.
     """
 
     value: Tensor
@@ -23,3 +29,12 @@ class LossOutput(NamedTuple):
     terms: Tensor
     parts: dict[str, Tensor]
     similarities: Tensor | None = None
+    rows: Tensor | None = None
+
+
+class Account(NamedTuple):
+    """What an objective came to in a step: what parts with a state learn from."""
+
+    comparison: "Comparison"
+    selection: "Selection"
+    output: LossOutput

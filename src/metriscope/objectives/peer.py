@@ -39,7 +39,6 @@ class PeerLoss(Loss):
 
     accepts = frozenset({"all", "none", "pairs", "triplets"})
     hinge = False
-    takes_sizes = True
 
     def __init__(
         self, peer: str, num_classes: Count, embedding_size: Count, arguments: Mapping[str, Any] | None = None

@@ -20,10 +20,33 @@ from metriscope.objectives.comparison import Comparison
 
 @dataclass(frozen=True)
 class Pairs:
-    """The pairs that count: (B, R) bool masks, subsets of the comparison's masks."""
+    """The pairs that count.
+
+    Attributes:
+        positive, negative: (B, R) bool masks, subsets of the comparison's masks.
+        positive_weights, negative_weights: (B, R), at least 0, detached: how much each pair counts; None for 1.
+    """
 
     positive: Tensor
     negative: Tensor
+    positive_weights: Tensor | None = None
+    negative_weights: Tensor | None = None
+
+    @property
+    def weighted(self) -> bool:
+        """Whether pairs have weights."""
+        return self.positive_weights is not None or self.negative_weights is not None
+
+    def at(self, rows: slice) -> "Pairs":
+        """Those of some anchors."""
+        columns = (self.positive, self.negative, self.positive_weights, self.negative_weights)
+        return Pairs(*(None if one is None else one[rows] for one in columns))  # type: ignore[arg-type]
+
+    def terms(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Both masks, each as numbers where its pairs have weights."""
+        sides = ((self.positive, self.positive_weights), (self.negative, self.negative_weights))
+        positive, negative = (mask if weights is None else weights.to(dtype) * mask for mask, weights in sides)
+        return positive, negative
 
 
 @dataclass(frozen=True)
@@ -36,7 +59,12 @@ class TripletBand:
 
     @property
     def unbounded(self) -> bool:
+        """Whether every triplet is in the band."""
         return self.low == -math.inf and self.high == math.inf
+
+    def at(self, rows: slice) -> "TripletBand":
+        """That of some anchors."""
+        return self if self.pairs is None else TripletBand(self.low, self.high, self.pairs.at(rows))
 
 
 @dataclass(frozen=True)
@@ -51,6 +79,13 @@ class Triplets:
     positive: Tensor
     negative: Tensor
     valid: Tensor
+
+    def at(self, rows: slice) -> "Triplets":
+        """Those of some anchors, renumbered from 0; as long as the whole list, so that nobody waits for a length."""
+        start, stop = rows.start or 0, rows.stop
+        inside = self.anchor >= start if stop is None else (self.anchor >= start) & (self.anchor < stop)
+        anchor = torch.where(inside, self.anchor - start, 0)
+        return Triplets(anchor, self.positive, self.negative, self.valid & inside)
 
 
 @dataclass(frozen=True)
@@ -71,6 +106,11 @@ class Mixtures:
     share: Tensor
     valid: Tensor
     spherical: bool = True
+
+    def at(self, rows: slice) -> "Mixtures":
+        """Those of some anchors."""
+        columns = (self.positive, self.first, self.second, self.share, self.valid)
+        return Mixtures(*(column[rows] for column in columns), spherical=self.spherical)
 
     def distances(self, comparison: Comparison) -> Tensor:
         """(B, S) distances of the anchors to their mixtures, attached to the graph; see :meth:`Distance.blend`."""

@@ -26,6 +26,8 @@ _IRRELEVANT = {
     "evaluation.memory_mb", "evaluation.save_embeddings",
     "trainer.name", "trainer.accelerator", "trainer.log_every_n_steps",
 }  # fmt: skip
+# Groups whose choice "none" stands for no part.
+_ABSENT_BY_NAME = ("references", "weighting")
 # Keys whose values are paths to files of the user.
 _DATA, _WEIGHTS = "dataset.path", "backbone.weights"
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -53,10 +55,12 @@ def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
         flat["loss.losses"] = [
             whole_loss(entry) if isinstance(entry, Mapping) else entry for entry in flat["loss.losses"]
         ]
+    # A part that is left out says nothing, so that a group that is new orphans no run.
+    absent = {f"{group}.name" for group in _ABSENT_BY_NAME if flat.get(f"{group}.name") == "none"}
     return {
         key: _absolute(key, value)
         for key, value in _said(_with_modes(flat)).items()
-        if key not in _IRRELEVANT and key.split(".")[0] not in _IRRELEVANT
+        if key not in _IRRELEVANT and key not in absent and key.split(".")[0] not in _IRRELEVANT
     }
 
 

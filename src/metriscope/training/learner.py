@@ -12,7 +12,9 @@ from metriscope import seeds
 from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.models.embedder import Embedder, Embedding
 from metriscope.objectives.objective import Objective, Step
+from metriscope.objectives.objectives import Objectives
 from metriscope.objectives.samples import Moment, Spaces
+from metriscope.training.checkpoints import mark, upgrade
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -35,7 +37,7 @@ class MetricLearner(pl.LightningModule):
     def __init__(
         self,
         embedder: Embedder,
-        objective: Objective,
+        objective: Objective | Objectives,
         build_optimizer: Callable[[dict[str, list[nn.Parameter]], list[list[nn.Parameter]]], torch.optim.Optimizer],
         build_scheduler: Callable[[torch.optim.Optimizer, int, int], dict[str, Any] | None],
         seed: int,
@@ -66,7 +68,8 @@ class MetricLearner(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         inputs, labels, index = batch
         self.embedding = self(inputs)
-        self.step = self.objective(Spaces.of(self.embedding.z, labels, index), self._moment(batch_idx))
+        outputs = Spaces.of(self.embedding.z, labels, index, trunk=self.embedding.features)
+        self.step = self.objective(outputs, self._moment(batch_idx))
         return self.step.output.value
 
     def _moment(self, batch_idx: int) -> Moment:
@@ -87,6 +90,12 @@ class MetricLearner(pl.LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
         inputs, labels, _ = batch
         return self(inputs).z, labels
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        mark(checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        upgrade(checkpoint, self.state_dict())
 
     def configure_optimizers(self) -> Any:
         optimizer = self.build_optimizer(self.parameter_groups(), self.embedder.trunk.blocks())

@@ -14,11 +14,13 @@ from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.kernels.chunks import chunk_rows, count_rows
 from metriscope.objectives.kernels.gradient import KnownGradient
 from metriscope.objectives.output import LossOutput
+from metriscope.objectives.selection import Pairs
 
 Rule = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(rows (r, R), positive, negative (r, R) bool, share (r, 1)) -> losses (r, 1), share * d loss / d rows (r, R).
+"""(rows (r, R), positive, negative (r, R), share (r, 1)) -> losses (r, 1), share * d loss / d rows (r, R).
 
-Rows without a positive or a negative have share 0 and may give any finite numbers.
+The two masks are bool, or weights of at least 0 where pairs are weighed. Rows without a positive or a negative have
+share 0 and may give any finite numbers.
 """
 
 
@@ -34,8 +36,7 @@ def most_positives(positive: Tensor) -> int:
 
 def mean_over_anchors(
     comparison: Comparison,
-    positive: Tensor,
-    negative: Tensor,
+    pairs: Pairs,
     rule: Rule,
     *,
     of_distances: bool = False,
@@ -47,7 +48,7 @@ def mean_over_anchors(
 
     Args:
         comparison: the comparison to whose distances the loss is attached.
-        positive, negative: (B, R) bool, disjoint.
+        pairs: the pairs that count, and their weights.
         rule: see :data:`Rule`; a function of similarities, which are computed for a few rows at a time.
         of_distances: whether the rule is a function of distances instead.
         per_pair: whether a row's loss is a sum over its positives and the mean runs over positive pairs.
@@ -57,10 +58,11 @@ def mean_over_anchors(
     Returns:
         A loss with ``active = terms``, the number of anchors or positive pairs in the mean.
     """
-    matrix, distance = comparison.distances, comparison.distance
+    matrix, distance, weigh = comparison.distances, comparison.distance, comparison.weigh
+    positive, negative = pairs.terms(matrix.dtype)
     with torch.no_grad(), torch.autocast(matrix.device.type, enabled=False):
-        counts = count_rows(positive).unsqueeze(1)
-        valid = (counts > 0) & (count_rows(negative).unsqueeze(1) > 0)
+        counts = count_rows(pairs.positive).unsqueeze(1)
+        valid = (counts > 0) & (count_rows(pairs.negative).unsqueeze(1) > 0)
         terms = ((counts if per_pair else 1) * valid).sum()
         share = valid.to(matrix.dtype) / terms.clamp_min(1)
         weights = torch.empty_like(matrix)
@@ -72,6 +74,12 @@ def mean_over_anchors(
             judged = distances if of_distances else distance.similarity(distances)
             losses[rows], slopes = rule(judged, positive[rows], negative[rows], share[rows])
             weights[rows] = slopes if of_distances else distance.from_similarity_(slopes, distances)
-        value = (losses * share).masked_fill_(~valid, 0).sum(dtype=torch.float64)
+        losses.masked_fill_(~valid, 0)
+        weighed = losses
+        if weigh is not None:
+            factors = weigh(losses, comparison.anchors.index)
+            weighed = losses * factors
+            weights.mul_(factors)
+        value = (weighed * share).sum(dtype=torch.float64)
     attached: Tensor = KnownGradient.apply(matrix, weights, value)
-    return LossOutput(attached, terms, terms, {})
+    return LossOutput(attached, terms, terms, {}, rows=losses.squeeze(1))

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from metriscope.objectives.arguments import Reduction
 from metriscope.objectives.comparison import Comparison, Segment
 from metriscope.objectives.distances.cosine import Cosine
-from metriscope.objectives.output import LossOutput
-from metriscope.objectives.samples import Samples
+from metriscope.objectives.output import Account, LossOutput
+from metriscope.objectives.samples import Moment, Samples
 from metriscope.objectives.selection import Selection, TripletBand
 from metriscope.parts import PartType
 
@@ -19,19 +19,21 @@ REDUCTIONS = get_args(Reduction)
 class Loss(nn.Module, metaclass=PartType):
     """Base class. Subclasses name the selections they take and whether their terms can be exactly zero.
 
+    A constructor that takes ``num_classes``, ``embedding_size`` or ``num_samples`` (of the training set) gets them.
+
     Attributes:
         accepts: kinds of selection: "all" (every valid term), "band", "pairs", "triplets", or "none" for a
             loss that needs no miner.
+        weighable: the weights that the loss takes: ``pairs``, ``rows``, or none.
         hinge: True where inactive terms have exactly zero weight.
-        takes_sizes: whether the constructor takes ``num_classes`` and ``embedding_size``, known once data is read.
         paper: where the loss comes from.
         bound_to_classes: whether the loss learns something for each training class, so that its value on other
             classes has no meaning.
     """
 
     accepts: ClassVar[frozenset[str]]
+    weighable: ClassVar[frozenset[str]] = frozenset()
     hinge: ClassVar[bool]
-    takes_sizes: ClassVar[bool] = False
     paper: ClassVar[str] = ""
     bound_to_classes: bool = False
 
@@ -41,6 +43,10 @@ class Loss(nn.Module, metaclass=PartType):
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         raise NotImplementedError
+
+    @torch.no_grad()
+    def observe(self, account: Account, moment: Moment) -> None:
+        """Learn from a step: called in training, once, after the loss."""
 
     @torch.no_grad()
     def compares(self, embedding_size: int) -> bool:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from metriscope.objectives.comparison import Comparison
+from metriscope.objectives.output import Account
+from metriscope.objectives.samples import Moment
 from metriscope.objectives.selection import Selection
 from metriscope.parts import PartType
 
@@ -33,7 +35,12 @@ class Miner(nn.Module, metaclass=PartType):
         return self.select(comparison)
 
     def select(self, comparison: Comparison) -> Selection:
+        """The terms that count. Whatever is drawn is drawn for all anchors at once."""
         raise NotImplementedError
+
+    @torch.no_grad()
+    def observe(self, account: Account, moment: Moment) -> None:
+        """Learn from a step: called in training, once, after the loss."""
 
 
 def draw(weights: Tensor, count: int, generator: torch.Generator | None) -> Tensor:

@@ -4,14 +4,16 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from metriscope.objectives.arguments import Count
-from metriscope.objectives.samples import Samples
-from metriscope.parts import PartType
+from metriscope.objectives.comparison import Segment
+from metriscope.objectives.output import Account
+from metriscope.objectives.references.base import References
+from metriscope.objectives.samples import Moment, Samples
 
 
-class CrossBatchMemory(nn.Module, metaclass=PartType):
+class CrossBatchMemory(References):
     """A ring buffer of the last ``size`` samples (XBM: Wang et al., arXiv:1912.06798).
 
     Content, position and age are buffers, so they are in the checkpoint and a resumed run continues exactly. Under data
@@ -23,6 +25,7 @@ class CrossBatchMemory(nn.Module, metaclass=PartType):
         warmup_steps: training steps during which the memory is filled but not used, at least 0.
     """
 
+    paper = "arXiv:1912.06798"
     embeddings: Tensor
     labels: Tensor
     index: Tensor
@@ -39,10 +42,14 @@ class CrossBatchMemory(nn.Module, metaclass=PartType):
         self.register_buffer("position", torch.zeros((), dtype=torch.int64))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
-    def recall(self) -> Samples:
+    def recall(self, batch: Samples, moment: Moment) -> Segment:
         """M samples; label -1 for empty places and, during warm-up, for all places."""
         labels = self.labels.masked_fill(self.steps < self.warmup_steps, -1)
-        return Samples(self.embeddings.clone(), labels, self.index.clone())
+        return Segment(Samples(self.embeddings.clone(), labels, self.index.clone()))
+
+    @torch.no_grad()
+    def observe(self, account: Account, moment: Moment) -> None:
+        self.store(account.comparison.anchors)
 
     @torch.no_grad()
     def store(self, batch: Samples) -> None:

@@ -15,7 +15,8 @@ from metriscope.objectives.losses.classes.proxies import (
     softmax_loss,
     unit_vectors,
 )
-from metriscope.objectives.output import LossOutput
+from metriscope.objectives.output import Account, LossOutput
+from metriscope.objectives.samples import Moment
 from metriscope.objectives.selection import Selection
 from metriscope.unit import unit_rows
 
@@ -49,7 +50,6 @@ class CenterContrastiveLoss(Loss):
 
     accepts = frozenset({"none"})
     hinge = False
-    takes_sizes = True
     paper = "arXiv:2308.00458"
     bound_to_classes = True
     centers: Tensor
@@ -82,10 +82,14 @@ class CenterContrastiveLoss(Loss):
         contrast = softmax_loss(similarities, own, self.scale, to_own - self.margin)
         distance = ((2 - 2 * to_own) * own.known).sum() / own.terms.clamp_min(1)
         pulled = self.center_weight * distance
-        if self.training and self.momentum is not None:
-            self.update(comparison.anchors.embeddings, own, self.momentum)
         parts = {"loss_contrast": contrast.value.detach(), "loss_center": pulled.detach()}
         return contrast._replace(value=contrast.value + pulled, parts=parts)
+
+    @torch.no_grad()
+    def observe(self, account: Account, moment: Moment) -> None:
+        if self.momentum is not None:
+            anchors = account.comparison.anchors
+            self.update(anchors.embeddings, own_classes(anchors.labels, self.num_classes), self.momentum)
 
     @torch.no_grad()
     def update(self, embeddings: Tensor, own: Own, momentum: float) -> None:

@@ -27,7 +27,6 @@ class CrossEntropyLoss(Loss):
 
     accepts = frozenset({"none"})
     hinge = False
-    takes_sizes = True
     paper = "arXiv:2003.08505"
     bound_to_classes = True
 

@@ -69,7 +69,6 @@ class ProxyLoss(Loss):
 
     accepts = frozenset({"none"})
     hinge = False
-    takes_sizes = True
     bound_to_classes = True
 
     def __init__(self, num_classes: Count, embedding_size: Count, per_class: Count = 1) -> None:

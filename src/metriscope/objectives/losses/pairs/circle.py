@@ -30,6 +30,7 @@ class CircleLoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
+    weighable = frozenset({"pairs", "rows"})
     paper = "arXiv:2002.10857"
 
     def __init__(self, margin: UnitInterval = 0.4, gamma: Positive = 80.0) -> None:
@@ -39,7 +40,7 @@ class CircleLoss(Loss):
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         pairs = as_pairs(selection, comparison)
-        return mean_over_anchors(comparison, pairs.positive, pairs.negative, self._rule)
+        return mean_over_anchors(comparison, pairs, self._rule)
 
     def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         pull = (1 + self.margin - rows).clamp_min_(0).mul_(self.gamma)

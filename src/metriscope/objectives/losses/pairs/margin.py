@@ -45,7 +45,6 @@ class MarginLoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = True
-    takes_sizes = True
     paper = "arXiv:1706.07567"
     beta: Tensor
 

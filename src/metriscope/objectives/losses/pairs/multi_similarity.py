@@ -33,6 +33,7 @@ class MultiSimilarityLoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
+    weighable = frozenset({"pairs", "rows"})
     paper = "arXiv:1904.06627"
 
     def __init__(self, alpha: Positive = 2.0, beta: Positive = 50.0, base: Cosine = 1.0) -> None:
@@ -43,7 +44,7 @@ class MultiSimilarityLoss(Loss):
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         pairs = as_pairs(selection, comparison)
-        return mean_over_anchors(comparison, pairs.positive, pairs.negative, self._rule)
+        return mean_over_anchors(comparison, pairs, self._rule)
 
     def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         pull, by_pull = _soft_excess(self.base - rows, positive, self.alpha, share)

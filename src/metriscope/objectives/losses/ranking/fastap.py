@@ -9,7 +9,7 @@ from metriscope.objectives.kernels.histograms import NEGATIVE, POSITIVE, histogr
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Selection
+from metriscope.objectives.selection import Pairs, Selection
 
 
 def _backwards(x: Tensor) -> Tensor:
@@ -37,6 +37,7 @@ class FastAPLoss(Loss):
 
     accepts = frozenset({"none"})
     hinge = False
+    weighable = frozenset({"rows"})
     paper = "Cakir et al., CVPR 2019"
 
     def __init__(self, num_bins: Count = 10) -> None:
@@ -44,7 +45,7 @@ class FastAPLoss(Loss):
         self.num_bins = num_bins
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        return mean_over_anchors(comparison, comparison.positive, comparison.negative, self._rule)
+        return mean_over_anchors(comparison, Pairs(comparison.positive, comparison.negative), self._rule)
 
     def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         # (2 - 2 s) over 4 / num_bins.

@@ -11,7 +11,7 @@ from metriscope.objectives.kernels.chunks import chunk_rows
 from metriscope.objectives.kernels.rows import mean_over_anchors, most_positives
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Selection
+from metriscope.objectives.selection import Pairs, Selection
 
 
 class SmoothAPLoss(Loss):
@@ -41,6 +41,7 @@ class SmoothAPLoss(Loss):
 
     accepts = frozenset({"none"})
     hinge = False
+    weighable = frozenset({"rows"})
     paper = "arXiv:2007.12163"
 
     def __init__(self, temperature: Positive = 0.01, include_anchor: bool = False, memory_mb: Positive = 256) -> None:
@@ -61,7 +62,7 @@ class SmoothAPLoss(Loss):
             return self._rule(rows, own, other, share, width, step)
 
         return mean_over_anchors(
-            comparison, positive, comparison.negative, rule, elements=width, memory_mb=self.memory_mb
+            comparison, Pairs(positive, comparison.negative), rule, elements=width, memory_mb=self.memory_mb
         )
 
     def _rule(

@@ -27,6 +27,7 @@ class DecoupledContrastiveLoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
+    weighable = frozenset({"pairs", "rows"})
     paper = "arXiv:2110.06848"
 
     def __init__(self, temperature: Positive = 0.1) -> None:
@@ -35,7 +36,7 @@ class DecoupledContrastiveLoss(Loss):
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         pairs = as_pairs(selection, comparison)
-        return mean_over_anchors(comparison, pairs.positive, pairs.negative, self._rule, per_pair=True)
+        return mean_over_anchors(comparison, pairs, self._rule, per_pair=True)
 
     def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         logits = rows / self.temperature

@@ -12,7 +12,7 @@ from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.losses.softmax.supcon import mean_log_likelihood
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Selection
+from metriscope.objectives.selection import Pairs, Selection
 
 
 def _places(labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,8 +90,8 @@ class NPairLoss(Loss):
             # Whole numbers below 2**24 are exact in float32, where division is several times as fast.
             turns = torch.floor((own_place + 1) / size)
             partner = (own_place + 1 - turns * size == place) & (size > 1)
-        positive, negative = partner & comparison.positive, partner & comparison.negative
-        return mean_over_anchors(comparison, positive, negative, mean_log_likelihood(self.temperature))
+        pairs = Pairs(partner & comparison.positive, partner & comparison.negative)
+        return mean_over_anchors(comparison, pairs, mean_log_likelihood(self.temperature))
 
     def _one_each(self, comparison: Comparison) -> LossOutput:
         """One anchor and one positive per class: a (b, r) matrix with exactly one positive per row."""

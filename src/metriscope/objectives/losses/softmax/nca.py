@@ -6,7 +6,7 @@ from torch import Tensor
 
 from metriscope.objectives.arguments import Positive
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.kernels.numerics import masked_softmax, numbers
+from metriscope.objectives.kernels.numerics import either, masked_softmax, numbers
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.output import LossOutput
@@ -35,6 +35,7 @@ class NCALoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
+    weighable = frozenset({"pairs", "rows"})
     paper = "Goldberger et al., NIPS 2004"
 
     def __init__(self, scale: Positive = 1.0, objective: Literal["log", "expected"] = "log") -> None:
@@ -45,16 +46,16 @@ class NCALoss(Loss):
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         pairs = as_pairs(selection, comparison)
         rule = self._expected if self.objective == "expected" else self._log
-        return mean_over_anchors(comparison, pairs.positive, pairs.negative, rule, of_distances=True)
+        return mean_over_anchors(comparison, pairs, rule, of_distances=True)
 
     def _log(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         logits = rows * -self.scale
-        every, log_every = masked_softmax(logits, positive | negative)
+        every, log_every = masked_softmax(logits, either(positive, negative))
         own, log_own = masked_softmax(logits, positive)
         return log_every - log_own, own.sub_(every).mul_(share * self.scale)
 
     def _expected(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-        chances, _ = masked_softmax(rows * -self.scale, positive | negative)
+        chances, _ = masked_softmax(rows * -self.scale, either(positive, negative))
         own = chances * numbers(positive, rows.dtype)
         chance = own.sum(1, keepdim=True)
         scale = share * self.scale

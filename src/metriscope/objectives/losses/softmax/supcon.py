@@ -4,7 +4,7 @@ from torch import Tensor
 
 from metriscope.objectives.arguments import Positive
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.kernels.numerics import masked_softmax, numbers
+from metriscope.objectives.kernels.numerics import either, masked_softmax, numbers, present
 from metriscope.objectives.kernels.rows import Rule, mean_over_anchors
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.output import LossOutput
@@ -16,7 +16,7 @@ def mean_log_likelihood(temperature: float) -> Rule:
 
     def rule(rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         logits = rows / temperature
-        chances, log_total = masked_softmax(logits, positive | negative)
+        chances, log_total = masked_softmax(logits, either(present(positive), negative))
         pulled = numbers(positive, rows.dtype)
         count = pulled.sum(1, keepdim=True).clamp_min_(1)
         losses = log_total - (logits * pulled).sum(1, keepdim=True) / count
@@ -44,6 +44,7 @@ class SupConLoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
+    weighable = frozenset({"pairs", "rows"})
     paper = "arXiv:2004.11362"
 
     def __init__(self, temperature: Positive = 0.1) -> None:
@@ -53,4 +54,4 @@ class SupConLoss(Loss):
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         pairs = as_pairs(selection, comparison)
         rule = mean_log_likelihood(self.temperature)
-        return mean_over_anchors(comparison, pairs.positive, pairs.negative, rule)
+        return mean_over_anchors(comparison, pairs, rule)

@@ -40,6 +40,7 @@ class TupletMarginLoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
+    weighable = frozenset({"pairs", "rows"})
     paper = "Yu & Tao, ICCV 2019"
 
     def __init__(self, margin: Annotated[float, Field(ge=0, lt=90)] = 5.73, scale: Positive = 64.0) -> None:
@@ -49,7 +50,7 @@ class TupletMarginLoss(Loss):
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         pairs = as_pairs(selection, comparison)
-        return mean_over_anchors(comparison, pairs.positive, pairs.negative, self._rule, per_pair=True)
+        return mean_over_anchors(comparison, pairs, self._rule, per_pair=True)
 
     def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         cosine, sine = math.cos(math.radians(self.margin)), math.sin(math.radians(self.margin))

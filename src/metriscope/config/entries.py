@@ -1,0 +1,85 @@
+"""The objectives of a config: one, or the entries of ``loss.losses``, each with the parts that it is made of."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from metriscope.annotations import said
+from metriscope.config.files import choices
+from metriscope.errors import InputError, nearest
+
+Section = Mapping[str, Any]
+
+SPACES = ("embedding", "trunk")
+"""Outputs of the network that can be compared."""
+OWN_PARTS = ("miner", "distance")
+"""Parts that an entry may name itself; those of the config are its defaults."""
+# Keys of an entry that are not the loss's.
+_OTHERS = {"weight", "space", *OWN_PARTS}
+
+
+class Entry(NamedTuple):
+    """One objective of a config.
+
+    Attributes:
+        where: its key, ``loss`` or ``loss.losses[k]``.
+        loss, miner, distance: sections.
+        own: which of miner and distance it names itself.
+        space: the output of the network that it compares.
+        weight: its factor in the sum.
+    """
+
+    where: str
+    loss: Section
+    miner: Section
+    distance: Section
+    own: frozenset[str] = frozenset()
+    space: str = "embedding"
+    weight: float = 1.0
+
+    def key_of(self, part: str) -> str:
+        """The key of its miner or distance."""
+        return f"{self.where}.{part}" if part in self.own else part
+
+
+def is_sum(loss: Section) -> bool:
+    """Whether a section ``loss`` lists several losses."""
+    return "losses" in loss and "_target_" not in loss
+
+
+def entries(config: Section) -> list[Entry]:
+    """The objectives of a plain config.
+
+    Raises:
+        InputError: an entry that cannot be one.
+    """
+    loss, miner, distance = config["loss"], config["miner"], config["distance"]
+    if not is_sum(loss):
+        return [Entry("loss", loss, miner, distance)]
+    if not isinstance(loss["losses"], list) or not loss["losses"]:
+        raise InputError("loss.losses is empty: list the losses to add, each with a name and a weight")
+    return [_entry(one, f"loss.losses[{place}]", miner, distance) for place, one in enumerate(loss["losses"])]
+
+
+def _entry(entry: Any, where: str, miner: Section, distance: Section) -> Entry:
+    if not isinstance(entry, Mapping):
+        raise InputError(f"{where}={said(entry)}: it has to be a mapping with a name and a weight")
+    if "_target_" not in entry:
+        name = str(entry.get("name"))
+        raise InputError(f"{where}: no loss {name}{nearest(name, choices('loss'))}")
+    weight, space = entry.get("weight", 1.0), entry.get("space", "embedding")
+    if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 <= weight < math.inf:
+        raise InputError(f"{where}.weight={said(weight)}: it has to be a number of at least 0")
+    if space not in SPACES:
+        raise InputError(
+            f"{where}.space={said(space)}: it has to be one of {', '.join(SPACES)}{nearest(str(space), SPACES)}"
+        )
+    parts = {"miner": miner, "distance": distance}
+    own = {part: entry[part] for part in OWN_PARTS if entry.get(part) is not None}
+    for part, section in own.items():
+        if not isinstance(section, Mapping) or "_target_" not in section:
+            name = str(section.get("name")) if isinstance(section, Mapping) else str(section)
+            raise InputError(f"{where}.{part}: no {part} {name}{nearest(name, choices(part))}")
+    loss = {key: value for key, value in entry.items() if key not in _OTHERS}
+    parts.update(own)
+    return Entry(where, loss, parts["miner"], parts["distance"], frozenset(own), str(space), float(weight))

@@ -1,0 +1,53 @@
+"""State of single samples of the training set, such as a temperature or a running mean for each."""
+
+import torch
+from torch import Tensor, nn
+
+# Rows whose repeats are averaged at once.
+_CHUNK = 1024
+
+
+class SampleState(nn.Module):
+    """Buffers with one number for each sample of the training set, read and written by index.
+
+    They are in the checkpoint, so a resumed run continues exactly, and the same on all processes, which judge the same
+    gathered batch. A part that has one takes the argument ``num_samples``.
+
+    Args:
+        num_samples: N.
+        initial: the value that each sample starts from, by the name of the buffer.
+
+    >>> state = SampleState(3, weight=1.0)
+    >>> state.write("weight", torch.tensor([2, 2, -1]), torch.tensor([4.0, 6.0, 9.0]))
+    >>> state.read("weight", torch.tensor([0, 2, -1])).tolist()
+    [1.0, 5.0, 1.0]
+    """
+
+    def __init__(self, num_samples: int, **initial: float) -> None:
+        super().__init__()
+        self.num_samples = num_samples
+        self.initial = initial
+        for name, value in initial.items():
+            self.register_buffer(name, torch.full((num_samples,), float(value)))
+
+    def read(self, name: str, index: Tensor) -> Tensor:
+        """The values (B,) at an index (B,); for -1, a sample of no training set, what samples start from."""
+        values: Tensor = getattr(self, name)[index.clamp_min(0)]
+        return torch.where(index >= 0, values, self.initial[name])
+
+    @torch.no_grad()
+    def write(self, name: str, index: Tensor, values: Tensor) -> None:
+        """Set the values (B,) at an index (B,); those of a repeated index are averaged, those of -1 are dropped."""
+        buffer: Tensor = getattr(self, name)
+        # A matrix product, because a scattered sum on a GPU adds in any order. Those of -1 rewrite what is there.
+        means = torch.cat([_means(rows, index, values) for rows in index.split(_CHUNK)]) if len(index) else values
+        kept = torch.where(index >= 0, means.to(buffer.dtype), self.read(name, index))
+        place = torch.where(index >= 0, index, self.num_samples)
+        extended = torch.cat([buffer, buffer.new_zeros(1)])
+        extended[place] = kept
+        buffer.copy_(extended[:-1])
+
+
+def _means(rows: Tensor, index: Tensor, values: Tensor) -> Tensor:
+    same = (rows.unsqueeze(1) == index).double()
+    return same @ values.double() / same.sum(1)

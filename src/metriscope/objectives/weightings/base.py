@@ -1,0 +1,53 @@
+"""The base class of weightings: factors of pairs before the loss, and of an anchor's loss after it."""
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from metriscope.objectives.comparison import Comparison
+from metriscope.objectives.output import Account
+from metriscope.objectives.samples import Moment
+from metriscope.objectives.selection import Pairs
+from metriscope.parts import PartType
+
+Kind = Literal["pairs", "rows"]
+
+
+class Weighting(nn.Module, metaclass=PartType):
+    """Base class. A weighting of 1 everywhere changes no bit.
+
+    A constructor that takes ``embedding_size``, ``num_classes`` or ``num_samples`` gets them.
+
+    Attributes:
+        weighs: ``pairs``, ``rows`` (the losses of anchors), or both; a loss says which it takes.
+        paper: where the weighting comes from.
+    """
+
+    weighs: ClassVar[frozenset[Kind]]
+    paper: ClassVar[str] = ""
+
+    # The constructor of nn.Module takes anything.
+    def __init__(self) -> None:
+        super().__init__()
+
+    def weigh_pairs(self, comparison: Comparison, pairs: Pairs) -> Pairs:
+        """The same pairs with weights of at least 0, (B, R) detached.
+
+        A negative's weight multiplies its exponential, a positive's weight its term.
+        """
+        return pairs
+
+    def weigh_rows(self, losses: Tensor, index: Tensor, moment: Moment) -> Tensor:
+        """Factors (r, 1) of at least 0, detached, of the losses of some anchors.
+
+        Args:
+            losses: (r, 1), detached.
+            index: (r,), the anchors' positions in the training set; -1 for none.
+            moment: when.
+        """
+        return torch.ones_like(losses)
+
+    @torch.no_grad()
+    def observe(self, account: Account, moment: Moment) -> None:
+        """Learn from a step: called in training, once, after the loss."""
