@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import open_dict
 from tiny_runs import TINY
 
 from metriscope.config.compose import compose_config
@@ -116,7 +117,8 @@ def test_an_own_metric_is_trained_monitored_and_compared(folder: Path) -> None:
 
 def own(folder: Path, metrics: dict[str, Any], *words: str) -> Any:
     cfg = compose_config([*TINY, *words, f"paths.output_dir={folder}/outputs"]).copy()
-    cfg.evaluation.metrics = metrics
+    with open_dict(cfg):
+        cfg.evaluation.metrics.update(metrics)
     return cfg
 
 
@@ -177,7 +179,8 @@ def test_an_own_diagnostic_watches_beside_the_shipped_ones(folder: Path) -> None
     from metriscope.app import train
 
     cfg = compose_config([*TINY, f"paths.output_dir={folder}/outputs"]).copy()
-    cfg.diagnostics.own = {"counter": {"_target_": "others.Counter"}}
+    with open_dict(cfg):
+        cfg.diagnostics.counter = {"_target_": "others.Counter"}
     outcome = train(cfg)
     assert outcome.metrics["train/counted"] == 1.0
     assert json.loads((outcome.folder / "run.json").read_text())["metrics"]["counted"] == ["counted", None]
@@ -188,15 +191,16 @@ def test_an_own_diagnostic_watches_beside_the_shipped_ones(folder: Path) -> None
     [
         (
             {"_target_": "others.Plain"},
-            "diagnostics.own.x._target_=others.Plain: it has to be a Lightning callback",
+            "diagnostics.x._target_=others.Plain: it has to be a Lightning callback",
         ),
-        ({"_target_": "others.Countr"}, "diagnostics.own.x._target_=others.Countr: others has no Countr"),
-        ({"size": 1}, "diagnostics.own.x needs the dotted path of a Lightning callback as its _target_"),
+        ({"_target_": "others.Countr"}, "diagnostics.x._target_=others.Countr: others has no Countr"),
+        ({"size": 1}, "diagnostics.x needs the dotted path of a Lightning callback as its _target_"),
     ],
 )
 def test_a_diagnostic_that_cannot_serve_is_one_line(folder: Path, section: Any, line: str) -> None:
     cfg = compose_config([*TINY]).copy()
-    cfg.diagnostics.own = {"x": section}
+    with open_dict(cfg):
+        cfg.diagnostics.x = section
     with pytest.raises(InputError) as refused:
         check(cfg)
     assert str(refused.value).startswith(line)

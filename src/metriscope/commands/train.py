@@ -10,6 +10,7 @@ from typing import NoReturn
 import hydra
 from omegaconf import DictConfig
 
+from metriscope.config.aliases import renamed
 from metriscope.config.compose import Composer, compose_config
 from metriscope.config.files import CONFIG_DIR, choices, summary
 from metriscope.config.hydra import flag_parser
@@ -72,7 +73,7 @@ def _show(words: Sequence[str], overrides: Sequence[str]) -> None:
     flags = list(words)
     for word in overrides:
         flags.remove(word)
-    before, sys.argv = sys.argv, [sys.argv[0], *flags, *overrides]
+    before, sys.argv = sys.argv, [sys.argv[0], *flags, *renamed(overrides)]
     try:
         _shown_by_hydra()
     except SystemExit as ended:

@@ -11,6 +11,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
+from metriscope.config.aliases import forced
 from metriscope.config.completing import complete
 from metriscope.config.defaults import of_all
 from metriscope.config.files import CONFIG_DIR, choices, section
@@ -33,15 +34,19 @@ def compose_config(words: Sequence[str], config_dir: str | Path | None = None, w
     Raises:
         InputError: an unknown choice or key, with the nearest match, or a folder that is not there.
     """
-    words = with_folder(words, config_dir)
+    words = forced(with_folder(words, config_dir))
+    return complete(_composed(words, with_hydra), folders(words))
+
+
+def _composed(words: Sequence[str], with_hydra: bool = False) -> DictConfig:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         try:
-            cfg = compose("train", overrides=words, return_hydra_config=with_hydra)
+            cfg = compose("train", overrides=list(words), return_hydra_config=with_hydra)
         except (HydraException, ValueError) as error:
             raise InputError(_explain(error, words)) from error
     _check_labels([parse(word) for word in words], cfg)
-    return complete(cfg, folders(words))
+    return cfg
 
 
 class Composer:
@@ -58,12 +63,12 @@ class Composer:
 
     def __call__(self, words: Sequence[str]) -> DictConfig:
         """As :func:`compose_config`."""
-        overrides = [(word, parse(word)) for word in words]
+        overrides = [(word, parse(word)) for word in forced(words)]
         parts = tuple(word for word, o in overrides if str(o.key_or_group) in self._groups or o.package)
         values = [o for word, o in overrides if word not in parts]
         try:
             if parts not in self._chosen:
-                self._chosen[parts] = compose_config([*parts, *self._search_path])
+                self._chosen[parts] = _composed([*parts, *self._search_path])
             cfg = self._chosen[parts].copy()
             apply_overrides(values, cfg)
             _check_labels(values, cfg)

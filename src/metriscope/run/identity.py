@@ -16,6 +16,7 @@ from metriscope.config.plain import flatten
 from metriscope.errors import InputError
 from metriscope.evaluation.metrics import following
 from metriscope.run.record import FINISHED, FORMAT, Record
+from metriscope.run.vocabulary import of_format_2
 
 # Keys that may differ between invocations of the same run: paths, logging, speed.
 # Cached decoded images equal newly decoded ones; cached features equal computed ones up to rounding.
@@ -46,9 +47,9 @@ def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Null values are left out, so that adding an optional key changes no identity. A ``_target_`` is left out if its
     section has a ``name``, or if it is a class of this package, so that a class may move; any other ``_target_``
-    stays, because it is the only name of its section.
+    stays, because it is the only name of its section. Keys that replaced others are said in the words of format 2.
     """
-    flat = flatten(config)
+    flat = of_format_2(flatten(config))
     if isinstance(flat.get("loss.losses"), list):
         flat["loss.losses"] = [
             whole_loss(entry) if isinstance(entry, Mapping) else entry for entry in flat["loss.losses"]

@@ -15,6 +15,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from metriscope.config.aliases import forced
 from metriscope.config.hydra import launcher
 from metriscope.config.search_path import of_search_path
 from metriscope.config.words import first_lines
@@ -116,7 +117,7 @@ class Launcher:
 
     def _launch(self, jobs: Sequence[Job]) -> dict[Path, Refusal]:
         first, self._number = self._number, self._number + len(jobs)
-        returns = self._launch_jobs(self._launcher, [job.words for job in jobs], first)
+        returns = self._launch_jobs(self._launcher, [tuple(forced(job.words)) for job in jobs], first)
         values = [getattr(result, "_return_value", None) for result in returns]
         return {job.folder: v for job, v in zip(jobs, values, strict=True) if isinstance(v, Refusal)}
 
