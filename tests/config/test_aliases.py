@@ -7,12 +7,12 @@ import pytest
 from tiny_runs import COMPOSER, TINY
 
 from metriscope.commands.train import main
-from metriscope.config.aliases import ALIASES, forced, renamed, tell, today, translated
+from metriscope.config.aliases import ALIASES, tell, today, translated
 from metriscope.config.completing import in_words_of_today
 from metriscope.config.compose import compose_config
 from metriscope.config.plain import flatten, plain
 from metriscope.config.rules import check
-from metriscope.config.words import parse
+from metriscope.config.words import forced, parse, renamed
 from metriscope.errors import InputError
 from metriscope.run.identity import identity
 

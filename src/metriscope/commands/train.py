@@ -10,13 +10,12 @@ from typing import NoReturn
 import hydra
 from omegaconf import DictConfig
 
-from metriscope.config.aliases import renamed
 from metriscope.config.compose import Composer, compose_config
 from metriscope.config.files import CONFIG_DIR, choices, summary
 from metriscope.config.hydra import flag_parser
 from metriscope.config.rules import check
 from metriscope.config.search_path import folders, of_search_path, with_folder
-from metriscope.config.words import parse
+from metriscope.config.words import parse, renamed
 from metriscope.errors import Exit, InputError, nearest
 
 # Flags of Hydra that would put another config in the place of the one that Metriscope checks.

@@ -7,7 +7,6 @@ from typing import Any
 
 from metriscope.config.files import choices, section
 from metriscope.config.plain import plain
-from metriscope.config.words import parse
 from metriscope.errors import InputError
 
 ALIASES = {
@@ -32,34 +31,6 @@ def today(key: str) -> str | None:
         if key == old or (old == "diagnostics.own" and key.startswith(f"{old}.")):
             return new + key[len(old) :]
     return None
-
-
-def forced(words: Sequence[str]) -> list[str]:
-    """The same words, in which an earlier key is added where a composed config no longer has it.
-
-    Raises:
-        InputError: an earlier key and the key of today in one command line.
-    """
-    found, given = list(words), [str(parse(word).key_or_group) for word in words]
-    for place, key in enumerate(given):
-        new = today(key)
-        if new is None or parse(words[place]).is_delete():
-            continue
-        for other in given:
-            if other == new or other.startswith(f"{new}."):
-                raise InputError(f"{key} and {other} are one and the same: leave out {key}")
-        found[place] = f"++{key}={words[place].partition('=')[2]}"
-    return found
-
-
-def renamed(words: Sequence[str]) -> list[str]:
-    """The same words with the keys of today."""
-    found = []
-    for word in words:
-        key = str(parse(word).key_or_group)
-        new = today(key)
-        found.append(word if new is None else word.replace(key, new, 1))
-    return found
 
 
 def translated(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

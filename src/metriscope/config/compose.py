@@ -11,7 +11,6 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
-from metriscope.config.aliases import forced
 from metriscope.config.completing import complete
 from metriscope.config.defaults import of_all
 from metriscope.config.files import CONFIG_DIR, choices, section
@@ -19,7 +18,7 @@ from metriscope.config.hydra import apply_overrides
 from metriscope.config.known import suggestion
 from metriscope.config.plain import flatten, plain
 from metriscope.config.search_path import folders, of_search_path, with_folder
-from metriscope.config.words import first_lines, parse
+from metriscope.config.words import first_lines, forced, parse
 from metriscope.errors import InputError, nearest
 
 

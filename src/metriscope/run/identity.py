@@ -47,9 +47,9 @@ def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Null values are left out, so that adding an optional key changes no identity. A ``_target_`` is left out if its
     section has a ``name``, or if it is a class of this package, so that a class may move; any other ``_target_``
-    stays, because it is the only name of its section. Keys that replaced others are said in the words of format 2.
+    stays, because it is the only name of its section.
     """
-    flat = of_format_2(flatten(config))
+    flat = flatten(config)
     if isinstance(flat.get("loss.losses"), list):
         flat["loss.losses"] = [
             whole_loss(entry) if isinstance(entry, Mapping) else entry for entry in flat["loss.losses"]
@@ -62,8 +62,9 @@ def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def identity(config: Mapping[str, Any]) -> str:
-    """Hexadecimal hash of everything in a resolved config that can change a result."""
-    return hashlib.sha256(json.dumps(relevant(config), sort_keys=True).encode()).hexdigest()
+    """Hexadecimal hash of everything in a resolved config that can change a result, in the words of format 2."""
+    said = relevant(of_format_2(flatten(config)))
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def folder_of(config: Mapping[str, Any]) -> Path:

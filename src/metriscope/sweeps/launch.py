@@ -15,10 +15,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from metriscope.config.aliases import forced
 from metriscope.config.hydra import launcher
 from metriscope.config.search_path import of_search_path
-from metriscope.config.words import first_lines
+from metriscope.config.words import first_lines, forced
 from metriscope.errors import InputError, RunError
 from metriscope.run.record import INTERRUPTED, RUNNING, read_record
 from metriscope.sweeps import slurm
