@@ -1,14 +1,19 @@
 """Sections whose keys have moved hash as they did before."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from run_folders import CONFIG, changed
+import yaml
+from run_folders import CONFIG, changed, finish
 from tiny_runs import COMPOSER
 
 from metriscope.config.plain import flatten, plain
+from metriscope.run.folder import open_run
 from metriscope.run.identity import identity, relevant
+from metriscope.run.study import load_study
 from metriscope.run.vocabulary import of_format_2
+from metriscope.sweeps.states import states_of
 
 # What earlier versions hashed of the sections, with nothing changed.
 BEFORE: dict[str, Any] = {
@@ -101,3 +106,22 @@ def test_a_switch_that_was_set_after_composing_says_the_same() -> None:
     off, on = changed(of(), "evaluation.metrics.mrr", False), changed(of(), "diagnostics.variance", True)
     assert identity(off) == identity(of("evaluation.metrics.mrr=null"))
     assert identity(on) == identity(of())
+
+
+def test_a_run_folder_of_before_is_found_read_and_compared(tmp_path: Path) -> None:
+    config = changed(of(), "paths.output_dir", str(tmp_path))
+    folder = finish(config).folder
+    stored = {key: value for key, value in config.items() if key not in ("evaluation", "diagnostics")}
+    for key, value in BEFORE.items():
+        section, _, name = key.partition(".")
+        stored.setdefault(section, {})[name] = value
+    (folder / "config.yaml").write_text(yaml.safe_dump(stored, sort_keys=False))
+    finish(changed(config, "seed", 4))
+    first, second = load_study(tmp_path / "trial").runs
+    differing = {key for key in first.config if first.config[key] != second.config.get(key)}
+    other = differing | (second.config.keys() - first.config.keys())
+    assert other <= {"seed", "evaluation.memory_mb", "evaluation.save_embeddings", "evaluation.mode"}
+    assert [state.status for state in states_of(tmp_path / "trial")] == ["finished", "finished"]
+    with open_run(config) as run:
+        assert run.finished
+        assert run.folder == folder
