@@ -10,6 +10,7 @@ from metriscope.config.plain import plain
 from metriscope.config.rules import check
 from metriscope.config.switches import switched
 from metriscope.errors import InputError
+from metriscope.evaluation.monitors import GREEDINESS, VARIANCE
 from metriscope.evaluation.shipped import SHIPPED
 from metriscope.parts import defaults_of
 
@@ -27,6 +28,12 @@ def test_true_is_what_ships_and_false_is_nothing() -> None:
     off = switched({"evaluation": {"metrics": {"mrr": False, "mine": False}}, "diagnostics": {"mine": False}})
     assert off == {"evaluation": {"metrics": {"mrr": None, "mine": None}}, "diagnostics": {"mine": None}}
     assert switched({"evaluation": {"metrics": None}}) == {"evaluation": {"metrics": None}}
+
+
+def test_monitors_are_known_by_the_classes_that_ship() -> None:
+    diagnostics = plain(COMPOSER([]))["diagnostics"]
+    assert diagnostics["greediness"]["_target_"] == GREEDINESS
+    assert diagnostics["variance"]["_target_"] == VARIANCE
 
 
 @pytest.mark.parametrize("name", SHIPPED)

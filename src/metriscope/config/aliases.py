@@ -70,7 +70,7 @@ def _filled(config: dict[str, Any], key: str) -> dict[str, Any]:
     group = "evaluation"
     if not key.startswith(f"{group}.metrics."):
         return config
-    shipped = plain(section(group, "default"), resolve=False)["metrics"]
+    shipped = _shipped(group)["default"]["metrics"]
     metrics = config[group].get("metrics") or {}
     if shipped.keys() & metrics.keys():
         return config
@@ -108,11 +108,11 @@ def _get(config: Any, key: str) -> Any:
 
 
 @cache
-def _shipped(group: str) -> tuple[dict[str, Any], ...]:
-    return tuple(plain(section(group, name), resolve=False) for name in choices(group))
+def _shipped(group: str) -> dict[str, dict[str, Any]]:
+    return {name: plain(section(group, name), resolve=False) for name in choices(group)}
 
 
 def _defaults(key: str) -> list[Any]:
     """What the shipped choices say of a key."""
     group, _, rest = key.partition(".")
-    return [_get(one, rest) for one in _shipped(group)]
+    return [_get(one, rest) for one in _shipped(group).values()]
