@@ -95,6 +95,12 @@ def arguments_of(part: Callable[..., Any]) -> dict[str, Any]:
     return {key: argument.hint for key, argument in _arguments(part)[0].items()}
 
 
+def defaults_of(part: Callable[..., Any]) -> dict[str, Any]:
+    """The arguments that a part can do without, with their defaults."""
+    arguments = _arguments(part)[0].items()
+    return {key: one.default for key, one in arguments if one.default is not inspect.Parameter.empty}
+
+
 def locate(target: str, where: str = "") -> Any:
     """The class or function that a dotted path names.
 

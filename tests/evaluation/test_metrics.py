@@ -125,7 +125,7 @@ def test_every_part_of_a_loss_is_known(loss):
     "words",
     [
         ["loss=sum", "loss.losses=[{name: triplet}, {name: contrastive}]"],
-        ["evaluation.layers=[trunk,embedding]", "evaluation.clustering=true", "evaluation.classification=true"],
+        ["evaluation.layers=[trunk,embedding]", "evaluation.metrics.clustering=true", "evaluation.classification=true"],
     ],
     ids=lambda words: words[0],
 )

@@ -1,9 +1,10 @@
 """The callback that logs a loss during training: its value, active ratios, gradient norms and decay."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from metriscope import seeds
@@ -62,12 +63,17 @@ class GreedinessMonitor(pl.Callback):
     loss is evaluated over fixed class-balanced batches of the embeddings.
 
     Args:
-        threshold: for the pair-weight active ratio; None to log the loss alone.
+        pair_weight_threshold: share of the largest pair weight in a batch above which a pair counts as active; None to
+            log the loss alone.
         log_every_n_steps: how often single steps are logged.
     """
 
-    def __init__(self, threshold: float | None, log_every_n_steps: int) -> None:
-        self.threshold = threshold
+    def __init__(
+        self,
+        pair_weight_threshold: Annotated[float, Field(ge=0, le=1)] | None = 1e-3,
+        log_every_n_steps: Annotated[int, Field(ge=1)] = 50,
+    ) -> None:
+        self.threshold = pair_weight_threshold
         self.log_every_n_steps = log_every_n_steps
         self.averages = Averages()
         self.pending: dict[str, tuple[Tensor, Tensor | float]] = {}

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 import metriscope.run.folder
 import metriscope.run.identity
+import metriscope.run.vocabulary
 from metriscope.config.compose import Composer, compose_config
 from metriscope.config.files import CONFIG_DIR
 from metriscope.config.hydra import combinations
@@ -189,7 +190,8 @@ def _fingerprint(further: Sequence[Path]) -> str:
     versions = f"{metadata.version('hydra-core')} {metadata.version('omegaconf')}"
     # Relative paths in a config start at the working directory.
     digest = hashlib.sha256(f"{versions} {os.getcwd()}".encode())
-    for path in [*files, Path(metriscope.run.identity.__file__)]:
+    modules = (metriscope.run.identity.__file__, metriscope.run.vocabulary.__file__)
+    for path in [*files, *map(Path, modules)]:
         content = path.read_bytes()
         digest.update(f"{path}\0{len(content)}\0".encode() + content)
         if b"oc.env" in content and path.suffix == ".yaml":
