@@ -8,9 +8,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from metriscope.config.aliases import tell, translated
 from metriscope.config.defaults import groups, shared
-from metriscope.config.files import CONFIG_DIR, choices, section
+from metriscope.config.files import CONFIG_DIR, check_once, choices, section
 from metriscope.config.plain import plain
-from metriscope.config.search_path import check_once
 from metriscope.config.sections import SECTIONS
 from metriscope.config.switches import GROUPS, switched
 from metriscope.errors import InputError, nearest

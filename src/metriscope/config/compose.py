@@ -13,12 +13,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from metriscope.config.completing import complete
 from metriscope.config.defaults import of_all
-from metriscope.config.files import CONFIG_DIR, choices, section
+from metriscope.config.files import CONFIG_DIR, all_choices, check_once, choices, section
 from metriscope.config.hydra import apply_overrides
 from metriscope.config.installed import installed
 from metriscope.config.known import suggestion
 from metriscope.config.plain import flatten, plain
-from metriscope.config.search_path import all_choices, check_once, folders, of_search_path, with_folder
+from metriscope.config.search_path import folders, of_search_path, with_folder
 from metriscope.config.words import first_lines, forced, parse
 from metriscope.errors import InputError, nearest
 

@@ -16,11 +16,11 @@ import metriscope.run.folder
 import metriscope.run.identity
 import metriscope.run.vocabulary
 from metriscope.config.compose import Composer, compose_config
-from metriscope.config.files import CONFIG_DIR
+from metriscope.config.files import CONFIG_DIR, all_choices
 from metriscope.config.hydra import combinations
 from metriscope.config.plain import plain
 from metriscope.config.rules import check, check_keys
-from metriscope.config.search_path import all_choices, folders
+from metriscope.config.search_path import folders
 from metriscope.config.words import parse
 from metriscope.errors import InputError
 from metriscope.files import write_json
