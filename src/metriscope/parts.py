@@ -7,18 +7,19 @@ rules across arguments. Both hold from Python and from a config.
 
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import cache, partial
+from functools import cache, partial, wraps
 from importlib import import_module
 from types import SimpleNamespace
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple, ParamSpec, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from metriscope.annotations import said, wanted
 from metriscope.errors import InputError, nearest
 
+_Given = ParamSpec("_Given")
+_Made = TypeVar("_Made")
 _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
-
 
 NOT_GIVEN = object()
 """Stands for a value that there is none of."""
@@ -88,6 +89,17 @@ def judge(part: Callable[..., Any], arguments: Mapping[str, Any], unbuilt: Colle
     check = getattr(part, "check", None)
     if inspect.isclass(part) and check is not None and not unbuilt:
         check({**{key: argument.default for key, argument in known.items()}, **arguments})
+
+
+def judged(part: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
+    """A function that judges its arguments by its annotations when it is called, as classes of parts do."""
+
+    @wraps(part)
+    def call(*args: _Given.args, **kwargs: _Given.kwargs) -> _Made:
+        judge(part, inspect.signature(part).bind(*args, **kwargs).arguments)
+        return part(*args, **kwargs)
+
+    return call
 
 
 def arguments_of(part: Callable[..., Any]) -> dict[str, Any]:
