@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.arguments import Count, Positive, Radians
-from metriscope.objectives.losses.classes.arcface import add_angle
-from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
+from metriscope.objectives.losses.classes.proxies import ProxyLoss, add_angle, own_classes, own_scores, softmax_loss
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Comparison, Selection
 
