@@ -34,7 +34,7 @@ from metriscope.sweeps.states import State, counts, states_of
 SEEDS = 6
 TINY = (
     f"loss=contrastive,triplet seed=range({SEEDS}) dataset=synthetic dataset.classes=5 dataset.per_class=60 "
-    "dataset.dimension=8 backbone.widths=[12] head.size=6 sampler.batch_size=20 evaluation.recall_at=[1,2] "
+    "dataset.dimension=8 backbone.widths=[12] head.size=6 sampler.batch_size=20 evaluation.metrics.recall_at.k=[1,2] "
     "evaluation.classification=false miner=all optimizer=adam scheduler=cosine memory=xbm memory.size=40 "
     "trainer=cpu trainer.log_every_n_steps=1 logger=none"
 ).split()

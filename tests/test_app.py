@@ -60,7 +60,7 @@ def digits(tmp_path_factory):
     words = ["dataset=digits", "trainer=cpu", "trainer.max_epochs=2", "trainer.log_every_n_steps=2", "logger=files"]
     words += [
         "evaluation.save_embeddings=true",
-        "evaluation.recall_at=[1,2]",
+        "evaluation.metrics.recall_at.k=[1,2]",
         "backbone.widths=[4,8]",
         "head.size=16",
         "optimizer.lr=0.003",
@@ -363,8 +363,8 @@ def test_parts_of_the_data(run):
 def test_everything_that_an_evaluation_gives_on_request(run):
     outcome = run(
         "evaluation.layers=[trunk,embedding]",
-        "evaluation.precision_at=[1,3]",
-        "evaluation.clustering=true",
+        "evaluation.metrics.precision_at.k=[1,3]",
+        "evaluation.metrics.clustering=true",
         "evaluation.per_class=true",
         "evaluation.monitor=val/map_at_r_trunk",
     )
@@ -385,7 +385,7 @@ def test_everything_that_an_evaluation_gives_on_request(run):
 def test_queries_of_a_data_set_search_its_gallery(run, monkeypatch):
     queries = torch.arange(100) % 3 == 0
     monkeypatch.setattr(loading, "split", lambda *what: replace(splits.split(*what), queries=queries))
-    outcome = run("evaluation.save_embeddings=true", "evaluation.recall_at=[1,2,4,8]", "trainer.max_epochs=1")
+    outcome = run("evaluation.save_embeddings=true", "evaluation.metrics.recall_at.k=[1,2,4,8]", "trainer.max_epochs=1")
     with np.load(outcome.folder / "embeddings.npz") as saved:
         embeddings, labels = torch.from_numpy(saved["embeddings"]), torch.from_numpy(saved["labels"])
     expected = retrieval_metrics(embeddings, labels, queries=queries)

@@ -104,7 +104,8 @@ def test_objectives_build(group, choice):
     objective = objective_of(plain(cfg), num_classes=3, embedding_size=8)
     target = section(group, choice).get("_target_")
     if target and (group, choice) != ("memory", "none"):
-        assert type(getattr(objective, group)) is get_class(target)
+        part = objective.references[0] if group == "memory" else getattr(objective, group)
+        assert type(part) is get_class(target)
 
 
 @pytest.mark.parametrize("choice", choices("backbone"))

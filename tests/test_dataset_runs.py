@@ -21,7 +21,7 @@ SMALL = (
         "dataset.num_workers=1",
     ),
     *("sampler.batch_size=8", "trainer=cpu", "trainer.max_epochs=1", "logger=none", "logger.figures=false"),
-    *("evaluation.recall_at=[1]", "evaluation.classification=false", "diagnostics=none"),
+    *("evaluation.metrics.recall_at.k=[1]", "evaluation.classification=false", "diagnostics=none"),
 )
 
 

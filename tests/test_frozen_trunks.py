@@ -72,7 +72,13 @@ VIEWS = ("augmentation.size=16", "augmentation.views=3")
 def go_photos(photos, tmp_path):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    plain = ("trainer=cpu", "logger=none", "evaluation.recall_at=[1,2]", "trainer.log_every_n_steps=1", *FROZEN)
+    plain = (
+        "trainer=cpu",
+        "logger=none",
+        "evaluation.metrics.recall_at.k=[1,2]",
+        "trainer.log_every_n_steps=1",
+        *FROZEN,
+    )
     count = iter(range(1000))
 
     def start(*words, study=None):

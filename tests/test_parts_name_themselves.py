@@ -19,7 +19,7 @@ OTHER_MEANINGS = {
     ("data/inputs/decoded.py", "none"): "dataset.cache",
     ("objectives/arguments.py", "sum"): "loss.reduction",
     ("objectives/losses/base.py", "sum"): "loss.reduction",
-    ("objectives/losses/pairs/contrastive.py", "margin"): "its argument",
+    ("objectives/losses/pairs/hinges.py", "margin"): "its argument",
     ("objectives/losses/pairs/ranked_list.py", "margin"): "its argument",
     ("objectives/losses/softmax/n_pair.py", "all"): "its argument anchors",
     ("objectives/miners/batch_easy_hard.py", "all"): "its strategies",
@@ -40,10 +40,6 @@ TO_MEND = {
     ("build/objective.py", "sum"),
     ("config/monitors.py", "sum"),
     ("config/objective.py", "sum"),
-    # A formula that two losses share stands in the file of one of them.
-    ("objectives/losses/classes/sub_center_arcface.py", "add_angle"),
-    ("objectives/losses/pairs/signal_to_noise.py", "ContrastiveLoss"),
-    ("objectives/losses/softmax/n_pair.py", "mean_log_likelihood"),
 }
 
 

@@ -61,7 +61,8 @@ def _one(hint: Any) -> str:
     if isinstance(origin, type) and issubclass(origin, Sequence):
         inner = [argument for argument in get_args(base) if argument is not ...]
         length = f" {len(inner)}" if origin is tuple and ... not in get_args(base) else ""
-        return f"a list of{length} " + (_plural(wanted(inner[0])) if inner else "values")
+        some = " one or more" if bounds.get("min_length") == 1 else ""
+        return f"a list of{length}{some} " + (_plural(wanted(inner[0])) if inner else "values")
     return f"of type {getattr(base, '__name__', base)}"
 
 
@@ -86,7 +87,9 @@ def _bounds(hint: Any) -> tuple[Any, dict[str, Any]]:
     bounds: dict[str, Any] = {}
     for extra in _extras(hint):
         for rule in (extra, *getattr(extra, "metadata", ())):
-            bounds.update({key: getattr(rule, key) for key in ("ge", "gt", "le", "lt") if hasattr(rule, key)})
+            bounds.update(
+                {key: getattr(rule, key) for key in ("ge", "gt", "le", "lt", "min_length") if hasattr(rule, key)}
+            )
     return base, bounds
 
 

@@ -1,4 +1,4 @@
-"""Results written at the end of a run: classification, summary, embeddings and figures."""
+"""Results written at the end of a run: metrics of the test set alone, summary, embeddings and figures."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,12 +12,10 @@ from torch import Tensor
 
 from metriscope.data.datamodule import DataModule
 from metriscope.diagnostics.decay import exponential_fit
-from metriscope.evaluation.classification import knn_accuracy, linear_probe_accuracy
-from metriscope.evaluation.clustering import clustering_metrics
-from metriscope.evaluation.embedded import EvaluatedSet
+from metriscope.evaluation.embedded import EvaluatedSet, References
 from metriscope.evaluation.per_class import per_class, write_per_class
 from metriscope.evaluation.search.neighbors import nearest
-from metriscope.evaluation.set_metric import known_metric
+from metriscope.evaluation.set_metric import build_metrics, known_metric
 from metriscope.files import replacing, write_json
 from metriscope.reports.figures import write_history_figures
 from metriscope.reports.gallery import choose_queries, retrieval_gallery
@@ -41,11 +39,7 @@ def report(
     evaluation = run.config["evaluation"]
     tested = module.evaluated
     assert tested is not None
-    if _classifies(evaluation, data):
-        final.update(_classification(evaluation, trainer, module, data, tested))
-    if evaluation["clustering"]:
-        found = clustering_metrics(tested.embeddings, tested.labels)
-        final.update({f"test/{name}": value for name, value in found.items()})
+    final.update(_at_end(evaluation, trainer, module, data, tested))
     if not trainer.is_global_zero:
         return final
     history = read_history(run.history)
@@ -79,15 +73,27 @@ def _described(keys: Iterable[str], evaluation: Mapping[str, Any]) -> dict[str, 
     return {name: [name, None] if one is None else [one.title, one.direction] for name, one in known.items()}
 
 
+def _at_end(
+    evaluation: Mapping[str, Any], trainer: pl.Trainer, module: MetricLearner, data: DataModule, tested: EvaluatedSet
+) -> dict[str, float]:
+    """Metrics of the test set that are computed once, some of them fitted on the training set."""
+    metrics = [one for one in build_metrics(evaluation) if one.asked.at_end]
+    if not _classifies(evaluation, data):
+        metrics = [one for one in metrics if not one.metric.references]
+    if not metrics:
+        return {}
+    known = _references(trainer, module, data) if any(one.metric.references for one in metrics) else None
+    embedded = EvaluatedSet(tested.embeddings.cpu(), tested.labels.cpu(), tested.scores, known)
+    return {f"test/{name}": value for one in metrics for name, value in one.of(embedded).items()}
+
+
 def _classifies(evaluation: Mapping[str, Any], data: DataModule) -> bool:
     choice = evaluation["classification"]
     return data.protocol == "closed_set" if choice == "auto" else bool(choice)
 
 
-def _classification(
-    evaluation: Mapping[str, Any], trainer: pl.Trainer, module: MetricLearner, data: DataModule, tested: EvaluatedSet
-) -> dict[str, float]:
-    """k-NN and linear-probe accuracy on the test set, fitted on the training set without augmentation."""
+def _references(trainer: pl.Trainer, module: MetricLearner, data: DataModule) -> References:
+    """The training set without augmentation, of all processes."""
     batches: Any = trainer.predict(module, datamodule=data)
     known = torch.cat([z for z, _ in batches]).cpu()
     labels = torch.cat([y for _, y in batches]).cpu()
@@ -95,11 +101,7 @@ def _classification(
         shares: list[Any] = [None] * trainer.world_size
         torch.distributed.all_gather_object(shares, (known, labels))
         known, labels = (torch.cat(parts) for parts in zip(*shares, strict=True))
-    embeddings, truth = tested.embeddings.cpu(), tested.labels.cpu()
-    values = {"test/knn_accuracy": knn_accuracy(known, labels, embeddings, truth, evaluation["knn_k"])}
-    if evaluation["linear_probe"]:
-        values["test/linear_probe_accuracy"] = linear_probe_accuracy(known, labels, embeddings, truth)
-    return values
+    return References(known, labels)
 
 
 def _best_epoch(run: Run) -> int | None:

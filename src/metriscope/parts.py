@@ -7,18 +7,19 @@ rules across arguments. Both hold from Python and from a config.
 
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import cache, partial
+from functools import cache, partial, wraps
 from importlib import import_module
 from types import SimpleNamespace
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple, ParamSpec, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from metriscope.annotations import said, wanted
 from metriscope.errors import InputError, nearest
 
+_Given = ParamSpec("_Given")
+_Made = TypeVar("_Made")
 _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
-
 
 NOT_GIVEN = object()
 """Stands for a value that there is none of."""
@@ -93,9 +94,26 @@ def judge(part: Callable[..., Any], arguments: Mapping[str, Any], unbuilt: Colle
         check({**{key: argument.default for key, argument in known.items()}, **arguments})
 
 
+def judged(part: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
+    """A function that judges its arguments by its annotations when it is called, as classes of parts do."""
+
+    @wraps(part)
+    def call(*args: _Given.args, **kwargs: _Given.kwargs) -> _Made:
+        judge(part, inspect.signature(part).bind(*args, **kwargs).arguments)
+        return part(*args, **kwargs)
+
+    return call
+
+
 def arguments_of(part: Callable[..., Any]) -> dict[str, Any]:
     """The arguments that a part takes by name, with their annotations."""
     return {key: argument.hint for key, argument in _arguments(part)[0].items()}
+
+
+def defaults_of(part: Callable[..., Any]) -> dict[str, Any]:
+    """The arguments that a part can do without, with their defaults."""
+    arguments = _arguments(part)[0].items()
+    return {key: one.default for key, one in arguments if one.default is not inspect.Parameter.empty}
 
 
 def locate(target: str, where: str = "") -> Any:

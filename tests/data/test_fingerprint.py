@@ -24,7 +24,7 @@ SMALL = (
     *("dataset=csv", "dataset.image_size=16", "dataset.num_workers=0", "dataset.validation=0.25"),
     *("backbone=small_cnn", "augmentation=none", "sampler.batch_size=8", "trainer=cpu", "trainer.max_epochs=2"),
     *("logger=none", "logger.figures=false", "diagnostics=none"),
-    *("evaluation.recall_at=[1]", "evaluation.classification=false"),
+    *("evaluation.metrics.recall_at.k=[1]", "evaluation.classification=false"),
 )
 CLASSES, EACH = 4, 10
 

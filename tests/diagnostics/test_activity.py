@@ -152,9 +152,9 @@ def test_a_part_is_counted_as_the_whole_that_it_is_of(memory, monkeypatch):
         if not narrowed:
             monkeypatch.setattr(n_pair, "_may_look", lambda comparison: False)
         z = embeddings(labels.tolist())
-        objective = Objective(Cosine(), NoMiner(), loss, deepcopy(past))
-        output, whole = objective(Spaces.of(z, labels))
-        (comparison,) = whole.made
+        objective = Objective(Cosine(), NoMiner(), loss, [] if past is None else [deepcopy(past)])
+        step = objective(Spaces.of(z, labels))
+        output, (comparison,) = step.output, step.comparison.made
         assert (comparison.rows is not None) == narrowed
         by_pair, by_z = torch.autograd.grad(output.value, (comparison.distances, z))
         activity = pair_activity(comparison, by_pair, 1e-3)

@@ -72,5 +72,5 @@ def test_disjoint_classes_are_refused(accuracy: Callable[..., float]) -> None:
 
 
 def test_no_voters() -> None:
-    with pytest.raises(InputError, match="knn_k"):
+    with pytest.raises(InputError, match="k=0: it has to be at least 1"):
         knn_accuracy(*blobs(6, 0), *blobs(6, 1), k=0)

@@ -23,6 +23,7 @@ from metriscope.evaluation.metrics import (
     table,
     title_of,
 )
+from metriscope.objectives.samples import Spaces
 from metriscope.reports.history_metrics import COURSE
 
 ROOT = Path(__file__).parents[2]
@@ -114,7 +115,7 @@ def test_every_part_of_a_loss_is_known(loss):
         config["miner"] = plain(section("miner", "none"), resolve=False)
     z = torch.nn.functional.normalize(torch.randn(12, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     labels = torch.arange(3).repeat_interleave(4)
-    step = objective_of(config, num_classes=3, embedding_size=8)(z, labels, torch.Generator().manual_seed(0))
+    step = objective_of(config, num_classes=3, embedding_size=8)(Spaces.of(z, labels))
     for key in step.output.parts:
         metric = metric_of(key)
         assert metric is not None, key
@@ -125,7 +126,7 @@ def test_every_part_of_a_loss_is_known(loss):
     "words",
     [
         ["loss=sum", "loss.losses=[{name: triplet}, {name: contrastive}]"],
-        ["evaluation.layers=[trunk,embedding]", "evaluation.clustering=true", "evaluation.classification=true"],
+        ["evaluation.layers=[trunk,embedding]", "evaluation.metrics.clustering=true", "evaluation.classification=true"],
     ],
     ids=lambda words: words[0],
 )

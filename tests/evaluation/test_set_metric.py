@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import open_dict
 from tiny_runs import TINY
 
 from metriscope.config.compose import compose_config
@@ -19,8 +20,11 @@ from metriscope.errors import InputError, RunError
 from metriscope.evaluation.set_metric import SetMetric, own_metrics
 
 CODE = """
+from collections.abc import Sequence
+
 from pytorch_lightning import Callback
 
+from metriscope.evaluation.metrics import Metric
 from metriscope.metrics import SetMetric
 
 
@@ -38,6 +42,35 @@ class Broken(SetMetric):
 
 class Sideways(SetMetric):
     direction = "left"
+
+
+class Several(SetMetric):
+    figures = (Metric("radius_{k}", "radius {k}", "own", None, ""), Metric("spread", "spread", "own", "min", ""))
+    splits = ("val",)
+
+    def __init__(self, k: Sequence[int] = (1, 2)) -> None:
+        self.k = k
+
+    def __call__(self, embedded):
+        return {**{f"radius_{k}": float(k) for k in self.k}, "spread": 1}
+
+
+class Fewer(Several):
+    def __call__(self, embedded):
+        return {"spread": 1}
+
+
+class Early(SetMetric):
+    references = True
+
+
+class Late(SetMetric):
+    splits = ("test",)
+    references = True
+    headline = False
+
+    def __call__(self, embedded):
+        return len(embedded.known().labels)
 
 
 class Plain:
@@ -116,7 +149,8 @@ def test_an_own_metric_is_trained_monitored_and_compared(folder: Path) -> None:
 
 def own(folder: Path, metrics: dict[str, Any], *words: str) -> Any:
     cfg = compose_config([*TINY, *words, f"paths.output_dir={folder}/outputs"]).copy()
-    cfg.evaluation.metrics = metrics
+    with open_dict(cfg):
+        cfg.evaluation.metrics.update(metrics)
     return cfg
 
 
@@ -131,6 +165,7 @@ def own(folder: Path, metrics: dict[str, Any], *words: str) -> Any:
         ({"u": {"_target_": "others.Uniformty"}}, [], "evaluation.metrics.u._target_=others.Uniformty: *"),
         ({"u": {"_target_": "others.Plain"}}, [], "evaluation.metrics.u._target_=others.Plain: *SetMetric"),
         ({"u": {"_target_": "others.Sideways"}}, [], "evaluation.metrics.u: its direction is 'left'*"),
+        ({"u": {"_target_": "others.Early"}}, [], "evaluation.metrics.u: its splits are ('val', 'test'); *('test',)"),
         (
             {"u": {"_target_": "others.Uniformity", "temperature": "hot"}},
             [],
@@ -159,6 +194,30 @@ def test_what_cannot_serve_is_one_line(folder: Path, metrics: Any, words: list[s
     assert "\n" not in found
 
 
+def test_several_figures_and_one_at_the_end(folder: Path) -> None:
+    from metriscope.app import train
+
+    metrics = {"many": {"_target_": "others.Several", "k": [3]}, "late": {"_target_": "others.Late"}}
+    cfg = own(
+        folder, metrics, "evaluation.classification=auto", "evaluation.monitor=val/spread", "trainer.max_epochs=1"
+    )
+    outcome = train(cfg)
+    assert (outcome.metrics["val/radius_3"], outcome.metrics["best/val/spread"]) == (3, 1)
+    assert outcome.metrics["test/late"] == len(outcome.data.splits.train) == 90
+    assert "val/late" not in outcome.metrics
+    described = json.loads((outcome.folder / "run.json").read_text())["metrics"]
+    assert (described["radius_3"], described["spread"]) == (["radius 3", None], ["spread", "min"])
+
+
+def test_other_figures_than_those_named_are_one_line(folder: Path) -> None:
+    from metriscope.app import train
+
+    with pytest.raises(RunError) as failed:
+        train(own(folder, {"fewer": {"_target_": "others.Fewer"}}))
+    line = "evaluation.metrics.fewer of 10 embeddings failed: ValueError: it returns spread where it logs radius_1, "
+    assert str(failed.value).startswith(line)
+
+
 def test_a_metric_that_fails_is_one_line(folder: Path) -> None:
     from metriscope.app import train
 
@@ -177,10 +236,21 @@ def test_an_own_diagnostic_watches_beside_the_shipped_ones(folder: Path) -> None
     from metriscope.app import train
 
     cfg = compose_config([*TINY, f"paths.output_dir={folder}/outputs"]).copy()
-    cfg.diagnostics.own = {"counter": {"_target_": "others.Counter"}}
+    with open_dict(cfg):
+        cfg.diagnostics.counter = {"_target_": "others.Counter"}
     outcome = train(cfg)
     assert outcome.metrics["train/counted"] == 1.0
     assert json.loads((outcome.folder / "run.json").read_text())["metrics"]["counted"] == ["counted", None]
+
+
+def test_the_diagnostic_of_the_page_watches(folder: Path) -> None:
+    from metriscope.app import train
+
+    sys.modules.pop("my_callbacks", None)
+    words = [*TINY, "trainer.max_epochs=1", "diagnostics=probed", f"paths.output_dir={folder}/outputs"]
+    metrics = train(compose_config(words, folder / "my_configs")).metrics
+    assert metrics["train/weight_norm"] > 0
+    assert {"train/grad_norm", "val/variance_intra"} <= metrics.keys()
 
 
 @pytest.mark.parametrize(
@@ -188,15 +258,16 @@ def test_an_own_diagnostic_watches_beside_the_shipped_ones(folder: Path) -> None
     [
         (
             {"_target_": "others.Plain"},
-            "diagnostics.own.x._target_=others.Plain: it has to be a Lightning callback",
+            "diagnostics.x._target_=others.Plain: it has to be a Lightning callback",
         ),
-        ({"_target_": "others.Countr"}, "diagnostics.own.x._target_=others.Countr: others has no Countr"),
-        ({"size": 1}, "diagnostics.own.x needs the dotted path of a Lightning callback as its _target_"),
+        ({"_target_": "others.Countr"}, "diagnostics.x._target_=others.Countr: others has no Countr"),
+        ({"size": 1}, "diagnostics.x needs the dotted path of a Lightning callback as its _target_"),
     ],
 )
 def test_a_diagnostic_that_cannot_serve_is_one_line(folder: Path, section: Any, line: str) -> None:
     cfg = compose_config([*TINY]).copy()
-    cfg.diagnostics.own = {"x": section}
+    with open_dict(cfg):
+        cfg.diagnostics.x = section
     with pytest.raises(InputError) as refused:
         check(cfg)
     assert str(refused.value).startswith(line)

@@ -56,8 +56,8 @@ def test_features_have_the_announced_size_and_a_gradient(name: str, shape: tuple
         ("vit_b_32", (3, 32, 32), {}, "224 x 224 images and the data gives 32 x 32"),
         ("vit_b_32", (3, 40, 40), {"image_size": 40}, "multiple of the 32-pixel patch"),
         ("small_cnn", (20,), {}, "reads images"),
-        ("small_cnn", (1, 8, 8), {"stem_kernel_size": 4}, "odd and positive"),
-        ("small_cnn", (1, 8, 8), {"widths": []}, "at least one positive width"),
+        ("small_cnn", (1, 8, 8), {"stem_kernel_size": 4}, "has to be odd"),
+        ("small_cnn", (1, 8, 8), {"widths": []}, "a list of one or more whole numbers of at least 1"),
         (
             "small_cnn",
             (1, 8, 8),

@@ -18,8 +18,7 @@ from tiny_runs import COMPOSER
 from metriscope.config.files import choices, section
 from metriscope.config.plain import plain
 from metriscope.errors import InputError
-from metriscope.losses import AngularLoss, ContrastiveLoss, TripletLoss
-from metriscope.objectives.losses.weighted_sum import SumLoss
+from metriscope.losses import AngularLoss
 from metriscope.objectives.references.memory import CrossBatchMemory
 from metriscope.objectives.selection import TripletBand
 from metriscope.parts import arguments_of, check_section, locate
@@ -46,7 +45,7 @@ class Shipped(NamedTuple):
 def shipped(group: str, choice: str) -> Shipped:
     content = plain(COMPOSER([f"{group}={choice}"]))[group]
     part = locate(content["_target_"])
-    sizes = SIZES if getattr(part, "takes_sizes", False) else {}
+    sizes = {key: value for key, value in SIZES.items() if key in arguments_of(part) and group == "loss"}
     return Shipped(group, content, part, sizes, arguments_of(part))
 
 
@@ -238,19 +237,6 @@ def test_the_angle_that_is_allowed_still_fits_into_float32():
     )
     assert single > 0
     assert single == pytest.approx(double, rel=1e-4)
-
-
-def test_losses_that_are_added():
-    losses = [TripletLoss(), ContrastiveLoss()]
-    assert SumLoss(losses, [1, 0.0]).weights == (1, 0.0)
-    for arguments, line in [
-        ((losses, [1.0]), r"weights=\[1.0\]: it has to be a list of 2, one for each loss"),
-        (([], []), "losses=.*: it has to name one loss at least"),
-        ((losses, [1.0, -1.0]), "weights=.*: it has to be a list of numbers of at least 0"),
-        ((["triplet"], [1.0]), "losses="),
-    ]:
-        with pytest.raises(InputError, match=f"^{line}"):
-            SumLoss(*arguments)
 
 
 @pytest.mark.parametrize("change", [{"size": 0}, {"size": 2.5}, {"embedding_size": 0}, {"warmup_steps": -1}])

@@ -11,7 +11,11 @@ from metriscope.losses import (
     PeerLoss,
     TripletLoss,
 )
-from metriscope.objectives.losses.weighted_sum import SumLoss
+from metriscope.objectives.distances.euclidean import Euclidean
+from metriscope.objectives.miners.bands import AllMiner
+from metriscope.objectives.objective import Objective
+from metriscope.objectives.objectives import Objectives
+from metriscope.parts import arguments_of
 from metriscope.run.history import read_history
 
 BOUND = [ArcFaceLoss(3, 4), CenterContrastiveLoss(3, 4), CrossEntropyLoss(3, 4), MarginLoss(3, 4)]
@@ -20,21 +24,25 @@ FREE = [TripletLoss(), ContrastiveLoss(), MarginLoss(3, 4, beta_per_class=False)
 FREE += [PeerLoss("TripletMarginLoss", 3, 4), PeerLoss("MarginLoss", 3, 4, {"num_classes": None})]
 
 
+def summed(*losses):
+    return Objectives([Objective(Euclidean(), AllMiner(), loss) for loss in losses], [1, 1])
+
+
 def name(loss):
     return type(getattr(loss, "peer", loss)).__name__
 
 
 @pytest.mark.parametrize("loss", BOUND, ids=name)
 def test_what_learns_something_of_each_class_is_bound_to_them(loss):
-    assert loss.takes_sizes
+    assert "num_classes" in arguments_of(type(loss))
     assert loss.bound_to_classes
-    assert SumLoss([TripletLoss(), loss], [1, 1]).bound_to_classes
+    assert summed(TripletLoss(), loss).bound_to_classes
 
 
 @pytest.mark.parametrize("loss", FREE, ids=name)
 def test_what_does_not_is_free(loss):
     assert not loss.bound_to_classes
-    assert not SumLoss([TripletLoss(), loss], [1, 1]).bound_to_classes
+    assert not summed(TripletLoss(), loss).bound_to_classes
 
 
 @pytest.mark.parametrize(

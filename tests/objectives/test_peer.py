@@ -15,6 +15,7 @@ from metriscope.objectives.distances.euclidean import Euclidean
 from metriscope.objectives.miners.bands import AllMiner, BandMiner
 from metriscope.objectives.miners.batch_hard import BatchHardMiner
 from metriscope.objectives.objective import Objective
+from metriscope.objectives.objectives import Objectives
 from metriscope.objectives.peer import PeerLoss, PeerMiner
 from metriscope.objectives.references.memory import CrossBatchMemory
 from metriscope.objectives.samples import Samples, Spaces
@@ -113,7 +114,7 @@ def memory(size=40):
 
 def train(miner, loss, stored=None):
     """Values of a few steps, the gradient of each of which is finite."""
-    objective = Objective(Euclidean(), miner, loss, stored)
+    objective = Objective(Euclidean(), miner, loss, [] if stored is None else [stored])
     values = []
     for embeddings, labels in batches(5, 4, 3, 2, 1):
         value = objective(Spaces.of(embeddings, labels)).output.value
@@ -186,7 +187,7 @@ def test_miners_select_what_the_labels_allow(name):
         assert line == f"memory=xbm does not go with {name}: {WITHOUT_MEMORY[name]}"
         return
     assert not line
-    objective = Objective(Euclidean(), miner, PeerLoss("MultiSimilarityLoss", C, D), memory())
+    objective = Objective(Euclidean(), miner, PeerLoss("MultiSimilarityLoss", C, D), [memory()])
     beyond = False
     for embeddings, labels in batches(5, 4, 3, 2, 1):
         comparison = objective.compare(Samples.of(embeddings, labels))
@@ -268,8 +269,9 @@ def test_arguments_are_judged_before_data_are_loaded(given, line):
 def test_arguments_reach_the_class(given):
     cfg = compose_config(given)
     check(cfg)
-    loss = objective_of(plain(cfg), C, D).loss
-    assert getattr(loss, "losses", [loss])[0].peer.alpha == 3
+    objective = objective_of(plain(cfg), C, D)
+    first = next(iter(objective)) if isinstance(objective, Objectives) else objective
+    assert first.loss.peer.alpha == 3
 
 
 def test_arguments_of_a_miner_and_parts_within_arguments():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from studies import made
 
@@ -31,6 +33,17 @@ def test_values_read_as_on_the_command_line() -> None:
     groups = group_runs([made(head__normalize=v) for v in (True, None)]).groups
     assert [str(group) for group in groups] == ["normalize=null", "normalize=true"]
     assert label({}) == "all runs"
+
+
+def test_parts_by_name_tell_runs_apart_by_their_class() -> None:
+    for key, name, loss in (("evaluation.metrics", "mrr", "MRR"), ("diagnostics", "variance", "VarianceMonitor")):
+        whole = made()
+        without = {k: v for k, v in whole.config.items() if not k.startswith(f"{key}.{name}.")}
+        other = replace(whole, config={**without, f"{key}.{name}": None})
+        grouping = group_runs([whole, other])
+        assert [group.values for group in grouping.groups] == [{f"{key}.{name}": loss}, {f"{key}.{name}": "null"}]
+    deeper = made(evaluation__metrics__recall_at__k=[1, 9])
+    assert group_runs([whole, deeper]).by == ["evaluation.metrics.recall_at.k"]
 
 
 def test_the_spread_over_seeds_is_never_mixed_with_that_over_folds() -> None:

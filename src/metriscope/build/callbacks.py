@@ -1,7 +1,6 @@
 """Builds the callbacks of a run from sections of its config."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,15 +11,16 @@ from metriscope.callbacks.finite import BatchGuard
 from metriscope.callbacks.graceful_stop import GracefulStop
 from metriscope.callbacks.greediness import GreedinessMonitor
 from metriscope.callbacks.progress import progress
+from metriscope.callbacks.variance import VarianceMonitor
 from metriscope.config.callbacks import callback_sections
-from metriscope.diagnostics.variance import VarianceMetrics
-from metriscope.evaluation.monitors import monitor_of
-from metriscope.evaluation.retrieval import RetrievalMetrics
-from metriscope.evaluation.set_metric import build_own_metrics
-from metriscope.parts import instantiate
+from metriscope.evaluation.measures import SKIPPED
+from metriscope.evaluation.monitors import VARIANCE, monitor_of
+from metriscope.evaluation.set_metric import build_metrics
+from metriscope.parts import arguments_of, instantiate, locate
 from metriscope.run.folder import Run
 
-_RETRIEVAL = ("recall_at", "precision_at", "mrr", "memory_mb")
+# What per_class.csv shows.
+_PER_CLASS = SKIPPED._replace(recall_at=(1,), map_at_r=True)
 
 Section = Mapping[str, Any]
 
@@ -45,11 +45,9 @@ def build_callbacks(
         log_every_n_steps: how often steps are logged.
         validates: whether there is a validation set, which selects the best checkpoint.
     """
-    threshold = diagnostics["pair_weight_threshold"] if diagnostics["greediness"] else None
     return [
-        build_evaluation(evaluation, diagnostics),
-        GreedinessMonitor(threshold, log_every_n_steps),
-        *_own_diagnostics(diagnostics),
+        build_evaluation(evaluation),
+        *build_diagnostics(diagnostics, evaluation, log_every_n_steps),
         BatchGuard(log_every_n_steps),
         *(instantiate(section, where) for where, section in callback_sections(callbacks, evaluation)),
         *progress(),
@@ -59,16 +57,34 @@ def build_callbacks(
     ]
 
 
-def build_evaluation(evaluation: Section, diagnostics: Section) -> EvaluationMonitor:
-    """The callback that computes the metrics of evaluated sets; arguments as of :func:`build_callbacks`."""
-    retrieval = partial(RetrievalMetrics, **{key: evaluation[key] for key in _RETRIEVAL})
-    variance = VarianceMetrics if diagnostics["variance"] else None
-    return EvaluationMonitor(retrieval, variance, evaluation["layers"], build_own_metrics(evaluation))
+def build_evaluation(evaluation: Section) -> EvaluationMonitor:
+    """The callback that computes the metrics of evaluated sets; ``evaluation`` as of :func:`build_callbacks`."""
+    further = _PER_CLASS if evaluation["per_class"] else None
+    return EvaluationMonitor(build_metrics(evaluation), evaluation["layers"], evaluation["memory_mb"], further)
 
 
-def _own_diagnostics(diagnostics: Section) -> list[pl.Callback]:
-    sections = diagnostics.get("own") or {}
-    return [instantiate(section, f"diagnostics.own.{name}") for name, section in sections.items()]
+def build_diagnostics(diagnostics: Section, evaluation: Section, log_every_n_steps: int) -> list[pl.Callback]:
+    """The diagnostics that are switched on, the loss itself in any case; arguments as of :func:`build_callbacks`.
+
+    A diagnostic that takes ``layers`` or ``log_every_n_steps`` by name gets those of the run.
+    """
+    of_run = {"layers": evaluation["layers"], "log_every_n_steps": log_every_n_steps}
+    found: list[pl.Callback] = []
+    for name, section in diagnostics.items():
+        if name == "name" or not section:
+            continue
+        where = f"diagnostics.{name}"
+        takes = arguments_of(locate(section["_target_"], f"{where}."))
+        further = {key: value for key, value in of_run.items() if key in takes and key not in section}
+        found.append(instantiate(section, where, **further))
+    watched = any(isinstance(one, GreedinessMonitor) for one in found)
+    return found if watched else [GreedinessMonitor(None, log_every_n_steps), *found]
+
+
+def build_variance(diagnostics: Section, evaluation: Section) -> list[pl.Callback]:
+    """Those of the diagnostics that measure evaluated sets; arguments as of :func:`build_callbacks`."""
+    sections = [one for one in diagnostics.values() if isinstance(one, Mapping) and one.get("_target_") == VARIANCE]
+    return [VarianceMonitor(one.get("layers", evaluation["layers"])) for one in sections]
 
 
 def _pruning(sweep: Section | None, run: Run) -> list[pl.Callback]:

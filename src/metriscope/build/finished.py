@@ -3,7 +3,7 @@
 import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 
-from metriscope.build.callbacks import build_evaluation
+from metriscope.build.callbacks import build_evaluation, build_variance
 from metriscope.build.run import data_of, learner_of
 from metriscope.build.trainer import build_trainer
 from metriscope.data.splits import Splits
@@ -24,9 +24,9 @@ def parts_of(run: Run, splits: Splits | None = None) -> Parts:
     config = run.config
     evaluation = config["evaluation"]
     data = data_of(config, splits)
-    watch = build_evaluation(evaluation, config["diagnostics"])
+    watch = [build_evaluation(evaluation), *build_variance(config["diagnostics"], evaluation)]
     options = {**config["trainer"], "enable_checkpointing": False}
-    trainer = build_trainer(options, [watch], [], run.folder, evaluation["every_n_epochs"])
+    trainer = build_trainer(options, watch, [], run.folder, evaluation["every_n_epochs"])
     path = next((path for path in (run.best_checkpoint, run.last_checkpoint) if path.exists()), None)
     if path is None:
         return Parts(trainer, None, data)

@@ -25,7 +25,7 @@ def build_objective(
     in common are one module.
 
     Args:
-        sections: ``loss``, ``miner``, ``distance``, ``memory``, and ``references`` and ``weighting`` where there are any.
+        sections: ``loss``, ``miner``, ``distance``, ``memory``; ``references`` and ``weighting`` may be missing.
         num_classes: C, of the training set.
         sizes: D of each space, such as ``embedding``.
         num_samples: N, of the training set.

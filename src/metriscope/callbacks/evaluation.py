@@ -1,78 +1,79 @@
-"""The callback that evaluates embeddings: retrieval and variance over the whole validation or test set."""
+"""The callback that embeds a whole validation or test set, and computes the metrics of it that a config asks for."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor
 
-from metriscope.diagnostics.variance import VarianceMetrics
-from metriscope.errors import RunError
 from metriscope.evaluation.embedded import EvaluatedSet
-from metriscope.evaluation.retrieval import RetrievalMetrics
-from metriscope.evaluation.set_metric import SetMetric
+from metriscope.evaluation.measures import Measures, together
+from metriscope.evaluation.retrieval import check_finite, checked_scores
+from metriscope.evaluation.samples import Samples
+from metriscope.evaluation.set_metric import Built
 from metriscope.models.embedder import Embedding
 from metriscope.training.learner import MetricLearner
 from metriscope.unit import unit_rows
 
 
 class EvaluationMonitor(pl.Callback):
-    """Logs ``val/`` and ``test/`` retrieval metrics and variances, and stores the embeddings in the module.
+    """Logs metrics of the ``val/`` and ``test/`` sets, and stores the embeddings in the module.
+
+    Neighbours are searched once for all metrics of a set, and not at all where no metric asks for them.
 
     Args:
-        build_retrieval: makes the retrieval metric; takes ``queries``.
-        build_variance: number of classes -> variance metric; None to leave variances out.
+        metrics: those to compute during the run; others, which come at its end, are passed over.
         layers: the outputs to evaluate. ``embedding`` is the input of the loss; ``trunk`` are the features before the
             head, scaled to unit length and logged with keys that end in ``_trunk``.
-        own: metrics of one's own by key, computed of every layer.
+        memory_mb: working memory of the search in MiB.
+        further: what others want of the search.
     """
 
     def __init__(
         self,
-        build_retrieval: Callable[..., RetrievalMetrics],
-        build_variance: Callable[[int], VarianceMetrics] | None,
+        metrics: Sequence[Built],
         layers: Sequence[str] = ("embedding",),
-        own: Mapping[str, SetMetric] | None = None,
+        memory_mb: float = 256,
+        further: Measures | None = None,
     ) -> None:
-        self.build_retrieval = build_retrieval
-        self.build_variance = build_variance
+        self.metrics = [one for one in metrics if not one.asked.at_end]
+        asked = [further, *(one.metric.measures() for one in metrics)]
+        self.measures = together(one for one in asked if one is not None)
+        self.memory_mb = memory_mb
         self.layers = tuple(layers)
-        self.own = dict(own or {})
-        self.measured: dict[str, tuple[RetrievalMetrics, VarianceMetrics | None]] = {}
+        self.queries: Tensor | None = None
+        self.samples: dict[str, Samples] = {}
 
-    def _start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        splits = trainer.datamodule.splits  # type: ignore[attr-defined]
-        queries = splits.queries if stage == "test" else None
-        classes = getattr(splits, stage).num_classes
-        for layer in self.layers:
-            variance = self.build_variance(classes).to(pl_module.device) if self.build_variance else None
-            self.measured[layer] = self.build_retrieval(queries=queries).to(pl_module.device), variance
+    def _start(self, pl_module: pl.LightningModule, queries: Tensor | None = None) -> None:
+        self.queries = queries
+        self.samples = {layer: Samples().to(pl_module.device) for layer in self.layers}
 
     def _update(self, embedding: Any, batch: Any) -> None:
         _, labels, index = batch
-        for layer, (retrieval, variance) in self.measured.items():
-            z, raw = _of_layer(layer, embedding)
-            retrieval.update(z, labels, index)
-            if variance is not None:
-                variance.update(z, raw, labels)
+        for layer, samples in self.samples.items():
+            samples.update(of_layer(layer, embedding)[0], labels, index)
 
     def _finish(self, pl_module: pl.LightningModule, stage: str) -> None:
         assert isinstance(pl_module, MetricLearner)
-        for layer, (retrieval, variance) in self.measured.items():
-            values: dict[str, Any] = dict(retrieval.compute())
-            if variance is not None:
-                values.update(variance.compute())
-            embeddings, labels, _ = retrieval.embeddings()
-            evaluated = EvaluatedSet(embeddings, labels, retrieval.scores)
+        for layer, samples in self.samples.items():
+            evaluated = self._evaluated(*samples.compute())
             if layer == "embedding":
                 pl_module.evaluated = evaluated
-            values.update({key: _figure(key, metric, evaluated) for key, metric in self.own.items()})
-            suffix = "" if layer == "embedding" else f"_{layer}"
-            pl_module.log_dict({f"{stage}/{name}{suffix}": float(value) for name, value in values.items()})
-        self.measured = {}
+            for one in self.metrics:
+                found = one.of(evaluated) if any(stage in figure.splits for figure in one.asked.figures) else {}
+                pl_module.log_dict({f"{stage}/{name}{suffix_of(layer)}": value for name, value in found.items()})
+        self.samples = {}
+
+    def _evaluated(self, embeddings: Tensor, labels: Tensor, index: Tensor) -> EvaluatedSet:
+        if self.measures is None:
+            check_finite(embeddings)
+            return EvaluatedSet(embeddings, labels)
+        queries = None if self.queries is None else self.queries.to(index.device)[index]
+        scores = checked_scores(embeddings, labels, self.measures, queries, self.memory_mb)
+        return EvaluatedSet(embeddings, labels, scores)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start(trainer, pl_module, "validation")
+        self._start(pl_module)
 
     def on_validation_batch_end(
         self,
@@ -89,7 +90,7 @@ class EvaluationMonitor(pl.Callback):
         self._finish(pl_module, "val")
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start(trainer, pl_module, "test")
+        self._start(pl_module, trainer.datamodule.splits.queries)  # type: ignore[attr-defined]
 
     on_test_batch_end = on_validation_batch_end
 
@@ -97,22 +98,14 @@ class EvaluationMonitor(pl.Callback):
         self._finish(pl_module, "test")
 
 
-def _figure(key: str, metric: SetMetric, evaluated: EvaluatedSet) -> float:
-    """The value of a metric of one's own.
-
-    Raises:
-        RunError: the metric fails, or returns no number.
-    """
-    try:
-        return float(metric(evaluated))
-    except Exception as error:
-        line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise RunError(f"evaluation.metrics.{key} of {len(evaluated.labels)} embeddings failed: {line}") from error
-
-
-def _of_layer(layer: str, embedding: Embedding) -> tuple[Tensor, Tensor]:
+def of_layer(layer: str, embedding: Embedding) -> tuple[Tensor, Tensor]:
     """The vectors to rank, and the same vectors before scaling: (B, D) each."""
     if layer == "embedding":
         return embedding.z, embedding.raw
     features = embedding.features.to(embedding.z.dtype)
     return unit_rows(features), features
+
+
+def suffix_of(layer: str) -> str:
+    """What a key of this layer ends in."""
+    return "" if layer == "embedding" else f"_{layer}"

@@ -1,10 +1,11 @@
 """The callback that logs a loss during training: its value, active ratios, gradient norms and decay."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from metriscope import seeds
@@ -60,15 +61,16 @@ def pull_measures(
     else:
         counted += joint_activities(_compared(step), gradients, threshold)
     active = torch.zeros(len(embedding_gradient), dtype=torch.bool, device=embedding_gradient.device)
-    measures: Measures = {}
+    measures: dict[str, tuple[Tensor, Tensor | float]] = {}
     origins = [account.comparison.origin for account in step.accounts]
     for activity, comparison in counted:
         active |= active_samples(activity, hinge, comparison)
-        single = len(counted) == 1 or comparison is None
-        name = "active_ratio_pairs" if single else f"active_ratio_pairs_{origins.index(comparison.origin)}"
+        name = "active_ratio_pairs"
+        if comparison is not None and len(counted) > 1:
+            name += f"_{origins.index(comparison.origin)}"
         measures[name] = (activity.active.sum(), activity.valid)
     norms = embedding_norms(embedding_gradient, active)
-    return measures | (norms if counted else {"grad_norm_embedding": norms["grad_norm_embedding"]})
+    return {**measures, **(norms if counted else {"grad_norm_embedding": norms["grad_norm_embedding"]})}
 
 
 class GreedinessMonitor(pl.Callback):
@@ -78,12 +80,17 @@ class GreedinessMonitor(pl.Callback):
     loss is evaluated over fixed class-balanced batches of the embeddings.
 
     Args:
-        threshold: for the pair-weight active ratio; None to log the loss alone.
+        pair_weight_threshold: share of the largest pair weight in a batch above which a pair counts as active; None to
+            log the loss alone.
         log_every_n_steps: how often single steps are logged.
     """
 
-    def __init__(self, threshold: float | None, log_every_n_steps: int) -> None:
-        self.threshold = threshold
+    def __init__(
+        self,
+        pair_weight_threshold: Annotated[float, Field(ge=0, le=1)] | None = 1e-3,
+        log_every_n_steps: Annotated[int, Field(ge=1)] = 50,
+    ) -> None:
+        self.threshold = pair_weight_threshold
         self.log_every_n_steps = log_every_n_steps
         self.averages = Averages()
         self.pending: dict[str, tuple[Tensor, Tensor | float]] = {}
@@ -150,13 +157,9 @@ class GreedinessMonitor(pl.Callback):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         objective, averages = pl_module.objective, Averages()
         foreign = data.protocol == "class_disjoint" and objective.bound_to_classes
-        # Only embeddings of an evaluated set are kept.
-        if (
-            pl_module.evaluated is None
-            or data.splits.validation is None
-            or foreign
-            or objective.spaces != {"embedding"}
-        ):
+        # Only the embeddings of an evaluated set are kept.
+        elsewhere = objective.spaces != {"embedding"}
+        if pl_module.evaluated is None or data.splits.validation is None or foreign or elsewhere:
             return
         if len(pl_module.evaluated.labels) != len(data.splits.validation):
             # With limit_val_batches only a part of the set is embedded, and fixed batches are incomplete.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metriscope.config.aliases import today
 from metriscope.errors import Exit, InputError
 from metriscope.reports.study_figures import FIGURES
 from metriscope.reports.table_formats import FORMATS, write_tables
@@ -87,6 +88,10 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
+def _keys(text: str) -> list[str]:
+    return [today(key) or key for key in _words(text)]
+
+
 def _choice(what: str, names: Sequence[str]) -> Callable[[str], list[str]]:
     def read(text: str) -> list[str]:
         for word in _words(text):
@@ -102,7 +107,7 @@ def _values(text: str) -> dict[str, str]:
     for key, between, value in pairs:
         if not (key and between and value):
             raise argparse.ArgumentTypeError(f"{text!r}: give key=value, or several with commas between")
-    return {key: value for key, _, value in pairs}
+    return {today(key) or key: value for key, _, value in pairs}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     option = parser.add_argument
     option("study", type=Path, help="folder of the study: outputs/<study>")
     keys = "config keys that make groups, such as loss.name,dataset.name; default: the few that tell runs apart"
-    option("--by", type=_words, default=[], metavar="KEYS", help=keys)
+    option("--by", type=_keys, default=[], metavar="KEYS", help=keys)
     option("--metrics", type=_words, default=[], metavar="KEYS", help="such as test/recall_at_1,train/loss")
     option("--baseline", type=_values, metavar="KEY=VALUE", help="group that the others are compared with")
     option("--where", type=_values, metavar="KEY=VALUE", help="compare only runs with these values")

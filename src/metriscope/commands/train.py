@@ -17,7 +17,7 @@ from metriscope.config.hydra import flag_parser
 from metriscope.config.installed import installed
 from metriscope.config.rules import check
 from metriscope.config.search_path import folders, of_search_path, with_folder
-from metriscope.config.words import parse
+from metriscope.config.words import parse, renamed
 from metriscope.errors import Exit, InputError, nearest
 
 # Flags of Hydra that would put another config in the place of the one that Metriscope checks.
@@ -48,7 +48,7 @@ def main(words: Sequence[str]) -> int:
         flag_words = list(words)
         for word in flags.overrides:
             flag_words.remove(word)
-        _show([*flag_words, *overrides])
+        _show([*flag_words, *renamed(overrides)])
         return Exit.FINISHED
     if flags.multirun:
         return Exit.FINISHED if _sweep(overrides) else Exit.RUN_FAILED

@@ -1,4 +1,4 @@
-"""What a config says in full: classes of parts, losses of a sum with all their keys, what all choices have alike."""
+"""What a composed config says in full: keys of today, whole parts, losses of a sum, what all choices say."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,12 +6,13 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
+from metriscope.config.aliases import tell, translated
 from metriscope.config.defaults import groups, shared
 from metriscope.config.entries import OWN_PARTS
-from metriscope.config.files import CONFIG_DIR, choices, section
+from metriscope.config.files import CONFIG_DIR, check_once, choices, section
 from metriscope.config.plain import plain
-from metriscope.config.search_path import check_once
 from metriscope.config.sections import SECTIONS
+from metriscope.config.switches import GROUPS, switched
 from metriscope.errors import InputError, nearest
 
 
@@ -19,14 +20,22 @@ def complete(cfg: DictConfig, further: Sequence[Path] = ()) -> DictConfig:
     """Add, in place, what the config leaves to others.
 
     A choice of one's own may leave out a key that every shipped choice of its group has with one and the same value,
-    unless it is an argument of the part. An entry of ``loss.losses`` gets the keys of the loss that it names, so that a
-    loss from a folder of one's own is known wherever the config goes.
+    unless it is an argument of the part. Earlier keys become those of today, which is said once. A part that is just
+    ``true`` becomes its section. An entry of ``loss.losses`` gets the keys of the loss that it names, so that a loss
+    from a folder of one's own is known wherever the config goes.
 
     Args:
         cfg: a composed config.
         further: folders of further choices.
     """
     with open_dict(cfg):
+        for group in GROUPS:
+            before = {group: plain(cfg[group], resolve=False)}
+            after, used = in_words_of_today(before)
+            for old in used:
+                tell(old)
+            if after != before:
+                cfg[group] = after[group]
         for group in groups():
             node = cfg.get(group)
             if not isinstance(node, DictConfig) or node.get("_target_") is None:
@@ -39,6 +48,18 @@ def complete(cfg: DictConfig, further: Sequence[Path] = ()) -> DictConfig:
         if isinstance(entries, ListConfig):
             cfg.loss.losses = [_whole(entry, place, further) for place, entry in enumerate(entries)]
     return cfg
+
+
+def in_words_of_today(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A nested config without earlier keys and without parts that are just true or false; the earlier keys it had.
+
+    Raises:
+        InputError: as of :func:`metriscope.config.aliases.translated` and
+            :func:`metriscope.config.switches.switched`.
+    """
+    # A part that is switched on may have arguments under their earlier names.
+    found, used = translated(switched(config))
+    return switched(found), used
 
 
 _ABSENT = object()

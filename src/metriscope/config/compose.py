@@ -13,13 +13,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from metriscope.config.completing import complete
 from metriscope.config.defaults import of_all
-from metriscope.config.files import CONFIG_DIR, choices, section
+from metriscope.config.files import CONFIG_DIR, all_choices, check_once, choices, section
 from metriscope.config.hydra import apply_overrides
 from metriscope.config.installed import installed
 from metriscope.config.known import suggestion
 from metriscope.config.plain import flatten, plain
-from metriscope.config.search_path import all_choices, check_once, folders, of_search_path, with_folder
-from metriscope.config.words import first_lines, parse
+from metriscope.config.search_path import folders, of_search_path, with_folder
+from metriscope.config.words import first_lines, forced, parse
 from metriscope.errors import InputError, nearest
 
 
@@ -35,11 +35,15 @@ def compose_config(words: Sequence[str], config_dir: str | Path | None = None, w
         InputError: an unknown choice or key, with the nearest match, a choice that is in two folders, or a folder
             that is not there.
     """
-    words = with_folder(words, config_dir)
+    words = forced(with_folder(words, config_dir))
+    return complete(_composed(words, with_hydra), folders(words))
+
+
+def _composed(words: Sequence[str], with_hydra: bool = False) -> DictConfig:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         try:
-            cfg = compose("train", overrides=words, return_hydra_config=True)
+            cfg = compose("train", overrides=list(words), return_hydra_config=True)
         except (HydraException, ValueError) as error:
             raise InputError(_explain(error, words)) from error
     if further := folders(words):
@@ -49,7 +53,7 @@ def compose_config(words: Sequence[str], config_dir: str | Path | None = None, w
         with open_dict(cfg):
             del cfg["hydra"]
     _check_labels([parse(word) for word in words], cfg)
-    return complete(cfg, further)
+    return cfg
 
 
 class Composer:
@@ -67,12 +71,12 @@ class Composer:
 
     def __call__(self, words: Sequence[str]) -> DictConfig:
         """As :func:`compose_config`."""
-        overrides = [(word, parse(word)) for word in words]
+        overrides = [(word, parse(word)) for word in forced(words)]
         parts = tuple(word for word, o in overrides if str(o.key_or_group) in self._groups or o.package)
         values = [o for word, o in overrides if word not in parts]
         try:
             if parts not in self._chosen:
-                self._chosen[parts] = compose_config([*parts, *self._search_path])
+                self._chosen[parts] = _composed([*parts, *self._search_path])
             cfg = self._chosen[parts].copy()
             apply_overrides(values, cfg)
             _check_labels(values, cfg)

@@ -1,8 +1,11 @@
 """Where the shipped configs are, and what one choice of a group says. Imports no torch."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
+
+from metriscope.errors import InputError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # A wheel holds them inside of the package; a checkout at its root.
@@ -13,6 +16,23 @@ def choices(group: str, config_dir: Path = CONFIG_DIR) -> list[str]:
     """Names of the choices of a group, in alphabetical order; none where there is no such group."""
     folder = config_dir / group
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+
+
+def all_choices(group: str, further: Sequence[Path]) -> list[str]:
+    """Names of the choices of a group, the shipped ones and those of further folders, in alphabetical order."""
+    return sorted({name for root in (CONFIG_DIR, *further) for name in choices(group, root)})
+
+
+def check_once(group: str, name: str, further: Sequence[Path]) -> None:
+    """Refuse a choice that is in two folders: which of them is meant, nobody can see.
+
+    Raises:
+        InputError: naming both files.
+    """
+    roots = dict.fromkeys(root.resolve() for root in (CONFIG_DIR, *further))
+    files = [path for root in roots if (path := root / group / f"{name}.yaml").is_file()]
+    if len(files) > 1:
+        raise InputError(f"{group}={name} is in two places, {files[0]} and {files[1]}: rename one of the two files")
 
 
 def section(group: str, name: str, config_dir: Path = CONFIG_DIR) -> DictConfig:

@@ -31,8 +31,6 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "evaluation.batch_size": (1, math.inf, True),
     "evaluation.every_n_epochs": (1, math.inf, True),
     "evaluation.memory_mb": (1, math.inf, False),
-    "evaluation.knn_k": (1, math.inf, True),
-    "diagnostics.pair_weight_threshold": (0, 1, False),
     "trainer.max_epochs": (1, math.inf, True),
     "trainer.log_every_n_steps": (1, math.inf, True),
     "trainer.accumulate_grad_batches": (1, math.inf, True),
@@ -54,8 +52,6 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "evaluation.mode": ("max", "min"),
     "sweep.mode": ("max", "min"),
     "evaluation.classification": ("auto", True, False),
-    "evaluation.mrr": (True, False),
-    "evaluation.clustering": (True, False),
     "evaluation.per_class": (True, False),
     "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
     "trainer.precision": (
@@ -66,8 +62,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 
 
 # Keys with a rule of their own, which says more than their type.
-_OWN_RULE = {"evaluation.recall_at", "evaluation.precision_at", "evaluation.layers", "evaluation.monitor"}
-_OWN_RULE |= {"backbone.mean", "backbone.std"}
+_OWN_RULE = {"evaluation.layers", "evaluation.monitor", "backbone.mean", "backbone.std"}
 
 
 def check_values(config: Mapping[str, Any]) -> None:
@@ -102,7 +97,7 @@ def check_types(config: Mapping[str, Any], judged: Collection[str]) -> None:
 
     Args:
         config: flat and resolved.
-        judged: sections whose arguments their part judges itself.
+        judged: dotted keys of sections whose arguments their part judges itself.
 
     Raises:
         InputError: naming the key, its value, and what would do.
@@ -110,7 +105,8 @@ def check_types(config: Mapping[str, Any], judged: Collection[str]) -> None:
     for key, value in config.items():
         defaults = [default for default in of_all().get(key, ()) if not _is_open(default)]
         kinds = {_kind(default) for default in defaults} - {"null"}
-        if not kinds or key.split(".")[0] in judged or key in RANGES or key in _OWN_RULE:
+        of_part = any(f"{key}.".startswith(f"{place}.") for place in judged)
+        if not kinds or of_part or key in RANGES or key in _OWN_RULE:
             continue
         if value is None and ("null" in map(_kind, defaults) or key.startswith("trainer.") or "mapping" in kinds):
             continue

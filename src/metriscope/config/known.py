@@ -7,11 +7,15 @@ from metriscope.config.defaults import groups, of_all, of_group, of_top_level
 from metriscope.config.plain import flatten
 from metriscope.errors import InputError, nearest
 
+# Mappings whose keys are names of the user's choice.
+_BY_NAME = ("callbacks.", "diagnostics.", "evaluation.metrics.")
+
 
 def check_known(config: Mapping[str, Any]) -> None:
     """Refuse keys that nothing reads.
 
-    Sections with a ``_target_`` are judged by what that takes, and mappings that ship empty are open.
+    Sections with a ``_target_`` are judged by what that takes; mappings of parts by name are open, and so are those
+    that ship empty.
 
     Raises:
         InputError: naming the key and the nearest one.
@@ -67,7 +71,7 @@ def _is_open(key: str, config: Mapping[str, Any], known: Mapping[str, tuple[Any,
             return True
         if any(default == {} for default in known.get(".".join(parts[:depth]), ())):
             return True
-    return parts[-1] == "_target_" or parts[0] == "callbacks"
+    return parts[-1] == "_target_" or key.startswith(_BY_NAME)
 
 
 def _of_library(group: str) -> Collection[str]:

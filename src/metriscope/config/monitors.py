@@ -1,4 +1,4 @@
-"""Rules for monitored metrics and for metrics and diagnostics of one's own. Imports no torch unless there are some."""
+"""Rules for monitored metrics, and for the metrics and diagnostics that a config names."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from metriscope.config.entries import is_sum
 from metriscope.config.files import choices
 from metriscope.errors import InputError
 from metriscope.evaluation.monitors import check_logged, monitor_of
-from metriscope.evaluation.set_metric import own_metrics
+from metriscope.evaluation.set_metric import asked_metrics
 from metriscope.parts import check_section
 
 Section = Mapping[str, Any]
@@ -18,6 +18,8 @@ Section = Mapping[str, Any]
 def check_monitors(config: Section) -> None:
     """A monitored metric has to be one of the validation set, logged by this config, with one better end.
 
+    Imports no torch unless a metric of one's own does.
+
     Args:
         config: plain and resolved.
 
@@ -25,8 +27,7 @@ def check_monitors(config: Section) -> None:
         InputError: naming the key, its value, and what would do.
     """
     evaluation = config["evaluation"]
-    own_metrics(evaluation)
-    _check_own_diagnostics(config["diagnostics"])
+    asked_metrics(evaluation)
     closed = _closed(config)
     for where, section in _watching(config):
         name = "metric" if where == "sweep" else "monitor"
@@ -69,16 +70,24 @@ def _closed(config: Section) -> bool:
     entries = loss["losses"] if is_sum(loss) and isinstance(loss["losses"], list) else [loss]
     losses = [entry for entry in entries if isinstance(entry, Mapping)]
     callbacks = [section for section in config["callbacks"].values() if isinstance(section, Mapping)]
+    diagnostics = [section for section in config["diagnostics"].values() if isinstance(section, Mapping)]
     return (
         all(one.get("name") in choices("loss") and str(one.get("_target_")).startswith("metriscope.") for one in losses)
         and all(str(section.get("_target_")).startswith("pytorch_lightning.") for section in callbacks)
-        and not config["diagnostics"].get("own")
+        and all(str(section.get("_target_")).startswith("metriscope.") for section in diagnostics)
     )
 
 
-def _check_own_diagnostics(diagnostics: Section) -> None:
-    for name, section in (diagnostics.get("own") or {}).items():
-        where = f"diagnostics.own.{name}"
+def check_diagnostics(diagnostics: Section) -> None:
+    """Refuse a diagnostic that is no callback, or arguments that it does not take. Imports them.
+
+    Raises:
+        InputError: naming the key, its value, and what would do.
+    """
+    for name, section in diagnostics.items():
+        if name == "name" or section is None:
+            continue
+        where = f"diagnostics.{name}"
         if not isinstance(section, Mapping) or "_target_" not in section:
             raise InputError(f"{where} needs the dotted path of a Lightning callback as its _target_")
         part = check_section(section, where)

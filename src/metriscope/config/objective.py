@@ -74,15 +74,16 @@ def _check_references(config: Mapping[str, Any], every: Sequence[Entry], losses:
     added += [f"references={further['name']}"] if "_target_" in further else []
     if added and not any(_compares(entry) for entry in every):
         raise InputError(f"{added[0]} gives loss={config['loss']['name']} nothing: it compares with its own parameters")
-    for part in (*losses, *(_traits(entry.miner, entry.key_of("miner")) for entry in every)):
-        if added and getattr(part, "no_memory", ""):
+    parts = [*losses, *(_traits(entry.miner, entry.key_of("miner")) for entry in every)]
+    for part in parts if added else ():
+        if getattr(part, "no_memory", ""):
             raise InputError(f"{added[0]} does not go with {part.name}: {part.no_memory}")
 
 
 def _check_weighting(weighting: Mapping[str, Any] | None, every: Sequence[Entry], losses: Sequence[Any]) -> None:
     if weighting is None or "_target_" not in weighting:
         return
-    weighs = frozenset(locate(str(weighting["_target_"]), "weighting.").weighs)
+    weighs: frozenset[str] = locate(str(weighting["_target_"]), "weighting.").weighs
     for entry, loss in zip(every, losses, strict=True):
         if missing := weighs - getattr(loss, "weighable", frozenset()):
             fitting = [name for name, one in shipped("loss").items() if weighs <= one.weighable]

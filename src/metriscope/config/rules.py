@@ -11,18 +11,20 @@ from omegaconf.errors import OmegaConfBaseException
 
 from metriscope.annotations import said
 from metriscope.config.callbacks import check_callbacks
-from metriscope.config.completing import with_targets
+from metriscope.config.completing import in_words_of_today, with_targets
 from metriscope.config.keys import check_types, check_values
 from metriscope.config.known import check_known
-from metriscope.config.monitors import check_monitors
+from metriscope.config.monitors import check_diagnostics, check_monitors
 from metriscope.config.objective import check_fit, check_objective
 from metriscope.config.plain import flatten, plain
 from metriscope.config.sections import check_sections
 from metriscope.errors import InputError, nearest
 
 _LAYERS = ("trunk", "embedding")
-# Sections whose part judges its own arguments.
-_JUDGED = ("loss", "miner", "distance", "sampler", "augmentation", "scheduler")
+# Sections whose parts judge their own arguments.
+_JUDGED = (
+    "loss", "miner", "distance", "sampler", "augmentation", "scheduler", "diagnostics", "evaluation.metrics",
+)  # fmt: skip
 # Names that become folders.
 _FOLDERS = ("dataset.name", "backbone.name", "loss.name", "miner.name")
 
@@ -36,6 +38,7 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     config = check_keys(cfg)
     check_objective(config)
     check_sections(config)
+    check_diagnostics(config["diagnostics"])
     check_callbacks(config)
     return config
 
@@ -51,6 +54,8 @@ def check_keys(cfg: DictConfig) -> dict[str, Any]:
         # A miner that takes its margin from the loss cannot be resolved beside a loss that has none.
         check_fit(plain(cfg, resolve=False))
         raise InputError(_unresolved(error)) from error
+    # What is set after composing may be true, or go by an earlier name, as well.
+    config, _ = in_words_of_today(config)
     flat = flatten(config)
     check_known(config)
     check_types(flat, _JUDGED)
@@ -133,11 +138,6 @@ def _check_evaluation(config: Mapping[str, Any]) -> None:
             "evaluation.classification=true needs the same classes in training and test: "
             "set dataset.protocol=closed_set or evaluation.classification=auto"
         )
-    for key in ("recall_at", "precision_at"):
-        at = config["evaluation"][key]
-        listed = isinstance(at, list) and len(at) > 0
-        if not listed or any(not isinstance(k, int) or isinstance(k, bool) or k < 1 for k in at):
-            raise InputError(f"evaluation.{key}={said(at)}: it has to be a list of whole numbers from 1")
     layers = config["evaluation"]["layers"]
     for layer in layers if isinstance(layers, list) else ():
         if layer not in _LAYERS:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from metriscope.config.files import CONFIG_DIR, choices
 from metriscope.config.installed import folder_in_package, installed
 from metriscope.config.words import parse
 from metriscope.errors import InputError
@@ -41,23 +40,6 @@ def with_folder(words: Sequence[str], config_dir: str | Path | None) -> list[str
 def folders(words: Sequence[str]) -> list[Path]:
     """The folders of choices that the words name, beside the shipped one."""
     return [_folder(entry) for entry in _entries(words)]
-
-
-def all_choices(group: str, further: Sequence[Path]) -> list[str]:
-    """Names of the choices of a group, the shipped ones and those of further folders, in alphabetical order."""
-    return sorted({name for root in (CONFIG_DIR, *further) for name in choices(group, root)})
-
-
-def check_once(group: str, name: str, further: Sequence[Path]) -> None:
-    """Refuse a choice that is in two folders: which of them is meant, nobody can see.
-
-    Raises:
-        InputError: naming both files.
-    """
-    roots = dict.fromkeys(root.resolve() for root in (CONFIG_DIR, *further))
-    files = [path for root in roots if (path := root / group / f"{name}.yaml").is_file()]
-    if len(files) > 1:
-        raise InputError(f"{group}={name} is in two places, {files[0]} and {files[1]}: rename one of the two files")
 
 
 def of_search_path(words: Sequence[str]) -> list[str]:

@@ -1,11 +1,13 @@
 """Words of a command line, as Hydra reads them."""
 
+from collections.abc import Sequence
 from functools import cache
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from metriscope.config.aliases import today
 from metriscope.errors import InputError
 
 
@@ -22,6 +24,34 @@ def parse(word: str) -> Override:
         hint = "a value with unusual characters needs quotes of its own, as in \"dataset.path='Übung 1'\""
         raise InputError(f"cannot read '{word}': {first_lines(error)}; {hint}") from error
     return override
+
+
+def forced(words: Sequence[str]) -> list[str]:
+    """The same words, in which an earlier key is added where a composed config no longer has it.
+
+    Raises:
+        InputError: an earlier key and the key of today in one command line.
+    """
+    found, given = list(words), [str(parse(word).key_or_group) for word in words]
+    for place, key in enumerate(given):
+        new = today(key)
+        if new is None or parse(words[place]).is_delete():
+            continue
+        for other in given:
+            if other == new or other.startswith(f"{new}."):
+                raise InputError(f"{key} and {other} are one and the same: leave out {key}")
+        found[place] = f"++{key}={words[place].partition('=')[2]}"
+    return found
+
+
+def renamed(words: Sequence[str]) -> list[str]:
+    """The same words with the keys of today."""
+    found = []
+    for word in words:
+        key = str(parse(word).key_or_group)
+        new = today(key)
+        found.append(word if new is None else word.replace(key, new, 1))
+    return found
 
 
 def first_lines(error: Exception) -> str:

@@ -28,7 +28,7 @@ def knn_accuracy(
     """
     _check_closed_set(train_labels, test_labels)
     if k < 1:
-        raise InputError(f"evaluation.knn_k must be at least 1, got {k}")
+        raise InputError(f"k={k}: it has to be at least 1")
     voters = train_labels[nearest(test_z, train_z, k, memory_mb=memory_mb)]
     votes = torch.zeros_like(voters)
     for column in voters.T:  # k columns of (M,): no (M, k, k) comparison

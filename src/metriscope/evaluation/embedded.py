@@ -7,6 +7,15 @@ from torch import Tensor
 from metriscope.evaluation.retrieval import QueryScores
 
 
+class References(NamedTuple):
+    """The embeddings of the training set, without augmentation."""
+
+    embeddings: Tensor
+    """(M, D) float32."""
+    labels: Tensor
+    """(M,) int64, in the label space of the evaluated set."""
+
+
 class EvaluatedSet(NamedTuple):
     """The embeddings of a whole evaluation set, the same on every process."""
 
@@ -15,4 +24,16 @@ class EvaluatedSet(NamedTuple):
     labels: Tensor
     """(N,) int64."""
     scores: QueryScores | None = None
-    """The retrieval scores of its queries."""
+    """The retrieval scores of its queries; None where no metric asks for them."""
+    references: References | None = None
+    """For metrics that ask for them."""
+
+    def ranked(self) -> QueryScores:
+        """The retrieval scores, which a metric that asks for :meth:`SetMetric.measures` is given."""
+        assert self.scores is not None
+        return self.scores
+
+    def known(self) -> References:
+        """The references, which a metric that asks for them is given."""
+        assert self.references is not None
+        return self.references

@@ -40,6 +40,12 @@ class Metric:
             return None
         return replace(self, key=name, title=self.title.format(k=number))
 
+    def members(self, numbers: Iterable[int]) -> "list[Metric]":
+        """The metrics of a family with these numbers; the metric itself where it is no family."""
+        if "{k}" not in self.key:
+            return [self]
+        return [replace(self, key=self.key.format(k=k), title=self.title.format(k=k)) for k in dict.fromkeys(numbers)]
+
 
 _ALL = ("train", "val", "test")
 _LOSS = ("train", "val")
@@ -78,7 +84,7 @@ METRICS = (
     ),
     Metric(
         "nmi", "NMI", "clustering", "max",
-        "normalised mutual information of k-means clusters with the classes, with `evaluation.clustering=true`",
+        "normalised mutual information of k-means clusters with the classes, with `evaluation.metrics.clustering=true`",
         ("test",),
     ),
     Metric(
@@ -146,8 +152,8 @@ METRICS = (
     ),
     Metric(
         "active_ratio_pairs", "active ratio (pairs)", "greediness", None,
-        "share of pairs whose weight |dL/ds| exceeds `diagnostics.pair_weight_threshold` of the batch's largest: "
-        "one scale for every loss",
+        "share of pairs whose weight |dL/ds| exceeds `diagnostics.greediness.pair_weight_threshold` of the "
+        "batch's largest: one scale for every loss",
         _LOSS, True,
     ),
     Metric(
@@ -251,6 +257,12 @@ def metric_of(key: str) -> Metric | None:
         if whole is not None:
             return replace(whole, key=name, title=whole.title + words, headline=False)
     return None
+
+
+def registered(*keys: str) -> tuple[Metric, ...]:
+    """The metrics of the registry with these keys; a key that it does not have is a KeyError."""
+    known = {metric.key: metric for metric in METRICS}
+    return tuple(known[key] for key in keys)
 
 
 def title_of(key: str) -> str:

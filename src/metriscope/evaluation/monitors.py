@@ -9,9 +9,14 @@ from typing import Any, NamedTuple
 
 from metriscope.errors import InputError, nearest
 from metriscope.evaluation.metrics import METRICS, Direction
-from metriscope.evaluation.set_metric import known_metric, own_metrics
+from metriscope.evaluation.set_metric import asked_metrics, known_metric
+from metriscope.evaluation.shipped import SHIPPED
 
 Section = Mapping[str, Any]
+
+GREEDINESS = "metriscope.callbacks.greediness.GreedinessMonitor"
+VARIANCE = "metriscope.callbacks.variance.VarianceMonitor"
+"""The diagnostics that log the metrics of these sections, as a config names them."""
 
 _WORDS = {"max": "higher", "min": "lower"}
 
@@ -72,28 +77,26 @@ def check_logged(metric: str, key: str, config: Section, closed: bool) -> None:
     raise InputError(f"{key}={metric}: this run logs no such metric{elsewhere}{nearest(metric, names)}")
 
 
+# What classes log, and so only where a config asks for them.
+_OF_CLASSES = frozenset(figure for part in SHIPPED.values() for figure in part.figures)
+
+
 def _validated(config: Section) -> Iterator[str]:
     """Names of what is logged of the validation set, parts of losses included whichever loss has them."""
-    evaluation, diagnostics, loss = config["evaluation"], config["diagnostics"], config["loss"]
+    evaluation, loss = config["evaluation"], config["loss"]
+    watched = {str(one.get("_target_")) for one in config["diagnostics"].values() if isinstance(one, Mapping)}
     suffixes = ["" if layer == "embedding" else f"_{layer}" for layer in evaluation["layers"]]
+    for figure in (figure for asked in asked_metrics(evaluation) for figure in asked.figures):
+        if "val" in figure.splits:
+            yield from (f"{figure.key}{suffix}" for suffix in suffixes)
     for metric in METRICS:
-        if "val" not in metric.splits:
+        if "val" not in metric.splits or metric in _OF_CLASSES:
             continue
-        if metric.section == "retrieval":
-            yield from (f"{name}{suffix}" for name in _asked(metric.key, evaluation) for suffix in suffixes)
-        elif metric.section == "variance":
+        if metric.section == "variance":
             kinds = ["", "_raw"] if metric.key.startswith("variance_") else [""]
-            if diagnostics["variance"]:
+            if VARIANCE in watched:
                 yield from (f"{metric.key}{kind}{suffix}" for kind in kinds for suffix in suffixes)
         elif "{k}" in metric.key:
             yield from (metric.key.format(k=k) for k in range(len(loss.get("losses") or ())))
-        elif diagnostics["greediness"] or metric.key == "active_ratio" or metric.section == "loss":
+        elif GREEDINESS in watched or metric.key == "active_ratio" or metric.section == "loss":
             yield metric.key
-    yield from (f"{name}{suffix}" for name in own_metrics(evaluation) for suffix in suffixes)
-
-
-def _asked(key: str, evaluation: Section) -> list[str]:
-    """The members of a retrieval metric that the section ``evaluation`` asks for."""
-    if "{k}" in key:
-        return [key.format(k=k) for k in evaluation[key.removesuffix("_{k}")]]
-    return [key] if evaluation.get(key, True) else []

@@ -8,37 +8,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
-from metriscope.errors import InputError, RunError
+from metriscope.errors import RunError
+from metriscope.evaluation.measures import Measures
+from metriscope.evaluation.samples import Samples
 from metriscope.evaluation.search.first_match import first_match_ranks
 from metriscope.evaluation.search.neighbors import visit_nearest
-
-
-class Measures(NamedTuple):
-    """The metrics to compute from a ranking.
-
-    Attributes:
-        recall_at: the K of Recall@K, the share of queries with a hit among the K nearest.
-        precision_at: the K of precision@K, the mean share of hits among the K nearest.
-        map_at_r: R-precision and MAP@R = mean over queries of (1/R) sum_{i <= R} P(i) rel(i)
-            (arXiv:2003.08505), which need R neighbours of each query.
-        mrr: the mean of 1 / rank of the first hit, at any rank. Queries without a hit among the neighbours that the
-            other metrics need take one more pass over the gallery.
-    """
-
-    recall_at: Sequence[int] = (1, 2, 4, 8)
-    precision_at: Sequence[int] = (1,)
-    map_at_r: bool = True
-    mrr: bool = True
-
-    def check(self) -> None:
-        """Raises InputError for a K below 1."""
-        for name in ("recall_at", "precision_at"):
-            at = getattr(self, name)
-            if any(k < 1 for k in at):
-                raise InputError(f"evaluation.{name} must hold numbers of at least 1, got {list(at)}")
 
 
 class QueryScores(NamedTuple):
@@ -50,7 +25,8 @@ class QueryScores(NamedTuple):
     first_hit: Tensor
     """Rank (from 1) of the nearest of these items; 0 where the search did not reach it."""
     hits: Tensor
-    """(Q, len(precision_at)): how many of these items are among the K nearest, for each K of precision@K."""
+    """(Q, len(hits_at)): how many of these items are among the K nearest, for each K of ``hits_at``."""
+    hits_at: tuple[int, ...]
     r_precision: Tensor
     average_precision: Tensor
 
@@ -78,7 +54,7 @@ def query_scores(
     hits = relevant.new_zeros(len(relevant), len(measures.precision_at))
     r_precision = torch.zeros_like(relevant, dtype=torch.float64)
     average_precision = torch.zeros_like(r_precision)
-    depth = max((*measures.recall_at, *measures.precision_at), default=1)
+    depth = measures.depth
     depths = relevant.clamp(min=depth) if measures.map_at_r else torch.full_like(relevant, depth)
     depths[relevant == 0] = 0
     ranks = torch.arange(1, len(kept) + 2, device=labels.device)
@@ -105,27 +81,46 @@ def query_scores(
     if measures.mrr and len(missing):
         sides = (left, own), (right, kept)
         first_hit[missing] = first_match_ranks(*sides, missing, exclude_self=alone, memory_mb=memory_mb)
-    return QueryScores(labels[asking], relevant, first_hit, hits, r_precision, average_precision)
+    hits_at = tuple(measures.precision_at)
+    return QueryScores(labels[asking], relevant, first_hit, hits, hits_at, r_precision, average_precision)
+
+
+def mean(scores: QueryScores, values: Tensor) -> float:
+    """The mean of values (Q,) over the queries that have something to find; 0 where there are none."""
+    counted = scores.relevant > 0
+    return float(values[counted].double().sum()) / max(int(counted.sum()), 1)
+
+
+def recall_at(scores: QueryScores, k: int) -> float:
+    """Recall@K: the share of queries with a hit among the K nearest."""
+    return mean(scores, (scores.first_hit > 0) & (scores.first_hit <= k))
+
+
+def precision_at(scores: QueryScores, k: int) -> float:
+    """Precision@K: the mean share of hits among the K nearest, for a K of ``hits_at``."""
+    return mean(scores, scores.hits[:, scores.hits_at.index(k)]) / k
+
+
+def reciprocal_rank(scores: QueryScores) -> float:
+    """MRR: the mean of 1 / rank of the first hit."""
+    return mean(scores, 1 / scores.first_hit.clamp(min=1).double())
+
+
+def skipped(scores: QueryScores) -> float:
+    """How many queries have nothing to find."""
+    return float((scores.relevant == 0).sum())
 
 
 def means(scores: QueryScores, measures: Measures) -> dict[str, float]:
     """The metrics of :func:`retrieval_metrics` from its scores."""
-    counted = scores.relevant > 0
-    queries = max(int(counted.sum()), 1)
-
-    def share(values: Tensor) -> float:
-        return float(values[counted].double().sum()) / queries
-
-    rank = scores.first_hit
-    metrics = {f"recall_at_{k}": share((rank > 0) & (rank <= k)) for k in measures.recall_at}
-    for k, hits in zip(measures.precision_at, scores.hits.T, strict=True):
-        metrics[f"precision_at_{k}"] = share(hits) / k
+    metrics = {f"recall_at_{k}": recall_at(scores, k) for k in measures.recall_at}
+    metrics |= {f"precision_at_{k}": precision_at(scores, k) for k in measures.precision_at}
     if measures.mrr:
-        metrics["mrr"] = share(1 / rank.clamp(min=1).double())
+        metrics["mrr"] = reciprocal_rank(scores)
     if measures.map_at_r:
-        metrics["r_precision"] = share(scores.r_precision)
-        metrics["map_at_r"] = share(scores.average_precision)
-    metrics["queries_skipped"] = float((~counted).sum())
+        metrics["r_precision"] = mean(scores, scores.r_precision)
+        metrics["map_at_r"] = mean(scores, scores.average_precision)
+    metrics["queries_skipped"] = skipped(scores)
     return metrics
 
 
@@ -161,14 +156,19 @@ def retrieval_metrics(
     return means(checked_scores(embeddings, labels, measures, queries, memory_mb), measures)
 
 
+def check_finite(embeddings: Tensor) -> None:
+    """Raises RunError where embeddings (N, D) hold NaN or Inf."""
+    bad = int((~embeddings.isfinite()).any(1).sum())
+    if bad:
+        raise RunError(f"{bad} of {len(embeddings)} embeddings hold NaN or Inf, so they cannot be ranked")
+
+
 def checked_scores(
     embeddings: Tensor, labels: Tensor, measures: Measures, queries: Tensor | None, memory_mb: float
 ) -> QueryScores:
     """:func:`query_scores` of checked input; errors as of :func:`retrieval_metrics`."""
     measures.check()
-    bad = int((~embeddings.isfinite()).any(1).sum())
-    if bad:
-        raise RunError(f"{bad} of {len(embeddings)} embeddings hold NaN or Inf, so they cannot be ranked")
+    check_finite(embeddings)
     if queries is not None:
         asking = int(queries.sum())
         if not 0 < asking < len(queries):
@@ -178,16 +178,14 @@ def checked_scores(
     return query_scores(embeddings, labels, measures, queries=queries, memory_mb=memory_mb)
 
 
-class RetrievalMetrics(Metric):
+class RetrievalMetrics(Samples):
     """:func:`retrieval_metrics` of all samples in its updates, the same for one process and for several.
 
     Samples are sorted by their index, and a sample that occurs twice (from a padded distributed sampler) counts once.
     ``queries`` is indexed by sample. After ``compute``, ``scores`` holds the scores of each query.
     """
 
-    full_state_update = False
     higher_is_better = True
-    is_differentiable = False
 
     def __init__(
         self,
@@ -206,46 +204,18 @@ class RetrievalMetrics(Metric):
         self.memory_mb = memory_mb
         self.queries = queries
         self.scores: QueryScores | None = None
-        self.flat: list[Tensor] | Tensor  # flattened embeddings: a rank without samples does not know D
-        self.labels: list[Tensor] | Tensor
-        self.index: list[Tensor] | Tensor
-        for name in ("flat", "labels", "index"):
-            self.add_state(name, default=[], dist_reduce_fx="cat")
         self._gathered: tuple[Tensor, Tensor, Tensor] | None = None
-        self._begin()
-
-    def _begin(self) -> None:
-        # A rank without samples still takes part in the gather, with tensors of the right types.
-        nothing = torch.empty(0, dtype=torch.int64, device=self.device)
-        self.flat, self.labels, self.index = [nothing.float()], [nothing], [nothing]
 
     def reset(self) -> None:
         """Forget all samples."""
         super().reset()
         self._gathered = self.scores = None
-        self._begin()
-
-    def update(self, embeddings: Tensor, labels: Tensor, index: Tensor) -> None:
-        """Add a batch: embeddings (B, D), labels (B,) and index (B,), the positions in the split."""
-        if embeddings.ndim != 2 or labels.shape != index.shape or len(labels) != len(embeddings):
-            shapes = ", ".join(str(tuple(x.shape)) for x in (embeddings, labels, index))
-            raise ValueError(f"expected embeddings (B, D), labels (B,) and index (B,), got {shapes}")
-        for state, value in ((self.flat, embeddings.float()), (self.labels, labels), (self.index, index)):
-            assert isinstance(state, list)
-            state.append(value.detach().to(self.device).flatten())
 
     def compute(self) -> dict[str, float]:
         """The metrics of :func:`retrieval_metrics` over the samples of all processes."""
-        index, labels, flat = (dim_zero_cat(state) for state in (self.index, self.labels, self.flat))
-        if len(index) == 0:
-            raise RunError("the evaluation set gave no embeddings, so there is nothing to retrieve")
-        index, order = index.sort(stable=True)
-        first = torch.ones_like(index, dtype=torch.bool)
-        first[1:] = index[1:] != index[:-1]
-        order = order[first]
-        self._gathered = flat.view(len(labels), -1)[order], labels[order], index[first]
-        queries = None if self.queries is None else self.queries.to(index.device)[self._gathered[2]]
-        self.scores = checked_scores(*self._gathered[:2], self.measures, queries, self.memory_mb)
+        self._gathered = embeddings, labels, index = self.gathered()
+        queries = None if self.queries is None else self.queries.to(index.device)[index]
+        self.scores = checked_scores(embeddings, labels, self.measures, queries, self.memory_mb)
         return means(self.scores, self.measures)
 
     def embeddings(self) -> tuple[Tensor, Tensor, Tensor]:

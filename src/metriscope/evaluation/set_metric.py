@@ -1,14 +1,15 @@
-"""Metrics of one's own: their base class, and what a config says of them. Imports no torch."""
+"""Metrics of evaluated sets: their base class, and those that a config asks for. Imports no torch."""
 
 import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from metriscope.errors import InputError
+from metriscope.errors import InputError, RunError
+from metriscope.evaluation.measures import Measures
 from metriscope.evaluation.metrics import Direction, Metric, metric_of
-from metriscope.parts import PartType, check_section, instantiate
+from metriscope.parts import PartType, check_section, defaults_of, instantiate
 
 if TYPE_CHECKING:
     from metriscope.evaluation.embedded import EvaluatedSet
@@ -19,68 +20,171 @@ _NAME = re.compile(r"[A-Za-z]\w*(?<!_step)", re.ASCII)
 class SetMetric(metaclass=PartType):
     """A metric of a whole evaluated set, logged under the key that it has below ``evaluation.metrics``.
 
+    One whose only split is ``test`` is computed once, at the end of a run, of the embedding that the loss sees.
+
     Attributes:
         title: as tables and figures call it; the key where it is empty.
         section: what it is about.
         direction: which end is better; None where neither is.
         definition: one line.
+        splits: what it is computed of: ``val``, ``test`` or both.
+        headline: whether the table at the end of a run shows it.
+        figures: of a metric that logs several figures: what there is to know about each, in place of the above. A
+            ``{k}`` in a key stands for each number of the argument ``k``.
+        references: whether it needs the embeddings of the training set. Such a metric is computed where
+            ``evaluation.classification`` allows it, and of ``test`` alone.
     """
 
     title: ClassVar[str] = ""
     section: ClassVar[str] = "own"
     direction: ClassVar[Direction | None] = None
     definition: ClassVar[str] = ""
+    splits: ClassVar[tuple[str, ...]] = ("val", "test")
+    headline: ClassVar[bool] = True
+    figures: ClassVar[tuple[Metric, ...]] = ()
+    references: ClassVar[bool] = False
 
     def __init__(self) -> None:
         """Without arguments. Those of a subclass are keys beside ``_target_``."""
 
-    def __call__(self, embedded: "EvaluatedSet") -> float:
-        """The figure of embeddings (N, D) with labels (N,), the same on every process."""
+    def measures(self) -> Measures | None:
+        """What it takes from the ranking of neighbours, which is made once for all metrics; None for nothing."""
+        return None
+
+    def __call__(self, embedded: "EvaluatedSet") -> float | Mapping[str, float]:
+        """The figure of embeddings (N, D) with labels (N,), the same on every process.
+
+        A metric with several figures returns them by the keys that it logs.
+        """
         raise NotImplementedError
 
+    @classmethod
+    def logged(cls, key: str, arguments: Mapping[str, Any]) -> tuple[Metric, ...]:
+        """What is logged.
 
-def own_metrics(evaluation: Mapping[str, Any]) -> dict[str, Metric]:
-    """The metrics of one's own that a section ``evaluation`` names, by key; their arguments are judged.
+        Args:
+            key: below ``evaluation.metrics``.
+            arguments: of the constructor, defaults included.
+        """
+        if cls.figures:
+            return tuple(one for figure in cls.figures for one in figure.members(arguments.get("k", ())))
+        title = cls.title or key
+        return (Metric(key, title, cls.section, cls.direction, cls.definition, cls.splits, cls.headline),)
+
+
+class Asked(NamedTuple):
+    """A metric that a config asks for."""
+
+    key: str
+    """Below ``evaluation.metrics``."""
+    part: type[SetMetric]
+    figures: tuple[Metric, ...]
+    """What it logs."""
+
+    @property
+    def at_end(self) -> bool:
+        """Whether it is computed once, at the end of a run."""
+        return all(figure.splits == ("test",) for figure in self.figures)
+
+
+class Built(NamedTuple):
+    """A metric that a config asks for, ready to compute."""
+
+    asked: Asked
+    metric: SetMetric
+
+    def of(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        """The figures, by the keys that are logged.
+
+        Raises:
+            RunError: the metric fails, or returns no number, or other figures than it says.
+        """
+        names = [figure.key for figure in self.asked.figures]
+        try:
+            found = self.metric(embedded)
+            values = dict(found) if isinstance(found, Mapping) else {self.asked.key: found}
+            if values.keys() != set(names):
+                raise ValueError(f"it returns {', '.join(values)} where it logs {', '.join(names)}")
+            return {name: float(values[name]) for name in names}
+        except (InputError, RunError):
+            raise
+        except Exception as error:
+            line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise RunError(
+                f"evaluation.metrics.{self.asked.key} of {len(embedded.labels)} embeddings failed: {line}"
+            ) from error
+
+
+def asked_metrics(evaluation: Mapping[str, Any]) -> list[Asked]:
+    """The metrics that a section ``evaluation`` asks for; their arguments are judged.
 
     Raises:
         InputError: a key or a class that cannot serve, or an argument that the class refuses.
     """
-    found = {}
-    for key, section in (evaluation.get("metrics") or {}).items():
+    found: list[Asked] = []
+    logged: dict[str, str] = {}
+    for key, section in _sections(evaluation).items():
         where = f"evaluation.metrics.{key}"
-        if not _NAME.fullmatch(str(key)):
-            raise InputError(f"{where}: a key is made of letters, digits and _, and does not end in _step")
-        if metric_of(str(key)) is not None:
-            raise InputError(f"{where}: a metric of this name ships; choose another name")
-        if not isinstance(section, Mapping) or "_target_" not in section:
-            raise InputError(f"{where} needs the dotted path of a class as its _target_")
-        part = check_section(section, where)
-        if not (inspect.isclass(part) and issubclass(part, SetMetric)):
-            raise InputError(
-                f"{where}._target_={section['_target_']}: it has to be a subclass of metriscope's SetMetric"
-            )
-        if part.direction not in ("max", "min", None):
-            raise InputError(f"{where}: its direction is {part.direction!r}; it has to be 'max', 'min' or None")
-        found[str(key)] = Metric(
-            str(key), part.title or str(key), part.section, part.direction, part.definition, headline=True
-        )
+        one = _asked(key, section, where)
+        for figure in one.figures:
+            if figure.key in logged:
+                raise InputError(f"{where} logs {figure.key}, as {logged[figure.key]} does: switch one of them off")
+            logged[figure.key] = where
+        found.append(one)
     return found
+
+
+def _asked(key: str, section: Any, where: str) -> Asked:
+    if not _NAME.fullmatch(key):
+        raise InputError(f"{where}: a key is made of letters, digits and _, and does not end in _step")
+    if not isinstance(section, Mapping) or "_target_" not in section:
+        raise InputError(f"{where} needs the dotted path of a class as its _target_")
+    part = check_section(section, where)
+    if not (inspect.isclass(part) and issubclass(part, SetMetric)):
+        raise InputError(f"{where}._target_={section['_target_']}: it has to be a subclass of metriscope's SetMetric")
+    figures = part.logged(key, {**defaults_of(part), **section})
+    for figure in figures:
+        if metric_of(figure.key) is not None and not part.__module__.startswith("metriscope."):
+            raise InputError(f"{where}: a metric of this name ships; choose another name")
+        if figure.direction not in ("max", "min", None):
+            raise InputError(f"{where}: its direction is {figure.direction!r}; it has to be 'max', 'min' or None")
+        if not figure.splits or {*figure.splits} - {"val", "test"} or (part.references and "val" in figure.splits):
+            rule = "('test',)" if part.references else "of 'val' and 'test'"
+            raise InputError(f"{where}: its splits are {figure.splits!r}; they have to be {rule}")
+    return Asked(key, part, figures)
+
+
+def own_metrics(evaluation: Mapping[str, Any]) -> dict[str, Metric]:
+    """What a section ``evaluation`` logs beside the registry, by key; errors as of :func:`asked_metrics`."""
+    figures = [figure for one in asked_metrics(evaluation) for figure in one.figures]
+    return {figure.key: figure for figure in figures if metric_of(figure.key) is None}
 
 
 def known_metric(key: str, evaluation: Mapping[str, Any]) -> Metric | None:
     """The metric of a logged key: one of one's own, or one of the registry; None where neither has it."""
-    own, name = own_metrics(evaluation), key.rpartition("/")[2]
+    name = key.rpartition("/")[2]
+    if (registered := metric_of(name)) is not None:
+        return registered
+    own = own_metrics(evaluation)
     layer = own.get(name.removesuffix("_trunk"))
     if name not in own and layer is not None:
         return replace(layer, key=name, title=f"{layer.title} (trunk)", headline=False)
-    return own.get(name) or metric_of(key)
+    return own.get(name)
 
 
-def build_own_metrics(evaluation: Mapping[str, Any]) -> dict[str, SetMetric]:
-    """The objects that :func:`own_metrics` describes.
+def build_metrics(evaluation: Mapping[str, Any]) -> list[Built]:
+    """The objects that :func:`asked_metrics` describes.
 
     Raises:
         InputError: a constructor refuses its arguments.
     """
+    sections = _sections(evaluation)
+    return [
+        Built(one, instantiate(sections[one.key], f"evaluation.metrics.{one.key}")) for one in asked_metrics(evaluation)
+    ]
+
+
+def _sections(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands below ``evaluation.metrics``, without what is switched off."""
     sections = evaluation.get("metrics") or {}
-    return {str(key): instantiate(section, f"evaluation.metrics.{key}") for key, section in sections.items()}
+    return {str(key): section for key, section in sections.items() if section is not None and section is not False}

@@ -1,9 +1,10 @@
 """Trunks from backbone configs, and the two bodies that are written here."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from metriscope.config.sections import SECTIONS
@@ -12,12 +13,15 @@ from metriscope.models.pooling import Pool, Pooling
 from metriscope.models.shapes import require_image
 from metriscope.models.trunk import Body, Shape, Trunk
 from metriscope.models.weights import load_weights
-from metriscope.parts import instantiate
+from metriscope.parts import instantiate, judged
+
+_Count = Annotated[int, Field(ge=1)]
+_Widths = Annotated[Sequence[_Count], Field(min_length=1)]
 
 
-def mlp(shape: Shape, *, widths: Sequence[int] = (512, 512)) -> Body:
+@judged
+def mlp(shape: Shape, *, widths: _Widths = (512, 512)) -> Body:
     """Fully connected layers with batch norm and ReLU on the flattened input."""
-    _positive("backbone.widths", widths)
     size = int(torch.Size(shape).numel())
     layers: list[nn.Module] = [nn.Flatten()]
     for width in widths:
@@ -26,16 +30,16 @@ def mlp(shape: Shape, *, widths: Sequence[int] = (512, 512)) -> Body:
     return Body(nn.Sequential(*layers), size)
 
 
+@judged
 def small_cnn(
-    shape: Shape, *, widths: Sequence[int] = (16, 32, 128), stem_kernel_size: int = 5, pooling: Pool = "avg"
+    shape: Shape, *, widths: _Widths = (16, 32, 128), stem_kernel_size: _Count = 5, pooling: Pool = "avg"
 ) -> Body:
     """One block of convolution, max-pool by 2, batch norm, ReLU per width; then pooling over positions.
 
     The first convolution has its own kernel size, all others 3 x 3.
     """
-    _positive("backbone.widths", widths)
-    if stem_kernel_size < 1 or stem_kernel_size % 2 == 0:
-        raise InputError(f"backbone.stem_kernel_size must be odd and positive, got {stem_kernel_size}")
+    if stem_kernel_size % 2 == 0:
+        raise InputError(f"backbone.stem_kernel_size={stem_kernel_size}: it has to be odd")
     channels = in_channels = require_image("small_cnn", shape)
     layers: list[nn.Module] = []
     kernel_size = stem_kernel_size
@@ -71,8 +75,3 @@ def build_trunk(cfg: Mapping[str, Any], input_shape: Shape) -> Trunk:
     trunk = Trunk(body, **habits, precision=cfg.get("precision"), config=config)
     trunk.loaded = report
     return trunk
-
-
-def _positive(key: str, widths: Sequence[int]) -> None:
-    if not widths or any(width < 1 for width in widths):
-        raise InputError(f"{key} must list at least one positive width, got {list(widths)}")

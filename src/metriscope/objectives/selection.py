@@ -109,8 +109,10 @@ class Mixtures:
 
     def at(self, rows: slice) -> "Mixtures":
         """Those of some anchors."""
-        columns = (self.positive, self.first, self.second, self.share, self.valid)
-        return Mixtures(*(column[rows] for column in columns), spherical=self.spherical)
+        positive, first, second, share, valid = (
+            column[rows] for column in (self.positive, self.first, self.second, self.share, self.valid)
+        )
+        return Mixtures(positive, first, second, share, valid, self.spherical)
 
     def distances(self, comparison: Comparison) -> Tensor:
         """(B, S) distances of the anchors to their mixtures, attached to the graph; see :meth:`Distance.blend`."""

@@ -40,7 +40,9 @@ class SampleState(nn.Module):
         """Set the values (B,) at an index (B,); those of a repeated index are averaged, those of -1 are dropped."""
         buffer: Tensor = getattr(self, name)
         # A matrix product, because a scattered sum on a GPU adds in any order. Those of -1 rewrite what is there.
-        means = torch.cat([_means(rows, index, values) for rows in index.split(_CHUNK)]) if len(index) else values
+        means = (
+            torch.cat([_means(rows, index, values) for rows in torch.split(index, _CHUNK)]) if len(index) else values
+        )
         kept = torch.where(index >= 0, means.to(buffer.dtype), self.read(name, index))
         place = torch.where(index >= 0, index, self.num_samples)
         extended = torch.cat([buffer, buffer.new_zeros(1)])

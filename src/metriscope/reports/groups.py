@@ -91,8 +91,8 @@ def group_runs(runs: Sequence[StudyRun], by: Sequence[str] = (), over: str = SEE
 
 
 def text(config: Mapping[str, Any], key: str) -> str:
-    """A value as written on the command line; ``-`` if the config has no such key."""
-    value = config.get(key, _ABSENT)
+    """A value as written on the command line, a class without its module; ``-`` if the config has no such key."""
+    value = config[key] if key in config else str(config.get(f"{key}._target_", _ABSENT)).rpartition(".")[2]
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -108,6 +108,7 @@ def _telling_apart(runs: Sequence[StudyRun], first: Sequence[str], over: str) ->
     """``first``, then every further key that separates runs of one group that differ."""
     flat = [relevant(run.config) for run in runs]
     details = dict.fromkeys(key for config in flat for key in config if not key.endswith("_target_"))
+    details |= dict.fromkeys(key for run in runs for key in _parts_by_name(run.config))
     names = [key for key in details if key.endswith(".name")]
     repeats = (FOLD, SEED)
     ordered = [key for key in dict.fromkeys((*_FIRST, *names, *details, "study")) if key not in repeats]
@@ -122,6 +123,12 @@ def _telling_apart(runs: Sequence[StudyRun], first: Sequence[str], over: str) ->
             cells = finer
             chosen.append(key)
     return chosen
+
+
+def _parts_by_name(config: Mapping[str, Any]) -> list[str]:
+    """Parts that a run has or has not, whatever their arguments."""
+    groups = ("evaluation.metrics.", "diagnostics.")
+    return [key.removesuffix("._target_") for key in config if key.startswith(groups) and key.endswith("._target_")]
 
 
 def _of_data(key: str) -> bool:

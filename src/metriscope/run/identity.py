@@ -16,6 +16,7 @@ from metriscope.config.plain import flatten
 from metriscope.errors import InputError
 from metriscope.evaluation.metrics import following
 from metriscope.run.record import FINISHED, FORMAT, Record
+from metriscope.run.vocabulary import of_format_2
 
 # Keys that may differ between invocations of the same run: paths, logging, speed.
 # Cached decoded images equal newly decoded ones; cached features equal computed ones up to rounding.
@@ -65,8 +66,9 @@ def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def identity(config: Mapping[str, Any]) -> str:
-    """Hexadecimal hash of everything in a resolved config that can change a result."""
-    return hashlib.sha256(json.dumps(relevant(config), sort_keys=True).encode()).hexdigest()
+    """Hexadecimal hash of everything in a resolved config that can change a result, in the words of format 2."""
+    said = relevant(of_format_2(flatten(config)))
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def folder_of(config: Mapping[str, Any]) -> Path:

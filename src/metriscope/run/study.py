@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from metriscope.config.completing import in_words_of_today
 from metriscope.config.plain import flatten
 from metriscope.errors import InputError
 from metriscope.run.history import Row, read_history
@@ -144,7 +145,7 @@ def is_figure(value: Any) -> bool:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = flatten(located(_parse(path.read_text(encoding="utf-8"))))
+        config = flat_config(located(_parse(path.read_text(encoding="utf-8"))))
         if "seed" not in config:
             raise ValueError("cut off, or no config of a run")
     except FileNotFoundError:
@@ -152,6 +153,14 @@ def _read_config(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"{path} is not readable ({_first_line(error)}); left out") from error
     return config
+
+
+def flat_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The nested config of a run of any version: flat, with the keys of today."""
+    try:
+        return flatten(in_words_of_today(config)[0])
+    except InputError:  # only what it says in full is left as it is
+        return flatten(config)
 
 
 def _parse(text: str) -> dict[str, Any]:

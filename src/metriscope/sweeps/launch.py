@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from metriscope.config.hydra import launcher
 from metriscope.config.search_path import of_search_path
-from metriscope.config.words import first_lines
+from metriscope.config.words import first_lines, forced
 from metriscope.errors import InputError, RunError
 from metriscope.run.record import INTERRUPTED, RUNNING, read_record
 from metriscope.sweeps import slurm
@@ -116,7 +116,7 @@ class Launcher:
 
     def _launch(self, jobs: Sequence[Job]) -> dict[Path, Refusal]:
         first, self._number = self._number, self._number + len(jobs)
-        returns = self._launch_jobs(self._launcher, [job.words for job in jobs], first)
+        returns = self._launch_jobs(self._launcher, [tuple(forced(job.words)) for job in jobs], first)
         values = [getattr(result, "_return_value", None) for result in returns]
         return {job.folder: v for job, v in zip(jobs, values, strict=True) if isinstance(v, Refusal)}
 

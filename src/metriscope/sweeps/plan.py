@@ -14,12 +14,13 @@ from omegaconf import DictConfig
 
 import metriscope.run.folder
 import metriscope.run.identity
+import metriscope.run.vocabulary
 from metriscope.config.compose import Composer, compose_config
-from metriscope.config.files import CONFIG_DIR
+from metriscope.config.files import CONFIG_DIR, all_choices
 from metriscope.config.hydra import combinations
 from metriscope.config.plain import plain
 from metriscope.config.rules import check, check_keys
-from metriscope.config.search_path import all_choices, folders
+from metriscope.config.search_path import folders
 from metriscope.config.words import parse
 from metriscope.errors import InputError
 from metriscope.files import write_json
@@ -189,7 +190,8 @@ def _fingerprint(further: Sequence[Path]) -> str:
     versions = f"{metadata.version('hydra-core')} {metadata.version('omegaconf')}"
     # Relative paths in a config start at the working directory.
     digest = hashlib.sha256(f"{versions} {os.getcwd()}".encode())
-    for path in [*files, Path(metriscope.run.identity.__file__)]:
+    modules = (metriscope.run.identity.__file__, metriscope.run.vocabulary.__file__)
+    for path in [*files, *map(Path, modules)]:
         content = path.read_bytes()
         digest.update(f"{path}\0{len(content)}\0".encode() + content)
         if b"oc.env" in content and path.suffix == ".yaml":

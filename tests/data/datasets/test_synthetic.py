@@ -31,5 +31,7 @@ def test_synthetic_depends_on_its_own_seed():
 
 @pytest.mark.parametrize("wrong", [{"classes": 1}, {"per_class": 0}, {"dimension": 1}, {"intra": -1}, {"inter": 0}])
 def test_synthetic_refuses(wrong):
-    with pytest.raises(InputError, match="dataset"):
+    with pytest.raises(
+        InputError, match=r"^(classes|per_class|dimension|intra|inter)=-?\d+: it has to be a (whole )?number"
+    ):
         synthetic.load(**wrong)

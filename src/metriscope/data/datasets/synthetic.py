@@ -1,43 +1,37 @@
 """Gaussian classes around centres on a sphere: the synthetic data of [CT] arXiv:2510.02161."""
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from metriscope.data.examples import Examples, Source
-from metriscope.errors import InputError
+from metriscope.parts import judged
 from metriscope.seeds import generator
 
 
+@judged
 def load(
-    classes: int = 10,
-    per_class: int = 500,
-    dimension: int = 64,
-    intra: float = 4.0,
-    inter: float = 1.0,
+    classes: Annotated[int, Field(ge=2)] = 10,
+    per_class: Annotated[int, Field(ge=1)] = 500,
+    dimension: Annotated[int, Field(ge=2)] = 64,
+    intra: Annotated[float, Field(ge=0)] = 4.0,
+    inter: Annotated[float, Field(gt=0)] = 1.0,
     project: bool = False,
     data_seed: int = 0,
 ) -> Source:
     """Vectors float32 (N, dimension) of classes with given variances, before any projection.
 
     Args:
-        classes: number of classes.
-        per_class: vectors per class, in each of train and test, which share their class centres.
-        dimension: dimension of the vectors.
-        intra: expected mean squared distance of a vector to its class centre.
-        inter: mean squared distance of the class centres to their mean, met exactly.
+        classes: number of classes, at least 2.
+        per_class: vectors per class, in each of train and test, which share their class centres; at least 1.
+        dimension: dimension of the vectors, at least 2.
+        intra: expected mean squared distance of a vector to its class centre, at least 0.
+        inter: mean squared distance of the class centres to their mean, met exactly; above 0.
         project: put every vector on the unit sphere afterwards.
         data_seed: seed of the data, independent of the seed of the run.
-
-    Raises:
-        InputError: fewer than 2 classes, or a size or variance out of range.
     """
-    if classes < 2 or per_class < 1 or dimension < 2:
-        raise InputError(
-            f"dataset.classes={classes}, per_class={per_class}, dimension={dimension}: the data need at "
-            "least 2 classes, 1 vector per class and 2 dimensions"
-        )
-    if intra < 0 or inter <= 0:
-        raise InputError(f"dataset.intra={intra}, inter={inter}: variances must not be negative, inter must be above 0")
     centres = torch.randn(classes, dimension, generator=generator(data_seed, "synthetic-centres"), dtype=torch.float64)
     centres = centres / centres.norm(dim=1, keepdim=True)
     spread = (centres - centres.mean(0)).square().sum(1).mean()

@@ -3,12 +3,11 @@
 from collections.abc import Collection
 from typing import Any
 
-from metriscope.config.plain import flatten
 from metriscope.errors import InputError
 from metriscope.run.history import EPOCHS, Row
 from metriscope.run.identity import identity
 from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, RUNNING, Record, Status
-from metriscope.run.study import Study, StudyRun, is_figure
+from metriscope.run.study import Study, StudyRun, flat_config, is_figure
 from metriscope.tracking.connection import connect
 
 COMPARISON = "comparison"
@@ -74,7 +73,7 @@ def _read(remote: Any) -> StudyRun:
 
     return StudyRun(
         name="/".join(remote.path),
-        config=flatten({key: value for key, value in remote.config.items() if not key.startswith("_")}),
+        config=flat_config({key: value for key, value in remote.config.items() if not key.startswith("_")}),
         metrics={key: value for key, value in summary.items() if is_figure(value)},
         record=_record(remote),
         history=history,

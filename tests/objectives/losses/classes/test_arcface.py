@@ -6,7 +6,8 @@ import pytest
 import torch
 from proxy_oracles import SIZE, compare
 
-from metriscope.objectives.losses.classes.arcface import ArcFaceLoss, add_angle
+from metriscope.objectives.losses.classes.arcface import ArcFaceLoss
+from metriscope.objectives.losses.classes.proxies import add_angle
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.2, 0.5, 1.5, 3.0])

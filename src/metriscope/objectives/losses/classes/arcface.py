@@ -1,31 +1,10 @@
 """ArcFace: softmax over classes with an additive margin on the angle."""
 
-import math
-
-import torch
-from torch import Tensor
-
 from metriscope.objectives.arguments import Count, Positive, Radians
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
+from metriscope.objectives.losses.classes.proxies import ProxyLoss, add_angle, own_classes, own_scores, softmax_loss
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Selection
-
-
-def add_angle(cosine: Tensor, margin: float) -> Tensor:
-    """cos(theta + margin) from cos(theta), without an arc cosine.
-
-    Beyond theta = pi - margin, where cos(theta + margin) would rise again, the result is
-    cos(theta) - margin sin(margin), as in the authors' code. Near theta = 0 and pi the derivative of the sine by the
-    cosine grows without bound and is taken as 0.
-
-    Args:
-        cosine: cos(theta), any shape.
-        margin: radians, between 0 and pi.
-    """
-    sine = (1 - cosine.square()).clamp_min(8 * torch.finfo(cosine.dtype).eps).sqrt()
-    moved = cosine * math.cos(margin) - sine * math.sin(margin)
-    return torch.where(cosine >= -math.cos(margin), moved, cosine - margin * math.sin(margin))
 
 
 class ArcFaceLoss(ProxyLoss):

@@ -1,5 +1,6 @@
 """Shared code of proxy losses: proxies, softmax over classes, mask of samples with a known class."""
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -141,3 +142,19 @@ def softmax_loss(
 def own_scores(scores: Tensor, own: Own) -> Tensor:
     """(B, C) -> (B,), the score of each sample's own class."""
     return scores.gather(1, own.column.unsqueeze(1)).squeeze(1)
+
+
+def add_angle(cosine: Tensor, margin: float) -> Tensor:
+    """cos(theta + margin) from cos(theta), without an arc cosine.
+
+    Beyond theta = pi - margin, where cos(theta + margin) would rise again, the result is
+    cos(theta) - margin sin(margin), as in the authors' code. Near theta = 0 and pi the derivative of the sine by the
+    cosine grows without bound and is taken as 0.
+
+    Args:
+        cosine: cos(theta), any shape.
+        margin: radians, between 0 and pi.
+    """
+    sine = (1 - cosine.square()).clamp_min(8 * torch.finfo(cosine.dtype).eps).sqrt()
+    moved = cosine * math.cos(margin) - sine * math.sin(margin)
+    return torch.where(cosine >= -math.cos(margin), moved, cosine - margin * math.sin(margin))

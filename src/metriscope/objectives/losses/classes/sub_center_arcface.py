@@ -7,8 +7,7 @@ from torch import Tensor
 
 from metriscope.objectives.arguments import Count, Positive, Radians
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.losses.classes.arcface import add_angle
-from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
+from metriscope.objectives.losses.classes.proxies import ProxyLoss, add_angle, own_classes, own_scores, softmax_loss
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Selection
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from metriscope.objectives.arguments import NonNegative, Reduction
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
+from metriscope.objectives.losses.pairs.hinges import PairHinges
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Selection
 
@@ -32,7 +32,7 @@ def noise_to_signal(comparison: Comparison) -> Tensor:
     return squared.addcmul(gaps, gaps, value=-anchors.shape[1]).clamp_min(0) / signal
 
 
-class SignalToNoiseLoss(ContrastiveLoss):
+class SignalToNoiseLoss(PairHinges):
     """Positives d, negatives max(0, margin - d), with d = var(reference - anchor) / var(anchor).
 
     Yuan et al., Signal-to-Noise Ratio: A Robust Distance Metric for Deep Metric Learning, CVPR 2019,

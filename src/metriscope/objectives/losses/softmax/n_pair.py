@@ -8,9 +8,9 @@ from torch import Tensor
 
 from metriscope.objectives.arguments import Positive
 from metriscope.objectives.comparison import Comparison
+from metriscope.objectives.kernels.likelihood import mean_log_likelihood
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
-from metriscope.objectives.losses.softmax.supcon import mean_log_likelihood
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Pairs, Selection
 

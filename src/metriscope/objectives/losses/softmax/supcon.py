@@ -1,29 +1,12 @@
 """Supervised contrastive loss (SCL)."""
 
-from torch import Tensor
-
 from metriscope.objectives.arguments import Positive
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.kernels.numerics import either, masked_softmax, numbers, present
-from metriscope.objectives.kernels.rows import Rule, mean_over_anchors
+from metriscope.objectives.kernels.likelihood import mean_log_likelihood
+from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Selection, as_pairs
-
-
-def mean_log_likelihood(temperature: float) -> Rule:
-    """-mean_p log softmax(s / t)_p of each row, p its positives, the softmax over positives and negatives."""
-
-    def rule(rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-        logits = rows / temperature
-        chances, log_total = masked_softmax(logits, either(present(positive), negative))
-        pulled = numbers(positive, rows.dtype)
-        count = pulled.sum(1, keepdim=True).clamp_min_(1)
-        losses = log_total - (logits * pulled).sum(1, keepdim=True) / count
-        scale = share / temperature
-        return losses, chances.mul_(scale).sub_(pulled.mul_(scale / count))
-
-    return rule
 
 
 class SupConLoss(Loss):

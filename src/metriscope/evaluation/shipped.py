@@ -1,0 +1,177 @@
+"""The metrics of evaluated sets that ship, as a config names them. Imports no torch until they compute.
+
+What there is to know about their figures stands in :mod:`metriscope.evaluation.metrics`.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from metriscope.evaluation.measures import SKIPPED, Measures
+from metriscope.evaluation.metrics import registered
+from metriscope.evaluation.set_metric import SetMetric
+
+if TYPE_CHECKING:
+    from metriscope.evaluation.embedded import EvaluatedSet
+
+Depths = Annotated[Sequence[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+
+
+class RecallAt(SetMetric):
+    """Recall@K for each K of ``k``."""
+
+    figures = registered("recall_at_{k}")
+
+    def __init__(self, k: Depths = (1, 2, 4, 8)) -> None:
+        self.k = tuple(dict.fromkeys(k))
+
+    def measures(self) -> Measures:
+        return SKIPPED._replace(recall_at=self.k)
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.retrieval import recall_at
+
+        return {f"recall_at_{k}": recall_at(embedded.ranked(), k) for k in self.k}
+
+
+class PrecisionAt(SetMetric):
+    """Precision@K for each K of ``k``."""
+
+    figures = registered("precision_at_{k}")
+
+    def __init__(self, k: Depths = (1,)) -> None:
+        self.k = tuple(dict.fromkeys(k))
+
+    def measures(self) -> Measures:
+        return SKIPPED._replace(precision_at=self.k)
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.retrieval import precision_at
+
+        return {f"precision_at_{k}": precision_at(embedded.ranked(), k) for k in self.k}
+
+
+class MRR(SetMetric):
+    """Queries without a hit among the neighbours that other metrics need take one more pass over the gallery."""
+
+    figures = registered("mrr")
+
+    def measures(self) -> Measures:
+        return SKIPPED._replace(mrr=True)
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.retrieval import reciprocal_rank
+
+        return {"mrr": reciprocal_rank(embedded.ranked())}
+
+
+class RPrecision(SetMetric):
+    """Looks at R neighbours of a query, R being the others of its class."""
+
+    figures = registered("r_precision")
+
+    def measures(self) -> Measures:
+        return SKIPPED._replace(map_at_r=True)
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.retrieval import mean
+
+        return {"r_precision": mean(embedded.ranked(), embedded.ranked().r_precision)}
+
+
+class MAPAtR(SetMetric):
+    """Looks at R neighbours of a query, R being the others of its class."""
+
+    figures = registered("map_at_r")
+
+    def measures(self) -> Measures:
+        return SKIPPED._replace(map_at_r=True)
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.retrieval import mean
+
+        return {"map_at_r": mean(embedded.ranked(), embedded.ranked().average_precision)}
+
+
+class QueriesSkipped(SetMetric):
+    """Counts what the means of the other retrieval metrics leave out."""
+
+    figures = registered("queries_skipped")
+
+    def measures(self) -> Measures:
+        return SKIPPED
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.retrieval import skipped
+
+        return {"queries_skipped": skipped(embedded.ranked())}
+
+
+class KNNAccuracy(SetMetric):
+    """Vote of the ``k`` nearest training samples."""
+
+    figures = registered("knn_accuracy")
+    references = True
+
+    def __init__(self, k: Annotated[int, Field(ge=1)] = 10) -> None:
+        self.k = k
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.classification import knn_accuracy
+
+        return {"knn_accuracy": knn_accuracy(*embedded.known(), embedded.embeddings, embedded.labels, self.k)}
+
+
+class LinearProbeAccuracy(SetMetric):
+    """Logistic regression on the embedding; arguments as of ``linear_probe_accuracy``."""
+
+    figures = registered("linear_probe_accuracy")
+    references = True
+
+    def __init__(
+        self,
+        inverse_penalty: Annotated[float, Field(gt=0)] = 1.0,
+        max_iterations: Annotated[int, Field(ge=1)] = 200,
+    ) -> None:
+        self.inverse_penalty, self.max_iterations = inverse_penalty, max_iterations
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.classification import linear_probe_accuracy
+
+        value = linear_probe_accuracy(
+            *embedded.known(),
+            embedded.embeddings,
+            embedded.labels,
+            inverse_penalty=self.inverse_penalty,
+            max_iterations=self.max_iterations,
+        )
+        return {"linear_probe_accuracy": value}
+
+
+class Clustering(SetMetric):
+    """NMI and AMI of k-means with as many clusters as classes, one start from ``seed``."""
+
+    figures = registered("nmi", "ami")
+
+    def __init__(self, seed: Annotated[int, Field(ge=0, lt=2**32)] = 0) -> None:
+        self.seed = seed
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.clustering import clustering_metrics
+
+        return clustering_metrics(embedded.embeddings, embedded.labels, self.seed)
+
+
+SHIPPED: dict[str, type[SetMetric]] = {
+    "recall_at": RecallAt,
+    "precision_at": PrecisionAt,
+    "mrr": MRR,
+    "r_precision": RPrecision,
+    "map_at_r": MAPAtR,
+    "queries_skipped": QueriesSkipped,
+    "knn_accuracy": KNNAccuracy,
+    "linear_probe_accuracy": LinearProbeAccuracy,
+    "clustering": Clustering,
+}
+"""Every metric of an evaluated set that ships, by its key below ``evaluation.metrics``."""
