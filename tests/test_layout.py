@@ -16,6 +16,7 @@ BEYOND_ONE_MODULE = {
     "test_compile.py",
     "test_configs.py",
     "test_dataset_runs.py",
+    "test_doors.py",
     "test_distributed.py",
     "test_extending.py",
     "test_frozen_trunks.py",

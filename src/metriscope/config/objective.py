@@ -41,7 +41,7 @@ def check_fit(config: Mapping[str, Any]) -> None:
     for entry, loss in zip(every, losses, strict=True):
         if "miner" in entry.own:
             _check_selection(loss.accepts, f"{entry.where}={entry.loss['name']}", entry.miner, f"{entry.where}.miner")
-        _check_domain(entry, config["head"]["normalize"])
+        _check_space(entry, config)
     _check_references(config, every, losses)
     _check_weighting(config.get("weighting"), every, losses)
 
@@ -55,16 +55,18 @@ def _check_selection(accepts: frozenset[str], loss: str, miner: Mapping[str, Any
         )
 
 
-def _check_domain(entry: Entry, normalize: bool) -> None:
-    """A miner or a distance that needs unit vectors has to get them."""
+def _check_space(entry: Entry, config: Mapping[str, Any]) -> None:
+    """The space has to learn, and to be what the miner and the distance need."""
+    if entry.space == "trunk" and config["backbone"]["freeze"]:
+        raise InputError(f"{entry.where}.space=trunk: nothing of a frozen trunk learns; set backbone.freeze=false")
     miner, distance = _traits(entry.miner, entry.key_of("miner")), _traits(entry.distance, entry.key_of("distance"))
     for key, name, needs in (
         (entry.key_of("miner"), entry.miner["name"], getattr(miner, "needs_unit_sphere", False)),
         (entry.key_of("distance"), entry.distance["name"], getattr(distance, "domain", "any") == "sphere"),
     ):
         if needs and entry.space != "embedding":
-            raise InputError(f"{key}={name} needs vectors on the unit sphere, which {entry.where}.space does not hold")
-        if needs and not normalize:
+            raise InputError(f"{key}={name} needs vectors on the unit sphere, which the {entry.space} does not give")
+        if needs and not config["head"]["normalize"]:
             raise InputError(f"{key}={name} needs embeddings on the unit sphere: set head.normalize=true")
 
 
@@ -83,7 +85,7 @@ def _check_references(config: Mapping[str, Any], every: Sequence[Entry], losses:
 def _check_weighting(weighting: Mapping[str, Any] | None, every: Sequence[Entry], losses: Sequence[Any]) -> None:
     if weighting is None or "_target_" not in weighting:
         return
-    weighs: frozenset[str] = locate(str(weighting["_target_"]), "weighting.").weighs
+    weighs: frozenset[str] = getattr(locate(str(weighting["_target_"]), "weighting."), "weighs", frozenset())
     for entry, loss in zip(every, losses, strict=True):
         if missing := weighs - getattr(loss, "weighable", frozenset()):
             fitting = [name for name, one in shipped("loss").items() if weighs <= one.weighable]

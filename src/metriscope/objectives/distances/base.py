@@ -22,8 +22,9 @@ def precise(embeddings: Tensor) -> Tensor:
 class Distance(nn.Module, metaclass=PartType):
     """Base class: how two embeddings are compared.
 
-    A subclass defines :meth:`block`. Its backward pass is that of autograd, in which parameters get their gradients;
-    a subclass that defines :meth:`pull` computes it in another way, without parameters.
+    A subclass defines :meth:`block` and :meth:`to_squared_euclidean`; :meth:`from_squared_euclidean` as well where
+    mixtures of samples are to be compared. The rest follows from these, and may be defined where that is faster. A
+    distance may have parameters; they learn with the loss.
 
     Attributes:
         name: the config choice.
@@ -38,6 +39,11 @@ class Distance(nn.Module, metaclass=PartType):
     # The constructor of nn.Module takes anything.
     def __init__(self) -> None:
         super().__init__()
+
+    @property
+    def learns(self) -> bool:
+        """Whether the distance has parameters."""
+        return next(self.parameters(), None) is not None
 
     def prepare(self, anchors: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
         """Rows as :meth:`block` takes them, in O(B D), differentiable: here in float32 at least.
@@ -72,31 +78,39 @@ class Distance(nn.Module, metaclass=PartType):
             return self.block(rows, rows)
         return self.block(*self.prepare(anchors, references))
 
-    def slope(self, distances: Tensor) -> Tensor:
-        """|d distance / d s| (B, R), s the dot product: the factor from dL/d(distance) to pair weights dL/ds.
-
-        It puts all losses on the scale of general pair weighting (arXiv:1904.06627), whatever their distance.
-        """
-        raise NotImplementedError
-
-    def from_similarity_(self, weights: Tensor, distances: Tensor) -> Tensor:
-        """Turns dL/d(similarity), in place, into dL/d(distance) at these distances; see :meth:`similarity`."""
+    def to_squared_euclidean(self, distances: Tensor) -> Tensor:
+        """The squared Euclidean distance of L2-normalised embeddings at these distances (B, R), differentiable."""
         raise NotImplementedError
 
     def to_euclidean(self, distances: Tensor) -> Tensor:
         """The Euclidean distance of L2-normalised embeddings at these distances (B, R)."""
-        raise NotImplementedError
-
-    def to_squared_euclidean(self, distances: Tensor) -> Tensor:
-        """The square of :meth:`to_euclidean`, differentiable."""
-        return self.to_euclidean(distances).square()
+        return self.to_squared_euclidean(distances).clamp_min(0).sqrt()
 
     def similarity(self, distances: Tensor) -> Tensor:
         """The cosine similarity of L2-normalised embeddings at these distances (B, R), differentiable.
 
         For embeddings that are not normalised, 1 - d^2 / 2 with d the Euclidean distance.
         """
-        raise NotImplementedError
+        return 1 - self.to_squared_euclidean(distances) / 2
+
+    def slope(self, distances: Tensor) -> Tensor:
+        """|d distance / d s| (B, R), s the dot product: the factor from dL/d(distance) to pair weights dL/ds.
+
+        It puts all losses on the scale of general pair weighting (arXiv:1904.06627), whatever their distance.
+        """
+        slopes = self._squared_slope(distances)
+        return (2 / slopes.abs()).masked_fill_(slopes == 0, 0)
+
+    def from_similarity_(self, weights: Tensor, distances: Tensor) -> Tensor:
+        """Turns dL/d(similarity), in place, into dL/d(distance) at these distances; see :meth:`similarity`."""
+        return weights.mul_(self._squared_slope(distances)).mul_(-0.5)
+
+    def _squared_slope(self, distances: Tensor) -> Tensor:
+        """The derivative of :meth:`to_squared_euclidean` at each distance."""
+        with torch.enable_grad():
+            leaf = distances.detach().requires_grad_()
+            (slopes,) = torch.autograd.grad(self.to_squared_euclidean(leaf).sum(), leaf)
+        return slopes
 
     def search(self, points: Tensor) -> Tensor:
         """(N, D) -> points whose Euclidean distances rank as this distance ranks the given ones."""

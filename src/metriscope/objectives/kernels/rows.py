@@ -58,7 +58,11 @@ def mean_over_anchors(
     Returns:
         A loss with ``active = terms``, the number of anchors or positive pairs in the mean.
     """
-    matrix, distance, weigh = comparison.distances, comparison.distance, comparison.weigh
+    distance, weigh = comparison.distance, comparison.weigh
+    # Similarities that a distance with parameters gives depend on these as well: autograd knows how.
+    attached_similarities = not of_distances and distance.learns
+    matrix = comparison.similarities if attached_similarities else comparison.distances
+    as_it_is = of_distances or attached_similarities
     positive, negative = pairs.terms(matrix.dtype)
     with torch.no_grad(), torch.autocast(matrix.device.type, enabled=False):
         counts = count_rows(pairs.positive).unsqueeze(1)
@@ -70,10 +74,10 @@ def mean_over_anchors(
         step = chunk_rows(matrix, memory_mb, elements)
         for start in range(0, matrix.shape[0], step):
             rows = slice(start, start + step)
-            distances = matrix.detach()[rows]
-            judged = distances if of_distances else distance.similarity(distances)
+            own = matrix.detach()[rows]
+            judged = own if as_it_is else distance.similarity(own)
             losses[rows], slopes = rule(judged, positive[rows], negative[rows], share[rows])
-            weights[rows] = slopes if of_distances else distance.from_similarity_(slopes, distances)
+            weights[rows] = slopes if as_it_is else distance.from_similarity_(slopes, own)
         losses.masked_fill_(~valid, 0)
         weighed = losses
         if weigh is not None:

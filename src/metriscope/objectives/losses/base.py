@@ -1,13 +1,17 @@
 """The base class of losses, modules from a comparison and a selection to a :class:`LossOutput`, and reductions."""
 
-from typing import ClassVar, get_args
+from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor, nn
 
+from metriscope.errors import InputError
 from metriscope.objectives.arguments import Reduction
 from metriscope.objectives.comparison import Comparison, Segment
+from metriscope.objectives.distances.base import Distance
 from metriscope.objectives.distances.cosine import Cosine
+from metriscope.objectives.distances.euclidean import Euclidean
+from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.output import Account, LossOutput
 from metriscope.objectives.samples import Moment, Samples
 from metriscope.objectives.selection import Selection, TripletBand
@@ -41,7 +45,77 @@ class Loss(nn.Module, metaclass=PartType):
     def __init__(self) -> None:
         super().__init__()
 
+    def __call__(  # type: ignore[override]
+        self,
+        first: Comparison | Tensor,
+        second: Selection | Tensor,
+        *,
+        miner: Miner | None = None,
+        references: Samples | None = None,
+        distance: Distance | None = None,
+        index: Tensor | None = None,
+        moment: Moment | None = None,
+    ) -> Any:
+        """The loss by itself, of embeddings and labels; within an objective, of a comparison and a selection.
+
+        Embeddings are compared as they are: normalise them, or choose the distance ``Cosine()``, where a paper does.
+
+        Args:
+            first: embeddings (B, D).
+            second: labels (B,) int64; -1 for a sample that takes no part.
+            miner: selects the terms that count; None for all of them.
+            references: samples beside the batch that anchors are compared with, such as a memory's.
+            distance: how two samples are compared; None for the Euclidean distance.
+            index: (B,) positions in the training set, for a loss with a state of single samples.
+            moment: when, for parts that follow a schedule or draw.
+
+        Returns:
+            the value, a scalar attached to the graph; of a comparison, a :class:`LossOutput`.
+
+        Raises:
+            InputError: shapes that do not fit, or a miner whose selection the loss does not take.
+
+        >>> from metriscope.losses import TripletLoss
+        >>> from metriscope.miners import BatchHardMiner
+        >>> z = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.2], [0.0, 1.0], [0.2, 1.0]]))
+        >>> labels = torch.tensor([0, 0, 1, 1])
+        >>> round(TripletLoss(margin=1.1)(z, labels, miner=BatchHardMiner()).item(), 4)
+        0.1084
+        """
+        if isinstance(first, Comparison):
+            return super().__call__(first, second)
+        return self.account(
+            first, second, miner=miner, references=references, distance=distance, index=index, moment=moment
+        ).value
+
+    def account(
+        self,
+        embeddings: Tensor,
+        labels: Any,
+        *,
+        miner: Miner | None = None,
+        references: Samples | None = None,
+        distance: Distance | None = None,
+        index: Tensor | None = None,
+        moment: Moment | None = None,
+    ) -> LossOutput:
+        """What the loss says of embeddings and labels; arguments and errors as of a call."""
+        if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1] or labels.dtype.is_floating_point:
+            raise InputError(
+                f"embeddings {tuple(embeddings.shape)} and labels {tuple(labels.shape)} of {labels.dtype}: give "
+                "embeddings (B, D) and labels (B,) of whole numbers"
+            )
+        if miner is not None and miner.kind not in self.accepts:
+            name, kinds = type(self).__name__, ", ".join(sorted(self.accepts))
+            raise InputError(f"{name} cannot take {type(miner).__name__} (it selects {miner.kind}); it takes {kinds}")
+        batch = Samples.of(embeddings, labels, index)
+        segments = [Segment(batch), *([] if references is None else [Segment(references)])]
+        comparison = Comparison(batch, segments, Euclidean() if distance is None else distance, moment)
+        output: LossOutput = self(comparison, TripletBand() if miner is None else miner(comparison))
+        return output
+
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        """The loss of a comparison, over the terms of a selection."""
         raise NotImplementedError
 
     @torch.no_grad()

@@ -42,7 +42,9 @@ class HistogramLoss(Loss):
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         pairs = as_pairs(selection, comparison)
         value, weights, terms = self._account(comparison, pairs.positive, pairs.negative)
-        attached: Tensor = KnownGradient.apply(comparison.distances, weights, value)
+        learns = comparison.distance.learns
+        matrix = comparison.similarities if learns else comparison.distances
+        attached: Tensor = KnownGradient.apply(matrix, weights, value)
         return LossOutput(attached, terms, terms, {})
 
     @torch.no_grad()
@@ -70,7 +72,8 @@ class HistogramLoss(Loss):
         for rows in chunks:
             kind, lower, _ = self._place(distance.similarity(distances[rows]), positive[rows], negative[rows])
             moved = slopes.view(1, -1).expand(len(kind), -1).gather(1, kind.mul_(bins).add_(lower))
-            weights[rows] = distance.from_similarity_(moved, distances[rows])
+            # Similarities that a distance with parameters gives depend on these as well: autograd knows how.
+            weights[rows] = moved if distance.learns else distance.from_similarity_(moved, distances[rows])
         return value, weights, pairs.sum() * valid
 
     def _place(self, rows: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor]:
