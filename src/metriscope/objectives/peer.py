@@ -8,7 +8,7 @@ from torch import Tensor
 
 from metriscope.errors import InputError
 from metriscope.objectives.arguments import Count
-from metriscope.objectives.comparison import Comparison
+from metriscope.objectives.comparison import Comparison, Segment
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.output import LossOutput
@@ -56,10 +56,12 @@ class PeerLoss(Loss):
         return loss_traits(peer, arguments)
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        embeddings, labels = comparison.anchors.embeddings, comparison.anchors.labels
-        references = comparison.references.embeddings
         everything = isinstance(selection, TripletBand) and selection.unbounded and selection.pairs is None
         hears = "pairs" in self.accepts
+        if everything or not hears:
+            comparison, _ = _labelled(comparison)
+        embeddings, labels = comparison.anchors.embeddings, comparison.anchors.labels
+        references = comparison.references.embeddings
         if references is embeddings:
             value = self.peer(embeddings, labels, None if everything or not hears else _indices(selection, comparison))
         elif self._no_memory:
@@ -104,7 +106,10 @@ class PeerMiner(Miner):
         embeddings, labels = comparison.anchors.embeddings.detach(), comparison.anchors.labels
         references = comparison.references.embeddings
         if references is comparison.anchors.embeddings:
-            found = self.peer(embeddings, labels)
+            labelled, rows = _labelled(comparison)
+            found = self.peer(labelled.anchors.embeddings.detach(), labelled.anchors.labels)
+            if labelled is not comparison:
+                found = tuple(rows[column] for column in found)
         elif self._no_memory:
             raise InputError(f"{self._name} cannot select from a memory: {self._no_memory}")
         else:
@@ -113,13 +118,26 @@ class PeerMiner(Miner):
             found = without_self(_renumbered(found, places))
         if len(found) == 3:
             anchor, positive, negative = found
-            return Triplets(anchor, positive, negative, torch.ones_like(anchor, dtype=torch.bool))
+            return Triplets(anchor, positive, negative, comparison.anchors.labels[anchor] >= 0)
         masks = []
         for row, column in (found[:2], found[2:]):
             mask = torch.zeros_like(comparison.positive)
             mask[row, column] = True
-            masks.append(mask)
+            masks.append(mask & (comparison.anchors.labels >= 0).unsqueeze(1))
         return Pairs(*masks)
+
+
+def _labelled(comparison: Comparison) -> tuple[Comparison, Tensor]:
+    """The comparison of the samples of a batch that have a class, and their positions.
+
+    The other library would take -1 for a class. References beside the batch stay as they are.
+    """
+    rows = (comparison.anchors.labels >= 0).nonzero().squeeze(1)
+    alone = comparison.references.embeddings is comparison.anchors.embeddings
+    if len(rows) == len(comparison.anchors.labels) or not alone:
+        return comparison, rows
+    anchors = comparison.anchors.at(rows)
+    return Comparison(anchors, [Segment(anchors)], comparison.distance, comparison.moment), rows
 
 
 def _indices(selection: Selection, comparison: Comparison) -> Indices:
