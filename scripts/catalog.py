@@ -18,9 +18,12 @@ Made from the code by `python scripts/catalog.py`; a test keeps it true.
 A loss takes the miners whose kind of selection it accepts; any other pair is refused before data loads.
 Parameters are set as `loss.<parameter>=<value>` and `miner.<parameter>=<value>`.
 
-Beside these: `loss=sum` adds several losses with weights; `loss=pml loss.name=<class>` and
-`miner=pml miner.name=<class>` take any loss or miner of pytorch-metric-learning, with arguments of its own:
-`'loss.arguments={alpha: 2}'`. In a sum, a loss of that library is `{name: pml, peer: <class>, arguments: {alpha: 2}}`.
+Beside these: `loss=sum` adds several losses with weights. An entry may have a miner, a distance and a space (`trunk`:
+the features before the head) of its own; those of the config are its defaults:
+`'loss.losses=[{name: triplet, margin: 0.1, miner: semihard}, {name: supcon, weight: 0.5, distance: cosine}]'`.
+`loss=pml loss.name=<class>` and `miner=pml miner.name=<class>` take any loss or miner of pytorch-metric-learning, with
+arguments of its own: `'loss.arguments={alpha: 2}'`. In a sum, a loss of that library is
+`{name: pml, peer: <class>, arguments: {alpha: 2}}`.
 """
 
 

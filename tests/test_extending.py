@@ -58,6 +58,20 @@ def test_every_part_of_the_page_trains_and_compares(metriscope, words):
     assert "3 finished runs in 2 groups" in compared.stdout
 
 
+def test_weights_and_references_train(metriscope):
+    (line,) = [line for kind, text in BLOCKS if kind == "console" for line in text.splitlines() if "weighting=" in line]
+    done = metriscope("train", *line.split()[3:], *SHORT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    refused = metriscope("train", *line.split()[3:], *SHORT, "loss=triplet")
+    assert refused.returncode == 2
+    assert "weighting=hard weighs rows, which loss=triplet cannot use: use one of circle" in refused.stderr
+
+
+def test_a_loss_by_itself(own):
+    done = subprocess.run([sys.executable, "my_script.py"], cwd=own, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_lists_them(metriscope):
     shown = metriscope("train", "--config-dir", "my_configs", "--help").stdout
     for line in (

@@ -10,6 +10,7 @@ BEYOND_ONE_MODULE = {
     "objectives/losses/test_parts_beside_the_terms.py",
     "objectives/test_against_peer.py",
     "objectives/test_bound_to_classes.py",
+    "objectives/test_every_part.py",
     "slurm/test_slurm.py",
     "sweeps/test_own_parts.py",
     "sweeps/test_parallel.py",

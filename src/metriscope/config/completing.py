@@ -11,7 +11,7 @@ from metriscope.config.defaults import groups, shared
 from metriscope.config.entries import OWN_PARTS
 from metriscope.config.files import CONFIG_DIR, check_once, choices, section
 from metriscope.config.plain import plain
-from metriscope.config.sections import SECTIONS
+from metriscope.config.sections import NO_PART, SECTIONS
 from metriscope.config.switches import GROUPS, switched
 from metriscope.errors import InputError, nearest
 
@@ -75,7 +75,7 @@ def with_targets(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = dict(config)
     for group, part in SECTIONS.items():
-        own = found.setdefault(group, {"name": "none"}) if part.may_be_none else config.get(group)
+        own = found.setdefault(group, {"name": NO_PART}) if part.may_be_none else config.get(group)
         if isinstance(own, Mapping) and own.get("_target_") is None and not part.absent(own):
             found[group] = {**own, "_target_": _target(group, str(own.get("name")))}
     return found

@@ -71,7 +71,7 @@ def _check_space(entry: Entry, config: Mapping[str, Any]) -> None:
 
 
 def _check_references(config: Mapping[str, Any], every: Sequence[Entry], losses: Sequence[Any]) -> None:
-    memory, further = config["memory"], config.get("references") or {"name": "none"}
+    memory, further = config["memory"], config.get("references") or {}
     added = [f"memory={memory['name']}"] if memory["size"] else []
     added += [f"references={further['name']}"] if "_target_" in further else []
     if added and not any(_compares(entry) for entry in every):

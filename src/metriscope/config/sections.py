@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 from metriscope.errors import InputError
 from metriscope.parts import LATER, arguments_of, check_section, locate
 
+NO_PART = "none"
+"""The choice, without a ``_target_``, that stands for no part in groups that have it."""
+
 
 class Section(NamedTuple):
     """How a section of the config becomes a part."""
@@ -20,11 +23,11 @@ class Section(NamedTuple):
     base: str | None = None
     """The class that a part has to be derived from."""
     may_be_none: bool = False
-    """Whether a choice ``none``, without a ``_target_``, stands for no part."""
+    """Whether the choice :data:`NO_PART` stands for no part."""
 
     def absent(self, section: Mapping[str, Any]) -> bool:
         """Whether a section stands for no part."""
-        return self.may_be_none and section.get("_target_") is None and section.get("name") == "none"
+        return self.may_be_none and section.get("_target_") is None and section.get("name") == NO_PART
 
     def arguments(self, section: Mapping[str, Any]) -> dict[str, Any]:
         """The section without the keys that somebody else reads; ``_target_`` and ``name`` stay."""

@@ -13,6 +13,7 @@ import yaml
 
 from metriscope.config.completing import whole_loss
 from metriscope.config.plain import flatten
+from metriscope.config.sections import NO_PART
 from metriscope.errors import InputError
 from metriscope.evaluation.metrics import following
 from metriscope.run.record import FINISHED, FORMAT, Record
@@ -27,7 +28,7 @@ _IRRELEVANT = {
     "evaluation.memory_mb", "evaluation.save_embeddings",
     "trainer.name", "trainer.accelerator", "trainer.log_every_n_steps",
 }  # fmt: skip
-# Groups whose choice "none" stands for no part.
+# Groups that may have no part.
 _ABSENT_BY_NAME = ("references", "weighting")
 # Keys whose values are paths to files of the user.
 _DATA, _WEIGHTS = "dataset.path", "backbone.weights"
@@ -57,7 +58,7 @@ def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
             whole_loss(entry) if isinstance(entry, Mapping) else entry for entry in flat["loss.losses"]
         ]
     # A part that is left out says nothing, so that a group that is new orphans no run.
-    absent = {f"{group}.name" for group in _ABSENT_BY_NAME if flat.get(f"{group}.name") == "none"}
+    absent = {f"{group}.name" for group in _ABSENT_BY_NAME if flat.get(f"{group}.name") == NO_PART}
     return {
         key: _absolute(key, value)
         for key, value in _said(_with_modes(flat)).items()

@@ -45,7 +45,7 @@ class Loss(nn.Module, metaclass=PartType):
     def __init__(self) -> None:
         super().__init__()
 
-    def __call__(  # type: ignore[override]
+    def __call__(
         self,
         first: Comparison | Tensor,
         second: Selection | Tensor,

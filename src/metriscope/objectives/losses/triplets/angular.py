@@ -104,7 +104,7 @@ def _groups(labels: Tensor) -> list[Tensor]:
     if labels.device.type != "cpu" or torch.compiler.is_compiling():
         return [torch.arange(len(labels), device=labels.device).unsqueeze(0)]
     order = labels.argsort(stable=True)
-    _, sizes = labels[order].unique_consecutive(return_counts=True)
+    _, sizes = torch.unique_consecutive(labels[order], return_counts=True)
     ends = sizes.cumsum(0)
     groups = []
     for size in sorted(set(sizes.tolist())):
