@@ -20,6 +20,7 @@ SUBJECTS = {
     "frozen": "a head on a frozen trunk: features kept against forwarding in every epoch; needs --data-dir",
     "losses": "every loss that both have, in time and memory, and the growth of band triplets with the batch",
     "compare": "metriscope compare on 1,000 made-up runs of 100 epochs: seconds and peak memory",
+    "step": "steps of training by this code against those of another commit: --against REV",
     "mnist": "an epoch of MNIST and its evaluation against the same job of the peer; needs --data-dir",
 }
 NEED_DATA = ("frozen", "mnist")
@@ -36,7 +37,8 @@ def main() -> int:
     for name in chosen:
         started = time.perf_counter()
         print(f"\n== {name}: {SUBJECTS[name]}", flush=True)
-        importlib.import_module(f"benchmarks.{name}").run(arguments.quick, arguments.data_dir)
+        further = {"against": arguments.against} if name == "step" else {}
+        importlib.import_module(f"benchmarks.{name}").run(arguments.quick, arguments.data_dir, **further)
         print(f"[{name} took {time.perf_counter() - started:.0f} s]", flush=True)
     return 0
 
@@ -56,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("subjects", nargs="*", metavar="subject", type=_subject, help="what to measure: see below")
     parser.add_argument("--data-dir", type=Path, help="folder with MNIST/raw, as paths.data_dir, and cifar10-jpg.tar")
+    parser.add_argument("--against", default="HEAD", metavar="REV", help="step: the commit to compare with (HEAD)")
     parser.add_argument("--quick", action="store_true", help="small sizes, few repeats: to see that it works")
     return parser
 
