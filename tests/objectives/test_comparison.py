@@ -102,7 +102,8 @@ def test_a_miner_that_asks_first_leaves_a_matrix_with_a_graph():
 def test_an_affinity_comes_from_another_space():
     samples = batch()
     own = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]], requires_grad=True)
-    found = Comparison(samples, [Segment(samples)], Cosine(), affine=(own, own)).affinity
+    samples = samples._replace(affine=own)
+    found = Comparison(samples, [Segment(samples)], Cosine()).affinity
     assert not found.requires_grad
     torch.testing.assert_close(found[:3, :3], torch.tensor([[1, 0, 0.5**0.5], [0, 1, 0.5**0.5], [0.5**0.5] * 2 + [1]]))
     with pytest.raises(InputError, match="no affinity"):

@@ -3,13 +3,14 @@
 import pytest
 import torch
 from oracles import embeddings
-from toy_parts import Between
+from toy_parts import Alike, Between
 
 from metriscope.build.run import objective_of
 from metriscope.callbacks.greediness import judged_matrices, pull_measures
 from metriscope.config.compose import compose_config
 from metriscope.config.plain import plain
-from metriscope.losses import ContrastiveLoss, SupConLoss, TripletLoss
+from metriscope.errors import InputError
+from metriscope.losses import ContrastiveLoss, InfoNCELoss, SupConLoss, TripletLoss
 from metriscope.miners import RandomMiner
 from metriscope.objectives.distances.cosine import Cosine
 from metriscope.objectives.distances.euclidean import Euclidean
@@ -133,3 +134,25 @@ def test_arguments_of_an_entry_stand_beside_its_name_or_below():
 def test_one_weight_for_each(weights):
     with pytest.raises(ValueError, match="give one weight for each"):
         Objectives([Objective(Euclidean(), AllMiner(), TripletLoss())], weights)
+
+
+def test_an_affinity_of_another_space_reaches_the_memory():
+    words = ["loss=infonce", "memory=xbm", "memory.size=20", "memory.warmup_steps=0"]
+    config = plain(compose_config(words))
+    config["weighting"] = {"name": "alike", "_target_": "toy_parts.Alike"}
+    objective = objective_of(config, 3, 4, trunk_size=7).double()
+    batch = spaces(trunk=True)
+    objective(batch)
+    account = objective(batch).accounts[0]
+    unit = torch.nn.functional.normalize(batch.outputs["trunk"].detach(), dim=1)
+    wanted = (1 - unit @ unit.T) / 2
+    torch.testing.assert_close(account.selection.negative_weights[:, :12], torch.cat([wanted, wanted], 1))
+    assert objective.references[0].affine.shape == (20, 7)
+    with pytest.raises(InputError, match="there is no space trunk"):
+        objective(spaces())
+
+
+def test_synthetic_references_without_an_affinity_say_so():
+    objective = Objective(Euclidean(), AllMiner(), InfoNCELoss(), [Between()], Alike())
+    with pytest.raises(InputError, match="some samples have no affinity"):
+        objective(spaces(trunk=True), moment())

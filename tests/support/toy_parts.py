@@ -77,6 +77,19 @@ class Evenly(Weighting):
         return torch.full_like(losses, self.weight)
 
 
+class Alike(Weighting):
+    """Negatives that the trunk takes to be alike count less."""
+
+    weighs = frozenset({"pairs"})
+
+    def __init__(self, affinity: str = "trunk") -> None:
+        super().__init__()
+        self.affinity = affinity
+
+    def weigh_pairs(self, comparison, pairs):
+        return Pairs(pairs.positive, pairs.negative, None, (1 - comparison.affinity) / 2)
+
+
 class Between(References):
     """A negative of every class but its own, between each sample and the next, at a share that is drawn."""
 

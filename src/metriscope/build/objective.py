@@ -38,18 +38,21 @@ def build_objective(
     shared: dict[str, Any] = {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive(seed, "loss parameters"))
-        every = [
-            _objective(entry, sections, {**known, "embedding_size": sizes[entry.space]}, shared)
-            for entry in entries(sections)
-        ]
+        every = [_objective(entry, sections, known, sizes, shared) for entry in entries(sections)]
     if not is_sum(sections["loss"]):
         return every[0]
     return Objectives(every, [entry.weight for entry in entries(sections)])
 
 
 def _objective(
-    entry: Entry, sections: Mapping[str, Section], sizes: Mapping[str, int], shared: dict[str, Any]
+    entry: Entry,
+    sections: Mapping[str, Section],
+    known: Mapping[str, int],
+    spaces: Mapping[str, int],
+    shared: dict[str, Any],
 ) -> Objective:
+    sizes = {**known, "embedding_size": spaces[entry.space]}
+
     def one(section: Section, where: str, **further: int) -> Any:
         """A part, which is one module for all objectives that describe it alike."""
         key = json.dumps([section, further], sort_keys=True)
@@ -59,9 +62,13 @@ def _objective(
 
     loss = instantiate(entry.loss, entry.where, **sizes_for(entry.loss, sizes))
     memory, further, weighting = (sections.get(group) or {} for group in ("memory", "references", "weighting"))
-    references = [one(memory, "memory", **sizes_for(memory, sizes))] if memory.get("size") else []
-    if "_target_" in further:
-        references.append(one(further, "references", **sizes_for(further, sizes)))
     weigh = instantiate(weighting, "weighting", **sizes_for(weighting, sizes)) if "_target_" in weighting else None
-    distance = one(entry.distance, entry.key_of("distance"))
-    return Objective(distance, one(entry.miner, entry.key_of("miner")), loss, references, weigh, entry.space)
+    distance, miner = (one(getattr(entry, part), entry.key_of(part)) for part in ("distance", "miner"))
+    objective = Objective(distance, miner, loss, (), weigh, entry.space)
+    if objective.affinity:
+        sizes["affinity_size"] = spaces[objective.affinity]
+    if memory.get("size"):
+        objective.references.append(one(memory, "memory", **sizes_for(memory, sizes)))
+    if "_target_" in further:
+        objective.references.append(one(further, "references", **sizes_for(further, sizes)))
+    return objective

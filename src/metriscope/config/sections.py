@@ -76,7 +76,7 @@ SECTIONS = {
         optional=frozenset({"mode"} | _STEPS),
     ),
     "head": Section(frozenset({"normalize"}), {"features": 1}),
-    "memory": Section(frozenset(), {"embedding_size": 1}),
+    "memory": Section(frozenset(), {"embedding_size": 1, "affinity_size": 0}, optional=frozenset({"affinity_size"})),
     "references": Section(
         frozenset(),
         SIZES,

@@ -64,7 +64,6 @@ class Comparison:
         distance: how two samples are compared.
         moment: when.
         first: the position of the first anchor among the references.
-        affine: anchors (B, F) and references (R, F) in the space that :attr:`affinity` comes from.
     """
 
     def __init__(
@@ -75,7 +74,6 @@ class Comparison:
         moment: Moment | None = None,
         *,
         first: int = 0,
-        affine: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         self.anchors = anchors
         self.segments = tuple(segments)
@@ -88,7 +86,6 @@ class Comparison:
         """What this is a part of, where :meth:`among` has made it."""
         self.rows: Tensor | None = None
         self.columns: Tensor | None = None
-        self._affine = affine
         self._never = _never_positive(segments)
         self._kept = _Kept()
         # A miner asks first, without a graph; what it has made serves the loss as well.
@@ -167,13 +164,13 @@ class Comparison:
         """(B, R) cosine similarities of the pairs in another space, detached.
 
         Raises:
-            InputError: nothing says which.
+            InputError: nothing says which space, or some references are not known there.
         """
-        if self._affine is None:
-            raise InputError("this objective has no affinity: name the space that it comes from")
+        own, others = self.anchors.affine, self.references.affine
+        if own is None or others is None:
+            raise InputError("some samples have no affinity: name the space that it comes from, without references")
         with torch.no_grad():
-            own, others = (unit_rows(precise(x)) for x in self._affine)
-            return own @ others.T
+            return unit_rows(precise(own)) @ unit_rows(precise(others)).T
 
     def block(self, rows: slice) -> Block:
         """Some rows of distances and masks; computed for these rows alone unless the matrices are there already."""
@@ -193,7 +190,8 @@ class Comparison:
         # pass.
         sizes = [len(rows), len(columns)]
         chosen = self.references.at(torch.cat([rows + self.first, columns]))
-        halves = zip(*(torch.split(column, sizes) for column in chosen if column is not None), strict=True)
+        nothing = None, None
+        halves = zip(*(nothing if one is None else torch.split(one, sizes) for one in chosen), strict=True)
         anchors, references = (Samples(*half) for half in halves)
         some = Comparison(anchors, [Segment(references)], self.distance, self.moment, first=self.first)
         some.whole, some.rows, some.columns, some.weigh = self, rows, columns, self.weigh
@@ -221,9 +219,7 @@ class Comparison:
         return other
 
     def _copy(self) -> "Comparison":
-        other = Comparison(
-            self.anchors, self.segments, self.distance, self.moment, first=self.first, affine=self._affine
-        )
+        other = Comparison(self.anchors, self.segments, self.distance, self.moment, first=self.first)
         other.weigh, other._never, other._with_graph = self.weigh, self._never, self._with_graph
         other.whole, other.rows, other.columns = self.whole, self.rows, self.columns
         return other
@@ -274,7 +270,9 @@ def _joined(first: Samples, others: Sequence[Samples]) -> Samples:
     every = [first, *others]
     embeddings = torch.cat([first.embeddings, *(x.embeddings.to(first.embeddings.dtype) for x in others)])
     labels, index = (torch.cat([getattr(x, name) for x in every]) for name in ("labels", "index"))
-    return Samples(embeddings, labels, index, *(_column(every, name) for name in ("source", "side")))
+    affine = [x.affine for x in every if x.affine is not None]
+    whole = torch.cat([x.to(affine[0].dtype) for x in affine]) if len(affine) == len(every) else None
+    return Samples(embeddings, labels, index, _column(every, "source"), _column(every, "side"), whole)
 
 
 def _column(every: Sequence[Samples], name: str) -> Tensor | None:

@@ -74,9 +74,14 @@ class Objective(nn.Module):
         self.space = space
 
     @property
+    def affinity(self) -> str | None:
+        """The space that the affinity of pairs comes from, which the weighting or the loss names."""
+        return self.loss.affinity if self.weighting is None else self.weighting.affinity or self.loss.affinity
+
+    @property
     def spaces(self) -> set[str]:
         """The outputs of the network that are compared."""
-        return {self.space}
+        return {self.space, self.affinity or self.space}
 
     @property
     def hinge(self) -> bool:
@@ -124,7 +129,7 @@ class Objective(nn.Module):
         """A batch -> :class:`Step`; in training, over the batches of all processes."""
         if self.training and is_distributed():
             batch = gather(batch, self.spaces)
-        comparison = self.compare(batch.samples(self.space), moment)
+        comparison = self.compare(batch.samples(self.space, self.affinity), moment)
         account = self.judge(comparison, self.select(comparison))
         if self.training:
             for part in self.learners():

@@ -47,7 +47,7 @@ class Objectives(nn.Module):
     @property
     def spaces(self) -> set[str]:
         """The outputs of the network that are compared."""
-        return {objective.space for objective in self}
+        return set().union(*(objective.spaces for objective in self))
 
     @property
     def hinge(self) -> bool:
@@ -68,9 +68,9 @@ class Objectives(nn.Module):
         selections: dict[Any, Selection] = {}
         accounts: list[Account] = []
         for place, objective in enumerate(self):
-            shared = (objective.space, objective.distance, *objective.references)
+            shared = (objective.space, objective.affinity, objective.distance, *objective.references)
             if shared not in comparisons:
-                comparisons[shared] = objective.compare(batch.samples(objective.space), moment)
+                comparisons[shared] = objective.compare(batch.samples(objective.space, objective.affinity), moment)
             comparison, key = comparisons[shared], (*shared, objective.miner)
             comparison.moment = _moment_of(place, moment)
             if key not in selections:

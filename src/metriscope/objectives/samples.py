@@ -18,6 +18,7 @@ class Samples(NamedTuple):
         index: (N,) int64, position in the training set; -1 for none (a synthetic sample, validation).
         source: (N,) int64, the row that a synthetic sample stands for; None where all are real.
         side: (N,) int64, the modality of each sample; None where there is one.
+        affine: (N, F) detached, the samples in the space that the affinity of pairs comes from; None without one.
     """
 
     embeddings: Tensor
@@ -25,6 +26,7 @@ class Samples(NamedTuple):
     index: Tensor  # type: ignore[assignment]
     source: Tensor | None = None
     side: Tensor | None = None
+    affine: Tensor | None = None
 
     @classmethod
     def of(cls, embeddings: Tensor, labels: Tensor, index: Tensor | None = None) -> "Samples":
@@ -78,15 +80,17 @@ class Spaces(NamedTuple):
         outputs = {"embedding": embeddings} | ({} if trunk is None else {"trunk": trunk})
         return cls(outputs, labels, torch.full_like(labels, -1) if index is None else index)
 
-    def samples(self, space: str) -> Samples:
-        """The batch in one space.
+    def samples(self, space: str, affinity: str | None = None) -> Samples:
+        """The batch in one space, with an affinity of pairs from another.
 
         Raises:
             InputError: there is no such space.
         """
-        if space not in self.outputs:
-            raise InputError(f"there is no space {space}; the network gives {', '.join(self.outputs)}")
-        return Samples(self.outputs[space], self.labels, self.index)
+        for name in (space, affinity):
+            if name is not None and name not in self.outputs:
+                raise InputError(f"there is no space {name}; the network gives {', '.join(self.outputs)}")
+        affine = None if affinity is None else self.outputs[affinity].detach()
+        return Samples(self.outputs[space], self.labels, self.index, affine=affine)
 
 
 def _taken(column: Tensor, rows: Tensor | slice) -> Tensor:

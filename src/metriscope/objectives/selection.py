@@ -32,11 +32,6 @@ class Pairs:
     positive_weights: Tensor | None = None
     negative_weights: Tensor | None = None
 
-    @property
-    def weighted(self) -> bool:
-        """Whether pairs have weights."""
-        return self.positive_weights is not None or self.negative_weights is not None
-
     def at(self, rows: slice) -> "Pairs":
         """Those of some anchors."""
         columns = (self.positive, self.negative, self.positive_weights, self.negative_weights)

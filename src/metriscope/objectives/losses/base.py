@@ -31,6 +31,7 @@ class Loss(nn.Module, metaclass=PartType):
         weighable: the weights that the loss takes: ``pairs``, ``rows``, or none.
         hinge: True where inactive terms have exactly zero weight.
         paper: where the loss comes from.
+        affinity: the space, ``trunk``, that :attr:`Comparison.affinity` comes from; None where nobody asks.
         bound_to_classes: whether the loss learns something for each training class, so that its value on other
             classes has no meaning.
     """
@@ -39,6 +40,7 @@ class Loss(nn.Module, metaclass=PartType):
     weighable: ClassVar[frozenset[str]] = frozenset()
     hinge: ClassVar[bool]
     paper: ClassVar[str] = ""
+    affinity: str | None = None
     bound_to_classes: bool = False
 
     # The constructor of nn.Module takes anything.

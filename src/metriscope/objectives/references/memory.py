@@ -23,29 +23,39 @@ class CrossBatchMemory(References):
         size: M, how many embeddings are kept, at least 1.
         embedding_size: D, at least 1.
         warmup_steps: training steps during which the memory is filled but not used, at least 0.
+        affinity_size: F, of the space that the affinity of pairs comes from; 0 without one.
     """
 
     paper = "arXiv:1912.06798"
     embeddings: Tensor
     labels: Tensor
     index: Tensor
+    affine: Tensor | None
     position: Tensor
     steps: Tensor
 
-    def __init__(self, size: Count, embedding_size: Count, warmup_steps: Annotated[int, Field(ge=0)] = 0) -> None:
+    def __init__(
+        self,
+        size: Count,
+        embedding_size: Count,
+        warmup_steps: Annotated[int, Field(ge=0)] = 0,
+        affinity_size: Annotated[int, Field(ge=0)] = 0,
+    ) -> None:
         super().__init__()
         self.warmup_steps = warmup_steps
         self.register_buffer("embeddings", torch.zeros(size, embedding_size))
         # No class has a negative id: an empty place is neither a positive nor a negative of any anchor.
         self.register_buffer("labels", torch.full((size,), -1, dtype=torch.int64))
         self.register_buffer("index", torch.full((size,), -1, dtype=torch.int64))
+        self.register_buffer("affine", torch.zeros(size, affinity_size) if affinity_size else None)
         self.register_buffer("position", torch.zeros((), dtype=torch.int64))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def recall(self, batch: Samples, moment: Moment) -> Segment:
         """M samples; label -1 for empty places and, during warm-up, for all places."""
         labels = self.labels.masked_fill(self.steps < self.warmup_steps, -1)
-        return Segment(Samples(self.embeddings.clone(), labels, self.index.clone()))
+        affine = None if self.affine is None else self.affine.clone()
+        return Segment(Samples(self.embeddings.clone(), labels, self.index.clone(), affine=affine))
 
     @torch.no_grad()
     def observe(self, account: Account, moment: Moment) -> None:
@@ -60,5 +70,7 @@ class CrossBatchMemory(References):
         self.embeddings[places] = last.embeddings.detach().to(self.embeddings.dtype)
         self.labels[places] = last.labels
         self.index[places] = last.index
+        if self.affine is not None and last.affine is not None:
+            self.affine[places] = last.affine.to(self.affine.dtype)
         self.position.copy_((self.position + len(last.labels)) % size)
         self.steps += 1

@@ -22,10 +22,12 @@ class Weighting(nn.Module, metaclass=PartType):
     Attributes:
         weighs: ``pairs``, ``rows`` (the losses of anchors), or both; a loss says which it takes.
         paper: where the weighting comes from.
+        affinity: the space, ``trunk``, that :attr:`Comparison.affinity` comes from; None where nobody asks.
     """
 
     weighs: ClassVar[frozenset[Kind]]
     paper: ClassVar[str] = ""
+    affinity: str | None = None
 
     # The constructor of nn.Module takes anything.
     def __init__(self) -> None:
