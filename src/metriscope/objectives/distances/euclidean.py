@@ -65,7 +65,9 @@ def _centred(anchors: Tensor, others: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """
     with torch.no_grad():
         mean = anchors.mean(0)
-        far = mean.square().sum() > _FAR * (anchors - mean).square().sum(1).mean()
+        # The mean of all squares is the square of the mean, and the variance.
+        squares = torch.linalg.vector_norm(anchors).square() / max(1, len(anchors))
+        far = (1 + 1 / _FAR) * mean.square().sum() > squares
     if anchors.device.type == "cpu" and not torch.compiler.is_compiling():
         return tuple(rows - mean for rows in (anchors, *others)) if far else (anchors, *others)
     mean = mean.masked_fill(~far, 0)
