@@ -6,6 +6,7 @@ rules across arguments. Both hold from Python and from a config.
 """
 
 import inspect
+import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache, partial, wraps
 from importlib import import_module
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar, get_type_hints
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from metriscope.annotations import said, wanted
-from metriscope.errors import InputError, nearest
+from metriscope.errors import InputError, RunError, nearest
 
 _Given = ParamSpec("_Given")
 _Made = TypeVar("_Made")
@@ -48,6 +49,14 @@ class ArgumentError(InputError):
     def at(self, where: str) -> "ArgumentError":
         """The same with its place in a config."""
         return ArgumentError(self.key, self.value, self.rule, where)
+
+
+class NotBuilt(InputError):
+    """A constructor that fails, of a part that does not ship; ``reason`` is what it raised."""
+
+    def __init__(self, line: str, reason: Exception) -> None:
+        super().__init__(line)
+        self.reason = reason
 
 
 class PartType(type):
@@ -125,7 +134,7 @@ def locate(target: str, where: str = "") -> Any:
     """
     place = f"{where}_target_={target}"
     module, _, name = target.rpartition(".")
-    if not module:
+    if not module or not all(word.isidentifier() for word in target.split(".")):
         raise InputError(f"{place}: it has to be the dotted path of a class, such as my_losses.PullTogether")
     try:
         found = import_module(module)
@@ -144,13 +153,29 @@ def locate(target: str, where: str = "") -> Any:
     return getattr(found, name)
 
 
-def check_section(section: Mapping[str, Any], where: str, further: Mapping[str, Any] | None = None) -> Any:
+class Kind(NamedTuple):
+    """What a part has to be derived from."""
+
+    base: str
+    """The dotted path of a class."""
+    words: str
+
+    def check(self, part: Any, place: str) -> None:
+        """Refuse a part that is none, with its place as ``callbacks.mine._target_=my.Class``."""
+        if not (inspect.isclass(part) and issubclass(part, locate(self.base))):
+            raise InputError(f"{place}: it has to be {self.words}")
+
+
+def check_section(
+    section: Mapping[str, Any], where: str, further: Mapping[str, Any] | None = None, kind: Kind | None = None
+) -> Any:
     """Judge a section of a config, and those within it, by their ``_target_``, without building anything.
 
     Args:
         section: ``_target_``, ``name`` (the choice, not an argument) and arguments.
         where: the section's key, such as ``loss``.
         further: arguments that are known later, such as the number of classes.
+        kind: what the part has to be.
 
     Returns:
         the class or function.
@@ -159,6 +184,8 @@ def check_section(section: Mapping[str, Any], where: str, further: Mapping[str, 
         InputError: as of :func:`locate` and :func:`judge`, with the whole key.
     """
     part = locate(str(section["_target_"]), f"{where}.")
+    if kind is not None:
+        kind.check(part, f"{where}._target_={section['_target_']}")
     further = further or {}
     given = with_place(partial(_given, section, part, further), where)
     within = {key: list(_sections(value, f"{where}.{key}")) for key, value in given.items()}
@@ -179,13 +206,24 @@ def instantiate(section: Mapping[str, Any], where: str, **further: Any) -> Any:
 
     Raises:
         InputError: as of :func:`check_section`, or from the constructor.
+        NotBuilt: another exception from the constructor of a part that does not ship; one that ships has a bug then.
     """
     part = locate(str(section["_target_"]), f"{where}.")
     given = with_place(partial(_given, section, part, further), where)
     arguments = {**{key: _built(value, f"{where}.{key}") for key, value in given.items()}, **further}
     if not isinstance(part, PartType):
         with_place(partial(judge, part, arguments), where)
-    return with_place(partial(part, **arguments), where)
+    try:
+        return with_place(partial(part, **arguments), where)
+    except (InputError, RunError):
+        raise
+    except Exception as error:
+        if str(getattr(part, "__module__", "")).startswith("metriscope."):
+            raise
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        words = f"{where}: {_name(part)} fails in line {last.lineno} of {last.filename}: {line}"
+        raise NotBuilt(words, error) from error
 
 
 def with_place(call: Callable[[], Any], where: str) -> Any:

@@ -1,6 +1,5 @@
-"""Rules for monitored metrics, and for the metrics and diagnostics that a config names."""
+"""Rules for monitored metrics, and for the metrics that a config names."""
 
-import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,7 +8,6 @@ from metriscope.config.files import choices
 from metriscope.errors import InputError
 from metriscope.evaluation.monitors import check_logged, monitor_of
 from metriscope.evaluation.set_metric import asked_metrics
-from metriscope.parts import check_section
 
 Section = Mapping[str, Any]
 
@@ -75,22 +73,3 @@ def _closed(config: Section) -> bool:
         and all(str(section.get("_target_")).startswith("pytorch_lightning.") for section in callbacks)
         and all(str(section.get("_target_")).startswith("metriscope.") for section in diagnostics)
     )
-
-
-def check_diagnostics(diagnostics: Section) -> None:
-    """Refuse a diagnostic that is no callback, or arguments that it does not take. Imports them.
-
-    Raises:
-        InputError: naming the key, its value, and what would do.
-    """
-    for name, section in diagnostics.items():
-        if name == "name" or section is None:
-            continue
-        where = f"diagnostics.{name}"
-        if not isinstance(section, Mapping) or "_target_" not in section:
-            raise InputError(f"{where} needs the dotted path of a Lightning callback as its _target_")
-        part = check_section(section, where)
-        from pytorch_lightning import Callback
-
-        if not (inspect.isclass(part) and issubclass(part, Callback)):
-            raise InputError(f"{where}._target_={section['_target_']}: it has to be a Lightning callback")

@@ -1,11 +1,9 @@
 """Sections that describe a part, and which of their keys are not arguments of its ``_target_``."""
 
-import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from metriscope.errors import InputError
-from metriscope.parts import LATER, arguments_of, check_section, locate
+from metriscope.parts import LATER, Kind, arguments_of, check_section, locate
 
 
 class Section(NamedTuple):
@@ -17,8 +15,8 @@ class Section(NamedTuple):
     """Arguments that are known later, with values that stand for them."""
     optional: frozenset[str] = frozenset()
     """Arguments, of the section or known later, that only some parts take."""
-    base: str | None = None
-    """The class that a part has to be derived from."""
+    kind: Kind | None = None
+    """What a part has to be."""
 
     def arguments(self, section: Mapping[str, Any]) -> dict[str, Any]:
         """The section without the keys that somebody else reads; ``_target_`` and ``name`` stay."""
@@ -43,6 +41,7 @@ _HABITS = {"library", "weights", "freeze", "freeze_batch_norm", "precision", "ca
 _SPLIT = {"protocol", "fold", "validation", "num_workers", "cache", "memory_limit_mb"}
 _STATISTICS = {"mean", "std"}
 _RATES = {"lr_trunk", "lr_head", "lr_loss", "layer_decay"}
+_SAMPLER, _AUGMENTATION = "metriscope.data.samplers.BatchSampler", "metriscope.data.inputs.augment.Augmentation"
 _STEPS = {"total_steps", "steps_per_epoch"}
 
 # In the order of their checks: data sets and backbones come last, because they import most.
@@ -52,10 +51,10 @@ SECTIONS = {
         dict.fromkeys(("labels", "seed", "rank", "world_size"), LATER),
         # Data sets recommend a shape of the batch, whichever sampler is chosen.
         optional=frozenset({"classes_per_batch", "samples_per_class"}),
-        base="metriscope.data.samplers.BatchSampler",
+        kind=Kind(_SAMPLER, f"a subclass of {_SAMPLER}"),
     ),
     "augmentation": Section(
-        frozenset(), dict.fromkeys(_STATISTICS, LATER), base="metriscope.data.inputs.augment.Augmentation"
+        frozenset(), dict.fromkeys(_STATISTICS, LATER), kind=Kind(_AUGMENTATION, f"a subclass of {_AUGMENTATION}")
     ),
     "optimizer": Section(frozenset(_RATES), {"params": LATER}),
     "scheduler": Section(
@@ -80,7 +79,5 @@ def check_sections(config: Mapping[str, Any]) -> None:
         own = config[group]
         if group == "memory" and not own["size"]:
             continue
-        part = locate(str(own["_target_"]), f"{group}.")
-        if section.base and not (inspect.isclass(part) and issubclass(part, locate(section.base))):
-            raise InputError(f"{group}._target_={own['_target_']}: it has to be a subclass of {section.base}")
-        check_section(section.arguments(own), group, section.further(own))
+        locate(str(own["_target_"]), f"{group}.")
+        check_section(section.arguments(own), group, section.further(own), section.kind)

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from metriscope.data.samplers import BatchSampler
+from metriscope.errors import InputError
 from metriscope.parts import instantiate, locate
 
 
@@ -29,6 +30,8 @@ class Batching:
         found: BatchSampler = instantiate(
             self.section, "sampler", labels=labels, seed=seed, rank=rank, world_size=world_size
         )
+        if len(found) < 1:
+            raise InputError(f"the sampler {type(found).__name__} has no batch in an epoch of {len(labels)} examples")
         return found
 
     def adapted(self, labels: Tensor) -> "Batching":
