@@ -221,8 +221,8 @@ def instantiate(section: Mapping[str, Any], where: str, **further: Any) -> Any:
         if str(getattr(part, "__module__", "")).startswith("metriscope."):
             raise
         last = traceback.extract_tb(error.__traceback__)[-1]
-        line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        words = f"{where}: {_name(part)} fails in line {last.lineno} of {last.filename}: {line}"
+        line = " ".join(str(error).split())[:200] or "no reason is given"
+        words = f"{where}: {line} ({type(error).__name__} in line {last.lineno} of {last.filename})"
         raise NotBuilt(words, error) from error
 
 

@@ -55,6 +55,10 @@ def test_the_arguments_that_ship_are_the_defaults_of_the_class(name: str) -> Non
             "diagnostics.varance=false: there is nothing of this name to switch off; did you mean 'variance'?",
         ),
         ("+diagnostics.varance=null", "diagnostics.varance=null: there is nothing of this name to switch off; did you"),
+        (
+            "+diagnostics.varance={}",
+            "diagnostics.varance={}: there is nothing of this name to switch off; did you mean",
+        ),
         ("+evaluation.metrics.knn=false", "evaluation.metrics.knn=false: there is nothing of this name to switch off"),
         ("+evaluation.metrics.name=false", "evaluation.metrics.name=false: there is nothing of this name to switch"),
         ("+callbacks.early_stoping=false", "callbacks.early_stoping=false: there is nothing of this name to switch"),
@@ -101,6 +105,7 @@ def test_names_of_further_folders_can_be_switched_off(tmp_path: Path) -> None:
         "evaluation/mine.yaml": "defaults: [default, _self_]\nname: mine\nmetrics: {mine: {_target_: my.Metric}}\n",
         "evaluation/less.yaml": "defaults: [mine, _self_]\nname: less\nmetrics: {mine: false}\n",
         "experiment/tried.yaml": "# @package _global_\ndiagnostics: {probe: {_target_: my.Probe}}\n",
+        "sampler/half.yaml": "_target_: [\n",
         "experiment/typo.yaml": "# @package _global_\ndiagnostics: {varance: false}\n",
     }
     for name, text in files.items():
@@ -111,3 +116,5 @@ def test_names_of_further_folders_can_be_switched_off(tmp_path: Path) -> None:
     assert compose_config(["experiment=tried", "diagnostics.probe=false"], tmp_path).diagnostics.probe is None
     with pytest.raises(InputError, match=r"^diagnostics\.varance=false: there is nothing of this name"):
         compose_config(["experiment=typo"], tmp_path)
+    with pytest.raises(InputError, match=r"^a config cannot be read: .*half\.yaml\", line"):
+        compose_config(["sampler=half"], tmp_path)

@@ -102,5 +102,7 @@ def test_batches_that_are_none_are_one_line(own, line):
 def test_an_epoch_has_batches():
     with pytest.raises(InputError, match="the sampler Given has no batch in an epoch of 24 examples"):
         batching(Given, number=0).sampler(LABELS, seed=0)
+    with pytest.raises(InputError, match="the sampler Given cannot say how many batches an epoch has: TypeError: "):
+        batching(Given, number="a").sampler(LABELS, seed=0)
     with pytest.raises(InputError, match=r"the sampler BatchSampler has no total\(\): see"):
         BatchSampler(LABELS)

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
@@ -44,6 +45,8 @@ def _composed(words: Sequence[str], with_hydra: bool = False) -> DictConfig:
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         try:
             cfg = compose("train", overrides=list(words), return_hydra_config=True)
+        except yaml.YAMLError as error:
+            raise InputError(f"a config cannot be read: {first_lines(error)}") from error
         except (HydraException, ValueError) as error:
             raise InputError(_explain(error, words)) from error
     if further := folders(words):
@@ -153,7 +156,7 @@ def _explain(error: Exception, words: Sequence[str]) -> str:
             return f"{key}: the {key.split('.')[0]} that is chosen has no such key. All keys: python train.py --cfg job"
         if key not in known:
             return f"{key}: no such key{suggestion(key, [*known, *groups])} All keys: python train.py --cfg job"
-        if "merging override" in str(error):
+        if f"merging override {override.input_line}" in str(error):
             shape = "mapping" if any(name.startswith(f"{key}.") for name in known) else "list or a single value"
             return f"{override.input_line}: it has to be a {shape}, as what stands there"
     return first_lines(error)

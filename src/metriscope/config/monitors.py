@@ -37,7 +37,9 @@ def check_monitors(config: Section) -> None:
             check_logged(metric, key, config, closed)
         elif where in ("evaluation", "scheduler"):
             raise InputError(f"{key}={said(section.get(name))}: it has to be a val/ metric, such as val/map_at_r")
-        monitor_of(section, where, evaluation)
+        # A callback without a mode of its own may take none.
+        if not where.startswith("callbacks.") or "mode" in section:
+            monitor_of(section, where, evaluation)
     watches = "monitor" in config["scheduler"]
     early = config["callbacks"].get("early_stopping") is not None
     if config["dataset"].get("validation") == 0 and (watches or early):
@@ -55,7 +57,7 @@ def _watching(config: Section) -> Iterator[tuple[str, Section]]:
     if "monitor" in config["scheduler"]:
         yield "scheduler", config["scheduler"]
     for name, section in config["callbacks"].items():
-        if isinstance(section, Mapping) and "monitor" in section and "mode" in section:
+        if isinstance(section, Mapping) and "monitor" in section:
             yield f"callbacks.{name}", section
     if config.get("sweep"):
         yield "sweep", config["sweep"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from yaml import YAMLError
 
 from metriscope.annotations import said
 from metriscope.config.aliases import today
@@ -81,7 +82,7 @@ def check_names(config: Mapping[str, Any], further: Sequence[Path] = ()) -> None
     """
     for where in _MAPPINGS:
         sections = _below(config, where)
-        off = [key for key, value in sections.items() if value is None or value is False]
+        off = [key for key, value in sections.items() if value is None or value is False or value == {}]
         for key in off:
             if today(f"{where}.{key}") or (where != "callbacks" and key in _shipped(where)):
                 continue
@@ -103,7 +104,10 @@ def _named(where: str, folder: Path) -> frozenset[str]:
 
 def _named_in(path: Path, where: str, folder: Path) -> Iterator[str]:
     group, _, below = where.partition(".")
-    content = OmegaConf.to_container(OmegaConf.load(path))
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path))
+    except YAMLError:
+        return  # it is refused where it is chosen
     if not isinstance(content, Mapping):
         return
     places: list[Mapping[Any, Any]] = [_below(content, where)]

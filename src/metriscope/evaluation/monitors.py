@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from metriscope.errors import InputError, nearest
-from metriscope.evaluation.metrics import METRICS, Direction
+from metriscope.evaluation.metric import Direction
+from metriscope.evaluation.metrics import METRICS
 from metriscope.evaluation.set_metric import asked_metrics, known_metric
 from metriscope.evaluation.shipped import SHIPPED
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from metriscope.errors import InputError, RunError
 from metriscope.evaluation.measures import Measures
-from metriscope.evaluation.metrics import Direction, Metric, metric_of
+from metriscope.evaluation.metric import Direction, Metric
+from metriscope.evaluation.metrics import metric_of
 from metriscope.parts import Kind, PartType, check_section, defaults_of, instantiate
 
 if TYPE_CHECKING:
