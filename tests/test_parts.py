@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from metriscope.errors import InputError
-from metriscope.parts import LATER, ArgumentError, PartType, check_section, instantiate, judge, locate
+from metriscope.parts import LATER, ArgumentError, Kind, NotBuilt, PartType, check_section, instantiate, judge, locate
 
 
 class Part(nn.Module, metaclass=PartType):
@@ -150,6 +150,8 @@ def test_a_list_stands_for_a_tuple_and_a_description_for_itself():
         ("metriscope.losses.TripletLos", "has no TripletLos; did you mean 'TripletLoss'?"),
         ("metriscope.no_such.X", "no module metriscope.no_such"),
         ("X", "it has to be the dotted path of a class"),
+        ("..X", "it has to be the dotted path of a class"),
+        ("metriscope.losses.", "it has to be the dotted path of a class"),
     ],
 )
 def test_targets_that_are_not_there(target, line):
@@ -167,3 +169,17 @@ def test_a_module_that_does_not_import(tmp_path, monkeypatch):
         locate("half.X")
     with pytest.raises(InputError, match="importing broken fails: ValueError: two lines"):
         locate("broken.X")
+
+
+def test_a_constructor_that_fails_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "willing.py").write_text("class Part:\n    def __init__(self):\n        raise OSError('two\\nlines')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(NotBuilt, match=r"^callbacks\.x: two lines \(OSError in line 3 of .*willing\.py\)$"):
+        instantiate({"_target_": "willing.Part"}, "callbacks.x")
+
+
+def test_what_a_part_has_to_be_comes_before_its_arguments():
+    kind = Kind("metriscope.losses.Loss", "a loss")
+    for target in (f"{HERE}.Part", "metriscope.errors.nearest"):
+        with pytest.raises(InputError, match=rf"^loss\._target_={target}: it has to be a loss$"):
+            check_section({"_target_": target, "siz": 3}, "loss", kind=kind)

@@ -12,6 +12,7 @@ _MODULES = {
     "linear_probe_accuracy": "metriscope.evaluation.classification",
     "clustering_metrics": "metriscope.evaluation.clustering",
     "per_class": "metriscope.evaluation.per_class",
+    "Metric": "metriscope.evaluation.metric",
     "SetMetric": "metriscope.evaluation.set_metric",
     "RecallAt": "metriscope.evaluation.shipped",
     "PrecisionAt": "metriscope.evaluation.shipped",

@@ -6,20 +6,20 @@ rules across arguments. Both hold from Python and from a config.
 """
 
 import inspect
+import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import cache, partial, wraps
+from functools import partial, wraps
 from importlib import import_module
-from types import SimpleNamespace
-from typing import Any, NamedTuple, ParamSpec, TypeVar, get_type_hints
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from metriscope.annotations import said, wanted
-from metriscope.errors import InputError, nearest
+from metriscope.errors import InputError, RunError, nearest
+from metriscope.signatures import Argument, by_name, taken_by
 
 _Given = ParamSpec("_Given")
 _Made = TypeVar("_Made")
-_STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 
 NOT_GIVEN = object()
 """Stands for a value that there is none of."""
@@ -50,21 +50,23 @@ class ArgumentError(InputError):
         return ArgumentError(self.key, self.value, self.rule, where)
 
 
+class NotBuilt(InputError):
+    """A constructor that fails, of a part that does not ship; ``reason`` is what it raised."""
+
+    def __init__(self, line: str, reason: Exception) -> None:
+        super().__init__(line)
+        self.reason = reason
+
+
 class PartType(type):
     """Metaclass of parts: their arguments are judged before anything is built."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        judge(cls, _by_name(cls, args, kwargs))
+        judge(cls, by_name(cls, args, kwargs))
         part = super().__call__(*args, **kwargs)
         if hasattr(cls, "register_module") and "_modules" not in vars(part):
             raise InputError(f"{cls.__name__}: its constructor has to call super().__init__() first")
         return part
-
-
-class _Argument(NamedTuple):
-    default: Any
-    hint: Any
-    adapter: TypeAdapter[Any] | None
 
 
 def judge(part: Callable[..., Any], arguments: Mapping[str, Any], unbuilt: Collection[str] = ()) -> None:
@@ -78,7 +80,7 @@ def judge(part: Callable[..., Any], arguments: Mapping[str, Any], unbuilt: Colle
     Raises:
         ArgumentError: naming the argument, its value, and what would do.
     """
-    known, open_ended = _arguments(part)
+    known, open_ended = taken_by(part)
     for key, value in arguments.items():
         if key not in known:
             if open_ended:
@@ -107,12 +109,12 @@ def judged(part: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
 
 def arguments_of(part: Callable[..., Any]) -> dict[str, Any]:
     """The arguments that a part takes by name, with their annotations."""
-    return {key: argument.hint for key, argument in _arguments(part)[0].items()}
+    return {key: argument.hint for key, argument in taken_by(part)[0].items()}
 
 
 def defaults_of(part: Callable[..., Any]) -> dict[str, Any]:
     """The arguments that a part can do without, with their defaults."""
-    arguments = _arguments(part)[0].items()
+    arguments = taken_by(part)[0].items()
     return {key: one.default for key, one in arguments if one.default is not inspect.Parameter.empty}
 
 
@@ -128,7 +130,7 @@ def locate(target: str, where: str = "") -> Any:
     """
     place = f"{where}_target_={target}"
     module, _, name = target.rpartition(".")
-    if not module:
+    if not module or not all(word.isidentifier() for word in target.split(".")):
         raise InputError(f"{place}: it has to be the dotted path of a class, such as my_losses.PullTogether")
     try:
         found = import_module(module)
@@ -147,13 +149,29 @@ def locate(target: str, where: str = "") -> Any:
     return getattr(found, name)
 
 
-def check_section(section: Mapping[str, Any], where: str, further: Mapping[str, Any] | None = None) -> Any:
+class Kind(NamedTuple):
+    """What a part has to be derived from."""
+
+    base: str
+    """The dotted path of a class."""
+    words: str
+
+    def check(self, part: Any, place: str) -> None:
+        """Refuse a part that is none, with its place as ``callbacks.mine._target_=my.Class``."""
+        if not (inspect.isclass(part) and issubclass(part, locate(self.base))):
+            raise InputError(f"{place}: it has to be {self.words}")
+
+
+def check_section(
+    section: Mapping[str, Any], where: str, further: Mapping[str, Any] | None = None, kind: Kind | None = None
+) -> Any:
     """Judge a section of a config, and those within it, by their ``_target_``, without building anything.
 
     Args:
         section: ``_target_``, ``name`` (the choice, not an argument) and arguments.
         where: the section's key, such as ``loss``.
         further: arguments that are known later, such as the number of classes.
+        kind: what the part has to be.
 
     Returns:
         the class or function.
@@ -162,6 +180,8 @@ def check_section(section: Mapping[str, Any], where: str, further: Mapping[str, 
         InputError: as of :func:`locate` and :func:`judge`, with the whole key.
     """
     part = locate(str(section["_target_"]), f"{where}.")
+    if kind is not None:
+        kind.check(part, f"{where}._target_={section['_target_']}")
     further = further or {}
     given = with_place(partial(_given, section, part, further), where)
     within = {key: list(_sections(value, f"{where}.{key}")) for key, value in given.items()}
@@ -182,13 +202,24 @@ def instantiate(section: Mapping[str, Any], where: str, **further: Any) -> Any:
 
     Raises:
         InputError: as of :func:`check_section`, or from the constructor.
+        NotBuilt: another exception from the constructor of a part that does not ship; one that ships has a bug then.
     """
     part = locate(str(section["_target_"]), f"{where}.")
     given = with_place(partial(_given, section, part, further), where)
     arguments = {**{key: _built(value, f"{where}.{key}") for key, value in given.items()}, **further}
     if not isinstance(part, PartType):
         with_place(partial(judge, part, arguments), where)
-    return with_place(partial(part, **arguments), where)
+    try:
+        return with_place(partial(part, **arguments), where)
+    except (InputError, RunError):
+        raise
+    except Exception as error:
+        if str(getattr(part, "__module__", "")).startswith("metriscope."):
+            raise
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        line = " ".join(str(error).split())[:200] or "no reason is given"
+        words = f"{where}: {line} ({type(error).__name__} in line {last.lineno} of {last.filename})"
+        raise NotBuilt(words, error) from error
 
 
 def with_place(call: Callable[[], Any], where: str) -> Any:
@@ -230,7 +261,7 @@ def _given(section: Mapping[str, Any], part: Callable[..., Any], further: Mappin
     for key in _OF_HYDRA:
         if key in section:
             raise ArgumentError(key, section[key], "it is not supported: give arguments by their names")
-    known, _ = _arguments(part)
+    known, _ = taken_by(part)
     for key in further:
         if key in section:
             raise ArgumentError(key, NOT_GIVEN, "the run itself knows it: leave it out")
@@ -238,7 +269,7 @@ def _given(section: Mapping[str, Any], part: Callable[..., Any], further: Mappin
     return {key: value for key, value in section.items() if key != "_target_" and (key != "name" or key in known)}
 
 
-def _judge_value(key: str, value: Any, argument: _Argument) -> None:
+def _judge_value(key: str, value: Any, argument: Argument) -> None:
     if value is LATER or argument.adapter is None or (value is None and argument.default is None):
         return
     # A config has no tuples: a list stands for one.
@@ -250,64 +281,6 @@ def _judge_value(key: str, value: Any, argument: _Argument) -> None:
             continue
         return
     raise ArgumentError(key, value, f"it has to be {wanted(argument.hint, value)}")
-
-
-@cache
-def _arguments(part: Callable[..., Any]) -> tuple[dict[str, _Argument], bool]:
-    """What a part takes by name, and whether it takes any further name."""
-    call = part.__init__ if inspect.isclass(part) else part
-    if call is object.__init__:
-        return {}, False
-    try:
-        parameters = list(inspect.signature(call).parameters.values())
-    except (TypeError, ValueError):
-        return {}, True
-    parameters = parameters[1:] if inspect.isclass(part) else parameters
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    known = {p.name: _argument(p.default, _hint(p.annotation, call)) for p in parameters if p.kind in named}
-    return known, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
-
-
-def _hint(annotation: Any, call: Callable[..., Any]) -> Any:
-    """An annotation that may be text; Any where there is none, or where it names what only a type checker imports."""
-    if annotation is inspect.Parameter.empty:
-        return Any
-    names = getattr(inspect.unwrap(call), "__globals__", {})
-    try:
-        return get_type_hints(SimpleNamespace(__annotations__={"it": annotation}), names, include_extras=True)["it"]
-    except (NameError, TypeError, AttributeError):
-        return Any
-
-
-def _argument(default: Any, hint: Any) -> _Argument:
-    try:
-        return _Argument(default, hint, None if hint is Any else TypeAdapter(hint, config=_STRICT))
-    except (PydanticSchemaGenerationError, TypeError):
-        return _Argument(default, hint, None)
-    except Exception as error:  # pydantic refuses a config for types that bring their own
-        if type(error).__name__ != "PydanticUserError":
-            raise
-        return _Argument(default, hint, None)
-
-
-def _by_name(part: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by name; Python itself refuses what does not fit the signature."""
-    try:
-        bound = inspect.signature(part.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
-    except TypeError as error:
-        if args:
-            raise
-        _, open_ended = _arguments(part)
-        if open_ended:
-            raise error
-        return dict(kwargs)
-    given = dict(list(bound.arguments.items())[1:])
-    for name, parameter in bound.signature.parameters.items():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            given.update(given.pop(name, {}))
-        elif parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            given.pop(name, None)
-    return given
 
 
 def _name(part: Callable[..., Any]) -> str:

@@ -184,3 +184,15 @@ def test_a_sweep_over_an_earlier_key(short_launch: None, tmp_path: Path) -> None
     assert sweep(words, base_config(words))
     summaries = [(job.folder / "summary.json").read_text() for job in plan(words, base_config(words)).jobs]
     assert ["test/recall_at_3" in text for text in summaries] == [False, True]
+
+
+@pytest.mark.parametrize("other", ["evaluation.metrics.recall_at=false", "evaluation.metrics=null"])
+def test_an_earlier_key_of_what_is_switched_off_is_refused(other: str) -> None:
+    with pytest.raises(InputError, match=r"^evaluation\.recall_at and evaluation\.metrics.* are one and the same"):
+        compose_config(["evaluation.recall_at=[1]", other])
+
+
+def test_diagnostics_of_ones_own_as_a_whole() -> None:
+    words = ["+diagnostics.own={mine:{_target_:my.Own}}", "diagnostics.variance=false"]
+    found = plain(compose_config(words))["diagnostics"]
+    assert (found["mine"], found["variance"]) == ({"_target_": "my.Own"}, None)

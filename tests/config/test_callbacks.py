@@ -25,12 +25,12 @@ class NoCallback:
 
 
 def built(**callbacks):
-    check_callbacks({"callbacks": callbacks, "evaluation": EVALUATION})
-    return [instantiate(section, where) for where, section in callback_sections(callbacks, EVALUATION)]
+    check_callbacks({"callbacks": callbacks, "diagnostics": {}, "evaluation": EVALUATION})
+    return [instantiate(section, where) for where, section in callback_sections("callbacks", callbacks, EVALUATION)]
 
 
 def test_a_null_is_none_and_a_mode_follows_the_metric():
-    (stopping,) = built(name="default", early_stopping=EARLY, other=None, empty={})
+    (stopping,) = built(name="default", early_stopping=EARLY, other=None, off=False, empty={})
     assert (stopping.mode, stopping.patience) == ("min", 2)
     (stopping,) = built(early_stopping={key: value for key, value in EARLY.items() if key != "mode"})
     assert stopping.mode == "min"

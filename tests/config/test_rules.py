@@ -215,6 +215,34 @@ def refusal(words):
     return str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        (
+            "+callbacks.x={_target_:pytorch_lightning.callbacks.EarlyStopping,monitor:val/recall_at_16}",
+            "callbacks.x.monitor=val/recall_at_16: this run logs no such metric; did you mean 'val/recall_at_1'?",
+        ),
+        (
+            "+callbacks.x={_target_:pytorch_lightning.callbacks.EarlyStopping,monitor:test/map_at_r}",
+            "callbacks.x.monitor=test/map_at_r: selecting by the test set is refused; use val/map_at_r",
+        ),
+        (
+            "+diagnostics.variance.layers=[trunk]",
+            "evaluation.monitor=val/variance_intra: this run logs no such metric; did you mean 'val/variance_intra_",
+        ),
+        (
+            "sampler._target_=metriscope.data.samplers.ShuffleBatchSampler",
+            "sampler._target_=metriscope.data.samplers.ShuffleBatchSampler: to choose another part, say sampler=",
+        ),
+    ],
+)
+def test_what_is_added_or_named_otherwise_is_judged(word, line):
+    words = ["evaluation.monitor=val/variance_intra", "evaluation.mode=min"] if "variance" in word else []
+    with pytest.raises(InputError) as caught:
+        check(compose_config([*words, word]))
+    assert str(caught.value).startswith(line)
+
+
 @pytest.mark.parametrize(("words", "line"), REFUSED, ids=[words for words, _ in REFUSED])
 def test_refused(words, line):
     found = refusal(words)

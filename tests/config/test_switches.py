@@ -1,5 +1,6 @@
 """Parts by name: true, false and null in place of their sections."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,6 +50,23 @@ def test_the_arguments_that_ship_are_the_defaults_of_the_class(name: str) -> Non
     [
         ("+evaluation.metrics.mr=true", "evaluation.metrics.mr=true: none of this name ships; did you mean 'mrr'?"),
         ("+diagnostics.varance=true", "diagnostics.varance=true: none of this name ships; did you mean 'variance'?"),
+        (
+            "+diagnostics.varance=false",
+            "diagnostics.varance=false: there is nothing of this name to switch off; did you mean 'variance'?",
+        ),
+        ("+diagnostics.varance=null", "diagnostics.varance=null: there is nothing of this name to switch off; did you"),
+        (
+            "+diagnostics.varance={}",
+            "diagnostics.varance={}: there is nothing of this name to switch off; did you mean",
+        ),
+        ("+evaluation.metrics.knn=false", "evaluation.metrics.knn=false: there is nothing of this name to switch off"),
+        ("+evaluation.metrics.name=false", "evaluation.metrics.name=false: there is nothing of this name to switch"),
+        ("+callbacks.early_stoping=false", "callbacks.early_stoping=false: there is nothing of this name to switch"),
+        ("evaluation.metrics=5", "evaluation.metrics=5: it has to be a mapping of parts by name, or null for none"),
+        ("evaluation.metrics=[mrr]", "evaluation.metrics=[mrr]: it has to be a mapping, as what stands there"),
+        ("diagnostics.variance=[]", "diagnostics.variance=[]: it has to be a mapping, as what stands there"),
+        ("+diagnostics.variance.layers=[head]", "diagnostics.variance.layers=['head']: it has to be a list of"),
+        ("+diagnostics=none", "+diagnostics=none: this group is chosen without a plus, diagnostics=none"),
         ("diagnostics.variance=often", "diagnostics.variance=often: it has to be one of true, false, or a mapping"),
         (
             "+evaluation.metrics.recall_at.kk=[1]",
@@ -70,3 +88,33 @@ def test_what_cannot_be_is_one_line(word: str, line: str) -> None:
         check(compose_config([word]))
     assert str(refused.value).startswith(line)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("word", ["+evaluation.metrics.x=null", "+callbacks.x=null", "+callbacks.early_stopping=false"])
+def test_nothing_under_a_name_of_its_own_is_nothing(word: str) -> None:
+    assert switched(plain(compose_config([word])))["diagnostics"] == plain(COMPOSER([]))["diagnostics"]
+
+
+def test_what_ships_needs_no_class() -> None:
+    found = plain(compose_config(["+evaluation.metrics.clustering.seed=3"]))["evaluation"]["metrics"]["clustering"]
+    assert found == {"_target_": "metriscope.evaluation.shipped.Clustering", "seed": 3}
+
+
+def test_names_of_further_folders_can_be_switched_off(tmp_path: Path) -> None:
+    files = {
+        "evaluation/mine.yaml": "defaults: [default, _self_]\nname: mine\nmetrics: {mine: {_target_: my.Metric}}\n",
+        "evaluation/less.yaml": "defaults: [mine, _self_]\nname: less\nmetrics: {mine: false}\n",
+        "experiment/tried.yaml": "# @package _global_\ndiagnostics: {probe: {_target_: my.Probe}}\n",
+        "sampler/half.yaml": "_target_: [\n",
+        "experiment/typo.yaml": "# @package _global_\ndiagnostics: {varance: false}\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for words in (["evaluation=mine", "evaluation.metrics.mine=false"], ["evaluation=less"]):
+        assert compose_config(words, tmp_path).evaluation.metrics.mine is None
+    assert compose_config(["experiment=tried", "diagnostics.probe=false"], tmp_path).diagnostics.probe is None
+    with pytest.raises(InputError, match=r"^diagnostics\.varance=false: there is nothing of this name"):
+        compose_config(["experiment=typo"], tmp_path)
+    with pytest.raises(InputError, match=r"^a config cannot be read: .*half\.yaml\", line"):
+        compose_config(["sampler=half"], tmp_path)

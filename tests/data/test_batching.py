@@ -3,8 +3,8 @@ import torch
 from own_parts import Drawn, Lists
 
 from metriscope.data.batching import Batching
-from metriscope.data.samplers import ClassBalancedBatchSampler, ShuffleBatchSampler
-from metriscope.errors import InputError
+from metriscope.data.samplers import BatchSampler, ClassBalancedBatchSampler, ShuffleBatchSampler
+from metriscope.errors import InputError, RunError
 
 LABELS = torch.arange(24) % 3
 
@@ -66,3 +66,43 @@ def test_what_fits_the_training_part_is_adapted_to_another():
 def test_what_does_not_fit_is_named_with_its_place(arguments, line):
     with pytest.raises(InputError, match=line):
         batching(ClassBalancedBatchSampler, **arguments).sampler(LABELS, seed=0)
+
+
+class Given(BatchSampler):
+    """Batches as they were given."""
+
+    def __init__(self, labels, own=None, number=2, seed=0, rank=0, world_size=1):
+        super().__init__(labels, seed, rank, world_size)
+        self.own, self.number = own, number
+
+    def total(self):
+        return self.number
+
+    def batches(self, source):
+        return self.own
+
+
+@pytest.mark.parametrize(
+    ("own", "line"),
+    [
+        (None, "has to give a sequence of 2 batches, as total"),
+        ([[1, 2]], "has to give a sequence of 2 batches, as total"),
+        ([[0, 24], [1]], "gives the batch tensor([ 0, 24]): it has to hold positions from 0 to 23"),
+        ([[-1], [1]], "gives the batch tensor([-1]): it has to hold positions"),
+        ([[], [1]], "gives the batch tensor([]): it has to hold positions"),
+        ([[0.5], [1]], "gives the batch tensor([0.5000]): it has to hold positions"),
+    ],
+)
+def test_batches_that_are_none_are_one_line(own, line):
+    with pytest.raises(RunError) as failed:
+        list(batching(Given, own=own).sampler(LABELS, seed=0))
+    assert str(failed.value).startswith(f"Given.batches() {line}")
+
+
+def test_an_epoch_has_batches():
+    with pytest.raises(InputError, match="the sampler Given has no batch in an epoch of 24 examples"):
+        batching(Given, number=0).sampler(LABELS, seed=0)
+    with pytest.raises(InputError, match="the sampler Given cannot say how many batches an epoch has: TypeError: "):
+        batching(Given, number="a").sampler(LABELS, seed=0)
+    with pytest.raises(InputError, match=r"the sampler BatchSampler has no total\(\): see"):
+        BatchSampler(LABELS)

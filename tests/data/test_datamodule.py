@@ -7,7 +7,7 @@ from pytorch_lightning.callbacks import Callback
 
 from metriscope.build.run import data_of
 from metriscope.config.plain import plain
-from metriscope.errors import InputError
+from metriscope.errors import InputError, RunError
 
 
 def test_digits_batches():
@@ -76,6 +76,13 @@ def test_fit_augments_training_only_and_tells_the_sampler_the_epoch(tmp_path):
     _, index, inputs = model.seen["train"][0]
     assert not torch.equal(inputs, data.augmentation(data.splits.train.inputs[index]))
     assert not torch.equal(model.seen["train"][0][2], model.seen["train"][1][2])
+
+
+def test_an_augmentation_gives_every_example(tmp_path, monkeypatch):
+    data = data_of(plain(config("digits")))
+    monkeypatch.setattr(data.augmentation, "plan", lambda inputs, numbers: inputs[:3])
+    with pytest.raises(RunError, match=r"^the augmentation Augmentation gives 3 of \d+ examples: it has to give all$"):
+        trainer(tmp_path).fit(Recorder(), data)
 
 
 class StopAfter(Callback):

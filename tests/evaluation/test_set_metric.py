@@ -11,21 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from omegaconf import open_dict
 from tiny_runs import TINY
 
 from metriscope.config.compose import compose_config
 from metriscope.config.rules import check
 from metriscope.errors import InputError, RunError
-from metriscope.evaluation.set_metric import SetMetric, own_metrics
+from metriscope.evaluation.embedded import EvaluatedSet
+from metriscope.evaluation.set_metric import SetMetric, asked_metrics, build_metrics, own_metrics
 
 CODE = """
 from collections.abc import Sequence
 
 from pytorch_lightning import Callback
 
-from metriscope.evaluation.metrics import Metric
-from metriscope.metrics import SetMetric
+from metriscope.metrics import Metric, SetMetric
 
 
 class Uniformity(SetMetric):
@@ -33,6 +34,9 @@ class Uniformity(SetMetric):
 
     def __init__(self, temperature: float = 2.0) -> None:
         self.temperature = temperature
+
+    def __call__(self, embedded):
+        return 0.0
 
 
 class Broken(SetMetric):
@@ -42,6 +46,9 @@ class Broken(SetMetric):
 
 class Sideways(SetMetric):
     direction = "left"
+
+    def __call__(self, embedded):
+        return 0.0
 
 
 class Several(SetMetric):
@@ -63,6 +70,9 @@ class Fewer(Several):
 class Early(SetMetric):
     references = True
 
+    def __call__(self, embedded):
+        return 0.0
+
 
 class Late(SetMetric):
     splits = ("test",)
@@ -73,8 +83,62 @@ class Late(SetMetric):
         return len(embedded.known().labels)
 
 
+def noted(embedded):
+    return 0.0
+
+
 class Plain:
     pass
+
+
+class Silent(SetMetric):
+    pass
+
+
+class Word(Uniformity):
+    splits = "val"
+
+
+class Listed(Uniformity):
+    figures = ("a", "b")
+
+
+class Slashed(Uniformity):
+    figures = (Metric("a/b", "", "own", None, ""),)
+
+
+class Untitled(Uniformity):
+    section = None
+
+
+class One(Several):
+    def __init__(self, k: int = 3) -> None:
+        self.k = [k]
+
+
+class Text(Uniformity):
+    def __call__(self, embedded):
+        return "1.5"
+
+
+class Numbered(Uniformity):
+    def __call__(self, embedded):
+        return {1: 1.0}
+
+
+class Ranked(Uniformity):
+    def __call__(self, embedded):
+        return float(embedded.ranked().relevant.sum())
+
+
+class Failing(Uniformity):
+    def __init__(self) -> None:
+        raise ValueError("no such\\nthing")
+
+
+class Deep(Uniformity):
+    def measures(self):
+        return ["recall_at"]
 
 
 class Counter(Callback):
@@ -164,6 +228,16 @@ def own(folder: Path, metrics: dict[str, Any], *words: str) -> Any:
         ({"u": "others.Uniformity"}, [], "evaluation.metrics.u needs the dotted path of a class"),
         ({"u": {"_target_": "others.Uniformty"}}, [], "evaluation.metrics.u._target_=others.Uniformty: *"),
         ({"u": {"_target_": "others.Plain"}}, [], "evaluation.metrics.u._target_=others.Plain: *SetMetric"),
+        ({"u": {"_target_": "others.noted"}}, [], "evaluation.metrics.u._target_=others.noted: *SetMetric"),
+        ({"u": {"_target_": "others.Silent"}}, [], "evaluation.metrics.u: Silent has no __call__(self, embedded)"),
+        ({"u": {"_target_": "others.Word"}}, [], "evaluation.metrics.u: its splits are 'val'; they have to be a tuple"),
+        (
+            {"u": {"_target_": "others.Listed"}},
+            [],
+            "evaluation.metrics.u: its figures are ('a', 'b'); * tuple of Metric",
+        ),
+        ({"u": {"_target_": "others.Slashed"}}, [], "evaluation.metrics.u logs a/b: a key is made of letters"),
+        ({"u": {"_target_": "others.Untitled"}}, [], "evaluation.metrics.u: its title, section and definition have"),
         ({"u": {"_target_": "others.Sideways"}}, [], "evaluation.metrics.u: its direction is 'left'*"),
         ({"u": {"_target_": "others.Early"}}, [], "evaluation.metrics.u: its splits are ('val', 'test'); *('test',)"),
         (
@@ -226,6 +300,38 @@ def test_a_metric_that_fails_is_one_line(folder: Path) -> None:
     assert str(failed.value) == "evaluation.metrics.broken of 10 embeddings failed: ValueError: no such thing"
 
 
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("Text", "TypeError: x is a text where it has to be a number"),
+        ("Numbered", "ValueError: it returns 1 where it logs x"),
+        ("Ranked", "LookupError: no scores, because measures() asks for none"),
+    ],
+)
+def test_what_a_metric_may_not_return_or_ask_is_one_line(folder: Path, name: str, line: str) -> None:
+    (built,) = build_metrics({"metrics": {"x": {"_target_": f"others.{name}"}}})
+    with pytest.raises(RunError) as failed:
+        built.of(EvaluatedSet(torch.eye(4), torch.arange(4)))
+    assert str(failed.value) == f"evaluation.metrics.x of 4 embeddings failed: {line}"
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("Failing", r"no such thing \(ValueError in line \d+ of .*others\.py\)"),
+        ("Deep", r"measures\(\) returns \['recall_at'\]; it has to return Measures or None"),
+    ],
+)
+def test_a_metric_that_cannot_be_built_is_one_line(folder: Path, name: str, line: str) -> None:
+    with pytest.raises(InputError, match=rf"^evaluation\.metrics\.x: {line}$"):
+        build_metrics({"metrics": {"x": {"_target_": f"others.{name}"}}})
+
+
+def test_a_number_as_k_is_one_figure(folder: Path) -> None:
+    (asked,) = asked_metrics({"metrics": {"x": {"_target_": "others.One", "k": 5}}})
+    assert [figure.key for figure in asked.figures] == ["radius_5", "spread"]
+
+
 def test_a_set_metric_says_nothing_by_itself() -> None:
     assert own_metrics({}) == own_metrics({"metrics": None}) == {}
     with pytest.raises(NotImplementedError):
@@ -261,7 +367,7 @@ def test_the_diagnostic_of_the_page_watches(folder: Path) -> None:
             "diagnostics.x._target_=others.Plain: it has to be a Lightning callback",
         ),
         ({"_target_": "others.Countr"}, "diagnostics.x._target_=others.Countr: others has no Countr"),
-        ({"size": 1}, "diagnostics.x needs the dotted path of a Lightning callback as its _target_"),
+        ({"size": 1}, "diagnostics.x={'size': 1}: it has to be a section with the dotted path of a Lightning callback"),
     ],
 )
 def test_a_diagnostic_that_cannot_serve_is_one_line(folder: Path, section: Any, line: str) -> None:

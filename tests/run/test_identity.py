@@ -11,9 +11,10 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 from run_folders import CONFIG, changed, finish, record
+from tiny_runs import COMPOSER
 
 from metriscope.app import train
-from metriscope.config.plain import flatten
+from metriscope.config.plain import flatten, plain
 from metriscope.errors import InputError
 from metriscope.run.folder import open_run
 from metriscope.run.identity import folder_of, identity, located, relevant
@@ -157,9 +158,27 @@ def test_a_class_without_a_name_is_the_only_name_there_is():
     with_callback = changed(CONFIG, "callbacks", {"name": "own", **stopping})
     other = changed(with_callback, "callbacks.early_stopping._target_", "my_callbacks.EarlyStopping")
     assert identity(with_callback) != identity(other)
-    assert identity(changed(CONFIG, "loss._target_", "my_losses.Triplet")) == identity(CONFIG)
+    own, moved = (changed(CONFIG, "loss._target_", f"{module}.Triplet") for module in ("my_losses", "moved"))
+    assert identity(changed(own, "loss.name", "mine")) == identity(changed(moved, "loss.name", "mine"))
     own = changed(with_callback, "callbacks.early_stopping._target_", "metriscope.callbacks.graceful_stop.Stop")
     assert "callbacks.early_stopping._target_" not in relevant(own)
+
+
+@pytest.mark.parametrize(
+    ("group", "target"),
+    [
+        ("loss", "my_losses.Triplet"),
+        ("sampler", "my_samplers.Drawn"),
+        ("scheduler", "torch.optim.lr_scheduler.ExponentialLR"),
+        ("augmentation", "my_augmentations.Jitter"),
+    ],
+)
+def test_another_class_under_the_name_of_a_shipped_choice_is_another_run(group, target):
+    config = plain(COMPOSER([]))
+    assert identity(changed(config, f"{group}._target_", target)) != identity(config)
+    entry = {"name": "triplet", "_target_": "my_losses.Triplet"}
+    both = [changed(config, "loss.losses", [one]) for one in (entry, {**entry, "_target_": TRIPLET})]
+    assert identity(both[0]) != identity(both[1])
 
 
 def test_nested_and_flat_configs_are_the_same_run():

@@ -158,7 +158,10 @@ def test_wrong_schedules_are_refused(name: str, changes: dict[str, Any], total: 
             {"_target_": "own_parts.nothing"},
             r"_target_=own_parts\.nothing: it has to return a learning-rate schedule",
         ),
-        ({"_target_": "torch.optim.lr_scheduler.SequentialLR", "schedulers": [], "milestones": []}, "^scheduler=own: "),
+        (
+            {"_target_": "torch.optim.lr_scheduler.SequentialLR", "schedulers": [], "milestones": []},
+            "^scheduler: SequentialLR ",
+        ),
     ],
 )
 def test_wrong_schedules_of_ones_own_are_refused(section: dict[str, Any], message: str) -> None:

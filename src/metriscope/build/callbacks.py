@@ -49,7 +49,7 @@ def build_callbacks(
         build_evaluation(evaluation),
         *build_diagnostics(diagnostics, evaluation, log_every_n_steps),
         BatchGuard(log_every_n_steps),
-        *(instantiate(section, where) for where, section in callback_sections(callbacks, evaluation)),
+        *(instantiate(section, where) for where, section in callback_sections("callbacks", callbacks, evaluation)),
         *progress(),
         *_pruning(sweep, run),
         stop,
@@ -70,10 +70,7 @@ def build_diagnostics(diagnostics: Section, evaluation: Section, log_every_n_ste
     """
     of_run = {"layers": evaluation["layers"], "log_every_n_steps": log_every_n_steps}
     found: list[pl.Callback] = []
-    for name, section in diagnostics.items():
-        if name == "name" or not section:
-            continue
-        where = f"diagnostics.{name}"
+    for where, section in callback_sections("diagnostics", diagnostics, evaluation):
         takes = arguments_of(locate(section["_target_"], f"{where}."))
         further = {key: value for key, value in of_run.items() if key in takes and key not in section}
         found.append(instantiate(section, where, **further))

@@ -8,7 +8,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from metriscope.config.plain import flatten
 from metriscope.errors import InputError
-from metriscope.parts import arguments_of, instantiate, locate
+from metriscope.parts import NotBuilt, arguments_of, instantiate, locate
 from metriscope.run.folder import Run
 from metriscope.tracking.base import RunLogger
 from metriscope.tracking.guard import first_line
@@ -57,11 +57,11 @@ def _further(run: Run) -> Iterator[tuple[str, Any]]:
         places = {place: run.folder for place in _PLACES if place in takes and place not in section}
         try:
             logger = instantiate(section, where, **places)
+        except NotBuilt as error:
+            log.warning("%s could not start (%s): the run goes on without it", where, first_line(error.reason))
+            continue
         except InputError as error:
             raise error if str(error).startswith(where) else InputError(f"{where}: {error}") from error
-        except Exception as error:
-            log.warning("%s could not start (%s): the run goes on without it", where, first_line(error))
-            continue
         if not callable(getattr(logger, "log_metrics", None)):
             raise InputError(f"{where}._target_={section['_target_']}: it is no logger, it has no log_metrics")
         yield str(key), logger

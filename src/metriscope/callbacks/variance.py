@@ -1,7 +1,7 @@
 """The callback that logs variances within and between the classes of a whole validation or test set."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 
@@ -16,7 +16,7 @@ class VarianceMonitor(pl.Callback):
         layers: the outputs to measure, as of :class:`metriscope.callbacks.evaluation.EvaluationMonitor`.
     """
 
-    def __init__(self, layers: Sequence[str] = ("embedding",)) -> None:
+    def __init__(self, layers: Sequence[Literal["trunk", "embedding"]] = ("embedding",)) -> None:
         self.layers = tuple(layers)
         self.measured: dict[str, VarianceMetrics] = {}
 

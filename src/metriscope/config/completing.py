@@ -12,7 +12,7 @@ from metriscope.config.entries import OWN_PARTS
 from metriscope.config.files import CONFIG_DIR, check_once, choices, section
 from metriscope.config.plain import plain
 from metriscope.config.sections import NO_PART, SECTIONS
-from metriscope.config.switches import GROUPS, switched
+from metriscope.config.switches import GROUPS, check_names, switched
 from metriscope.errors import InputError, nearest
 
 
@@ -28,6 +28,7 @@ def complete(cfg: DictConfig, further: Sequence[Path] = ()) -> DictConfig:
         cfg: a composed config.
         further: folders of further choices.
     """
+    check_names({group: plain(cfg[group], resolve=False) for group in (*GROUPS, "callbacks")}, further)
     with open_dict(cfg):
         for group in GROUPS:
             before = {group: plain(cfg[group], resolve=False)}

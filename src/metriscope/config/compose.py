@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
@@ -44,6 +45,8 @@ def _composed(words: Sequence[str], with_hydra: bool = False) -> DictConfig:
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         try:
             cfg = compose("train", overrides=list(words), return_hydra_config=True)
+        except yaml.YAMLError as error:
+            raise InputError(f"a config cannot be read: {first_lines(error)}") from error
         except (HydraException, ValueError) as error:
             raise InputError(_explain(error, words)) from error
     if further := folders(words):
@@ -89,6 +92,10 @@ def _check_labels(overrides: Sequence[Override], cfg: DictConfig) -> None:
     """Refuse ``loss.name=triplet`` where ``loss=triplet`` is meant: the name alone would change the label only."""
     for override in overrides:
         group, _, key = str(override.key_or_group).partition(".")
+        if key == "_target_" and group in _LABELLED:
+            same = [one for one in choices(group) if section(group, one).get("_target_") == str(override.value())]
+            if same and cfg[group].name in choices(group) and cfg[group].name not in same:
+                raise InputError(f"{override.input_line}: to choose another part, say {group}={same[0]}")
         if key != "name" or group not in _LABELLED or cfg[group].get("_target_") in _doors(group):
             continue
         value = str(override.value())
@@ -128,6 +135,8 @@ def _explain(error: Exception, words: Sequence[str]) -> str:
         key, value = str(override.key_or_group), override.value()
         if key not in groups or isinstance(value, list):
             continue
+        if override.is_add() and "Multiple values" in str(error):
+            return f"+{key}={value}: this group is chosen without a plus, {key}={value}"
         there = all_choices(key, folders(words))
         if value not in there:
             absent = "".join(f"; {line}" for line in installed().broken)
@@ -147,6 +156,9 @@ def _explain(error: Exception, words: Sequence[str]) -> str:
             return f"{key}: the {key.split('.')[0]} that is chosen has no such key. All keys: python train.py --cfg job"
         if key not in known:
             return f"{key}: no such key{suggestion(key, [*known, *groups])} All keys: python train.py --cfg job"
+        if f"merging override {override.input_line}" in str(error):
+            shape = "mapping" if any(name.startswith(f"{key}.") for name in known) else "list or a single value"
+            return f"{override.input_line}: it has to be a {shape}, as what stands there"
     return first_lines(error)
 
 

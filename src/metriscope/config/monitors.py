@@ -1,6 +1,5 @@
-"""Rules for monitored metrics, and for the metrics and diagnostics that a config names."""
+"""Rules for monitored metrics, and for the metrics that a config names."""
 
-import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,7 +9,6 @@ from metriscope.config.files import choices
 from metriscope.errors import InputError
 from metriscope.evaluation.monitors import check_logged, monitor_of
 from metriscope.evaluation.set_metric import asked_metrics
-from metriscope.parts import check_section
 
 Section = Mapping[str, Any]
 
@@ -40,7 +38,9 @@ def check_monitors(config: Section) -> None:
             check_logged(metric, key, config, closed)
         elif where in ("evaluation", "scheduler"):
             raise InputError(f"{key}={said(section.get(name))}: it has to be a val/ metric, such as val/map_at_r")
-        monitor_of(section, where, evaluation)
+        # A callback without a mode of its own may take none.
+        if not where.startswith("callbacks.") or "mode" in section:
+            monitor_of(section, where, evaluation)
     watches = "monitor" in config["scheduler"]
     early = config["callbacks"].get("early_stopping") is not None
     if config["dataset"].get("validation") == 0 and (watches or early):
@@ -58,7 +58,7 @@ def _watching(config: Section) -> Iterator[tuple[str, Section]]:
     if "monitor" in config["scheduler"]:
         yield "scheduler", config["scheduler"]
     for name, section in config["callbacks"].items():
-        if isinstance(section, Mapping) and "monitor" in section and "mode" in section:
+        if isinstance(section, Mapping) and "monitor" in section:
             yield f"callbacks.{name}", section
     if config.get("sweep"):
         yield "sweep", config["sweep"]
@@ -76,22 +76,3 @@ def _closed(config: Section) -> bool:
         and all(str(section.get("_target_")).startswith("pytorch_lightning.") for section in callbacks)
         and all(str(section.get("_target_")).startswith("metriscope.") for section in diagnostics)
     )
-
-
-def check_diagnostics(diagnostics: Section) -> None:
-    """Refuse a diagnostic that is no callback, or arguments that it does not take. Imports them.
-
-    Raises:
-        InputError: naming the key, its value, and what would do.
-    """
-    for name, section in diagnostics.items():
-        if name == "name" or section is None:
-            continue
-        where = f"diagnostics.{name}"
-        if not isinstance(section, Mapping) or "_target_" not in section:
-            raise InputError(f"{where} needs the dotted path of a Lightning callback as its _target_")
-        part = check_section(section, where)
-        from pytorch_lightning import Callback
-
-        if not (inspect.isclass(part) and issubclass(part, Callback)):
-            raise InputError(f"{where}._target_={section['_target_']}: it has to be a Lightning callback")

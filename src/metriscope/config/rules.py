@@ -14,7 +14,7 @@ from metriscope.config.callbacks import check_callbacks
 from metriscope.config.completing import in_words_of_today, with_targets
 from metriscope.config.keys import check_types, check_values
 from metriscope.config.known import check_known
-from metriscope.config.monitors import check_diagnostics, check_monitors
+from metriscope.config.monitors import check_monitors
 from metriscope.config.objective import check_fit, check_objective
 from metriscope.config.plain import flatten, plain
 from metriscope.config.sections import check_sections
@@ -38,7 +38,6 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     config = check_keys(cfg)
     check_objective(config)
     check_sections(config)
-    check_diagnostics(config["diagnostics"])
     check_callbacks(config)
     return config
 

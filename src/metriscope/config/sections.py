@@ -1,11 +1,9 @@
 """Sections that describe a part, and which of their keys are not arguments of its ``_target_``."""
 
-import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from metriscope.errors import InputError
-from metriscope.parts import LATER, arguments_of, check_section, locate
+from metriscope.parts import LATER, Kind, arguments_of, check_section, locate
 
 NO_PART = "none"
 """The choice, without a ``_target_``, that stands for no part in groups that have it."""
@@ -20,8 +18,8 @@ class Section(NamedTuple):
     """Arguments that are known later, with values that stand for them."""
     optional: frozenset[str] = frozenset()
     """Arguments, of the section or known later, that only some parts take."""
-    base: str | None = None
-    """The class that a part has to be derived from."""
+    kind: Kind | None = None
+    """What a part has to be."""
     may_be_none: bool = False
     """Whether the choice :data:`NO_PART` stands for no part."""
 
@@ -52,6 +50,11 @@ _HABITS = {"library", "weights", "freeze", "freeze_batch_norm", "precision", "ca
 _SPLIT = {"protocol", "fold", "validation", "num_workers", "cache", "memory_limit_mb"}
 _STATISTICS = {"mean", "std"}
 _RATES = {"lr_trunk", "lr_head", "lr_loss", "layer_decay"}
+_SAMPLER, _AUGMENTATION = "metriscope.data.samplers.BatchSampler", "metriscope.data.inputs.augment.Augmentation"
+_REFERENCES, _WEIGHTING = (
+    "metriscope.objectives.references.base.References",
+    "metriscope.objectives.weightings.base.Weighting",
+)
 _STEPS = {"total_steps", "steps_per_epoch"}
 
 SIZES = {"num_classes": 2, "embedding_size": 2, "num_samples": 2}
@@ -64,10 +67,10 @@ SECTIONS = {
         dict.fromkeys(("labels", "seed", "rank", "world_size"), LATER),
         # Data sets recommend a shape of the batch, whichever sampler is chosen.
         optional=frozenset({"classes_per_batch", "samples_per_class"}),
-        base="metriscope.data.samplers.BatchSampler",
+        kind=Kind(_SAMPLER, f"a subclass of {_SAMPLER}"),
     ),
     "augmentation": Section(
-        frozenset(), dict.fromkeys(_STATISTICS, LATER), base="metriscope.data.inputs.augment.Augmentation"
+        frozenset(), dict.fromkeys(_STATISTICS, LATER), kind=Kind(_AUGMENTATION, f"a subclass of {_AUGMENTATION}")
     ),
     "optimizer": Section(frozenset(_RATES), {"params": LATER}),
     "scheduler": Section(
@@ -81,14 +84,14 @@ SECTIONS = {
         frozenset(),
         SIZES,
         optional=frozenset(SIZES),
-        base="metriscope.objectives.references.base.References",
+        kind=Kind(_REFERENCES, f"a subclass of {_REFERENCES}"),
         may_be_none=True,
     ),
     "weighting": Section(
         frozenset(),
         SIZES,
         optional=frozenset(SIZES),
-        base="metriscope.objectives.weightings.base.Weighting",
+        kind=Kind(_WEIGHTING, f"a subclass of {_WEIGHTING}"),
         may_be_none=True,
     ),
     "backbone": Section(frozenset(_HABITS | _STATISTICS), {"shape": (1, 1, 1)}),
@@ -112,7 +115,5 @@ def check_sections(config: Mapping[str, Any]) -> None:
         own = config[group]
         if section.absent(own) or (group == "memory" and not own["size"]):
             continue
-        part = locate(str(own["_target_"]), f"{group}.")
-        if section.base and not (inspect.isclass(part) and issubclass(part, locate(section.base))):
-            raise InputError(f"{group}._target_={own['_target_']}: it has to be a subclass of {section.base}")
-        check_section(section.arguments(own), group, section.further(own))
+        locate(str(own["_target_"]), f"{group}.")
+        check_section(section.arguments(own), group, section.further(own), section.kind)

@@ -37,8 +37,10 @@ def forced(words: Sequence[str]) -> list[str]:
         new = today(key)
         if new is None or parse(words[place]).is_delete():
             continue
-        for other in given:
-            if other == new or other.startswith(f"{new}."):
+        # What stood below diagnostics.own is now beside diagnostics that others switch.
+        for other in given if "." in new else ():
+            holds = other.startswith("evaluation.metrics") and new.startswith(f"{other}.")
+            if holds or f"{other}.".startswith(f"{new}."):
                 raise InputError(f"{key} and {other} are one and the same: leave out {key}")
         found[place] = f"++{key}={words[place].partition('=')[2]}"
     return found

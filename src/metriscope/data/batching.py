@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from metriscope.data.samplers import BatchSampler
+from metriscope.errors import InputError
 from metriscope.parts import instantiate, locate
 
 
@@ -29,6 +30,14 @@ class Batching:
         found: BatchSampler = instantiate(
             self.section, "sampler", labels=labels, seed=seed, rank=rank, world_size=world_size
         )
+        name = type(found).__name__
+        try:
+            number = len(found)
+        except Exception as error:
+            line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise InputError(f"the sampler {name} cannot say how many batches an epoch has: {line}") from error
+        if number < 1:
+            raise InputError(f"the sampler {name} has no batch in an epoch of {len(labels)} examples")
         return found
 
     def adapted(self, labels: Tensor) -> "Batching":

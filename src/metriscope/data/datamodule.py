@@ -19,7 +19,7 @@ from metriscope.data.inputs.images import ImageFiles
 from metriscope.data.provider import Serving
 from metriscope.data.samplers import BatchSampler, SequentialBatchSampler
 from metriscope.data.splits import Splits
-from metriscope.errors import InputError
+from metriscope.errors import InputError, RunError
 from metriscope.models.embedder import Features
 from metriscope.seeds import generator
 from metriscope.signals import spare_worker
@@ -163,6 +163,9 @@ class DataModule(LightningDataModule):
         inputs, labels, index = batch
         if not isinstance(inputs, Features):
             inputs = self._as_seen(inputs, index.device)
+        if len(inputs) != len(labels):
+            name = type(self.augmentation).__name__
+            raise RunError(f"the augmentation {name} gives {len(inputs)} of {len(labels)} examples: it has to give all")
         if self.trainer is not None:  # Lightning converts to the run's precision earlier, while images are still uint8
             inputs = self.trainer.precision_plugin.convert_input(inputs)
         return inputs, labels, index

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from metriscope.errors import InputError
+from metriscope.errors import InputError, RunError
 from metriscope.parts import PartType
 from metriscope.seeds import generator
 
@@ -51,6 +51,17 @@ class BatchSampler(Sampler[list[int]], metaclass=PartType):
         self.start = 0
 
     @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        """Refuses a class that does not say what an epoch holds.
+
+        Raises:
+            InputError: naming the method that it lacks.
+        """
+        for name in ("total", "batches"):
+            if cls.__iter__ is BatchSampler.__iter__ and getattr(cls, name) is getattr(BatchSampler, name):
+                raise InputError(f"the sampler {cls.__name__} has no {name}(): see the sampler in docs/extending.md")
+
+    @classmethod
     def adapted(cls, arguments: Mapping[str, Any], labels: Tensor) -> Mapping[str, Any]:
         """Arguments for the validation part, which may have fewer or smaller classes; here the same ones.
 
@@ -82,9 +93,24 @@ class BatchSampler(Sampler[list[int]], metaclass=PartType):
 
     def __iter__(self) -> Iterator[list[int]]:
         start, self.start = self.start, 0
-        batches = self.batches(generator(self.seed, "sampler", self.epoch))
+        batches, total = self.batches(generator(self.seed, "sampler", self.epoch)), self.total()
+        if not hasattr(batches, "__len__") or len(batches) != total:
+            raise RunError(
+                f"{type(self).__name__}.batches() has to give a sequence of {total} batches, as total() says"
+            )
         for turn in range(start, len(self)):
-            yield torch.as_tensor(batches[(self.rank + turn * self.world_size) % len(batches)]).tolist()
+            yield self._positions(batches[(self.rank + turn * self.world_size) % total])
+
+    def _positions(self, batch: Ints | Tensor | Sequence[int]) -> list[int]:
+        found = torch.as_tensor(batch)
+        whole = found.ndim == 1 and len(found) > 0 and not found.is_floating_point()
+        if not whole or found.min() < 0 or found.max() >= len(self.labels):
+            shown = " ".join(str(found).split())[:80]
+            raise RunError(
+                f"{type(self).__name__}.batches() gives the batch {shown}: it has to hold positions from 0 to "
+                f"{len(self.labels) - 1}"
+            )
+        return [int(position) for position in found.tolist()]
 
 
 class ClassBalancedBatchSampler(BatchSampler):

@@ -30,10 +30,12 @@ class EvaluatedSet(NamedTuple):
 
     def ranked(self) -> QueryScores:
         """The retrieval scores, which a metric that asks for :meth:`SetMetric.measures` is given."""
-        assert self.scores is not None
+        if self.scores is None:
+            raise LookupError("no scores, because measures() asks for none")
         return self.scores
 
     def known(self) -> References:
         """The references, which a metric that asks for them is given."""
-        assert self.references is not None
+        if self.references is None:
+            raise LookupError("no references, because the class does not say references = True")
         return self.references

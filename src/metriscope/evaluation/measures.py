@@ -23,12 +23,12 @@ class Measures(NamedTuple):
     map_at_r: bool = True
     mrr: bool = True
 
-    def check(self) -> None:
-        """Raises InputError for a K below 1."""
+    def check(self, place: str = "") -> None:
+        """Raises InputError for a K below 1, which begins with ``place``."""
         for name in ("recall_at", "precision_at"):
             at = getattr(self, name)
             if any(k < 1 for k in at):
-                raise InputError(f"{name} must hold numbers of at least 1, got {list(at)}")
+                raise InputError(f"{place}{name} must hold numbers of at least 1, got {list(at)}")
 
     @property
     def depth(self) -> int:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from metriscope.errors import InputError, nearest
-from metriscope.evaluation.metrics import METRICS, Direction
+from metriscope.evaluation.metric import Direction
+from metriscope.evaluation.metrics import METRICS
 from metriscope.evaluation.set_metric import asked_metrics, known_metric
 from metriscope.evaluation.shipped import SHIPPED
 
@@ -84,8 +85,8 @@ _OF_CLASSES = frozenset(figure for part in SHIPPED.values() for figure in part.f
 def _validated(config: Section) -> Iterator[str]:
     """Names of what is logged of the validation set, parts of losses included whichever loss has them."""
     evaluation, loss = config["evaluation"], config["loss"]
-    watched = {str(one.get("_target_")) for one in config["diagnostics"].values() if isinstance(one, Mapping)}
-    suffixes = ["" if layer == "embedding" else f"_{layer}" for layer in evaluation["layers"]]
+    watched = {str(one.get("_target_")): one for one in config["diagnostics"].values() if isinstance(one, Mapping)}
+    suffixes = _suffixes(evaluation["layers"])
     for figure in (figure for asked in asked_metrics(evaluation) for figure in asked.figures):
         if "val" in figure.splits:
             yield from (f"{figure.key}{suffix}" for suffix in suffixes)
@@ -95,8 +96,13 @@ def _validated(config: Section) -> Iterator[str]:
         if metric.section == "variance":
             kinds = ["", "_raw"] if metric.key.startswith("variance_") else [""]
             if VARIANCE in watched:
-                yield from (f"{metric.key}{kind}{suffix}" for kind in kinds for suffix in suffixes)
+                own = _suffixes(watched[VARIANCE].get("layers", evaluation["layers"]))
+                yield from (f"{metric.key}{kind}{suffix}" for kind in kinds for suffix in own)
         elif "{k}" in metric.key:
             yield from (metric.key.format(k=k) for k in range(len(loss.get("losses") or ())))
         elif GREEDINESS in watched or metric.key == "active_ratio" or metric.section == "loss":
             yield metric.key
+
+
+def _suffixes(layers: Any) -> list[str]:
+    return ["" if layer == "embedding" else f"_{layer}" for layer in layers]

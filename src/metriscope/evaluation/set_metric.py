@@ -1,6 +1,5 @@
 """Metrics of evaluated sets: their base class, and those that a config asks for. Imports no torch."""
 
-import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,13 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from metriscope.errors import InputError, RunError
 from metriscope.evaluation.measures import Measures
-from metriscope.evaluation.metrics import Direction, Metric, metric_of
-from metriscope.parts import PartType, check_section, defaults_of, instantiate
+from metriscope.evaluation.metric import Direction, Metric
+from metriscope.evaluation.metrics import metric_of
+from metriscope.parts import Kind, PartType, check_section, defaults_of, instantiate
 
 if TYPE_CHECKING:
     from metriscope.evaluation.embedded import EvaluatedSet
 
 _NAME = re.compile(r"[A-Za-z]\w*(?<!_step)", re.ASCII)
+_OF_NAMES = "a key is made of letters, digits and _, and does not end in _step"
 
 
 class SetMetric(metaclass=PartType):
@@ -67,9 +68,13 @@ class SetMetric(metaclass=PartType):
             arguments: of the constructor, defaults included.
         """
         if cls.figures:
-            return tuple(one for figure in cls.figures for one in figure.members(arguments.get("k", ())))
+            k = arguments.get("k", ())
+            return tuple(one for figure in cls.figures for one in figure.members([k] if isinstance(k, int) else k))
         title = cls.title or key
         return (Metric(key, title, cls.section, cls.direction, cls.definition, cls.splits, cls.headline),)
+
+
+_METRIC = Kind(f"{__name__}.SetMetric", "a subclass of metriscope's SetMetric")
 
 
 class Asked(NamedTuple):
@@ -104,7 +109,9 @@ class Built(NamedTuple):
             found = self.metric(embedded)
             values = dict(found) if isinstance(found, Mapping) else {self.asked.key: found}
             if values.keys() != set(names):
-                raise ValueError(f"it returns {', '.join(values)} where it logs {', '.join(names)}")
+                raise ValueError(f"it returns {', '.join(map(str, values))} where it logs {', '.join(names)}")
+            if texts := [name for name in names if isinstance(values[name], str)]:
+                raise TypeError(f"{texts[0]} is a text where it has to be a number")
             return {name: float(values[name]) for name in names}
         except (InputError, RunError):
             raise
@@ -136,22 +143,33 @@ def asked_metrics(evaluation: Mapping[str, Any]) -> list[Asked]:
 
 def _asked(key: str, section: Any, where: str) -> Asked:
     if not _NAME.fullmatch(key):
-        raise InputError(f"{where}: a key is made of letters, digits and _, and does not end in _step")
+        raise InputError(f"{where}: {_OF_NAMES}")
     if not isinstance(section, Mapping) or "_target_" not in section:
         raise InputError(f"{where} needs the dotted path of a class as its _target_")
-    part = check_section(section, where)
-    if not (inspect.isclass(part) and issubclass(part, SetMetric)):
-        raise InputError(f"{where}._target_={section['_target_']}: it has to be a subclass of metriscope's SetMetric")
+    part: type[SetMetric] = check_section(section, where, kind=_METRIC)
+    if not isinstance(part.figures, tuple | list) or not all(isinstance(one, Metric) for one in part.figures):
+        raise InputError(f"{where}: its figures are {part.figures!r}; they have to be a tuple of Metric")
     figures = part.logged(key, {**defaults_of(part), **section})
     for figure in figures:
-        if metric_of(figure.key) is not None and not part.__module__.startswith("metriscope."):
-            raise InputError(f"{where}: a metric of this name ships; choose another name")
-        if figure.direction not in ("max", "min", None):
-            raise InputError(f"{where}: its direction is {figure.direction!r}; it has to be 'max', 'min' or None")
-        if not figure.splits or {*figure.splits} - {"val", "test"} or (part.references and "val" in figure.splits):
-            rule = "('test',)" if part.references else "of 'val' and 'test'"
-            raise InputError(f"{where}: its splits are {figure.splits!r}; they have to be {rule}")
+        _check_figure(figure, part, where)
+    if part.__call__ is SetMetric.__call__:
+        raise InputError(f"{where}: {part.__name__} has no __call__(self, embedded), which returns the figure")
     return Asked(key, part, figures)
+
+
+def _check_figure(figure: Metric, part: type[SetMetric], where: str) -> None:
+    if metric_of(figure.key) is not None and not part.__module__.startswith("metriscope."):
+        raise InputError(f"{where}: a metric of this name ships; choose another name")
+    if not _NAME.fullmatch(figure.key):
+        raise InputError(f"{where} logs {figure.key}: {_OF_NAMES}")
+    if not all(isinstance(text, str) for text in (figure.title, figure.section, figure.definition)):
+        raise InputError(f"{where}: its title, section and definition have to be texts")
+    if figure.direction not in ("max", "min", None):
+        raise InputError(f"{where}: its direction is {figure.direction!r}; it has to be 'max', 'min' or None")
+    splits = set(figure.splits) if isinstance(figure.splits, tuple) else None
+    if not splits or splits - {"val", "test"} or (part.references and "val" in splits):
+        rule = "('test',)" if part.references else "a tuple of 'val' and 'test'"
+        raise InputError(f"{where}: its splits are {figure.splits!r}; they have to be {rule}")
 
 
 def own_metrics(evaluation: Mapping[str, Any]) -> dict[str, Metric]:
@@ -179,9 +197,18 @@ def build_metrics(evaluation: Mapping[str, Any]) -> list[Built]:
         InputError: a constructor refuses its arguments.
     """
     sections = _sections(evaluation)
-    return [
-        Built(one, instantiate(sections[one.key], f"evaluation.metrics.{one.key}")) for one in asked_metrics(evaluation)
-    ]
+    return [_built(one, sections[one.key]) for one in asked_metrics(evaluation)]
+
+
+def _built(asked: Asked, section: Mapping[str, Any]) -> Built:
+    where = f"evaluation.metrics.{asked.key}"
+    metric: SetMetric = instantiate(section, where)
+    measures = metric.measures()
+    if not isinstance(measures, Measures | None):
+        raise InputError(f"{where}: measures() returns {measures!r}; it has to return Measures or None")
+    if measures is not None:
+        measures.check(f"{where}: ")
+    return Built(asked, metric)
 
 
 def _sections(evaluation: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from metriscope.errors import InputError, nearest
-from metriscope.evaluation.metrics import HEADLINES, Direction, Metric, logged, metric_of
+from metriscope.evaluation.metric import Direction, Metric
+from metriscope.evaluation.metrics import HEADLINES, logged, metric_of
 from metriscope.reports.groups import SEED, Group, Grouping, group_runs, text
 from metriscope.reports.statistics import Difference, Summary, holm, paired_difference, paired_t, summarize
 from metriscope.reports.warnings import cautions, left_out

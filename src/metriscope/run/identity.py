@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 
 from metriscope.config.completing import whole_loss
+from metriscope.config.defaults import groups
+from metriscope.config.files import choices, section
 from metriscope.config.plain import flatten
 from metriscope.config.sections import NO_PART
 from metriscope.errors import InputError
@@ -49,8 +51,8 @@ def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a resolved config (nested or flat) that can change a result: flat, with dotted keys.
 
     Null values are left out, so that adding an optional key changes no identity. A ``_target_`` is left out if its
-    section has a ``name``, or if it is a class of this package, so that a class may move; any other ``_target_``
-    stays, because it is the only name of its section.
+    section has a ``name`` that says which it is, or if it is a class of this package, so that a class may move; any
+    other ``_target_`` stays, because it alone says what the section is.
     """
     flat = flatten(config)
     if isinstance(flat.get("loss.losses"), list):
@@ -138,27 +140,38 @@ def _record(folder: Path) -> Record | None:
         return None
 
 
-def _said(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """A flat config without nulls, empty sections and the classes of sections that have a name."""
+def _said(flat: Mapping[str, Any], group: str = "") -> dict[str, Any]:
+    """A flat config, or an entry of a list in a group, without nulls, empty sections and classes that a name says."""
     return {
-        key: _said_in(value)
+        key: _said_in(value, key.partition(".")[0])
         for key, value in flat.items()
-        if value is not None and value != {} and not _has_a_name(key, value, flat)
+        if value is not None and value != {} and not _has_a_name(key, value, flat, group)
     }
 
 
-def _said_in(value: Any) -> Any:
+def _said_in(value: Any, group: str) -> Any:
     if isinstance(value, list | tuple):
-        return [_said_in(item) for item in value]
-    return _said(flatten(value)) if isinstance(value, Mapping) else value
+        return [_said_in(item, group) for item in value]
+    return _said(flatten(value), group) if isinstance(value, Mapping) else value
 
 
-def _has_a_name(key: str, value: Any, flat: Mapping[str, Any]) -> bool:
-    section, _, last = key.rpartition(".")
+def _has_a_name(key: str, value: Any, flat: Mapping[str, Any], group: str) -> bool:
+    place, _, last = key.rpartition(".")
     if last != "_target_":
         return False
-    name = f"{section}.name" if section else "name"
-    return flat.get(name) is not None or str(value).startswith("metriscope.")
+    name = flat.get(f"{place}.name" if place else "name")
+    # A class of somebody else's under the name of a shipped choice is another part than that choice.
+    by_name = name is not None and _shipped_target(place or group, str(name)) in (None, str(value))
+    return by_name or str(value).startswith("metriscope.")
+
+
+@lru_cache(maxsize=4096)
+def _shipped_target(group: str, name: str) -> str | None:
+    """The ``_target_`` of a shipped choice; None where there is no such choice, or it has none."""
+    if group not in groups() or name not in choices(group):
+        return None
+    target = section(group, name).get("_target_")
+    return None if target is None else str(target)
 
 
 def _absolute(key: str, value: Any) -> Any:

@@ -18,7 +18,6 @@ from metriscope.config.compose import Composer
 from metriscope.config.plain import plain
 from metriscope.config.rules import check
 from metriscope.config.search_path import folders
-from metriscope.config.words import first_lines
 from metriscope.errors import InputError
 from metriscope.evaluation.monitors import monitor_of
 from metriscope.parts import instantiate
@@ -108,10 +107,7 @@ def _check_parts(sweep: Mapping[str, Any]) -> None:
             continue
         if not isinstance(section, Mapping) or "_target_" not in section:
             raise InputError(f"{where}={said(section)}: it has to be a section with an Optuna {key} as its _target_")
-        try:
-            part = instantiate(section, where, **({"seed": 0} if key == "sampler" else {}))
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{where}: {first_lines(error)}") from error
+        part = instantiate(section, where, **({"seed": 0} if key == "sampler" else {}))
         if not isinstance(part, kind):
             raise InputError(f"{where}._target_={section['_target_']}: it has to be an Optuna {key}")
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from metriscope.evaluation.metrics import Metric, ordered
+from metriscope.evaluation.metric import Metric
+from metriscope.evaluation.metrics import ordered
 from metriscope.terminal import is_interactive
 
 if TYPE_CHECKING:

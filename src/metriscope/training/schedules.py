@@ -42,10 +42,7 @@ def build_scheduler(
     if watched is not None:
         known["mode"] = watched.mode
     known = SECTIONS["scheduler"].taken(section, known)
-    try:
-        schedule = instantiate(SECTIONS["scheduler"].arguments(section), "scheduler", **known)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"scheduler={section.get('name')}: {error}") from error
+    schedule = instantiate(SECTIONS["scheduler"].arguments(section), "scheduler", **known)
     if schedule is None:
         return None
     target = str(section["_target_"])
