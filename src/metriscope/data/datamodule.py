@@ -163,9 +163,9 @@ class DataModule(LightningDataModule):
         inputs, labels, index = batch
         if not isinstance(inputs, Features):
             inputs = self._as_seen(inputs, index.device)
-        if len(inputs) != len(labels):
-            name = type(self.augmentation).__name__
-            raise RunError(f"the augmentation {name} gives {len(inputs)} of {len(labels)} examples: it has to give all")
+            if len(inputs) != len(labels):
+                line = f"the augmentation {type(self.augmentation).__name__} gives {len(inputs)} of {len(labels)}"
+                raise RunError(f"{line} examples: it has to give all")
         if self.trainer is not None:  # Lightning converts to the run's precision earlier, while images are still uint8
             inputs = self.trainer.precision_plugin.convert_input(inputs)
         return inputs, labels, index
