@@ -117,6 +117,15 @@ def test_words_of_hydra_are_refused(word):
             call({"_target_": f"{HERE}.Needs", "path": "x", word: True}, "dataset")
 
 
+def test_a_module_that_forgets_its_base():
+    class Forgetful(nn.Module, metaclass=PartType):
+        def __init__(self, size: int = 1) -> None:
+            self.size = size
+
+    with pytest.raises(InputError, match=r"^Forgetful: its constructor has to call super\(\)\.__init__\(\) first$"):
+        Forgetful()
+
+
 def test_what_is_known_later_is_judged_later():
     section = {"_target_": f"{HERE}.Part", "margin": 0.5}
     check_section(section, "loss", {"size": LATER, "scale": 2.0})

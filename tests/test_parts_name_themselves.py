@@ -1,4 +1,4 @@
-"""No module names a shipped loss or miner, but its own file: others ask the part, so that one of one's own is equal."""
+"""No module names a shipped loss, miner or distance, but its own file: others ask the part, as for one of one's own."""
 
 import ast
 from collections.abc import Iterator
@@ -39,10 +39,10 @@ KINDS = {"all", "none"}
 
 
 def shipped() -> tuple[set[str], dict[str, set[str]]]:
-    """Names of all shipped losses and miners, and the words that each of their modules may say of itself."""
+    """Names of all shipped losses, miners and distances, and the words that each of their modules may say of itself."""
     names: set[str] = set()
     own: dict[str, set[str]] = {}
-    for group in ("loss", "miner"):
+    for group in ("loss", "miner", "distance"):
         for name in choices(group):
             names.add(name)
             module, _, class_name = str(section(group, name).get("_target_", "")).rpartition(".")

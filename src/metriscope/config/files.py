@@ -61,6 +61,12 @@ def summary(group: str, name: str, config_dir: Path = CONFIG_DIR) -> str:
     return next(comments, "")
 
 
+def default(group: str) -> str:
+    """The choice of a group where a command line names none."""
+    chosen = OmegaConf.load(CONFIG_DIR / "train.yaml").defaults
+    return next(str(entry[group]) for entry in chosen if isinstance(entry, DictConfig) and group in entry)
+
+
 def targets(group: str) -> dict[str, str]:
     """Class name -> module, for every class that a shipped choice of a group names."""
     paths = [str(section(group, name)._target_) for name in choices(group) if "_target_" in section(group, name)]

@@ -8,7 +8,7 @@ from pydantic import Field
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 UnitInterval = Annotated[float, Field(ge=0, le=1)]
-Cosine = Annotated[float, Field(ge=-1, le=1)]
+Similarity = Annotated[float, Field(ge=-1, le=1)]
 CosineGap = Annotated[float, Field(ge=0, le=2)]
 """How far two cosines are apart."""
 Radians = Annotated[float, Field(ge=0, le=math.pi)]

@@ -1,21 +1,21 @@
 """The base class of losses, modules from a comparison and a selection to a :class:`LossOutput`, and reductions."""
 
+from functools import cache
 from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor, nn
 
+from metriscope.config.files import default, section
 from metriscope.errors import InputError
 from metriscope.objectives.arguments import Reduction
 from metriscope.objectives.comparison import Comparison, Segment
 from metriscope.objectives.distances.base import Distance
-from metriscope.objectives.distances.cosine import Cosine
-from metriscope.objectives.distances.euclidean import Euclidean
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.output import Account, LossOutput
 from metriscope.objectives.samples import Moment, Samples
 from metriscope.objectives.selection import Selection, TripletBand
-from metriscope.parts import PartType
+from metriscope.parts import PartType, locate
 
 REDUCTIONS = get_args(Reduction)
 
@@ -67,7 +67,7 @@ class Loss(nn.Module, metaclass=PartType):
             second: labels (B,) int64; -1 for a sample that takes no part.
             miner: selects the terms that count; None for all of them.
             references: samples beside the batch that anchors are compared with, such as a memory's.
-            distance: how two samples are compared; None for the Euclidean distance.
+            distance: how two samples are compared; None for that of a run by default, the Euclidean distance.
             index: (B,) positions in the training set, for a loss with a state of single samples.
             moment: when, for parts that follow a schedule or draw.
 
@@ -112,7 +112,7 @@ class Loss(nn.Module, metaclass=PartType):
             raise InputError(f"{name} cannot take {type(miner).__name__} (it selects {miner.kind}); it takes {kinds}")
         batch = Samples.of(embeddings, labels, index)
         segments = [Segment(batch), *([] if references is None else [Segment(references)])]
-        comparison = Comparison(batch, segments, Euclidean() if distance is None else distance, moment)
+        comparison = Comparison(batch, segments, _default_distance() if distance is None else distance, moment)
         output: LossOutput = self(comparison, TripletBand() if miner is None else miner(comparison))
         return output
 
@@ -134,12 +134,19 @@ class Loss(nn.Module, metaclass=PartType):
             embedding_size: D.
         """
         batch = Samples.of(torch.eye(4, embedding_size), torch.tensor([0, 1, 0, 1]))
-        comparison = Comparison(batch, [Segment(batch)], Cosine())
+        comparison = Comparison(batch, [Segment(batch)], _default_distance())
         try:
             self(comparison, TripletBand())
         except Exception:
             return True
         return comparison.asked
+
+
+@cache
+def _default_distance() -> Distance:
+    """That of a run whose command line names none."""
+    distance: Distance = locate(str(section("distance", default("distance"))._target_))()
+    return distance
 
 
 def mean_part(total: Tensor, terms: Tensor, reduction: str) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from metriscope.objectives.arguments import Cosine, Positive
+from metriscope.objectives.arguments import Positive, Similarity
 from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.kernels.numerics import masked_softmax, softplus
 from metriscope.objectives.kernels.rows import mean_over_anchors
@@ -36,7 +36,7 @@ class MultiSimilarityLoss(Loss):
     weighable = frozenset({"pairs", "rows"})
     paper = "arXiv:1904.06627"
 
-    def __init__(self, alpha: Positive = 2.0, beta: Positive = 50.0, base: Cosine = 1.0) -> None:
+    def __init__(self, alpha: Positive = 2.0, beta: Positive = 50.0, base: Similarity = 1.0) -> None:
         super().__init__()
         self.alpha = alpha
         self.beta = beta
