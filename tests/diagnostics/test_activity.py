@@ -155,7 +155,7 @@ def test_a_part_is_counted_as_the_whole_that_it_is_of(memory, monkeypatch):
         objective = Objective(Cosine(), NoMiner(), loss, [] if past is None else [deepcopy(past)])
         step = objective(Spaces.of(z, labels))
         output, (comparison,) = step.output, step.comparison.made
-        assert (comparison.rows is not None) == narrowed
+        assert (comparison.part is not None) == narrowed
         by_pair, by_z = torch.autograd.grad(output.value, (comparison.distances, z))
         activity = pair_activity(comparison, by_pair, 1e-3)
         samples = active_samples(activity, False, comparison)

@@ -62,13 +62,14 @@ def _joint(used: Sequence[tuple[Comparison, Tensor]], threshold: float) -> tuple
     first, gradient = used[0]
     if len(used) == 1:
         return pair_activity(first, gradient, threshold), first
-    whole = first.whole or first
+    whole = first.part.whole if first.part else first
     weights = torch.zeros(whole.shape, dtype=gradient.dtype, device=gradient.device)
     for one, gradient in used:
-        if one.rows is None or one.columns is None:
+        if one.part is None:
             weights += _pulls(one, gradient)
         else:
-            weights.index_put_((one.rows.unsqueeze(1), one.columns), _pulls(one, gradient), accumulate=True)
+            place = one.part.anchors.unsqueeze(1), one.part.references
+            weights.index_put_(place, _pulls(one, gradient), accumulate=True)
     return _activity(whole, weights.abs_(), threshold), whole
 
 
@@ -83,10 +84,10 @@ def _activity(comparison: Comparison, weights: Tensor, threshold: float) -> Pair
 
 def _valid_pairs(comparison: Comparison) -> Tensor:
     """Scalar int64: the number of pairs that the labels allow, including pairs that the loss does not compare."""
-    whole = comparison.whole
-    if whole is None:
+    if comparison.part is None:
         return comparison.positive.sum() + comparison.negative.sum()
     # Each sample with each reference, except itself and empty places of a memory.
+    whole = comparison.part.whole
     anchors = (whole.anchors.labels >= 0).sum()
     return anchors * ((whole.references.labels >= 0).sum() - 1)
 
@@ -120,11 +121,11 @@ def active_samples(activity: PairActivity, hinge: bool, comparison: Comparison |
     if comparison is None:
         return anchors
     # The first references are the batch itself: a sample is also in the terms of other anchors.
-    whole = comparison.whole or comparison
+    whole = comparison.part.whole if comparison.part else comparison
     batch = len(whole.anchors.labels)
-    if comparison.rows is None or comparison.columns is None:
+    if comparison.part is None:
         return anchors | pairs[:, :batch].any(0)
     samples = anchors.new_zeros(whole.shape[1])
-    samples[comparison.rows] = anchors
-    samples[comparison.columns] |= pairs.any(0)
+    samples[comparison.part.anchors] = anchors
+    samples[comparison.part.references] |= pairs.any(0)
     return samples[:batch]

@@ -49,6 +49,14 @@ class _Kept:
     parts: "list[Comparison]" = field(default_factory=list)
 
 
+class PartOf(NamedTuple):
+    """Where a comparison of some samples stands in that of all: positions of its anchors (b,) and references (r,)."""
+
+    whole: "Comparison"
+    anchors: Tensor
+    references: Tensor
+
+
 class Comparison:
     """Anchors (B) compared with references (R); miners and losses only read it.
 
@@ -82,10 +90,8 @@ class Comparison:
         self.first = first
         self.weigh: WeighRows | None = None
         """Factors (r, 1) of the losses (r, 1) of anchors with an index (r,); None for 1."""
-        self.whole: Comparison | None = None
-        """What this is a part of, where :meth:`among` has made it."""
-        self.rows: Tensor | None = None
-        self.columns: Tensor | None = None
+        self.part: PartOf | None = None
+        """Where this stands in another comparison, if :meth:`among` has made it."""
         self._never = _never_positive(segments)
         self._kept = _Kept()
         # A miner asks first, without a graph; what it has made serves the loss as well.
@@ -112,7 +118,7 @@ class Comparison:
     @property
     def origin(self) -> int:
         """The same number for all comparisons that share their matrices, and for parts of them."""
-        return id((self.whole or self)._kept)
+        return id((self.part.whole if self.part else self)._kept)
 
     @property
     def made(self) -> "list[Comparison]":
@@ -194,7 +200,7 @@ class Comparison:
         halves = zip(*(nothing if one is None else torch.split(one, sizes) for one in chosen), strict=True)
         anchors, references = (Samples(*half) for half in halves)
         some = Comparison(anchors, [Segment(references)], self.distance, self.moment, first=self.first)
-        some.whole, some.rows, some.columns, some.weigh = self, rows, columns, self.weigh
+        some.part, some.weigh = PartOf(self, rows, columns), self.weigh
         some._never = None if self._never is None else self._never[columns]
         self._kept.parts.append(some)
         return some
@@ -221,7 +227,7 @@ class Comparison:
     def _copy(self) -> "Comparison":
         other = Comparison(self.anchors, self.segments, self.distance, self.moment, first=self.first)
         other.weigh, other._never, other._with_graph = self.weigh, self._never, self._with_graph
-        other.whole, other.rows, other.columns = self.whole, self.rows, self.columns
+        other.part = self.part
         return other
 
     def _both_masks(self) -> tuple[Tensor, Tensor]:
@@ -242,8 +248,8 @@ class Comparison:
 
     def _without_self(self, mask: Tensor, rows: slice) -> Tensor:
         """A mask (r, R) of these rows, False where a sample meets itself; in place."""
-        if self.rows is not None and self.columns is not None:
-            return mask.logical_and_((self.rows[rows] + self.first).unsqueeze(1) != self.columns)
+        if self.part is not None:
+            return mask.logical_and_((self.part.anchors[rows] + self.first).unsqueeze(1) != self.part.references)
         start = self.first + (rows.start or 0)
         mask.diagonal(start).fill_(False)
         return mask

@@ -6,6 +6,10 @@ from combinations import every
 from miner_cases import blended
 from oracles import DISTANCES, distance, embeddings, gradient
 from torch.nn.functional import normalize
+from toy_parts import Stretched
+
+from metriscope.errors import InputError
+from metriscope.losses import HistogramLoss, InfoNCELoss, SupConLoss, TripletLoss
 
 NAMES = sorted(DISTANCES)
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 1e-5}
@@ -127,3 +131,57 @@ def test_distance_and_gradient_of_a_blend(name, spherical):
         torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
         a, b = (torch.autograd.grad(x, z, retain_graph=True)[0] for x in (found, wanted))
         torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "stretched"])
+def test_gradients_by_hand_are_those_of_autograd(name):
+    built = Stretched().double() if name == "stretched" else DISTANCES[name]()
+    rows = embeddings([0] * 5), embeddings([0] * 7, seed=1)
+    anchors, references = (x.detach().requires_grad_() for x in built.prepare(*rows))
+    distances = built.block(anchors, references)
+    slopes = torch.randn(5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    wanted = torch.autograd.grad((distances * slopes).sum(), (anchors, references))
+    for found, expected in zip(built.pull(anchors, references, distances.detach(), slopes), wanted, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_points_to_search_rank_as_the_distance_does(name):
+    built, z = DISTANCES[name](), embeddings([0] * 12).detach()
+    points = built.search(z)
+    assert torch.equal(built(z, z).argsort(1)[:, 1:], torch.cdist(points, points).argsort(1)[:, 1:])
+
+
+def test_a_distance_of_ones_own_says_one_thing():
+    """Similarities, slopes and the way back follow from what its distances mean on the unit sphere."""
+    own, known = Stretched().double(), DISTANCES["squared_euclidean"]()
+    z = normalize(embeddings([0] * 6).detach(), dim=1)
+    d = known(z, z)
+    torch.testing.assert_close(own(z, z).detach(), d, rtol=1e-12, atol=1e-12)
+    for one, other in (
+        (own.similarity(d), known.similarity(d)),
+        (own.to_euclidean(d), known.to_euclidean(d)),
+        (own.slope(d), known.slope(d)),
+        (own.from_similarity_(d.clone(), d), known.from_similarity_(d.clone(), d)),
+    ):
+        torch.testing.assert_close(one.detach(), other, rtol=1e-12, atol=1e-12)
+    share = torch.tensor(0.5)
+    with pytest.raises(InputError, match="distance=stretched has no mixtures"):
+        own.blend(d, d, d, share, True)
+
+
+@pytest.mark.parametrize(
+    "loss", [InfoNCELoss(), HistogramLoss(), TripletLoss(), SupConLoss()], ids=lambda x: type(x).__name__
+)
+def test_parameters_of_a_distance_get_their_gradient(loss):
+    own = Stretched().double()
+
+    def value(logarithm):
+        own.logarithm.data.fill_(logarithm)
+        z = embeddings([0] * 6)
+        return loss(z, torch.tensor([0, 0, 1, 1, 2, 2]), distance=own)
+
+    (found,) = torch.autograd.grad(value(0.3), own.logarithm, allow_unused=True)
+    step = 1e-5
+    wanted = (value(0.3 + step) - value(0.3 - step)) / (2 * step)
+    assert float(0 if found is None else found) == pytest.approx(float(wanted), rel=1e-6, abs=1e-9)
