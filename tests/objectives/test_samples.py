@@ -5,7 +5,7 @@ import torch
 
 from metriscope.distances import Distance
 from metriscope.errors import InputError
-from metriscope.losses import InfoNCELoss, TripletLoss
+from metriscope.losses import ArcFaceLoss, CrossEntropyLoss, InfoNCELoss, TripletLoss
 from metriscope.miners import AllMiner, BatchHardMiner
 from metriscope.objectives.comparison import Segment
 from metriscope.objectives.distances.euclidean import Euclidean
@@ -79,6 +79,12 @@ def refused(line, call):
 )
 def test_a_loss_by_itself_refuses_what_does_not_fit(loss, embeddings, labels, further, line):
     refused(line, lambda: loss(embeddings, labels, **further))
+
+
+@pytest.mark.parametrize("loss", [ArcFaceLoss, CrossEntropyLoss])
+def test_a_loss_of_another_size_says_so(loss):
+    line = r"^embeddings \(8, 4\), but the loss has embedding_size=5$"
+    refused(line, lambda: loss(num_classes=4, embedding_size=5)(Z, LABELS))
 
 
 def test_samples_of_small_whole_numbers_have_no_index():
