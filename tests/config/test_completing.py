@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from tiny_runs import COMPOSER, TINY
 
 from metriscope.app import train
-from metriscope.config.completing import with_targets
+from metriscope.config.completing import complete, with_targets
 from metriscope.config.compose import compose_config
 from metriscope.config.files import choices
 from metriscope.config.plain import plain
@@ -58,6 +58,35 @@ def test_a_choice_of_ones_own_gets_what_others_read_and_no_argument(tmp_path):
     assert cfg.sampler.keys() == {"_target_", "name", "batch_size"}, "that of the data set"
     assert cfg.optimizer.layer_decay is None
     check(cfg)
+
+
+def test_a_config_in_full_stays_as_it_is():
+    entries = "[{name: triplet, miner: semihard}, {name: nca, weight: 0.5}, {name: margin, miner: curriculum}]"
+    cfg = compose_config(["loss=sum", f"loss.losses={entries}"])
+    before = OmegaConf.to_container(cfg)
+    assert before["loss"]["losses"][0]["miner"]["high"] == "${loss.losses[0].margin}"
+    assert OmegaConf.to_container(complete(cfg)) == before
+
+
+@pytest.mark.parametrize(
+    ("entry", "line"),
+    [
+        ("{name: triplet, arguments: 3}", r"\.arguments=3: it has to be a mapping of arguments to values$"),
+        ("{name: triplet, arguments: {weight: 2}}", r"\.arguments\.weight: it is no argument; put it beside the name$"),
+        (
+            "{name: triplet, margin: 1, arguments: {margin: 2}}",
+            r"\.arguments\.margin: it stands beside the name as well",
+        ),
+        ("{name: triplet, miner: {name: hdc, arguments: [1]}}", r"\.miner\.arguments=\[1\]: it has to be a mapping"),
+        ("{}", r"\.name=null: it has to be the name of a loss$"),
+        ("{_target_: metriscope.losses.TripletLoss}", r"\.name=null: it has to be the name of a loss$"),
+        ("{name: [triplet]}", r"\.name=\['triplet'\]: it has to be the name of a loss$"),
+        ("{name: sum, losses: [{name: triplet}]}", r": a sum holds no further sum; list its losses with the others$"),
+    ],
+)
+def test_an_entry_that_is_none(entry, line):
+    with pytest.raises(InputError, match=r"^loss\.losses\[0\]" + line):
+        check(compose_config(["loss=sum", f"loss.losses=[{entry}]"]))
 
 
 def test_a_run_that_an_earlier_version_has_finished_is_the_same(tmp_path):

@@ -187,7 +187,7 @@ REFUSED = [
     ("miner=batch_easy_positive miner.negative=easy", "miner.negative=easy: * hard, semihard"),
     ("miner=semihard miner.low=abc", "miner.low=abc*"),
     ("loss.margin=???", "loss.margin has no value*loss.margin=*"),
-    ("loss.margin=${nothing}", "*nothing*"),
+    ("loss.margin=${nothing}", "loss.margin: *nothing*; give it a value"),
     ("study=null", "study=null: it has to be a name"),
     ("study=../../elsewhere", "study=../../elsewhere*"),
 ]

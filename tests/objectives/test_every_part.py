@@ -76,6 +76,14 @@ parts = pytest.mark.parametrize("parts", pairs_of_parts(), ids="-".join)
 
 
 @parts
+def test_a_batch_of_no_samples(parts):
+    z = embeddings([0, 1])[:0].detach().requires_grad_()
+    output = judge(objective(parts), z, [])
+    hold(output, z)
+    assert int(output.terms) == 0
+
+
+@parts
 @every(labels=LAYOUTS, dtype=(torch.float64, torch.float32, torch.bfloat16))
 def test_layouts(parts, labels, dtype):
     built, z = (

@@ -121,6 +121,12 @@ def test_a_config_builds_parts_in_common_once():
     assert first.references[0] is second.references[0] is third.references[0]
 
 
+def test_another_space_has_parts_of_its_own_even_of_one_size():
+    words = ["loss=sum", "loss.losses=[{name: triplet}, {name: nca, space: trunk}]", "memory=xbm"]
+    first, second = objective_of(plain(compose_config(words)), 3, 4, trunk_size=4)
+    assert first.references[0] is not second.references[0]
+
+
 def test_arguments_of_an_entry_stand_beside_its_name_or_below():
     values = []
     for entry in ("{name: triplet, margin: 0.7}", "{name: triplet, arguments: {margin: 0.7}}"):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from metriscope.errors import InputError
 from metriscope.objectives import state as module
 from metriscope.objectives.state import SampleState
 
@@ -33,3 +34,20 @@ def test_state_is_in_the_checkpoint_and_takes_no_gradient():
     other = SampleState(3, weight=0.0)
     other.load_state_dict(state.state_dict())
     assert torch.equal(other.weight, state.weight)
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (
+            lambda s: s.read("cost", torch.tensor([3])),
+            "^sample 3: there is state of 3, from 0; give num_samples in full$",
+        ),
+        (lambda s: s.write("cost", torch.tensor([0, 4]), torch.ones(2)), "^sample 4: there is state of 3"),
+        (lambda s: s.write("cost", torch.tensor([0, 1]), torch.ones(2, 1)), r"^values \(2, 1\) for an index \(2,\)"),
+        (lambda s: s.read("cots", torch.tensor([0])), "^there is no state cots; did you mean 'cost'[?]$"),
+    ],
+)
+def test_what_there_is_no_state_of(call, line):
+    with pytest.raises(InputError, match=line):
+        call(SampleState(3, cost=1.0))

@@ -21,8 +21,8 @@ def build_objective(
 ) -> Objective | Objectives:
     """The objective of a run, or a sum of several.
 
-    Initial values are a function of the seed; the global generator stays unchanged. Parts that several objectives have
-    in common are one module.
+    Initial values are a function of the seed; the global generator stays unchanged. Parts that several objectives of
+    one space have in common are one module.
 
     Args:
         sections: ``loss``, ``miner``, ``distance``, ``memory``; ``references`` and ``weighting`` may be missing.
@@ -52,10 +52,12 @@ def _objective(
     shared: dict[str, Any],
 ) -> Objective:
     sizes = {**known, "embedding_size": spaces[entry.space]}
+    affinity: str | None = None
 
     def one(section: Section, where: str, **further: int) -> Any:
-        """A part, which is one module for all objectives that describe it alike."""
-        key = json.dumps([section, further], sort_keys=True)
+        """A part, which is one module for all objectives of a space that describe it alike."""
+        # The state of a part, such as the samples that a memory holds, means nothing in another space.
+        key = json.dumps([entry.space, affinity, section, further], sort_keys=True)
         if key not in shared:
             shared[key] = instantiate(section, where, **further)
         return shared[key]
@@ -65,8 +67,9 @@ def _objective(
     weigh = instantiate(weighting, "weighting", **sizes_for(weighting, sizes)) if "_target_" in weighting else None
     distance, miner = (one(getattr(entry, part), entry.key_of(part)) for part in ("distance", "miner"))
     objective = Objective(distance, miner, loss, (), weigh, entry.space)
-    if objective.affinity:
-        sizes["affinity_size"] = spaces[objective.affinity]
+    affinity = objective.affinity
+    if affinity:
+        sizes["affinity_size"] = spaces[affinity]
     if memory.get("size"):
         objective.references.append(one(memory, "memory", **sizes_for(memory, sizes)))
     if "_target_" in further:

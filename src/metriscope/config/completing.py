@@ -1,14 +1,16 @@
 """What a composed config says in full: keys of today, whole parts, losses of a sum, what all choices say."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
+from metriscope.annotations import said
 from metriscope.config.aliases import tell, translated
 from metriscope.config.defaults import groups, shared
-from metriscope.config.entries import OWN_PARTS
+from metriscope.config.entries import ENTRY_KEYS, OWN_PARTS
 from metriscope.config.files import CONFIG_DIR, check_once, choices, section
 from metriscope.config.plain import plain
 from metriscope.config.sections import NO_PART, SECTIONS
@@ -64,6 +66,8 @@ def in_words_of_today(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[s
 
 
 _ABSENT = object()
+# A key of the section loss that is not one of an entry.
+_OF_LOSS = re.compile(r"\$\{loss\.(?!losses\b)")
 
 
 def with_targets(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,29 +98,33 @@ def _target(group: str, name: str) -> str:
 def _whole(entry: Any, place: int, further: Sequence[Path]) -> Any:
     if not isinstance(entry, DictConfig):
         return entry
-    whole = whole_loss(plain(entry, resolve=False), further)
+    whole = whole_loss(plain(entry, resolve=False), further, f"loss.losses[{place}]")
     for part in OWN_PARTS:
         own = whole.get(part)
         if isinstance(own, Mapping):
             # A miner that takes its margin from the loss takes it from the loss of its entry.
-            whole[part] = _renamed(own, "${loss.", f"${{loss.losses[{place}].")
+            whole[part] = _of_entry(own, place)
     return whole
 
 
-def whole_loss(entry: Mapping[str, Any], further: Sequence[Path] = ()) -> dict[str, Any]:
+def whole_loss(entry: Mapping[str, Any], further: Sequence[Path] = (), where: str = "loss.losses") -> dict[str, Any]:
     """An entry of ``loss.losses`` with all keys of the parts that it names; as it is where there is no such part.
 
     Arguments of the loss stand beside its name, or below ``arguments``.
+
+    Raises:
+        InputError: what stands below ``arguments`` is no argument, or stands beside the name as well.
     """
-    found = _whole_choice("loss", entry, further)
+    found = _whole_choice("loss", entry, further, where)
     for part in OWN_PARTS:
         own = found.get(part)
         if own is not None:
-            found[part] = _whole_choice(part, own if isinstance(own, Mapping) else {"name": own}, further)
+            own = own if isinstance(own, Mapping) else {"name": own}
+            found[part] = _whole_choice(part, own, further, f"{where}.{part}")
     return found
 
 
-def _whole_choice(group: str, own: Mapping[str, Any], further: Sequence[Path]) -> dict[str, Any]:
+def _whole_choice(group: str, own: Mapping[str, Any], further: Sequence[Path], where: str) -> dict[str, Any]:
     name = str(own.get("name"))
     if not str(own.get("_target_", "metriscope.")).startswith("metriscope."):
         return dict(own)
@@ -124,12 +132,28 @@ def _whole_choice(group: str, own: Mapping[str, Any], further: Sequence[Path]) -
     for folder in (*further, CONFIG_DIR):
         if name in choices(group, folder):
             shipped = plain(section(group, name, folder), resolve=False)
-            # Some parts have an argument of that name themselves.
-            below = own.get("arguments") if "arguments" not in shipped else None
-            beside = {key: value for key, value in own.items() if below is None or key != "arguments"}
-            return {**shipped, **(below or {}), **beside}
+            if "arguments" not in own or "arguments" in shipped:  # some parts have an argument of that name
+                return {**shipped, **own}
+            beside = {key: value for key, value in own.items() if key != "arguments"}
+            return {**shipped, **_below(own["arguments"], beside, f"{where}.arguments"), **beside}
     return dict(own)
 
 
-def _renamed(section: Mapping[str, Any], before: str, after: str) -> dict[str, Any]:
-    return {key: value.replace(before, after) if isinstance(value, str) else value for key, value in section.items()}
+def _below(arguments: Any, beside: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """What stands below ``arguments``, once it is found to be arguments alone, each given once."""
+    if not isinstance(arguments, Mapping):
+        raise InputError(f"{where}={said(arguments)}: it has to be a mapping of arguments to values")
+    for key in arguments:
+        if key in ENTRY_KEYS:
+            raise InputError(f"{where}.{key}: it is no argument; put it beside the name")
+        if key in beside:
+            raise InputError(f"{where}.{key}: it stands beside the name as well; give it once")
+    return arguments
+
+
+def _of_entry(section: Mapping[str, Any], place: int) -> dict[str, Any]:
+    """A section in which the keys of the loss are those of an entry; a section that is so already stays as it is."""
+    return {
+        key: _OF_LOSS.sub(f"${{loss.losses[{place}].", value) if isinstance(value, str) else value
+        for key, value in section.items()
+    }

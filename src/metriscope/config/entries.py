@@ -14,8 +14,9 @@ SPACES = ("embedding", "trunk")
 """Outputs of the network that can be compared."""
 OWN_PARTS = ("miner", "distance")
 """Parts that an entry may name itself; those of the config are its defaults."""
-# Keys of an entry that are not the loss's.
 _OTHERS = {"weight", "space", *OWN_PARTS}
+ENTRY_KEYS = frozenset({"name", "_target_", *_OTHERS})
+"""Keys of an entry that are no arguments of its loss."""
 
 
 class Entry(NamedTuple):
@@ -56,7 +57,9 @@ def entries(config: Section) -> list[Entry]:
     loss, miner, distance = config["loss"], config["miner"], config["distance"]
     if not is_sum(loss):
         return [Entry("loss", loss, miner, distance)]
-    if not isinstance(loss["losses"], list) or not loss["losses"]:
+    if loss["losses"] is not None and not isinstance(loss["losses"], list):
+        raise InputError(f"loss.losses={said(loss['losses'])}: it has to be a list, each with a name and a weight")
+    if not loss["losses"]:
         raise InputError("loss.losses is empty: list the losses to add, each with a name and a weight")
     return [_entry(one, f"loss.losses[{place}]", miner, distance) for place, one in enumerate(loss["losses"])]
 
@@ -64,8 +67,12 @@ def entries(config: Section) -> list[Entry]:
 def _entry(entry: Any, where: str, miner: Section, distance: Section) -> Entry:
     if not isinstance(entry, Mapping):
         raise InputError(f"{where}={said(entry)}: it has to be a mapping with a name and a weight")
+    if not isinstance(entry.get("name"), str):
+        raise InputError(f"{where}.name={said(entry.get('name'))}: it has to be the name of a loss")
+    if is_sum(entry) or entry["name"] == "sum":
+        raise InputError(f"{where}: a sum holds no further sum; list its losses with the others")
     if "_target_" not in entry:
-        name = str(entry.get("name"))
+        name = entry["name"]
         raise InputError(f"{where}: no loss {name}{nearest(name, choices('loss'))}")
     weight, space = entry.get("weight", 1.0), entry.get("space", "embedding")
     if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 <= weight < math.inf:

@@ -70,7 +70,7 @@ def check_keys(cfg: DictConfig) -> dict[str, Any]:
 def _unresolved(error: OmegaConfBaseException) -> str:
     line = str(error).splitlines()[0]
     key = getattr(error, "full_key", None)
-    return f"{key}: {line}" if key else line
+    return f"{key}: {line}; give it a value" if key else line
 
 
 def _check_names(flat: Mapping[str, Any]) -> None:

@@ -131,7 +131,7 @@ class Comparison:
         if self._kept.distances is None:
             anchors, references = self.prepared
             with torch.set_grad_enabled(self._with_graph):
-                self._kept.distances = self.distance.block(anchors, references)
+                self._kept.distances = self._measure(anchors, references)
         return self._kept.distances
 
     @property
@@ -183,7 +183,7 @@ class Comparison:
         if self._kept.distances is None:
             anchors, references = self.prepared
             with torch.set_grad_enabled(self._with_graph):
-                distances = self.distance.block(anchors[rows], references)
+                distances = self._measure(anchors[rows], references)
         else:
             distances = self._kept.distances[rows]
         masks = self._kept.masks
@@ -223,6 +223,14 @@ class Comparison:
             (masks[0] if positive is None else positive, masks[1] if negative is None else negative),
         )
         return other
+
+    def _measure(self, anchors: Tensor, references: Tensor) -> Tensor:
+        distances = self.distance.block(anchors, references)
+        wanted = (len(anchors), len(references))
+        if not isinstance(distances, Tensor) or distances.shape != wanted:
+            found = tuple(distances.shape) if isinstance(distances, Tensor) else type(distances).__name__
+            raise InputError(f"{type(self.distance).__name__}.block gives {found}: it has to give distances {wanted}")
+        return distances
 
     def _copy(self) -> "Comparison":
         other = Comparison(self.anchors, self.segments, self.distance, self.moment, first=self.first)

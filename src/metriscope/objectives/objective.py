@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from metriscope.errors import InputError
 from metriscope.objectives.comparison import Comparison, Segment
@@ -16,7 +16,7 @@ from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.output import Account, LossOutput
 from metriscope.objectives.references.base import References
 from metriscope.objectives.samples import Moment, Samples, Spaces
-from metriscope.objectives.selection import Selection, as_pairs
+from metriscope.objectives.selection import Pairs, Selection, as_pairs
 from metriscope.objectives.weightings.base import Weighting
 
 
@@ -98,8 +98,11 @@ class Objective(nn.Module):
         moment = moment or Moment()
         segments = [Segment(batch)]
         if self.training:
-            found = [references.recall(batch, moment) for references in self._references()]
-            segments += [segment for segment in found if segment is not None]
+            for references in self._references():
+                segment = references.recall(batch, moment)
+                if segment is not None:
+                    _check_segment(segment, f"{type(references).__name__}.recall", batch)
+                    segments.append(segment)
         return Comparison(batch, segments, self.distance, moment)
 
     def select(self, comparison: Comparison) -> Selection:
@@ -111,10 +114,10 @@ class Objective(nn.Module):
         """The loss of a comparison."""
         if self.weighting is not None:
             if "rows" in self.weighting.weighs:
-                comparison = comparison.weighed(partial(self.weighting.weigh_rows, moment=comparison.moment))
+                comparison = comparison.weighed(partial(_factors, self.weighting, moment=comparison.moment))
             if "pairs" in self.weighting.weighs:
                 with torch.no_grad():
-                    selection = self.weighting.weigh_pairs(comparison, as_pairs(selection, comparison))
+                    selection = _weighed(self.weighting, comparison, as_pairs(selection, comparison))
         return Account(comparison, selection, self.loss(comparison, selection))
 
     def learners(self) -> list[Loss | Miner | Weighting | References]:
@@ -135,3 +138,37 @@ class Objective(nn.Module):
             for part in self.learners():
                 part.observe(account, comparison.moment)
         return Step(account.output, (account,))
+
+
+def _check_segment(segment: Any, what: str, batch: Samples) -> None:
+    if not isinstance(segment, Segment) or not isinstance(segment.samples, Samples):
+        raise InputError(f"{what} gives a {type(segment).__name__}: it has to give a Segment of Samples, or None")
+    segment.samples.check(f"the references of {what}", batch)
+
+
+def _factors(weighting: Weighting, losses: Tensor, index: Tensor, *, moment: Moment) -> Tensor:
+    """The factors of rows, once they are found to be such."""
+    factors = weighting.weigh_rows(losses, index, moment)
+    _check_weights(factors, losses.shape, f"{type(weighting).__name__}.weigh_rows")
+    return factors
+
+
+def _weighed(weighting: Weighting, comparison: Comparison, pairs: Pairs) -> Pairs:
+    """The pairs with their weights, once they are found to be such."""
+    weighed = weighting.weigh_pairs(comparison, pairs)
+    what = f"{type(weighting).__name__}.weigh_pairs"
+    if not isinstance(weighed, Pairs):
+        raise InputError(f"{what} gives a {type(weighed).__name__}: it has to give Pairs")
+    for weights in (weighed.positive_weights, weighed.negative_weights):
+        if weights is not None:
+            _check_weights(weights, pairs.positive.shape, what)
+    return weighed
+
+
+def _check_weights(weights: Any, shape: torch.Size, what: str) -> None:
+    if not isinstance(weights, Tensor) or weights.shape != shape:
+        found = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
+        raise InputError(f"{what} gives {found}: it has to give weights {tuple(shape)}")
+    # The host looks only where it need not wait.
+    if weights.device.type == "cpu" and not torch.compiler.is_compiling() and bool((weights < 0).any()):
+        raise InputError(f"{what} gives weights below 0: they have to be at least 0")

@@ -31,7 +31,42 @@ class Samples(NamedTuple):
     @classmethod
     def of(cls, embeddings: Tensor, labels: Tensor, index: Tensor | None = None) -> "Samples":
         """Samples whose index is -1 where none is given."""
-        return cls(embeddings, labels, torch.full_like(labels, -1) if index is None else index)
+        return cls(embeddings, labels, torch.full_like(labels, -1, dtype=torch.int64) if index is None else index)
+
+    def check(self, what: str, batch: "Samples | None" = None) -> None:
+        """Refuse columns that do not fit each other, or the batch that the samples are compared with.
+
+        Args:
+            what: what the samples are, for the line of an error.
+            batch: with embeddings (B, D).
+
+        Raises:
+            InputError: no embeddings (N, D) of real numbers, no labels or index (N,) of whole numbers, or another D or
+                device than that of the batch.
+        """
+        for name, column in (("embeddings", self.embeddings), ("labels", self.labels), ("index", self.index)):
+            if not isinstance(column, Tensor):
+                raise InputError(f"{name} of {what} are a {type(column).__name__}: give a tensor")
+        z = self.embeddings
+        if not z.is_floating_point():
+            raise InputError(f"embeddings of {what} are of {z.dtype}: give numbers of floating point")
+        for name, column in (("labels", self.labels), ("index", self.index)):
+            if z.ndim != 2 or column.shape != z.shape[:1] or not _whole_numbers(column):
+                raise InputError(
+                    f"{what}: embeddings {tuple(z.shape)} and {name} {tuple(column.shape)} of {column.dtype}: "
+                    f"give embeddings (N, D) and {name} (N,) of whole numbers"
+                )
+            if column.device != z.device:
+                raise InputError(f"{name} of {what} are on {column.device}, embeddings on {z.device}: move one of them")
+        if batch is None:
+            return
+        if z.shape[1] != batch.embeddings.shape[1]:
+            raise InputError(
+                f"embeddings of {what} are {tuple(z.shape)}, those of the batch {tuple(batch.embeddings.shape)}: "
+                "compare embeddings of one size"
+            )
+        if z.device != batch.embeddings.device:
+            raise InputError(f"{what} are on {z.device}, the batch is on {batch.embeddings.device}: move one of them")
 
     def at(self, rows: Tensor | slice) -> "Samples":
         """Those in these rows."""
@@ -78,7 +113,7 @@ class Spaces(NamedTuple):
         [-1, -1]
         """
         outputs = {"embedding": embeddings} | ({} if trunk is None else {"trunk": trunk})
-        return cls(outputs, labels, torch.full_like(labels, -1) if index is None else index)
+        return cls(outputs, labels, torch.full_like(labels, -1, dtype=torch.int64) if index is None else index)
 
     def samples(self, space: str, affinity: str | None = None) -> Samples:
         """The batch in one space, with an affinity of pairs from another.
@@ -95,3 +130,7 @@ class Spaces(NamedTuple):
 
 def _taken(column: Tensor, rows: Tensor | slice) -> Tensor:
     return column[rows] if isinstance(rows, slice) else column.index_select(0, rows)
+
+
+def _whole_numbers(column: Tensor) -> bool:
+    return not (column.is_floating_point() or column.is_complex() or column.dtype == torch.bool)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from metriscope.errors import InputError, nearest
+
 # Rows whose repeats are averaged at once.
 _CHUNK = 1024
 
@@ -32,12 +34,16 @@ class SampleState(nn.Module):
 
     def read(self, name: str, index: Tensor) -> Tensor:
         """The values (B,) at an index (B,); for -1, a sample of no training set, what samples start from."""
+        self._check(name, index)
         values: Tensor = getattr(self, name)[index.clamp_min(0)]
         return torch.where(index >= 0, values, self.initial[name])
 
     @torch.no_grad()
     def write(self, name: str, index: Tensor, values: Tensor) -> None:
         """Set the values (B,) at an index (B,); those of a repeated index are averaged, those of -1 are dropped."""
+        self._check(name, index)
+        if values.shape != index.shape:
+            raise InputError(f"values {tuple(values.shape)} for an index {tuple(index.shape)}: give one for each")
         buffer: Tensor = getattr(self, name)
         # A matrix product, because a scattered sum on a GPU adds in any order. Those of -1 rewrite what is there.
         means = (
@@ -48,6 +54,15 @@ class SampleState(nn.Module):
         extended = torch.cat([buffer, buffer.new_zeros(1)])
         extended[place] = kept
         buffer.copy_(extended[:-1])
+
+    def _check(self, name: str, index: Tensor) -> None:
+        if name not in self.initial:
+            raise InputError(f"there is no state {name}{nearest(name, self.initial)}")
+        # The host looks only where it need not wait.
+        if index.device.type != "cpu" or torch.compiler.is_compiling() or not len(index):
+            return
+        if (last := int(index.max())) >= self.num_samples:
+            raise InputError(f"sample {last}: there is state of {self.num_samples}, from 0; give num_samples in full")
 
 
 def _means(rows: Tensor, index: Tensor, values: Tensor) -> Tensor:

@@ -102,16 +102,22 @@ class Loss(nn.Module, metaclass=PartType):
         moment: Moment | None = None,
     ) -> LossOutput:
         """What the loss says of embeddings and labels; arguments and errors as of a call."""
-        if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1] or labels.dtype.is_floating_point:
-            raise InputError(
-                f"embeddings {tuple(embeddings.shape)} and labels {tuple(labels.shape)} of {labels.dtype}: give "
-                "embeddings (B, D) and labels (B,) of whole numbers"
-            )
+        for name, part, kind in (("miner", miner, Miner), ("distance", distance, Distance)):
+            if not isinstance(part, kind | None):
+                raise InputError(f"{name}={part}: give an object of a subclass of {kind.__name__}, or None")
+        if not isinstance(labels, Tensor):
+            raise InputError(f"labels of the batch are a {type(labels).__name__}: give a tensor")
+        batch = Samples.of(embeddings, labels, index)
+        batch.check("the batch")
+        segments = [Segment(batch)]
+        if references is not None:
+            if not isinstance(references, Samples):
+                raise InputError(f"references are a {type(references).__name__}: give Samples.of(embeddings, labels)")
+            references.check("references", batch)
+            segments.append(Segment(references))
         if miner is not None and miner.kind not in self.accepts:
             name, kinds = type(self).__name__, ", ".join(sorted(self.accepts))
             raise InputError(f"{name} cannot take {type(miner).__name__} (it selects {miner.kind}); it takes {kinds}")
-        batch = Samples.of(embeddings, labels, index)
-        segments = [Segment(batch), *([] if references is None else [Segment(references)])]
         comparison = Comparison(batch, segments, _default_distance() if distance is None else distance, moment)
         output: LossOutput = self(comparison, TripletBand() if miner is None else miner(comparison))
         return output

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.output import Account
 from metriscope.objectives.samples import Moment
-from metriscope.objectives.selection import Selection
+from metriscope.objectives.selection import Selection, TripletBand
 from metriscope.parts import PartType
 
 
@@ -32,7 +32,8 @@ class Miner(nn.Module, metaclass=PartType):
 
     @torch.no_grad()
     def forward(self, comparison: Comparison) -> Selection:
-        return self.select(comparison)
+        # Of no anchors nothing can be selected, and reductions of miners need something.
+        return self.select(comparison) if len(comparison.anchors.labels) else TripletBand()
 
     def select(self, comparison: Comparison) -> Selection:
         """The terms that count. Whatever is drawn is drawn for all anchors at once."""

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metriscope.errors import InputError
 from metriscope.objectives.arguments import Count
 from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.losses.base import Loss
@@ -35,7 +36,13 @@ def own_classes(labels: Tensor, num_classes: int) -> Own:
 
 
 def precise(embeddings: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in one dtype of at least float32: at a scale of 64, bfloat16 similarities are too coarse."""
+    """Both in one dtype of at least float32: at a scale of 64, bfloat16 similarities are too coarse.
+
+    Raises:
+        InputError: the vectors have another D.
+    """
+    if embeddings.shape[1] != vectors.shape[1]:
+        raise InputError(f"embeddings {tuple(embeddings.shape)}, but the loss has embedding_size={vectors.shape[1]}")
     dtype = torch.promote_types(torch.promote_types(embeddings.dtype, vectors.dtype), torch.float32)
     return embeddings.to(dtype), vectors.to(dtype)
 

@@ -55,7 +55,7 @@ class ProxyAnchorLoss(ProxyLoss):
 def _log_one_plus(exponents: Tensor) -> Tensor:
     """log(1 + sum_i e^{x_ij}) for each column j; exponents of -inf add nothing, and get a gradient of 0."""
     # The 1 is e^0, so the largest exponent is 0 at least.
-    highest = exponents.detach().amax(0).clamp_min(0)
+    highest = exponents.detach().amax(0).clamp_min(0) if len(exponents) else exponents.new_zeros(exponents.shape[1])
     return ((exponents - highest).exp().sum(0) + (-highest).exp()).log() + highest
 
 
