@@ -69,7 +69,7 @@ def _entry(entry: Any, where: str, miner: Section, distance: Section) -> Entry:
         raise InputError(f"{where}={said(entry)}: it has to be a mapping with a name and a weight")
     if not isinstance(entry.get("name"), str):
         raise InputError(f"{where}.name={said(entry.get('name'))}: it has to be the name of a loss")
-    if is_sum(entry) or entry["name"] == "sum":
+    if is_sum(entry):
         raise InputError(f"{where}: a sum holds no further sum; list its losses with the others")
     if "_target_" not in entry:
         name = entry["name"]
