@@ -1,11 +1,12 @@
 """The parts of docs/extending.md: trained, swept in a sum, compared, listed, and refused with wrong values."""
 
-import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+import own_command
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -29,13 +30,7 @@ def own(tmp_path_factory):
 
 @pytest.fixture
 def metriscope(own):
-    def call(*words):
-        paths = [str(own), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        command = [sys.executable, "-m", "metriscope", *words]
-        return subprocess.run(command, cwd=own, env=environment, capture_output=True, text=True, timeout=200)
-
-    return call
+    return partial(own_command.metriscope, own, own)
 
 
 @pytest.fixture(scope="module")

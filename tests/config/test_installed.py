@@ -1,11 +1,10 @@
 """Choices that an installed package brings: used, listed and swept without a word on the command line."""
 
-import os
 import re
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
+import own_command
 import pytest
 from tiny_runs import TINY
 
@@ -71,13 +70,7 @@ def site(tmp_path, monkeypatch):
 
 @pytest.fixture
 def metriscope(mine, tmp_path):
-    def call(*words):
-        paths = [str(mine), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        command = [sys.executable, "-m", "metriscope", *words]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
-
-    return call
+    return partial(own_command.metriscope, mine, tmp_path)
 
 
 def test_the_page_declares_it_as_this_test_does(mine):

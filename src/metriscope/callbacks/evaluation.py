@@ -6,17 +6,19 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
+from metriscope.callbacks.whole_set import WholeSet
+from metriscope.data.splits import Splits
+from metriscope.evaluation.collector import SetCollector
 from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.evaluation.measures import Measures, together
 from metriscope.evaluation.retrieval import check_finite, checked_scores
-from metriscope.evaluation.samples import Samples
 from metriscope.evaluation.set_metric import Built
 from metriscope.models.embedder import Embedding
 from metriscope.training.learner import MetricLearner
 from metriscope.unit import unit_rows
 
 
-class EvaluationMonitor(pl.Callback):
+class EvaluationMonitor(WholeSet):
     """Logs metrics of the ``val/`` and ``test/`` sets, and stores the embeddings in the module.
 
     Neighbours are searched once for all metrics of a set, and not at all where no metric asks for them.
@@ -42,18 +44,18 @@ class EvaluationMonitor(pl.Callback):
         self.memory_mb = memory_mb
         self.layers = tuple(layers)
         self.queries: Tensor | None = None
-        self.samples: dict[str, Samples] = {}
+        self.samples: dict[str, SetCollector] = {}
 
-    def _start(self, pl_module: pl.LightningModule, queries: Tensor | None = None) -> None:
-        self.queries = queries
-        self.samples = {layer: Samples().to(pl_module.device) for layer in self.layers}
+    def begin(self, pl_module: pl.LightningModule, splits: Splits, stage: str) -> None:
+        self.queries = splits.queries if stage == "test" else None
+        self.samples = {layer: SetCollector().to(pl_module.device) for layer in self.layers}
 
-    def _update(self, embedding: Any, batch: Any) -> None:
+    def follow(self, outputs: Any, batch: Any) -> None:
         _, labels, index = batch
         for layer, samples in self.samples.items():
-            samples.update(of_layer(layer, embedding)[0], labels, index)
+            samples.update(of_layer(layer, outputs)[0], labels, index)
 
-    def _finish(self, pl_module: pl.LightningModule, stage: str) -> None:
+    def finish(self, pl_module: pl.LightningModule, stage: str) -> None:
         assert isinstance(pl_module, MetricLearner)
         for layer, samples in self.samples.items():
             evaluated = self._evaluated(*samples.compute())
@@ -71,31 +73,6 @@ class EvaluationMonitor(pl.Callback):
         queries = None if self.queries is None else self.queries.to(index.device)[index]
         scores = checked_scores(embeddings, labels, self.measures, queries, self.memory_mb)
         return EvaluatedSet(embeddings, labels, scores)
-
-    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start(pl_module)
-
-    def on_validation_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._update(outputs, batch)
-
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish(pl_module, "val")
-
-    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start(pl_module, trainer.datamodule.splits.queries)  # type: ignore[attr-defined]
-
-    on_test_batch_end = on_validation_batch_end
-
-    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish(pl_module, "test")
 
 
 def of_layer(layer: str, embedding: Embedding) -> tuple[Tensor, Tensor]:

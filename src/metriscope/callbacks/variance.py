@@ -6,10 +6,12 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 
 from metriscope.callbacks.evaluation import of_layer, suffix_of
+from metriscope.callbacks.whole_set import WholeSet
+from metriscope.data.splits import Splits
 from metriscope.diagnostics.variance import VarianceMetrics
 
 
-class VarianceMonitor(pl.Callback):
+class VarianceMonitor(WholeSet):
     """Logs the figures of :class:`VarianceMetrics` as ``val/<name>`` and ``test/<name>``.
 
     Args:
@@ -20,38 +22,18 @@ class VarianceMonitor(pl.Callback):
         self.layers = tuple(layers)
         self.measured: dict[str, VarianceMetrics] = {}
 
-    def _start(self, pl_module: pl.LightningModule, classes: int) -> None:
-        self.measured = {layer: VarianceMetrics(classes).to(pl_module.device) for layer in self.layers}
+    def begin(self, pl_module: pl.LightningModule, splits: Splits, stage: str) -> None:
+        part = splits.test if stage == "test" else splits.validation
+        assert part is not None
+        self.measured = {layer: VarianceMetrics(part.num_classes).to(pl_module.device) for layer in self.layers}
 
-    def _finish(self, pl_module: pl.LightningModule, stage: str) -> None:
-        for layer, variance in self.measured.items():
-            found = variance.compute()
-            pl_module.log_dict({f"{stage}/{key}{suffix_of(layer)}": float(value) for key, value in found.items()})
-        self.measured = {}
-
-    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start(pl_module, trainer.datamodule.splits.validation.num_classes)  # type: ignore[attr-defined]
-
-    def on_validation_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
+    def follow(self, outputs: Any, batch: Any) -> None:
         _, labels, _ = batch
         for layer, variance in self.measured.items():
             variance.update(*of_layer(layer, outputs), labels)
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish(pl_module, "val")
-
-    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start(pl_module, trainer.datamodule.splits.test.num_classes)  # type: ignore[attr-defined]
-
-    on_test_batch_end = on_validation_batch_end
-
-    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish(pl_module, "test")
+    def finish(self, pl_module: pl.LightningModule, stage: str) -> None:
+        for layer, variance in self.measured.items():
+            found = variance.compute()
+            pl_module.log_dict({f"{stage}/{key}{suffix_of(layer)}": float(value) for key, value in found.items()})
+        self.measured = {}

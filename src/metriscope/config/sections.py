@@ -51,14 +51,17 @@ _SPLIT = {"protocol", "fold", "validation", "num_workers", "cache", "memory_limi
 _STATISTICS = {"mean", "std"}
 _RATES = {"lr_trunk", "lr_head", "lr_loss", "layer_decay"}
 _SAMPLER, _AUGMENTATION = "metriscope.data.samplers.BatchSampler", "metriscope.data.inputs.augment.Augmentation"
-_REFERENCES, _WEIGHTING = (
-    "metriscope.objectives.references.base.References",
-    "metriscope.objectives.weightings.base.Weighting",
-)
 _STEPS = {"total_steps", "steps_per_epoch"}
 
 SIZES = {"num_classes": 2, "embedding_size": 2, "num_samples": 2}
 """Sizes that are known once the data are read, and what stands for them: a part whose constructor takes one gets it."""
+
+
+def _addition(base: str) -> Section:
+    """A part that an objective may do without, and that gets the sizes that it takes."""
+    kind = Kind(base, f"a subclass of {base}")
+    return Section(frozenset(), SIZES, optional=frozenset(SIZES), kind=kind, may_be_none=True)
+
 
 # In the order of their checks: data sets and backbones come last, because they import most.
 SECTIONS = {
@@ -80,20 +83,8 @@ SECTIONS = {
     ),
     "head": Section(frozenset({"normalize"}), {"features": 1}),
     "memory": Section(frozenset(), {"embedding_size": 1, "affinity_size": 0}, optional=frozenset({"affinity_size"})),
-    "references": Section(
-        frozenset(),
-        SIZES,
-        optional=frozenset(SIZES),
-        kind=Kind(_REFERENCES, f"a subclass of {_REFERENCES}"),
-        may_be_none=True,
-    ),
-    "weighting": Section(
-        frozenset(),
-        SIZES,
-        optional=frozenset(SIZES),
-        kind=Kind(_WEIGHTING, f"a subclass of {_WEIGHTING}"),
-        may_be_none=True,
-    ),
+    "references": _addition("metriscope.objectives.references.base.References"),
+    "weighting": _addition("metriscope.objectives.weightings.base.Weighting"),
     "backbone": Section(frozenset(_HABITS | _STATISTICS), {"shape": (1, 1, 1)}),
     "dataset": Section(frozenset({"name"} | _SPLIT | _STATISTICS), {}),
 }

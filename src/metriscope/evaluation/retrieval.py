@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from metriscope.errors import RunError
+from metriscope.evaluation.collector import SetCollector
 from metriscope.evaluation.measures import Measures
-from metriscope.evaluation.samples import Samples
 from metriscope.evaluation.search.first_match import first_match_ranks
 from metriscope.evaluation.search.neighbors import visit_nearest
 
@@ -178,7 +178,7 @@ def checked_scores(
     return query_scores(embeddings, labels, measures, queries=queries, memory_mb=memory_mb)
 
 
-class RetrievalMetrics(Samples):
+class RetrievalMetrics(SetCollector):
     """:func:`retrieval_metrics` of all samples in its updates, the same for one process and for several.
 
     Samples are sorted by their index, and a sample that occurs twice (from a padded distributed sampler) counts once.

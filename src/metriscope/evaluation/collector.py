@@ -10,7 +10,7 @@ from torchmetrics.utilities import dim_zero_cat
 from metriscope.errors import RunError
 
 
-class Samples(Metric):
+class SetCollector(Metric):
     """All samples of the updates, sorted by index; one that occurs twice (from a padded sampler) counts once."""
 
     full_state_update: bool | None = False
