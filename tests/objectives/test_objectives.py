@@ -138,8 +138,14 @@ def test_arguments_of_an_entry_stand_beside_its_name_or_below():
 
 @pytest.mark.parametrize("weights", [[], [1.0, 2.0]])
 def test_one_weight_for_each(weights):
-    with pytest.raises(ValueError, match="give one weight for each"):
+    with pytest.raises(InputError, match="give one weight for each"):
         Objectives([Objective(Euclidean(), AllMiner(), TripletLoss())], weights)
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
+def test_weights_are_not_below_zero(weight):
+    with pytest.raises(InputError, match=r"^weights=\[.*\]: they have to be numbers of at least 0"):
+        Objectives([Objective(Euclidean(), AllMiner(), TripletLoss())], [weight])
 
 
 def test_an_affinity_of_another_space_reaches_the_memory():

@@ -1,11 +1,13 @@
 """A weighted sum of objectives over one batch."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
+from metriscope.errors import InputError
 from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.distributed import gather, is_distributed
 from metriscope.objectives.objective import Objective, Step
@@ -30,13 +32,15 @@ class Objectives(nn.Module):
         weights: one factor for each, at least 0.
 
     Raises:
-        ValueError: not one weight for each objective, or no objective.
+        InputError: no objective, not one weight for each, or a weight below 0.
     """
 
     def __init__(self, objectives: Sequence[Objective], weights: Sequence[float]) -> None:
         super().__init__()
         if not objectives or len(objectives) != len(weights):
-            raise ValueError(f"{len(objectives)} objectives and {len(weights)} weights: give one weight for each")
+            raise InputError(f"{len(objectives)} objectives and {len(weights)} weights: give one weight for each")
+        if not all(0 <= weight < math.inf for weight in weights):
+            raise InputError(f"weights={list(weights)}: they have to be numbers of at least 0")
         self.objectives = nn.ModuleList(objectives)
         self.weights = tuple(weights)
 
