@@ -3,6 +3,9 @@
 Times are taken in one process, the sides in turns (A B A B); peaks of memory in a process of its own per
 case. Value and gradient are asserted equal before anything is timed. Turns that other processes disturb are
 left out; where the machine is never quiet, OMP_WAIT_POLICY=passive keeps idle threads from making it worse.
+
+Against another commit, each of the two codes has a process of its own and they run in turns; all turns count,
+and the ratio of times comes with the 95 % interval of its median.
 """
 
 import argparse
@@ -18,12 +21,15 @@ SUBJECTS = {
     "diagnostics": "an epoch with all diagnostics against one without",
     "input": "batches of small images, and of photographs at 224 px, against torchvision's transforms in a DataLoader",
     "frozen": "a head on a frozen trunk: features kept against forwarding in every epoch; needs --data-dir",
-    "losses": "every loss that both have, in time and memory, and the growth of band triplets with the batch",
+    "losses": "every loss that both have, and how band triplets grow; or --against REV: those of another commit",
+    "limits": "peak memory and time of a step on large batches, beside the memory that it may take",
     "compare": "metriscope compare on 1,000 made-up runs of 100 epochs: seconds and peak memory",
-    "step": "steps of training by this code against those of another commit: --against REV",
+    "step": "steps of training by this code against those of another commit: HEAD or --against REV",
     "mnist": "an epoch of MNIST and its evaluation against the same job of the peer; needs --data-dir",
 }
 NEED_DATA = ("frozen", "mnist")
+COMPARE_COMMITS = {"step": "HEAD", "losses": None}
+"""Subjects that take ``--against``, and what they do without it."""
 
 
 def main() -> int:
@@ -37,7 +43,7 @@ def main() -> int:
     for name in chosen:
         started = time.perf_counter()
         print(f"\n== {name}: {SUBJECTS[name]}", flush=True)
-        further = {"against": arguments.against} if name == "step" else {}
+        further = {"against": arguments.against or COMPARE_COMMITS[name]} if name in COMPARE_COMMITS else {}
         importlib.import_module(f"benchmarks.{name}").run(arguments.quick, arguments.data_dir, **further)
         print(f"[{name} took {time.perf_counter() - started:.0f} s]", flush=True)
     return 0
@@ -58,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("subjects", nargs="*", metavar="subject", type=_subject, help="what to measure: see below")
     parser.add_argument("--data-dir", type=Path, help="folder with MNIST/raw, as paths.data_dir, and cifar10-jpg.tar")
-    parser.add_argument("--against", default="HEAD", metavar="REV", help="step: the commit to compare with (HEAD)")
+    parser.add_argument("--against", metavar="REV", help="step, losses: the commit to compare with")
     parser.add_argument("--quick", action="store_true", help="small sizes, few repeats: to see that it works")
     return parser
 

@@ -1,11 +1,12 @@
 """Both sides of a contest over one synthetic batch: agreement first, then time and memory."""
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.contests import CONTESTS, DIMENSION, LossOfBatch, sizes
 from benchmarks.measuring import MIB, Times, peak_extra, side_by_side
@@ -20,28 +21,38 @@ PEER_LIMIT = 6144 * MIB
 TOLERANCE = {torch.float64: (1e-9, 1e-9), torch.float32: (1e-5, 1e-3)}
 
 
-def sides(name: str, labels: Tensor) -> dict[str, LossOfBatch]:
-    """Both sides of a contest; ours from the config that a user would write."""
+def built(words: Sequence[str], classes: int, dimension: int = DIMENSION) -> nn.Module:
+    """The objective of a user who gives these words on the command line."""
     from metriscope.build.run import objective_of
     from metriscope.config.compose import compose_config
     from metriscope.config.plain import plain
+
+    return objective_of(plain(compose_config(words)), classes, dimension)
+
+
+def value_of(objective: nn.Module) -> LossOfBatch:
+    """The value of an objective, for embeddings before normalisation."""
     from metriscope.objectives.samples import Spaces
     from metriscope.unit import unit_rows
 
+    return lambda raw, labels: objective(Spaces.of(unit_rows(raw), labels)).output.value
+
+
+def sides(name: str, labels: Tensor) -> dict[str, LossOfBatch]:
+    """Both sides of a contest; ours from the config that a user would write."""
     contest, classes = CONTESTS[name], int(labels.max()) + 1
-    objective = objective_of(plain(compose_config(contest.overrides)), classes, DIMENSION)
-    return {
-        "ours": lambda raw, labels: objective(Spaces.of(unit_rows(raw), labels)).output.value,
-        "peer": contest.peer(classes, objective.loss),
-    }
+    ours = built(contest.overrides, classes)
+    return {"ours": value_of(ours), "peer": contest.peer(classes, ours.loss)}
 
 
-def batch(size: int, layout: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+def batch(
+    size: int, layout: str, dtype: torch.dtype = torch.float32, dimension: int = DIMENSION
+) -> tuple[Tensor, Tensor]:
     """Clustered embeddings (B, D) before normalisation, with active and inactive triplets, and labels (B,)."""
     labels = LAYOUTS[layout](size)
     source = torch.Generator().manual_seed(0)
-    centres = torch.randn(int(labels.max()) + 1, DIMENSION, generator=source, dtype=torch.float64)
-    noise = torch.randn(size, DIMENSION, generator=source, dtype=torch.float64)
+    centres = torch.randn(int(labels.max()) + 1, dimension, generator=source, dtype=torch.float64)
+    noise = torch.randn(size, dimension, generator=source, dtype=torch.float64)
     return (centres[labels] + 1.5 * noise).to(dtype), labels
 
 
@@ -68,6 +79,19 @@ class Agreement(NamedTuple):
     value: float
     gradient: float
 
+    @classmethod
+    def of(cls, found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> "Agreement":
+        """Of two results of :func:`step`."""
+        (value, gradient), (other, slope) = found, expected
+        return cls(
+            float((value - other).abs() / other.abs().clamp_min(math.ulp(0.0))),
+            float((gradient - slope).abs().max() / slope.abs().max()),
+        )
+
+    def within(self, dtype: torch.dtype) -> bool:
+        """Whether both are below the ``TOLERANCE`` of a dtype."""
+        return self.value <= TOLERANCE[dtype][0] and self.gradient <= TOLERANCE[dtype][1]
+
 
 def agreement(name: str, size: int, layout: str, dtype: torch.dtype = torch.float32) -> Agreement:
     """Both sides on one batch.
@@ -78,16 +102,12 @@ def agreement(name: str, size: int, layout: str, dtype: torch.dtype = torch.floa
         AssertionError: they differ by more than ``TOLERANCE``, though both define the same.
     """
     raw, labels = batch(size, layout, dtype)
-    (value, gradient), (expected, slope) = (step(side, raw, labels) for side in sides(name, labels).values())
-    found = Agreement(
-        float((value - expected).abs() / expected.abs().clamp_min(math.ulp(0.0))),
-        float((gradient - slope).abs().max() / slope.abs().max()),
-    )
+    found = Agreement.of(*(step(side, raw, labels) for side in sides(name, labels).values()))
     contest = CONTESTS[name]
-    limits = TOLERANCE[torch.float32 if contest.single else dtype]
-    if not contest.differs and not (found.value <= limits[0] and found.gradient <= limits[1]):
+    counted = torch.float32 if contest.single else dtype
+    if not contest.differs and not found.within(counted):
         if dtype == torch.float64 or contest.single:
-            raise AssertionError(f"{name}, batch {size}, {layout}, {dtype}: {found} exceeds {limits}")
+            raise AssertionError(f"{name}, batch {size}, {layout}, {dtype}: {found} exceeds {TOLERANCE[counted]}")
         agreement(name, size, layout, torch.float64)
     return found
 

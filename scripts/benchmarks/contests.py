@@ -138,7 +138,7 @@ def _boundaries(miner: str | None = None) -> Callable[..., LossOfBatch]:
 _CONTRASTIVE = ("loss=contrastive", "loss.margin=1.4", "loss.reduction=mean_active")
 _PLAIN = (*_CONTRASTIVE, "loss.squared=false")
 _TRIPLET = ("loss=triplet", "loss.margin=0.2", "loss.reduction=mean_active")
-_DRAWN = "both draw at random"
+DRAWN = "both draw at random"
 
 BANDS = {
     "triplet, all": Contest((*_TRIPLET, "miner=all"), _peer("TripletMarginLoss", power=1, margin=0.2), "", _listed),
@@ -180,7 +180,7 @@ PAIRS = {
     "contrastive, histogram": Contest(
         (*_PLAIN, "miner=uniform_histogram"),
         _peer("ContrastiveLoss", "UniformHistogramMiner", power=1, neg_margin=1.4),
-        _DRAWN,
+        DRAWN,
     ),
     "multi_similarity": Contest(("loss=multi_similarity", "loss.base=0.5", "miner=all"), _peer("MultiSimilarityLoss")),
     "multi_similarity, mined": Contest(
@@ -253,7 +253,7 @@ LISTS = {
     "margin, sampled": Contest(
         ("loss=margin", "loss.reduction=mean_active", "miner=distance_weighted"),
         _boundaries("DistanceWeightedMiner"),
-        _DRAWN,
+        DRAWN,
     ),
 }
 

@@ -1,15 +1,23 @@
-"""Every loss that pytorch-metric-learning also has, and how band triplets grow with the batch."""
+"""Every loss that pytorch-metric-learning also has, and how band triplets grow; or losses against another commit."""
 
 from pathlib import Path
 
+from benchmarks import losses_by_commit
 from benchmarks.comparing import LAYOUTS, Comparison, compare, memory, peer_refusal
 from benchmarks.contests import BANDS, CONTESTS, sizes
 from benchmarks.measuring import isolated
 from benchmarks.table import Table, mebibytes, milliseconds, ratio
 
 
-def run(quick: bool, data_dir: Path | None) -> None:
-    """Print the table of losses, how they differ where they do, and the table of growth."""
+def run(quick: bool, data_dir: Path | None, against: str | None = None) -> None:
+    """Print the table of losses, how they differ where they do, and the table of growth.
+
+    Args:
+        against: a commit; the comparison with it takes the place of those tables.
+    """
+    if against:
+        losses_by_commit.run(quick, against)
+        return
     print("float32, 128 dimensions; ms: minimum (median) of a step from embeddings to their gradient; MiB: peak extra")
     columns = [("loss", 26), ("classes", 11), ("batch", 5), ("agrees", 10), ("ours ms", 13), ("peer ms", 13)]
     columns += [("faster", 15), ("ours MiB", 8), ("peer MiB", 8)]

@@ -13,6 +13,7 @@ from benchmarks import (
     diagnostics,
     evaluation,
     input,
+    limits,
     losses,
     measuring,
     mnist,
@@ -140,6 +141,16 @@ def test_the_peak_of_temporary_memory_is_seen() -> None:
     scripts = Path(measuring.__file__).parents[1]
     shown = subprocess.run([sys.executable, "-c", code], cwd=scripts, capture_output=True, text=True, check=True)
     assert 0.9 * 64 < float(shown.stdout) < 1.5 * 64
+
+
+def test_large_batches_are_measured_beside_their_limits(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(limits, "isolated", lambda function, case: function(case))
+    limits.run(quick=True, data_dir=None)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
+    assert [row[-5:-3] for row in rows] == [["256", "128"], ["256", "8"], *[["512", "128"]] * 3]
+    assert [row[-2] for row in rows] == ["191", "381", "1431", "1431", "1907"]
 
 
 def test_numbers_stay_in_their_columns(capsys: pytest.CaptureFixture[str]) -> None:
