@@ -25,6 +25,7 @@ SUBJECTS = {
     "limits": "peak memory and time of a step on large batches, beside the memory that it may take",
     "compare": "metriscope compare on 1,000 made-up runs of 100 epochs: seconds and peak memory",
     "step": "steps of training by this code against those of another commit: HEAD or --against REV",
+    "kernels": "slopes by hand against the formulas of the same losses",
     "mnist": "an epoch of MNIST and its evaluation against the same job of the peer; needs --data-dir",
 }
 NEED_DATA = ("frozen", "mnist")

@@ -53,8 +53,28 @@ def test_every_part_of_the_page_trains_and_compares(metriscope, words):
     assert "3 finished runs in 2 groups" in compared.stdout
 
 
+def line_with(word):
+    """The command of the page with this word."""
+    (line,) = [line for kind, text in BLOCKS if kind == "console" for line in text.splitlines() if word in line]
+    return line
+
+
+def test_a_loss_of_rows_learns_its_parameter(own):
+    done = subprocess.run(
+        [sys.executable, "-c", "import torch; from my_rows import Softened; loss = Softened()\n"
+         "loss(torch.randn(8, 4), torch.arange(8) // 2).backward(); assert loss.logarithm.grad != 0"],
+        cwd=own, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_loss_of_rows_trains(metriscope):
+    done = metriscope("train", *line_with("loss=softened").split()[3:], *SHORT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_weights_and_references_train(metriscope):
-    (line,) = [line for kind, text in BLOCKS if kind == "console" for line in text.splitlines() if "weighting=" in line]
+    line = line_with("weighting=")
     done = metriscope("train", *line.split()[3:], *SHORT)
     assert done.returncode == 0, done.stdout + done.stderr
     refused = metriscope("train", *line.split()[3:], *SHORT, "loss=triplet")

@@ -7,10 +7,17 @@ ROOT = TESTS.parent
 # Of whole runs, or of many modules together.
 BEYOND_ONE_MODULE = {
     "golden/test_curves.py",
+    "objectives/kernels/test_compiled.py",
+    "objectives/kernels/test_formulas.py",
+    "objectives/kernels/test_half_precision.py",
+    "objectives/kernels/test_memory.py",
+    "objectives/kernels/test_modes.py",
+    "objectives/kernels/test_slopes.py",
     "objectives/losses/test_parts_beside_the_terms.py",
     "objectives/test_against_peer.py",
     "objectives/test_bound_to_classes.py",
     "objectives/test_every_part.py",
+    "scripts/test_benchmark_commits.py",
     "slurm/test_slurm.py",
     "sweeps/test_own_parts.py",
     "sweeps/test_parallel.py",

@@ -10,6 +10,7 @@ _MODULES = {
     **targets("loss"),
     "Loss": "metriscope.objectives.losses.base",
     "LossOutput": "metriscope.objectives.output",
+    "RowLoss": "metriscope.objectives.losses.row_loss",
 }
 __getattr__, __dir__ = lazily(__name__, _MODULES)
 __all__ = sorted(_MODULES)

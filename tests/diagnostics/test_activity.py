@@ -16,7 +16,9 @@ from oracles import (
     triplets_of,
 )
 
-from metriscope.diagnostics.activity import active_samples, pair_activity
+from metriscope.diagnostics import activity
+from metriscope.diagnostics.activity import pair_activity, pulls_of_matrix, pulls_of_slopes
+from metriscope.objectives import comparison as comparisons
 from metriscope.objectives.distances.cosine import Cosine
 from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
 from metriscope.objectives.losses.softmax import n_pair
@@ -48,8 +50,12 @@ LOSSES = {
 }
 
 
-def distance_gradient(comparison, loss, selection):
-    return torch.autograd.grad(loss(comparison, selection).value, comparison.distances)[0]
+def pulls_of(comparison, loss, selection, weight=1.0):
+    return pulls_of_slopes(comparison, loss(comparison, selection).slopes, weight)
+
+
+def weights_of(comparison, pulls):
+    return pulls(slice(0, len(comparison.anchors.labels))).abs()
 
 
 @pytest.mark.parametrize("name", FROM_SIMILARITY)
@@ -64,31 +70,59 @@ def test_weights_are_the_gradient_by_the_similarities(loss, selection, account, 
     ]
     weights = gradient(account(d).value, similarities).abs()
     comparison = compare(z, LABELS, name)
-    activity = pair_activity(comparison, distance_gradient(comparison, loss, selection), threshold)
-    torch.testing.assert_close(activity.weights, weights, rtol=1e-5, atol=1e-9)
-    largest = max(weights.flatten().tolist())
-    for i in range(len(LABELS)):
-        for j in range(len(LABELS)):
-            assert bool(activity.active[i, j]) == (float(weights[i, j]) > threshold * largest)
+    pulls = pulls_of(comparison, loss, selection)
+    found = weights_of(comparison, pulls)
+    torch.testing.assert_close(found, weights, rtol=1e-5, atol=1e-9)
+    counted = pair_activity(comparison, [pulls], True, threshold)
+    assert int(counted.active) == int((weights > threshold * weights.max()).sum())
     positive, negative = pairs(LABELS)
-    assert int(activity.valid) == len(positive) + len(negative)
+    assert int(counted.valid) == len(positive) + len(negative)
 
 
 def test_a_constant_factor_cancels():
-    z = embeddings(LABELS)
-    comparison = compare(z, LABELS)
-    weights = distance_gradient(comparison, TripletLoss(0.3), TripletBand())
-    one, other = (pair_activity(comparison, weights * factor, 0.1).active for factor in (1, 1e-6))
-    assert torch.equal(one, other)
+    comparison = compare(embeddings(LABELS), LABELS)
+    one, other = (
+        pair_activity(comparison, [pulls_of(comparison, TripletLoss(0.3), TripletBand(), factor)], True, 0.1)
+        for factor in (1, 1e-6)
+    )
+    assert one.active == other.active
+    assert torch.equal(one.samples, other.samples)
+
+
+def test_weights_of_several_losses_are_added():
+    comparison = compare(embeddings(LABELS), LABELS)
+    parts = [
+        pulls_of(comparison, TripletLoss(0.3), TripletBand()),
+        pulls_of(comparison, ContrastiveLoss(), TripletBand(), 0.5),
+    ]
+    summed = sum(one(slice(0, len(LABELS))) for one in parts)
+    found, wanted = (
+        pair_activity(comparison, parts, True, 0.2),
+        pair_activity(comparison, [lambda r: summed[r]], True, 0.2),
+    )
+    assert found.active == wanted.active
+    assert torch.equal(found.samples, wanted.samples)
+
+
+@pytest.mark.parametrize("kept", [0, 10**6])
+def test_blocks_of_anchors_make_no_difference(kept, monkeypatch):
+    comparison = compare(embeddings(LABELS), LABELS)
+    pulls = pulls_of(comparison, TripletLoss(0.3), TripletBand())
+    whole = pair_activity(comparison, [pulls], False, 0.3)
+    monkeypatch.setattr(activity, "KEPT_PAIRS", kept)
+    monkeypatch.setattr(comparisons, "block_rows", lambda *arguments: 2)
+    for found, wanted in zip(pair_activity(comparison, [pulls], False, 0.3), whole, strict=True):
+        assert torch.equal(found, wanted)
 
 
 @pytest.mark.parametrize("labels", LAYOUTS.values(), ids=LAYOUTS)
 def test_no_weight_is_no_activity(labels):
     comparison = compare(embeddings(labels), labels)
-    activity = pair_activity(comparison, torch.zeros_like(comparison.distances), 1e-3)
-    assert not activity.active.any()
-    assert not active_samples(activity, True, comparison).any()
-    assert int(activity.valid) == len(labels) * (len(labels) - 1)
+    nothing = torch.zeros_like(comparison.distances)
+    found = pair_activity(comparison, [lambda rows: nothing[rows]], True, 1e-3)
+    assert not found.active
+    assert not found.samples.any()
+    assert int(found.valid) == len(labels) * (len(labels) - 1)
 
 
 def test_the_comparison_stays_as_it_was():
@@ -96,7 +130,7 @@ def test_the_comparison_stays_as_it_was():
     for name in FROM_SIMILARITY:
         comparison = compare(z, LABELS, name)
         before, weights = comparison.distances.detach().clone(), torch.ones_like(comparison.distances)
-        pair_activity(comparison, weights, 1e-3)
+        pair_activity(comparison, [pulls_of_matrix(comparison, weights)], True, 1e-3)
         assert torch.equal(comparison.distances.detach(), before)
         assert torch.equal(weights, torch.ones_like(weights))
 
@@ -110,35 +144,33 @@ def test_touching_pairs_do_not_outweigh_all_others():
     touching = compare(z.requires_grad_(), labels)
     shares = []
     for comparison in (apart, touching):
-        activity = pair_activity(comparison, distance_gradient(comparison, TripletLoss(3.0), TripletBand()), 1e-3)
-        shares.append(int(activity.active.sum()) / int(activity.valid))
+        found = pair_activity(comparison, [pulls_of(comparison, TripletLoss(3.0), TripletBand())], True, 1e-3)
+        shares.append(int(found.active) / int(found.valid))
     # With this margin every triplet is active; the pair that touches is the only one without a weight.
     assert shares == [1, 1 - 2 / 56]
 
 
 @pytest.mark.parametrize("hinge", [True, False])
 def test_active_samples(hinge):
-    z = embeddings(LABELS)
-    comparison = compare(z, LABELS)
-    activity = pair_activity(comparison, distance_gradient(comparison, TripletLoss(0.1), TripletBand()), 0.5)
-    found = active_samples(activity, hinge, comparison)
-    for i in range(len(LABELS)):
-        touched = [(i, j) for j in range(len(LABELS))] + [(j, i) for j in range(len(LABELS))]
-        wanted = any(activity.weights[p] > 0 if hinge else activity.active[p] for p in touched)
-        assert bool(found[i]) == wanted
+    comparison = compare(embeddings(LABELS), LABELS)
+    pulls = pulls_of(comparison, TripletLoss(0.1), TripletBand())
+    weights = weights_of(comparison, pulls)
+    active = weights > (0 if hinge else 0.5 * weights.max())
+    found = pair_activity(comparison, [pulls], hinge, 0.5).samples
+    assert torch.equal(found, active.any(1) | active.any(0))
 
 
 def test_active_samples_are_those_in_a_violated_triplet():
-    z = embeddings(LABELS)
-    comparison = compare(z, LABELS)
+    comparison = compare(embeddings(LABELS), LABELS)
     d = comparison.distances.detach()
     violated = [t for t in triplets_of(*pairs(LABELS)) if d[t[0], t[2]] - d[t[0], t[1]] < 0.1]
-    activity = pair_activity(comparison, distance_gradient(comparison, TripletLoss(0.1), TripletBand()), 1e-3)
+    pulls = pulls_of(comparison, TripletLoss(0.1), TripletBand())
+    weights = weights_of(comparison, pulls)
     involved = {i for t in violated for i in t}
-    found = set(active_samples(activity, True, comparison).nonzero().flatten().tolist())
+    found = set(pair_activity(comparison, [pulls], True, 1e-3).samples.nonzero().flatten().tolist())
     assert found <= involved
     # A sample whose pulls cancel to exactly nothing has no part in the update.
-    assert found >= {i for i in involved if activity.weights[i].any() or activity.weights[:, i].any()}
+    assert found >= {i for i in involved if weights[i].any() or weights[:, i].any()}
 
 
 @pytest.mark.parametrize("memory", [False, True])
@@ -154,12 +186,17 @@ def test_a_part_is_counted_as_the_whole_that_it_is_of(memory, monkeypatch):
         z = embeddings(labels.tolist())
         objective = Objective(Cosine(), NoMiner(), loss, [] if past is None else [deepcopy(past)])
         step = objective(Spaces.of(z, labels))
-        output, (comparison,) = step.output, step.comparison.made
-        assert (comparison.part is not None) == narrowed
-        by_pair, by_z = torch.autograd.grad(output.value, (comparison.distances, z))
-        activity = pair_activity(comparison, by_pair, 1e-3)
-        samples = active_samples(activity, False, comparison)
-        found.append((output.value, output.terms, by_z, activity.active.sum(), activity.valid, samples))
+        output, comparison = step.output, step.comparison
+        assert [one.part is not None for one in comparison.made] == [True] * narrowed
+        if narrowed:
+            (part,) = comparison.made
+            by_pair, by_z = torch.autograd.grad(output.value, (part.distances, z))
+            pulls = pulls_of_matrix(part, by_pair)
+        else:
+            (by_z,) = torch.autograd.grad(output.value, z)
+            pulls = pulls_of_slopes(comparison, output.slopes)
+        counted = pair_activity(comparison, [pulls], False, 1e-3)
+        found.append((output.value, output.terms, by_z, *counted))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
     assert 0 < int(found[0][-1].sum()) < len(labels)

@@ -9,6 +9,7 @@ from metriscope.objectives.losses.triplets.triplet import TripletLoss
 from metriscope.objectives.miners.bands import AllMiner, BandMiner
 from metriscope.objectives.miners.batch_hard import BatchEasyPositiveMiner, BatchHardMiner
 from metriscope.objectives.miners.pair_margin import PairMarginMiner
+from metriscope.objectives.selection import as_pairs
 
 peer_losses = pytest.importorskip("pytorch_metric_learning.losses")
 peer_miners = pytest.importorskip("pytorch_metric_learning.miners")
@@ -80,7 +81,7 @@ def test_pair_margin(batch):
     z, labels = batch
     a, p, b, n = peer_miners.PairMarginMiner(0.9, 1.1, distance=PEER["euclidean"]())(z, labels)
     comparison = compare(z, labels.tolist())
-    found = PairMarginMiner(0.9, 1.1)(comparison)
+    found = as_pairs(PairMarginMiner(0.9, 1.1)(comparison), comparison)
     assert listed(found.positive) == sorted(zip(a.tolist(), p.tolist(), strict=True))
     assert listed(found.negative) == sorted(zip(b.tolist(), n.tolist(), strict=True))
 

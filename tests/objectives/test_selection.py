@@ -11,7 +11,7 @@ from metriscope.objectives.comparison import Comparison, Segment
 from metriscope.objectives.distances.euclidean import Euclidean
 from metriscope.objectives.miners.curriculum import CurriculumMiner
 from metriscope.objectives.samples import Samples
-from metriscope.objectives.selection import Pairs, TripletBand, Triplets, as_band, as_pairs, triplet_distances
+from metriscope.objectives.selection import Pairs, TripletBand, Triplets, as_pairs, triplet_distances
 
 LABELS = LAYOUTS["uneven, with a singleton"]
 
@@ -62,18 +62,6 @@ def test_an_empty_list_as_pairs(comparison):
     assert found.positive.shape == comparison.distances.shape
 
 
-def test_as_band(comparison, some):
-    band, chosen = as_band(some, comparison)
-    assert band.unbounded
-    assert chosen is some
-    band, chosen = as_band(TripletBand(0.0, 0.2), comparison)
-    assert (band.low, band.high) == (0.0, 0.2)
-    assert (listed(chosen.positive), listed(chosen.negative)) == pairs(LABELS)
-    band, chosen = as_band(TripletBand(0.0, 0.2, some), comparison)
-    assert (band.low, band.high) == (0.0, 0.2)
-    assert chosen is some
-
-
 def test_unbounded():
     assert TripletBand().unbounded
     assert not TripletBand(high=0.0).unbounded
@@ -117,8 +105,7 @@ def test_mixtures_of_some_anchors():
     selection = CurriculumMiner(epochs=1, semihard_share=0, interpolation=0.5)(comparison)
     whole = triplet_distances(selection, comparison)
     rows = slice(None, 4)
-    part = comparison.with_matrices(comparison.distances)
-    for one, other in zip(triplet_distances(selection.at(rows), part), whole, strict=True):
+    for one, other in zip(triplet_distances(selection.at(rows), comparison), whole, strict=True):
         assert torch.equal(one, other[rows])
 
 

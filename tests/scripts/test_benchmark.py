@@ -13,6 +13,7 @@ from benchmarks import (
     diagnostics,
     evaluation,
     input,
+    kernels,
     limits,
     losses,
     measuring,
@@ -151,6 +152,16 @@ def test_large_batches_are_measured_beside_their_limits(
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
     assert [row[-5:-3] for row in rows] == [["256", "128"], ["256", "8"], *[["512", "128"]] * 3]
     assert [row[-2] for row in rows] == ["191", "381", "1431", "1431", "1907"]
+
+
+def test_slopes_by_hand_are_measured_beside_formulas(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(kernels, "isolated", lambda function, *arguments: function(*arguments))
+    kernels.run(quick=True, data_dir=None)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
+    assert {"infonce", "supcon", "smooth_ap"} <= {row[0] for row in rows}
+    assert all(row[-1].endswith("x") or row[-2].endswith("x") for row in rows)
 
 
 def test_numbers_stay_in_their_columns(capsys: pytest.CaptureFixture[str]) -> None:

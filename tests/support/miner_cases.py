@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.selection import Pairs, Triplets
+from metriscope.objectives.selection import Pairs, Selection, Triplets, as_pairs
 
 # Labels of further references, as from a memory: -1 marks places not yet filled.
 FURTHER = {"batch": [], "memory": [0, 1, 2, -1, 3, 0, -1, 7]}
@@ -54,7 +54,12 @@ def cells(mask: Tensor) -> set[tuple[int, int]]:
     return {(i, j) for i, j in mask.nonzero().tolist()}
 
 
-def pair_sets(pairs: Pairs) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+def pair_sets(
+    selection: Selection, comparison: Comparison | None = None
+) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+    """The selected pairs; those that an anchor's own row decides need the comparison."""
+    pairs = selection if comparison is None else as_pairs(selection, comparison)
+    assert isinstance(pairs, Pairs)
     return cells(pairs.positive), cells(pairs.negative)
 
 

@@ -7,9 +7,10 @@ from metriscope.distances import Distance
 from metriscope.losses import Loss, LossOutput
 from metriscope.objectives.comparison import Segment
 from metriscope.objectives.kernels.rows import mean_over_anchors
+from metriscope.objectives.kernels.rules import Inputs, Rule
 from metriscope.objectives.references.base import References
 from metriscope.objectives.samples import Samples
-from metriscope.objectives.selection import Pairs, as_pairs
+from metriscope.objectives.selection import Pairs
 from metriscope.objectives.state import SampleState
 from metriscope.objectives.weightings.base import Weighting
 
@@ -29,13 +30,12 @@ class Remembering(Loss):
     def forward(self, comparison, selection):
         cost = self.state.read("cost", comparison.anchors.index)
 
-        def rule(rows, positive, negative, share):
-            pull, push = (mask / mask.sum(1, keepdim=True).clamp_min(1) for mask in (positive, negative))
-            factor = cost.to(rows.dtype).unsqueeze(1)
-            losses = factor * (1 + (rows * (push - pull)).sum(1, keepdim=True))
-            return losses, factor * share * (push - pull)
+        def formula(rows):
+            pull, push = (mask / mask.sum(1, keepdim=True).clamp_min(1) for mask in (rows.positive, rows.negative))
+            return rows.anchors * (1 + (rows.values * (push - pull)).sum(1, keepdim=True))
 
-        return mean_over_anchors(comparison, as_pairs(selection, comparison), rule)
+        inputs = Inputs(cost.to(comparison.prepared[0].dtype).unsqueeze(1))
+        return mean_over_anchors(comparison, selection, Rule(formula, plain=True), inputs=inputs)
 
     def observe(self, account, moment):
         index = account.comparison.anchors.index

@@ -17,7 +17,13 @@ Section = Mapping[str, Any]
 
 
 def build_objective(
-    sections: Mapping[str, Section], *, num_classes: int, sizes: Mapping[str, int], num_samples: int, seed: int
+    sections: Mapping[str, Section],
+    *,
+    num_classes: int,
+    sizes: Mapping[str, int],
+    num_samples: int,
+    seed: int,
+    memory_mb: float | None = None,
 ) -> Objective | Objectives:
     """The objective of a run, or a sum of several.
 
@@ -30,6 +36,7 @@ def build_objective(
         sizes: D of each space, such as ``embedding``.
         num_samples: N, of the training set.
         seed: the run's seed.
+        memory_mb: bound on the matrices of pairs that a loss holds at once, in MiB; None for what suits the device.
 
     Raises:
         InputError: a part refuses its arguments.
@@ -38,7 +45,7 @@ def build_objective(
     shared: dict[str, Any] = {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive(seed, "loss parameters"))
-        every = [_objective(entry, sections, known, sizes, shared) for entry in entries(sections)]
+        every = [_objective(entry, sections, known, sizes, shared, memory_mb) for entry in entries(sections)]
     if not is_sum(sections["loss"]):
         return every[0]
     return Objectives(every, [entry.weight for entry in entries(sections)])
@@ -50,6 +57,7 @@ def _objective(
     known: Mapping[str, int],
     spaces: Mapping[str, int],
     shared: dict[str, Any],
+    memory_mb: float | None,
 ) -> Objective:
     sizes = {**known, "embedding_size": spaces[entry.space]}
     affinity: str | None = None
@@ -66,7 +74,7 @@ def _objective(
     memory, further, weighting = (sections.get(group) or {} for group in ("memory", "references", "weighting"))
     weigh = instantiate(weighting, "weighting", **sizes_for(weighting, sizes)) if "_target_" in weighting else None
     distance, miner = (one(getattr(entry, part), entry.key_of(part)) for part in ("distance", "miner"))
-    objective = Objective(distance, miner, loss, (), weigh, entry.space)
+    objective = Objective(distance, miner, loss, (), weigh, entry.space, memory_mb)
     affinity = objective.affinity
     if affinity:
         sizes["affinity_size"] = spaces[affinity]

@@ -65,6 +65,7 @@ def objective_of(
         sizes={"embedding": embedding_size, "trunk": trunk_size},
         num_samples=num_samples,
         seed=config["seed"],
+        memory_mb=config.get("loss_memory_mb"),
     )
 
 

@@ -1,5 +1,6 @@
 """The callback that logs a loss during training: its value, active ratios, gradient norms and decay."""
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -9,11 +10,18 @@ from pydantic import Field
 from torch import Tensor
 
 from metriscope import seeds
-from metriscope.diagnostics.activity import PairActivity, active_samples, joint_activities, proxy_activity
+from metriscope.diagnostics.activity import (
+    PairActivity,
+    Pulls,
+    pair_activity,
+    proxy_activity,
+    pulls_of_matrix,
+    pulls_of_slopes,
+)
 from metriscope.diagnostics.averages import Averages, Measures, ratio
 from metriscope.diagnostics.decay import decay_rate
 from metriscope.diagnostics.gradients import embedding_norms, parameter_norms
-from metriscope.objectives.comparison import Comparison
+from metriscope.objectives.comparison import KEPT_PAIRS, Comparison
 from metriscope.objectives.objective import Step
 from metriscope.objectives.samples import Moment, Spaces
 from metriscope.training.learner import MetricLearner
@@ -40,8 +48,18 @@ def _compared(step: Step) -> list[Comparison]:
     return list(every.values())
 
 
+def pairs_in(step: Step) -> int:
+    """The most pairs that a comparison of the step has."""
+    return max(math.prod(account.comparison.shape) for account in step.accounts)
+
+
 def pull_measures(
-    step: Step, gradients: Sequence[Tensor | None], embedding_gradient: Tensor, hinge: bool, threshold: float
+    step: Step,
+    gradients: Sequence[Tensor | None],
+    embedding_gradient: Tensor,
+    hinge: bool,
+    threshold: float,
+    scale: float = 1.0,
 ) -> Measures:
     """Measures from the backward pass: the active ratio of pairs by weight, and gradient norms of embeddings.
 
@@ -50,33 +68,58 @@ def pull_measures(
 
     Args:
         step: the evaluated batch.
-        gradients: of :func:`judged_matrices`; None where the loss does not use a matrix, whose pairs are not measured.
-        embedding_gradient: (B, D), dL/dz.
+        gradients: of :func:`judged_matrices`; None where the loss does not use a matrix.
+        embedding_gradient: (B, D), dL/dz, times the scale.
         hinge: whether inactive terms of the loss have a weight of exactly zero.
         threshold: see :func:`metriscope.diagnostics.activity.pair_activity`.
+        scale: what all gradients were divided by.
     """
-    counted: list[tuple[PairActivity, Comparison | None]] = []
+    counted: dict[str, PairActivity] = {}
     if step.output.similarities is not None:
-        counted += [(proxy_activity(gradient, threshold), None) for gradient in gradients if gradient is not None]
+        for gradient in gradients:
+            if gradient is not None:
+                counted["active_ratio_pairs"] = proxy_activity(gradient, hinge, threshold)
     else:
-        counted += joint_activities(_compared(step), gradients, threshold)
+        pulls = _pulls(step, gradients, scale)
+        for place, (whole, every) in pulls.items():
+            name = "active_ratio_pairs" if len(pulls) == 1 else f"active_ratio_pairs_{place}"
+            counted[name] = pair_activity(whole, every, hinge, threshold)
     active = torch.zeros(len(embedding_gradient), dtype=torch.bool, device=embedding_gradient.device)
     measures: dict[str, tuple[Tensor, Tensor | float]] = {}
-    origins = [account.comparison.origin for account in step.accounts]
-    for activity, comparison in counted:
-        active |= active_samples(activity, hinge, comparison)
-        name = "active_ratio_pairs"
-        if comparison is not None and len(counted) > 1:
-            name += f"_{origins.index(comparison.origin)}"
-        measures[name] = (activity.active.sum(), activity.valid)
-    norms = embedding_norms(embedding_gradient, active)
+    for name, activity in counted.items():
+        active |= activity.samples
+        measures[name] = (activity.active, activity.valid)
+    norms = embedding_norms(embedding_gradient * scale, active)
     return {**measures, **(norms if counted else {"grad_norm_embedding": norms["grad_norm_embedding"]})}
+
+
+def _pulls(step: Step, gradients: Sequence[Tensor | None], scale: float) -> dict[int, tuple[Comparison, list[Pulls]]]:
+    """What pulls in each way of comparing, by the place of the first objective that compares so."""
+    origins = [account.comparison.origin for account in step.accounts]
+    found: dict[int, tuple[Comparison, list[Pulls]]] = {}
+
+    def add(comparison: Comparison, pulls: Pulls) -> None:
+        whole = comparison.part.whole if comparison.part else comparison
+        found.setdefault(origins.index(comparison.origin), (whole, []))[1].append(pulls)
+
+    for comparison, gradient in zip(_compared(step), gradients, strict=True):
+        if gradient is not None:
+            add(comparison, pulls_of_matrix(comparison, gradient * scale))
+    for account in step.accounts:
+        output = account.output
+        if output.compiled:
+            with torch.no_grad():
+                output = account.loss(account.comparison, account.selection)
+        if output.slopes is not None:
+            add(account.comparison, pulls_of_slopes(account.comparison, output.slopes, account.weight))
+    return dict(sorted(found.items()))
 
 
 class GreedinessMonitor(pl.Callback):
     """Logs ``train/<name>`` per epoch, ``train/<name>_step`` for single steps, and ``val/<name>``.
 
-    Pair weights and embedding gradients are read from the backward pass of the training step. On the validation set the
+    Embedding gradients are read from the backward pass of the training step, and pair weights come from the loss: in
+    every step for batches of at most 4 million pairs, in logged steps for larger ones. On the validation set the
     loss is evaluated over fixed class-balanced batches of the embeddings.
 
     Args:
@@ -120,9 +163,12 @@ class GreedinessMonitor(pl.Callback):
         embedding_gradient = pl_module.step.comparison.anchors.embeddings.grad
         if embedding_gradient is None:
             return
-        hinge = pl_module.objective.hinge
-        unscaled = embedding_gradient * (trainer.accumulate_grad_batches / _loss_scale(trainer))
-        self.pending.update(pull_measures(pl_module.step, gradients, unscaled, hinge, self.threshold))
+        logged = (trainer.global_step + 1) % self.log_every_n_steps == 0
+        if pairs_in(pl_module.step) > KEPT_PAIRS and not logged:
+            return
+        hinge, scale = pl_module.objective.hinge, trainer.accumulate_grad_batches / _loss_scale(trainer)
+        measures = pull_measures(pl_module.step, gradients, embedding_gradient, hinge, self.threshold, scale)
+        self.pending.update(measures)
 
     @torch.no_grad()
     def on_before_optimizer_step(

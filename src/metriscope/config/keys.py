@@ -31,6 +31,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "evaluation.batch_size": (1, math.inf, True),
     "evaluation.every_n_epochs": (1, math.inf, True),
     "evaluation.memory_mb": (1, math.inf, False),
+    "loss_memory_mb": (_ABOVE_0, math.inf, False),
     "trainer.max_epochs": (1, math.inf, True),
     "trainer.log_every_n_steps": (1, math.inf, True),
     "trainer.accumulate_grad_batches": (1, math.inf, True),

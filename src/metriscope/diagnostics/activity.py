@@ -1,131 +1,121 @@
-"""Active ratios of GREEDINESS ([CT], arXiv:2510.02161): the share of a loss's terms that contribute."""
+"""Active ratios of GREEDINESS ([CT], arXiv:2510.02161): the share of a loss's terms that contribute.
 
-from collections.abc import Sequence
+The weight of a pair is |dL/ds| with s the similarity (dot product), as in general pair weighting (Wang et al.,
+arXiv:1904.06627), so that hinge losses and smooth ones are counted on one scale. Weights are looked at for a few
+anchors at a time: a pair is active by the largest weight of the batch, so they are made twice, or kept where they are
+no more than :data:`metriscope.objectives.comparison.KEPT_PAIRS`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from metriscope.objectives.comparison import Comparison
+from metriscope.objectives.comparison import KEPT_PAIRS, Comparison
+from metriscope.objectives.numerics import above
+from metriscope.objectives.output import PairSlopes
+
+Pulls = Callable[[slice], Tensor]
+"""Anchors, by first and last position -> dL/ds of their pairs (r, R), up to a sign and a constant factor."""
 
 
 class PairActivity(NamedTuple):
-    """Pairs with their weights.
+    """How many pairs are active.
 
     Attributes:
-        weights: (B, R), |dL/ds|.
-        active: (B, R) bool.
-        valid: scalar int64, the number of pairs that the labels allow.
+        active: scalar int64, the number of pairs whose weight exceeds the threshold.
+        valid: scalar int64, the number of pairs that the labels allow, including pairs that the loss does not compare.
+        samples: (B,) bool, the samples that occur in an active term.
     """
 
-    weights: Tensor
     active: Tensor
     valid: Tensor
+    samples: Tensor
+
+
+def pulls_of_slopes(comparison: Comparison, slopes: Callable[[slice], PairSlopes], weight: float = 1.0) -> Pulls:
+    """Those of a loss that keeps no matrix, times a weight."""
+
+    def pulls(rows: slice) -> Tensor:
+        by_pairs, distances = slopes(rows)
+        if distances is not None:
+            by_pairs = comparison.distance.slope(distances).mul_(by_pairs)
+        return by_pairs * weight if weight != 1 else by_pairs
+
+    return pulls
+
+
+def pulls_of_matrix(comparison: Comparison, distance_gradient: Tensor) -> Pulls:
+    """Those of a loss of a matrix of distances, from dL/d(distance), of the shape of the comparison.
+
+    A comparison :meth:`among` some samples pulls at these, within the comparison of all.
+    """
+    of_all = comparison.distance.slope(comparison.distances.detach()).mul_(distance_gradient)
+    part = comparison.part
+    if part is None:
+        return lambda rows: of_all[rows]
+    _, columns = part.whole.shape
+
+    def pulls(rows: slice) -> Tensor:
+        place = part.anchors - rows.start
+        inside = (place >= 0) & (part.anchors < rows.stop)
+        block = of_all.new_zeros(rows.stop - rows.start, columns)
+        index = (place * inside).unsqueeze(1), part.references.unsqueeze(0)
+        return block.index_put_(index, of_all * inside.unsqueeze(1), accumulate=True)
+
+    return pulls
 
 
 @torch.no_grad()
-def pair_activity(comparison: Comparison, distance_gradient: Tensor, threshold: float) -> PairActivity:
-    """Pairs whose weight |dL/ds| exceeds ``threshold`` times the largest weight of the batch.
+def pair_activity(comparison: Comparison, pulls: Sequence[Pulls], hinge: bool, threshold: float) -> PairActivity:
+    """Pairs whose weight exceeds ``threshold`` times the largest weight of the batch.
 
-    s is the similarity (dot product), as in general pair weighting (Wang et al., arXiv:1904.06627), so
-    that hinge losses and smooth ones are counted on one scale.
+    In a hinge loss every pair with a non-zero weight is in a non-zero term; in a smooth loss, where all terms are
+    non-zero, the pairs in active terms are those above the threshold.
 
     Args:
-        comparison: the comparison of the batch.
-        distance_gradient: (B, R), dL/d(distance); any constant factor cancels.
+        comparison: of all samples.
+        pulls: of one or several losses, which are added.
+        hinge: see :class:`metriscope.objectives.losses.base.Loss`.
         threshold: share of the largest weight, between 0 and 1.
     """
-    return _activity(comparison, _pulls(comparison, distance_gradient).abs_(), threshold)
+    batch, columns = comparison.shape
+    embeddings = comparison.anchors.embeddings
+    blocks = [block.rows for block in comparison.blocks()]
+
+    def weights() -> Iterator[Tensor]:
+        for rows in blocks:
+            first, *others = (one(rows) for one in pulls)
+            for other in others:
+                first = first + other
+            yield first.abs()
+
+    kept = list(weights()) if batch * columns <= KEPT_PAIRS else None
+    largest = torch.stack([embeddings.new_zeros(()), *(block.amax() for block in kept or weights())]).amax()
+    anchors = embeddings.new_zeros(batch, dtype=torch.bool)
+    samples = embeddings.new_zeros(columns, dtype=torch.bool)
+    active = torch.zeros((), dtype=torch.int64, device=embeddings.device)
+    for rows, block in zip(blocks, kept or weights(), strict=True):
+        counted = above(block, threshold * largest)
+        active += counted.sum(1).long().sum()
+        pairs = above(block, 0) if hinge else counted
+        anchors[rows] = pairs.sum(1) > 0
+        samples |= pairs.sum(0) > 0
+    # A sample is also in the terms of other anchors.
+    own = samples[comparison.first : comparison.first + batch]
+    return PairActivity(active, comparison.classes.sizes.sum(), anchors | own)
 
 
 @torch.no_grad()
-def joint_activities(
-    comparisons: Sequence[Comparison], gradients: Sequence[Tensor | None], threshold: float
-) -> list[tuple[PairActivity, Comparison]]:
-    """:func:`pair_activity` of each way in which a batch was compared, with the comparison whose pairs are counted.
-
-    The weights in a comparison and in parts of it are added.
-
-    Args:
-        comparisons: as :attr:`Comparison.made` gives them.
-        gradients: of the distances of each; None where no loss depends on them.
-        threshold: as of :func:`pair_activity`.
-    """
-    groups: dict[int, list[tuple[Comparison, Tensor]]] = {}
-    for one, gradient in zip(comparisons, gradients, strict=True):
-        if gradient is not None:
-            groups.setdefault(one.origin, []).append((one, gradient))
-    return [_joint(group, threshold) for group in groups.values()]
-
-
-def _joint(used: Sequence[tuple[Comparison, Tensor]], threshold: float) -> tuple[PairActivity, Comparison]:
-    first, gradient = used[0]
-    if len(used) == 1:
-        return pair_activity(first, gradient, threshold), first
-    whole = first.part.whole if first.part else first
-    weights = torch.zeros(whole.shape, dtype=gradient.dtype, device=gradient.device)
-    for one, gradient in used:
-        if one.part is None:
-            weights += _pulls(one, gradient)
-        else:
-            place = one.part.anchors.unsqueeze(1), one.part.references
-            weights.index_put_(place, _pulls(one, gradient), accumulate=True)
-    return _activity(whole, weights.abs_(), threshold), whole
-
-
-def _pulls(comparison: Comparison, distance_gradient: Tensor) -> Tensor:
-    """dL/ds of each pair, up to its sign."""
-    return comparison.distance.slope(comparison.distances.detach()).mul_(distance_gradient)
-
-
-def _activity(comparison: Comparison, weights: Tensor, threshold: float) -> PairActivity:
-    return PairActivity(weights, weights > threshold * weights.amax(), _valid_pairs(comparison))
-
-
-def _valid_pairs(comparison: Comparison) -> Tensor:
-    """Scalar int64: the number of pairs that the labels allow, including pairs that the loss does not compare."""
-    if comparison.part is None:
-        return comparison.positive.sum() + comparison.negative.sum()
-    # Each sample with each reference, except itself and empty places of a memory.
-    whole = comparison.part.whole
-    anchors = (whole.anchors.labels >= 0).sum()
-    return anchors * ((whole.references.labels >= 0).sum() - 1)
-
-
-@torch.no_grad()
-def proxy_activity(similarity_gradient: Tensor, threshold: float) -> PairActivity:
+def proxy_activity(similarity_gradient: Tensor, hinge: bool, threshold: float) -> PairActivity:
     """:func:`pair_activity` for pairs of a sample and a proxy or class weight.
 
     Args:
         similarity_gradient: (B, C), dL/ds.
-        threshold: share of the largest weight, between 0 and 1.
+        hinge, threshold: as of :func:`pair_activity`.
     """
     weights = similarity_gradient.abs()
+    active = weights > threshold * weights.amax()
     valid = torch.tensor(weights.numel(), device=weights.device)
-    return PairActivity(weights, weights > threshold * weights.amax(), valid)
-
-
-def active_samples(activity: PairActivity, hinge: bool, comparison: Comparison | None = None) -> Tensor:
-    """(B,) bool: samples that occur in an active term.
-
-    In a hinge loss every pair with a non-zero weight is in a non-zero term; in a smooth loss, where all
-    terms are non-zero, the active pairs are those above the threshold.
-
-    Args:
-        activity: the activity of the pairs.
-        hinge: see :class:`metriscope.objectives.losses.base.Loss`.
-        comparison: the comparison of these pairs; None where columns are proxies.
-    """
-    pairs = activity.weights > 0 if hinge else activity.active
-    anchors = pairs.any(1)
-    if comparison is None:
-        return anchors
-    # The first references are the batch itself: a sample is also in the terms of other anchors.
-    whole = comparison.part.whole if comparison.part else comparison
-    batch = len(whole.anchors.labels)
-    if comparison.part is None:
-        return anchors | pairs[:, :batch].any(0)
-    samples = anchors.new_zeros(whole.shape[1])
-    samples[comparison.part.anchors] = anchors
-    samples[comparison.part.references] |= pairs.any(0)
-    return samples[:batch]
+    return PairActivity(active.sum(), valid, ((weights > 0) if hinge else active).any(1))

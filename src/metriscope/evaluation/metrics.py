@@ -113,7 +113,7 @@ METRICS = (
     Metric(
         "active_ratio_pairs", "active ratio (pairs)", "greediness", None,
         "share of pairs whose weight |dL/ds| exceeds `diagnostics.greediness.pair_weight_threshold` of the "
-        "batch's largest: one scale for every loss",
+        "batch's largest: one scale for every loss; of batches above 4 million pairs, in logged steps",
         _LOSS, True,
     ),
     Metric(

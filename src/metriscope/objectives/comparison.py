@@ -1,6 +1,6 @@
 """The comparison of anchors with references: matrices that are made when a miner or a loss first asks for them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -8,9 +8,15 @@ import torch
 from torch import Tensor
 
 from metriscope.errors import InputError
+from metriscope.objectives.block import Block, measured
+from metriscope.objectives.chunks import block_rows
+from metriscope.objectives.classes import Classes, some_are_empty
 from metriscope.objectives.distances.base import Distance, precise
-from metriscope.objectives.samples import Moment, Samples
+from metriscope.objectives.samples import Moment, Samples, joined
 from metriscope.unit import unit_rows
+
+KEPT_PAIRS = 4_000_000
+"""So many pairs cost more to compute twice than to hold for a moment."""
 
 
 class Segment(NamedTuple):
@@ -25,14 +31,6 @@ class Segment(NamedTuple):
     negatives_only: bool = False
 
 
-class Block(NamedTuple):
-    """A few rows of a comparison: each (r, R)."""
-
-    distances: Tensor
-    positive: Tensor
-    negative: Tensor
-
-
 WeighRows = Callable[[Tensor, Tensor], Tensor]
 """Losses (r, 1) and the anchors' index (r,) -> factors (r, 1)."""
 
@@ -45,7 +43,10 @@ class _Kept:
     references: Samples | None = None
     prepared: tuple[Tensor, Tensor] | None = None
     distances: Tensor | None = None
+    known: Tensor | None = None
+    """Distances without a graph."""
     masks: tuple[Tensor, Tensor] | None = None
+    classes: Classes | None = None
     parts: "list[Comparison]" = field(default_factory=list)
 
 
@@ -72,6 +73,8 @@ class Comparison:
         distance: how two samples are compared.
         moment: when.
         first: the position of the first anchor among the references.
+        memory_mb: bound on the matrices of a block of anchors that is judged at once, in MiB; None for what suits the
+            device.
     """
 
     def __init__(
@@ -82,12 +85,14 @@ class Comparison:
         moment: Moment | None = None,
         *,
         first: int = 0,
+        memory_mb: float | None = None,
     ) -> None:
         self.anchors = anchors
         self.segments = tuple(segments)
         self.distance = distance
         self.moment = Moment() if moment is None else moment
         self.first = first
+        self.memory_mb = memory_mb
         self.weigh: WeighRows | None = None
         """Factors (r, 1) of the losses (r, 1) of anchors with an index (r,); None for 1."""
         self.part: PartOf | None = None
@@ -102,7 +107,7 @@ class Comparison:
         """All references, one segment after the other."""
         if self._kept.references is None:
             first, *others = (segment.samples for segment in self.segments)
-            self._kept.references = _joined(first, others) if others else first
+            self._kept.references = joined(first, others) if others else first
         return self._kept.references
 
     @property
@@ -131,7 +136,7 @@ class Comparison:
         if self._kept.distances is None:
             anchors, references = self.prepared
             with torch.set_grad_enabled(self._with_graph):
-                self._kept.distances = self._measure(anchors, references)
+                self._kept.distances = measured(self.distance, anchors, references)
         return self._kept.distances
 
     @property
@@ -178,17 +183,51 @@ class Comparison:
         with torch.no_grad():
             return unit_rows(precise(own)) @ unit_rows(precise(others)).T
 
+    @property
+    def classes(self) -> Classes:
+        """Which references have the class of an anchor; of all samples, for a comparison :meth:`among` some."""
+        if self.part is not None:
+            return self.part.whole.classes
+        if self._kept.classes is None:
+            self._kept.classes = Classes(self.anchors.labels, self.references.labels, self.first, self._never)
+        return self._kept.classes
+
     def block(self, rows: slice) -> Block:
-        """Some rows of distances and masks; computed for these rows alone unless the matrices are there already."""
-        if self._kept.distances is None:
-            anchors, references = self.prepared
-            with torch.set_grad_enabled(self._with_graph):
-                distances = self._measure(anchors[rows], references)
-        else:
-            distances = self._kept.distances[rows]
-        masks = self._kept.masks
-        positive, negative = self._of_rows(rows) if masks is None else (mask[rows] for mask in masks)
-        return Block(distances, positive, negative)
+        """Some anchors, with first and last position given; what is there of the whole is not made again."""
+        anchors, references = self.prepared
+        kept, masks = self._kept, self._kept.masks
+        distances = kept.known if kept.distances is None else kept.distances
+
+        def find_masks() -> tuple[Tensor, Tensor]:
+            return self._of_rows(rows) if masks is None else (masks[0][rows], masks[1][rows])
+
+        there = None if distances is None else distances[rows]
+        return Block(rows, anchors[rows], references, self.distance, find_masks, there)
+
+    def blocks(self) -> Iterator[Block]:
+        """All anchors, as many at once as suits the device and the bound on memory."""
+        anchors, references = self.prepared
+        step = block_rows(len(references), anchors.device, anchors.element_size(), self.memory_mb)
+        for start in range(0, len(anchors), step):
+            yield self.block(slice(start, min(start + step, len(anchors))))
+
+    def hold(self) -> None:
+        """Keep distances, without a graph, for blocks that are asked for more than once; of a small batch alone."""
+        kept, (anchors, references) = self._kept, self.prepared
+        if kept.known is None and kept.distances is None and len(anchors) * len(references) <= KEPT_PAIRS:
+            with torch.no_grad():
+                kept.known = measured(self.distance, anchors.detach(), references.detach())
+
+    def only(self, rows: slice) -> "Comparison":
+        """The comparison of some anchors alone, with first and last position given, such as the share of a process."""
+        anchors, references = self.prepared
+        some = Comparison(
+            self.anchors.at(rows), self.segments, self.distance, self.moment,
+            first=self.first + rows.start, memory_mb=self.memory_mb,
+        )  # fmt: skip
+        some.weigh, some._with_graph = self.weigh, self._with_graph
+        some._kept = _Kept(self.references, (anchors[rows], references))
+        return some
 
     def among(self, rows: Tensor, columns: Tensor) -> "Comparison":
         """The comparison of some anchors (b,) with some references (r,), given by their positions."""
@@ -211,29 +250,10 @@ class Comparison:
         other.weigh, other._kept = weigh, self._kept
         return other
 
-    def with_matrices(
-        self, distances: Tensor | None = None, positive: Tensor | None = None, negative: Tensor | None = None
-    ) -> "Comparison":
-        """The same comparison with other matrices (B, R), such as distances that a loss derives from those here."""
-        other, masks = self._copy(), self._both_masks()
-        other._kept = _Kept(
-            self.references,
-            self._kept.prepared,
-            self._kept.distances if distances is None else distances,
-            (masks[0] if positive is None else positive, masks[1] if negative is None else negative),
-        )
-        return other
-
-    def _measure(self, anchors: Tensor, references: Tensor) -> Tensor:
-        distances = self.distance.block(anchors, references)
-        wanted = (len(anchors), len(references))
-        if not isinstance(distances, Tensor) or distances.shape != wanted:
-            found = tuple(distances.shape) if isinstance(distances, Tensor) else type(distances).__name__
-            raise InputError(f"{type(self.distance).__name__}.block gives {found}: it has to give distances {wanted}")
-        return distances
-
     def _copy(self) -> "Comparison":
-        other = Comparison(self.anchors, self.segments, self.distance, self.moment, first=self.first)
+        other = Comparison(
+            self.anchors, self.segments, self.distance, self.moment, first=self.first, memory_mb=self.memory_mb
+        )
         other.weigh, other._never, other._with_graph = self.weigh, self._never, self._with_graph
         other.part = self.part
         return other
@@ -247,7 +267,7 @@ class Comparison:
         own, labels = self.anchors.labels[rows].unsqueeze(1), self.references.labels
         positive = own == labels
         negative = ~positive
-        if _some_are_empty(labels):
+        if some_are_empty(labels):
             known = labels >= 0
             positive, negative = positive & known, negative & known & (own >= 0)
         if self._never is not None:
@@ -271,29 +291,3 @@ def _never_positive(segments: Sequence[Segment]) -> Tensor | None:
         torch.full_like(segment.samples.labels, segment.negatives_only, dtype=torch.bool) for segment in segments
     ]
     return torch.cat(columns)
-
-
-def _some_are_empty(labels: Tensor) -> bool:
-    """Whether a label may be -1; the host looks only where it need not wait."""
-    if labels.device.type != "cpu" or torch.compiler.is_compiling():
-        return True
-    return bool(len(labels)) and int(labels.min()) < 0
-
-
-def _joined(first: Samples, others: Sequence[Samples]) -> Samples:
-    every = [first, *others]
-    embeddings = torch.cat([first.embeddings, *(x.embeddings.to(first.embeddings.dtype) for x in others)])
-    labels, index = (torch.cat([getattr(x, name) for x in every]) for name in ("labels", "index"))
-    affine = [x.affine for x in every if x.affine is not None]
-    whole = torch.cat([x.to(affine[0].dtype) for x in affine]) if len(affine) == len(every) else None
-    return Samples(embeddings, labels, index, _column(every, "source"), _column(every, "side"), whole)
-
-
-def _column(every: Sequence[Samples], name: str) -> Tensor | None:
-    """A column that some may lack, where -1 stands for what is missing."""
-    columns = [getattr(samples, name) for samples in every]
-    if all(column is None for column in columns):
-        return None
-    return torch.cat(
-        [torch.full_like(x.labels, -1) if column is None else column for x, column in zip(every, columns, strict=True)]
-    )

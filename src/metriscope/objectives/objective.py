@@ -48,6 +48,7 @@ class Objective(nn.Module):
         references: references beside the batch, in this order.
         weighting: factors of pairs or anchors; None for none.
         space: the output of the network that is compared, ``embedding`` or ``trunk``.
+        memory_mb: see :class:`Comparison`.
 
     Raises:
         InputError: the loss cannot use the weights.
@@ -61,6 +62,7 @@ class Objective(nn.Module):
         references: Sequence[References] = (),
         weighting: Weighting | None = None,
         space: str = "embedding",
+        memory_mb: float | None = None,
     ) -> None:
         super().__init__()
         unused = weighting.weighs - loss.weighable if weighting is not None else frozenset()
@@ -72,6 +74,7 @@ class Objective(nn.Module):
         self.references = nn.ModuleList(references)
         self.weighting = weighting
         self.space = space
+        self.memory_mb = memory_mb
 
     @property
     def affinity(self) -> str | None:
@@ -103,7 +106,7 @@ class Objective(nn.Module):
                 if segment is not None:
                     _check_segment(segment, f"{type(references).__name__}.recall", batch)
                     segments.append(segment)
-        return Comparison(batch, segments, self.distance, moment)
+        return Comparison(batch, segments, self.distance, moment, memory_mb=self.memory_mb)
 
     def select(self, comparison: Comparison) -> Selection:
         """What the miner selects."""
@@ -118,7 +121,7 @@ class Objective(nn.Module):
             if "pairs" in self.weighting.weighs:
                 with torch.no_grad():
                     selection = _weighed(self.weighting, comparison, as_pairs(selection, comparison))
-        return Account(comparison, selection, self.loss(comparison, selection))
+        return Account(comparison, selection, self.loss(comparison, selection), self.loss)
 
     def learners(self) -> list[Loss | Miner | Weighting | References]:
         """The parts that learn from a step of the training, by their ``observe``."""

@@ -79,7 +79,8 @@ class Objectives(nn.Module):
             comparison.moment = _moment_of(place, moment)
             if key not in selections:
                 selections[key] = objective.select(comparison)
-            accounts.append(objective.judge(comparison, selections[key]))
+            account = objective.judge(comparison, selections[key])
+            accounts.append(account._replace(weight=self.weights[place]))
         if self.training:
             self._observe(accounts, moment)
         return Step(self._sum(accounts), tuple(accounts))
@@ -108,8 +109,12 @@ class Objectives(nn.Module):
             torch.stack([output.terms for output in outputs]).sum(),
             parts,
             # Pair weights are read from the distances where any objective uses them.
-            None if any(account.comparison.made for account in accounts) else outputs[0].similarities,
+            None if any(map(_compares, accounts)) else outputs[0].similarities,
         )
+
+
+def _compares(account: Account) -> bool:
+    return bool(account.comparison.made) or account.output.slopes is not None or account.output.compiled
 
 
 def _moment_of(place: int, moment: Moment) -> Moment:

@@ -1,12 +1,25 @@
 """What a loss says of a batch: its value, and counts of its terms; and the account of a step."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from metriscope.objectives.comparison import Comparison
     from metriscope.objectives.selection import Selection
+
+
+class PairSlopes(NamedTuple):
+    """How a loss depends on the pairs of some anchors.
+
+    Attributes:
+        slopes: (r, R), the derivative of the loss by each similarity, or by each distance.
+        distances: (r, R) where the derivative is one by distances.
+    """
+
+    slopes: Tensor
+    distances: Tensor | None
 
 
 class LossOutput(NamedTuple):
@@ -22,6 +35,8 @@ class LossOutput(NamedTuple):
             compares no samples: its gradient gives the weights of the pairs (sample, proxy).
         rows: (B,) detached losses of the anchors before any weight, for a loss that is a mean of them; 0 for anchors
             that do not count.
+        slopes: anchors -> their :class:`PairSlopes`, computed anew, for a loss that keeps no matrix.
+        compiled: whether the loss has to be asked once more for its slopes, since a traced graph returns tensors alone.
     """
 
     value: Tensor
@@ -30,11 +45,15 @@ class LossOutput(NamedTuple):
     parts: dict[str, Tensor]
     similarities: Tensor | None = None
     rows: Tensor | None = None
+    slopes: Callable[[slice], PairSlopes] | None = None
+    compiled: bool = False
 
 
 class Account(NamedTuple):
-    """What an objective came to in a step: what parts with a state learn from."""
+    """What an objective came to in a step, and its weight in a sum: what parts with a state learn from."""
 
     comparison: "Comparison"
     selection: "Selection"
     output: LossOutput
+    loss: nn.Module
+    weight: float = 1.0

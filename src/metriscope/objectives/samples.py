@@ -1,6 +1,6 @@
 """What a step is about: rows that can be compared, the spaces that a network gives them, and the moment of training."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -72,6 +72,26 @@ class Samples(NamedTuple):
         """Those in these rows."""
         columns = (None if column is None else _taken(column, rows) for column in self)
         return Samples(*columns)  # type: ignore[arg-type]
+
+
+def joined(first: Samples, others: Sequence[Samples]) -> Samples:
+    """One after the other, in the dtype of the first."""
+    every = [first, *others]
+    embeddings = torch.cat([first.embeddings, *(x.embeddings.to(first.embeddings.dtype) for x in others)])
+    labels, index = (torch.cat([getattr(x, name) for x in every]) for name in ("labels", "index"))
+    affine = [x.affine for x in every if x.affine is not None]
+    whole = torch.cat([x.to(affine[0].dtype) for x in affine]) if len(affine) == len(every) else None
+    return Samples(embeddings, labels, index, _column(every, "source"), _column(every, "side"), whole)
+
+
+def _column(every: Sequence[Samples], name: str) -> Tensor | None:
+    """A column that some may lack, where -1 stands for what is missing."""
+    columns = [getattr(samples, name) for samples in every]
+    if all(column is None for column in columns):
+        return None
+    return torch.cat(
+        [torch.full_like(x.labels, -1) if column is None else column for x, column in zip(every, columns, strict=True)]
+    )
 
 
 class Moment(NamedTuple):

@@ -2,20 +2,23 @@
 
 A selection is one of four kinds, none of which lists all triplets:
 
-- :class:`Pairs`: two masks of shape (B, R);
+- :class:`Pairs`: two masks of shape (B, R), or :class:`RowPairs`, which makes them for a block of anchors;
 - :class:`TripletBand`: all triplets whose gap d(a, n) - d(a, p) lies in an open interval, O(1);
 - :class:`Triplets`: an explicit list, for miners that choose few;
 - :class:`Mixtures`: at most S synthetic negatives of each anchor.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from metriscope.errors import InputError
+from metriscope.objectives.block import Block
 from metriscope.objectives.comparison import Comparison
+from metriscope.objectives.numerics import numbers
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,29 @@ class Pairs:
         columns = (self.positive, self.negative, self.positive_weights, self.negative_weights)
         return Pairs(*(None if one is None else one[rows] for one in columns))  # type: ignore[arg-type]
 
+    @property
+    def weighed(self) -> bool:
+        """Whether pairs have weights."""
+        return self.positive_weights is not None or self.negative_weights is not None
+
     def terms(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Both masks, each as numbers where its pairs have weights."""
+        """Both masks as numbers: weights, or 1."""
         sides = ((self.positive, self.positive_weights), (self.negative, self.negative_weights))
-        positive, negative = (mask if weights is None else weights.to(dtype) * mask for mask, weights in sides)
+        positive, negative = (
+            numbers(mask, dtype) if weights is None else weights.to(dtype) * mask for mask, weights in sides
+        )
         return positive, negative
+
+
+@dataclass(frozen=True)
+class RowPairs:
+    """Pairs that an anchor's own row decides, chosen for a block of anchors when it is judged.
+
+    Attributes:
+        choose: a block of anchors -> its pairs (r, R). It is asked more than once, and has to give the same.
+    """
+
+    choose: Callable[[Block], Pairs]
 
 
 @dataclass(frozen=True)
@@ -50,7 +71,7 @@ class TripletBand:
 
     low: float = -math.inf
     high: float = math.inf
-    pairs: Pairs | None = None
+    pairs: "Pairs | None" = None
 
     @property
     def unbounded(self) -> bool:
@@ -116,7 +137,7 @@ class Mixtures:
         return comparison.distance.blend(to_first, to_second, d[self.first, self.second], self.share, self.spherical)
 
 
-Selection = Pairs | TripletBand | Triplets | Mixtures
+Selection = Pairs | RowPairs | TripletBand | Triplets | Mixtures
 
 
 def triplet_distances(selection: Triplets | Mixtures, comparison: Comparison) -> tuple[Tensor, Tensor, Tensor]:
@@ -129,30 +150,53 @@ def triplet_distances(selection: Triplets | Mixtures, comparison: Comparison) ->
     return d[anchor, selection.positive], d[anchor, selection.negative], selection.valid
 
 
-def as_pairs(selection: Selection, comparison: Comparison) -> Pairs:
-    """The pairs of a selection.
+def pairs_of(selection: Selection, block: Block) -> Pairs | None:
+    """The pairs of some anchors, (r, R); None for all that the labels allow.
+
+    A band of triplets stands for the pairs that its triplets are made of.
 
     Raises:
-        InputError: for a bounded band, which restricts triplets and not pairs, and for mixtures, which are not samples.
+        InputError: for mixtures, which are not samples.
     """
+    rows = block.rows
     if isinstance(selection, Pairs):
-        return selection
+        return selection.at(rows)
+    if isinstance(selection, RowPairs):
+        return selection.choose(block)
     if isinstance(selection, TripletBand):
-        if not selection.unbounded:
-            raise InputError("a band of triplets cannot be turned into pairs: use miner=all or a pair miner")
-        return selection.pairs or Pairs(comparison.positive, comparison.negative)
+        return None if selection.pairs is None else selection.pairs.at(rows)
     if isinstance(selection, Mixtures):
         raise InputError("mixtures are no pairs: use loss=triplet or set miner.interpolation=null")
+    some = selection.at(rows)
     masks = []
-    for column in (selection.positive, selection.negative):
-        counts = torch.zeros(comparison.distances.shape, dtype=torch.int32, device=column.device)
-        counts.index_put_((selection.anchor, column), selection.valid.to(torch.int32), accumulate=True)
+    for column in (some.positive, some.negative):
+        counts = torch.zeros(block.positive.shape, dtype=torch.int32, device=column.device)
+        counts.index_put_((some.anchor, column), some.valid.to(torch.int32), accumulate=True)
         masks.append(counts > 0)
     return Pairs(*masks)
 
 
-def as_band(selection: Pairs | TripletBand, comparison: Comparison) -> tuple[TripletBand, Pairs]:
-    """A selection as a band with its masks: pairs stand for every triplet that they form."""
-    if isinstance(selection, Pairs):
-        return TripletBand(pairs=selection), selection
-    return selection, selection.pairs or Pairs(comparison.positive, comparison.negative)
+def unbanded(selection: Selection) -> Selection:
+    """The same selection, for a loss of pairs.
+
+    Raises:
+        InputError: for a bounded band, which restricts triplets and not pairs.
+    """
+    if isinstance(selection, TripletBand) and not selection.unbounded:
+        raise InputError("a band of triplets cannot be turned into pairs: use miner=all or a pair miner")
+    return selection
+
+
+def as_pairs(selection: Selection, comparison: Comparison) -> Pairs:
+    """The pairs of a selection, (B, R).
+
+    Raises:
+        InputError: for a bounded band, which restricts triplets and not pairs, and for mixtures, which are not samples.
+    """
+    selection = unbanded(selection)
+    given = selection.pairs if isinstance(selection, TripletBand) else selection
+    if isinstance(given, Pairs):
+        return given
+    with torch.no_grad():
+        pairs = pairs_of(selection, comparison.block(slice(0, len(comparison.anchors.labels))))
+    return Pairs(comparison.positive, comparison.negative) if pairs is None else pairs

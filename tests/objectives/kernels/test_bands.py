@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import INF, listed, triplets_of
 
-from metriscope.objectives.kernels import bands, chunks
-from metriscope.objectives.kernels.bands import band_sums
-from metriscope.objectives.kernels.gradient import KnownGradient
+from metriscope.objectives import classes
+from metriscope.objectives.kernels import bands
+from metriscope.objectives.kernels.gradient import attach
 
 PATHS = {"each positive in turn": 10**9, "binary search": -1}
 BANDS = {
@@ -46,12 +46,17 @@ def case(rows, columns, seed, dtype=torch.float64, share=0.4):
     return d, kind < share, (kind >= share) & (kind < 0.9)
 
 
+def band_sums(d, positive, negative, *band):
+    return bands.band_sums(d.detach(), classes.listed(positive), negative.to(d.dtype), *band)
+
+
 def hold(found, wanted):
     weights, total, active = wanted
     assert torch.equal(found.weights.double(), weights)
-    assert int(found.active) == active
-    assert float(found.total) == pytest.approx(total, rel=1e-9, abs=1e-9)
-    assert found.total.dtype == torch.float64
+    assert int(found.active.sum()) == active
+    assert float(found.totals.sum()) == pytest.approx(total, rel=1e-9, abs=1e-9)
+    assert found.totals.dtype == torch.float64
+    assert found.totals.shape == found.active.shape == found.weights.shape[:1]
     assert found.active.dtype == torch.int64
 
 
@@ -64,13 +69,6 @@ def path(request, monkeypatch):
 def test_every_band(path, band, margin):
     d, positive, negative = case(9, 14, seed=3)
     hold(band_sums(d, positive, negative, margin, *band), brute(d, positive, negative, margin, *band))
-
-
-@every(chunk=(1, 14, 40))
-def test_chunks_of_rows_add_up(path, monkeypatch, chunk):
-    d, positive, negative = case(9, 14, seed=4)
-    monkeypatch.setattr(chunks, "_CHUNK_ELEMENTS_CPU", chunk)
-    hold(band_sums(d, positive, negative, 0.3, -0.1, 0.2), brute(d, positive, negative, 0.3, -0.1, 0.2))
 
 
 @every(shape=[(0, 0), (1, 1), (1, 5), (4, 1), (3, 7)], share=(0.0, 1.0))
@@ -86,9 +84,9 @@ def test_float32_counts_in_float64(path):
     found = band_sums(d, positive, negative, 0.25, -INF, 0.25)
     weights, total, active = brute(d, positive, negative, 0.25, -INF, 0.25)
     assert found.weights.dtype == torch.float32
-    assert abs(int(found.active) - active) <= 2  # at the edge, d - margin is rounded
+    assert abs(int(found.active.sum()) - active) <= 2  # at the edge, d - margin is rounded
     assert (found.weights.double() - weights).abs().max() <= 1
-    assert float(found.total) == pytest.approx(total, rel=1e-7)
+    assert float(found.totals.sum()) == pytest.approx(total, rel=1e-7)
 
 
 def test_both_paths_agree_around_the_switch(monkeypatch):
@@ -111,9 +109,8 @@ edges = st.one_of(quarters, st.just(-INF), st.just(INF))
     edges,
     edges,
     st.booleans(),
-    st.integers(1, 20),
 )
-def test_ties_fall_on_the_open_side(cells, margin, low, high, search, chunk):
+def test_ties_fall_on_the_open_side(cells, margin, low, high, search):
     """Distances in quarters are exact, so every edge of the band is met and none is a matter of rounding."""
     shape = (len(cells), 4)
     d = torch.tensor([[c[0] / 4 for c in row] for row in cells], dtype=torch.float32).reshape(shape)
@@ -121,7 +118,6 @@ def test_ties_fall_on_the_open_side(cells, margin, low, high, search, chunk):
     negative = torch.tensor([[c[1] == "n" for c in row] for row in cells], dtype=torch.bool).reshape(shape)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bands, "_FEW_POSITIVES", -1 if search else 10**9)
-        patch.setattr(chunks, "_CHUNK_ELEMENTS_CPU", chunk)
         found = band_sums(d, positive, negative, margin, low, high)
     hold(found, brute(d, positive, negative, margin, low, high))
 
@@ -132,15 +128,15 @@ def test_sums_carry_no_graph_and_leave_the_distances_alone():
     before = d.detach().clone()
     found = band_sums(d, positive, negative, 0.2, -INF, INF)
     assert not found.weights.requires_grad
-    assert not found.total.requires_grad
+    assert not found.totals.requires_grad
     assert torch.equal(d.detach(), before)
 
 
 def test_weights_are_the_derivative():
     d, positive, negative = case(5, 8, seed=8)
     d.requires_grad_()
-    sums = band_sums(d.detach(), positive, negative, 0.2, -INF, 0.2)
-    value = KnownGradient.apply(d, sums.weights, sums.total)
+    sums = band_sums(d, positive, negative, 0.2, -INF, 0.2)
+    value = attach(sums.totals.sum(), [(d, sums.weights)])
     (found,) = torch.autograd.grad(3 * value, d)
     total = sum((0.2 - d[a, n] + d[a, p]).clamp_min(0) for a, p, n in triplets_of(listed(positive), listed(negative)))
     (wanted,) = torch.autograd.grad(3 * total, d)

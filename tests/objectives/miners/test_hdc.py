@@ -10,6 +10,7 @@ from pytorch_metric_learning.miners import HDCMiner as Peer
 
 from metriscope.objectives.miners import hdc
 from metriscope.objectives.miners.hdc import HardAwareCascadeMiner
+from metriscope.objectives.selection import as_pairs
 
 
 def loop(comparison, share):
@@ -33,21 +34,23 @@ def path(request, monkeypatch):
 @all_cases
 def test_every_pair(path, layout, further, share):
     comparison = case(layout, further)
-    assert pair_sets(HardAwareCascadeMiner(share)(comparison)) == loop(comparison, share)
+    assert pair_sets(HardAwareCascadeMiner(share)(comparison), comparison) == loop(comparison, share)
 
 
 def test_a_cascade_is_the_product_of_its_shares():
     comparison = case([0] * 4 + [1] * 4)
-    half = HardAwareCascadeMiner(0.5)(comparison)
-    level = comparison.with_matrices(positive=half.positive, negative=half.negative)
-    assert pair_sets(HardAwareCascadeMiner(0.4)(level)) == pair_sets(HardAwareCascadeMiner(0.2)(comparison))
+    half = as_pairs(HardAwareCascadeMiner(0.5)(comparison), comparison)
+    level = case([0] * 4 + [1] * 4)
+    level._kept.masks = half.positive, half.negative
+    found, wanted = pair_sets(HardAwareCascadeMiner(0.4)(level), level), HardAwareCascadeMiner(0.2)(comparison)
+    assert found == pair_sets(wanted, comparison)
 
 
 @every(layout=["few classes", "many classes", "uneven, with a singleton", "one class"], share=(0.1, 0.5, 1.0))
 def test_equals_pytorch_metric_learning_but_for_ties(layout, share):
     comparison = case(layout, seed=1)
     for found, wanted, d in zip(
-        pair_sets(HardAwareCascadeMiner(share)(comparison)),
+        pair_sets(HardAwareCascadeMiner(share)(comparison), comparison),
         peer_pairs(Peer(filter_percentage=share), comparison),
         (comparison.distances.detach(), -comparison.distances.detach()),
         strict=True,
@@ -59,7 +62,7 @@ def test_equals_pytorch_metric_learning_but_for_ties(layout, share):
 
 def test_collapsed_embeddings_are_all_equally_hard():
     comparison = case("few classes")
-    collapsed = comparison.with_matrices(torch.zeros_like(comparison.distances))
-    found = HardAwareCascadeMiner(0.1)(collapsed)
+    comparison._kept.distances = torch.zeros_like(comparison.distances)
+    found = as_pairs(HardAwareCascadeMiner(0.1)(comparison), comparison)
     assert torch.equal(found.positive, comparison.positive)
     assert torch.equal(found.negative, comparison.negative)

@@ -25,10 +25,10 @@ def loop(comparison, epsilon):
 @all_cases
 def test_every_pair(layout, further, name, epsilon):
     comparison = case(layout, further, name)
-    assert pair_sets(MultiSimilarityMiner(epsilon)(comparison)) == loop(comparison, epsilon)
+    assert pair_sets(MultiSimilarityMiner(epsilon)(comparison), comparison) == loop(comparison, epsilon)
 
 
 @every(layout=list(LAYOUTS))
 def test_equals_pytorch_metric_learning(layout):
     comparison = case(layout, name="cosine", seed=1)
-    assert pair_sets(MultiSimilarityMiner(0.1)(comparison)) == peer_pairs(Peer(epsilon=0.1), comparison)
+    assert pair_sets(MultiSimilarityMiner(0.1)(comparison), comparison) == peer_pairs(Peer(epsilon=0.1), comparison)

@@ -4,6 +4,7 @@ Each distance is computed in float32 at least, whatever the precision of trainin
 of distances, of which bfloat16 keeps two digits.
 """
 
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
@@ -30,11 +31,13 @@ class Distance(nn.Module, metaclass=PartType):
         name: the config choice.
         domain: where embeddings have to lie: ``any``, or ``sphere`` where they have to be L2-normalised.
         directions: whether the lengths of embeddings do not matter.
+        differences: whether distances are functions of differences of prepared rows; see :meth:`products`.
     """
 
     name: ClassVar[str]
     domain: ClassVar[Literal["any", "sphere"]] = "any"
     directions: ClassVar[bool] = False
+    differences: ClassVar[bool] = False
 
     # The constructor of nn.Module takes anything.
     def __init__(self) -> None:
@@ -66,9 +69,44 @@ class Distance(nn.Module, metaclass=PartType):
             distances: (r, R), as :meth:`block` gives them.
             slopes: (r, R), dL/d(distance).
         """
+        return self._differentiated(self.block, anchors, references, slopes)
+
+    def similarities(self, anchors: Tensor, references: Tensor) -> Tensor:
+        """Prepared rows (r, D) and (R, D) -> :meth:`similarity` of their distances (r, R), attached to the graph.
+
+        A class with :meth:`products` may define it as well, where similarities grow as dot products of prepared rows.
+        """
+        return self.similarity(self.block(anchors, references))
+
+    def pull_similarities(self, anchors: Tensor, references: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`pull`, of sum(slopes * similarities)."""
+        return self._differentiated(self.similarities, anchors, references, slopes)
+
+    def products(self, distances: Tensor, slopes: Tensor) -> Tensor:
+        """The same for a distance of dot products of prepared rows: dL/d(distance) -> dL/d(dot product), in place.
+
+        With :attr:`differences`, of distances ||a - r|| that depend on lengths as well. The row engine turns these into
+        gradients by two matrix products, many blocks into one tensor. A class that does not define this is
+        differentiated.
+        """
+        raise NotImplementedError
+
+    @property
+    def pulls(self) -> bool:
+        """Whether slopes become gradients by a formula, which a compiler can trace."""
+        return type(self).products is not Distance.products and not self.learns
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether the class says itself how similarities grow as dot products."""
+        return type(self).similarities is not Distance.similarities
+
+    def _differentiated(
+        self, measure: Callable[[Tensor, Tensor], Tensor], anchors: Tensor, references: Tensor, slopes: Tensor
+    ) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             leaves = anchors.detach().requires_grad_(), references.detach().requires_grad_()
-            by_anchors, by_references = torch.autograd.grad(self.block(*leaves), leaves, slopes)
+            by_anchors, by_references = torch.autograd.grad(measure(*leaves), leaves, slopes)
         return by_anchors, by_references
 
     def forward(self, anchors: Tensor, references: Tensor) -> Tensor:

@@ -22,8 +22,12 @@ class Cosine(Distance):
             # Negating the anchors costs B D operations instead of B R, in the backward pass too.
             return torch.addmm(anchors.new_ones(()), -anchors, references.T)
 
-    def pull(self, anchors: Tensor, references: Tensor, distances: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
-        return -(slopes @ references), -(slopes.T @ anchors)
+    def similarities(self, anchors: Tensor, references: Tensor) -> Tensor:
+        with torch.autocast(anchors.device.type, enabled=False):
+            return anchors @ references.T
+
+    def products(self, distances: Tensor, slopes: Tensor) -> Tensor:
+        return slopes.neg_()
 
     def slope(self, distances: Tensor) -> Tensor:
         return torch.ones_like(distances)

@@ -7,6 +7,15 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.distances.base import Distance, precise
+from metriscope.objectives.numerics import equal, squares
+
+
+def _measure(anchors: Tensor, references: Tensor, squared: bool) -> Tensor:
+    with torch.autocast(anchors.device.type, enabled=False):
+        others = squares(references)
+        distances = torch.addmm(others, anchors, references.T, alpha=-2)
+        distances.add_(squares(anchors).unsqueeze(1)).clamp_min_(0)
+    return distances if squared else distances.sqrt_()
 
 
 class _Euclidean(torch.autograd.Function):
@@ -14,11 +23,7 @@ class _Euclidean(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, anchors: Tensor, references: Tensor, squared: bool) -> Tensor:
-        with torch.autocast(anchors.device.type, enabled=False):
-            distances = anchors.square().sum(1, keepdim=True) + references.square().sum(1)
-            distances.addmm_(anchors, references.T, alpha=-2).clamp_min_(0)
-        if not squared:
-            distances.sqrt_()
+        distances = _measure(anchors, references, squared)
         ctx.squared = squared
         ctx.save_for_backward(anchors, references, *([] if squared else [distances]))
         return distances
@@ -37,7 +42,10 @@ class _Euclidean(torch.autograd.Function):
 
 
 def _over(slopes: Tensor, distances: Tensor) -> Tensor:
-    return (slopes / distances).masked_fill_(distances == 0, 0)
+    """slopes / distances, 0 where the distance is 0."""
+    zero = equal(distances, distances.new_zeros(()))
+    quotients = slopes / (distances + zero)
+    return quotients.sub_(zero.mul_(slopes))
 
 
 def _by_anchors(anchors: Tensor, references: Tensor, weights: Tensor) -> Tensor:
@@ -47,6 +55,8 @@ def _by_anchors(anchors: Tensor, references: Tensor, weights: Tensor) -> Tensor:
 
 
 def _euclidean(anchors: Tensor, references: Tensor, squared: bool) -> Tensor:
+    if not torch.is_grad_enabled():
+        return _measure(anchors, references, squared)
     if references is anchors:
         # Compilers refuse one tensor as two inputs of a custom function.
         references = references.view_as(references)
@@ -75,8 +85,16 @@ def _centred(anchors: Tensor, others: Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 
 class _Flat(Distance):
+    differences = True
+
     def prepare(self, anchors: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
         return _centred(precise(anchors), [precise(rows) for rows in others])
+
+    def similarities(self, anchors: Tensor, references: Tensor) -> Tensor:
+        """1 - d^2 / 2, without a root."""
+        with torch.autocast(anchors.device.type, enabled=False):
+            own, others = squares(anchors) / 2, squares(references) / 2
+            return torch.addmm(1 - others, anchors, references.T).sub_(own.unsqueeze(1)).clamp_max_(1)
 
 
 class SquaredEuclidean(_Flat):
@@ -87,8 +105,8 @@ class SquaredEuclidean(_Flat):
     def block(self, anchors: Tensor, references: Tensor) -> Tensor:
         return _euclidean(anchors, references, squared=True)
 
-    def pull(self, anchors: Tensor, references: Tensor, distances: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
-        return _by_anchors(anchors, references, slopes).mul_(2), _by_anchors(references, anchors, slopes.T).mul_(2)
+    def products(self, distances: Tensor, slopes: Tensor) -> Tensor:
+        return slopes.mul_(-2)
 
     def slope(self, distances: Tensor) -> Tensor:
         return torch.full_like(distances, 2)
@@ -117,9 +135,8 @@ class Euclidean(_Flat):
     def block(self, anchors: Tensor, references: Tensor) -> Tensor:
         return _euclidean(anchors, references, squared=False)
 
-    def pull(self, anchors: Tensor, references: Tensor, distances: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
-        weights = _over(slopes, distances)
-        return _by_anchors(anchors, references, weights), _by_anchors(references, anchors, weights.T)
+    def products(self, distances: Tensor, slopes: Tensor) -> Tensor:
+        return _over(slopes, distances).neg_()
 
     def slope(self, distances: Tensor) -> Tensor:
         # Pairs that coincide up to rounding have no direction: the pole of the slope there counts as 0.

@@ -57,6 +57,7 @@ class Loss(nn.Module, metaclass=PartType):
         distance: Distance | None = None,
         index: Tensor | None = None,
         moment: Moment | None = None,
+        memory_mb: float | None = None,
     ) -> Any:
         """The loss by itself, of embeddings and labels; within an objective, of a comparison and a selection.
 
@@ -70,12 +71,14 @@ class Loss(nn.Module, metaclass=PartType):
             distance: how two samples are compared; None for that of a run by default, the Euclidean distance.
             index: (B,) positions in the training set, for a loss with a state of single samples.
             moment: when, for parts that follow a schedule or draw.
+            memory_mb: bound on the matrices of pairs that are held at once, in MiB; None for what suits the device.
 
         Returns:
             the value, a scalar attached to the graph; of a comparison, a :class:`LossOutput`.
 
         Raises:
-            InputError: shapes that do not fit, or a miner whose selection the loss does not take.
+            InputError: shapes that do not fit, a miner whose selection the loss does not take, or a bound that does not
+                hold one anchor.
 
         >>> from metriscope.losses import TripletLoss
         >>> from metriscope.miners import BatchHardMiner
@@ -87,7 +90,14 @@ class Loss(nn.Module, metaclass=PartType):
         if isinstance(first, Comparison):
             return super().__call__(first, second)
         return self.account(
-            first, second, miner=miner, references=references, distance=distance, index=index, moment=moment
+            first,
+            second,
+            miner=miner,
+            references=references,
+            distance=distance,
+            index=index,
+            moment=moment,
+            memory_mb=memory_mb,
         ).value
 
     def account(
@@ -100,6 +110,7 @@ class Loss(nn.Module, metaclass=PartType):
         distance: Distance | None = None,
         index: Tensor | None = None,
         moment: Moment | None = None,
+        memory_mb: float | None = None,
     ) -> LossOutput:
         """What the loss says of embeddings and labels; arguments and errors as of a call."""
         for name, part, kind in (("miner", miner, Miner), ("distance", distance, Distance)):
@@ -118,7 +129,8 @@ class Loss(nn.Module, metaclass=PartType):
         if miner is not None and miner.kind not in self.accepts:
             name, kinds = type(self).__name__, ", ".join(sorted(self.accepts))
             raise InputError(f"{name} cannot take {type(miner).__name__} (it selects {miner.kind}); it takes {kinds}")
-        comparison = Comparison(batch, segments, _default_distance() if distance is None else distance, moment)
+        measure = _default_distance() if distance is None else distance
+        comparison = Comparison(batch, segments, measure, moment, memory_mb=memory_mb)
         output: LossOutput = self(comparison, TripletBand() if miner is None else miner(comparison))
         return output
 

@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from metriscope.objectives.arguments import Count
+from metriscope.objectives.chunks import count_rows
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.kernels.chunks import count_rows
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.selection import Triplets
 

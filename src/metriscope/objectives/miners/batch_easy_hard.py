@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.arguments import NonNegative
+from metriscope.objectives.block import Block
 from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.miners.base import Miner
-from metriscope.objectives.selection import Pairs
+from metriscope.objectives.selection import Pairs, RowPairs
 from metriscope.parts import ArgumentError
 
 Strategy = Literal["all", "easy", "semihard", "hard"]
@@ -86,10 +87,13 @@ class BatchEasyHardMiner(Miner):
             if bounds is not None and (len(bounds) != 2 or bounds[0] > bounds[1]):
                 raise ArgumentError(f"{side}_range", list(bounds), "it has to be [lowest, highest] distance")
 
-    def select(self, comparison: Comparison) -> Pairs:
-        distances = comparison.distances
-        positive = _within(distances, comparison.positive, self.positive_range)
-        negative = _within(distances, comparison.negative, self.negative_range)
+    def select(self, comparison: Comparison) -> RowPairs:
+        return RowPairs(self._choose)
+
+    def _choose(self, block: Block) -> Pairs:
+        distances = block.distances
+        positive = _within(distances, block.positive, self.positive_range)
+        negative = _within(distances, block.negative, self.negative_range)
         if self.positive_strategy == "semihard":
             negative, chosen = _pick(distances, negative, self.negative_strategy == "easy")
             positive, _ = _pick(distances, positive & (distances < chosen), furthest=True)

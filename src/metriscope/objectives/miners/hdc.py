@@ -1,27 +1,29 @@
 """The miner of the hardest share of a batch's pairs."""
 
 import math
+from collections.abc import Iterable
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
+from metriscope.objectives.block import Block
 from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.miners.base import Miner
-from metriscope.objectives.selection import Pairs
+from metriscope.objectives.selection import Pairs, RowPairs
 
 
-def _edge(hardness: Tensor, mask: Tensor, share: float) -> Tensor:
-    """The lowest hardness among the hardest ``share`` of the pairs in ``mask``."""
-    if hardness.device.type == "cpu":
-        pairs = hardness[mask]
-        count = math.ceil(share * len(pairs))
-        return pairs.topk(count, sorted=False).values.amin() if count else pairs.new_tensor(math.inf)
-    return _edge_by_sorting(hardness, mask, share)
+def _edge(pairs: Iterable[tuple[Tensor, Tensor]], share: float) -> Tensor:
+    """The lowest hardness among the hardest ``share`` of all pairs, given as values and masks of blocks of anchors."""
+    hardness = torch.cat([values[mask] for values, mask in pairs])
+    count = math.ceil(share * len(hardness))
+    return hardness.topk(count, sorted=False).values.amin() if count else hardness.new_tensor(math.inf)
 
 
-def _edge_by_sorting(hardness: Tensor, mask: Tensor, share: float) -> Tensor:
+def _edge_by_sorting(pairs: Iterable[tuple[Tensor, Tensor]], share: float) -> Tensor:
     """Same as :func:`_edge`, without a host-device synchronisation."""
+    hardness, mask = (torch.cat(column) for column in zip(*pairs, strict=True))
     count = (mask.sum().double() * share).ceil().long()
     ranked = hardness.masked_fill(~mask, -math.inf).flatten().sort(descending=True).values
     return ranked.gather(0, (count - 1).clamp_min(0).view(1))
@@ -37,6 +39,8 @@ class HardAwareCascadeMiner(Miner):
     pytorch-metric-learning's HDCMiner, except that all pairs tied at the edge are selected, whereas HDCMiner takes an
     arbitrary one (the two directions of a pair are such a tie).
 
+    The distances of all pairs are held in one list while the two edges are looked for, and none after that.
+
     Args:
         share: share of the pairs, above 0 and at most 1.
     """
@@ -48,11 +52,13 @@ class HardAwareCascadeMiner(Miner):
         super().__init__()
         self.share = share
 
-    def select(self, comparison: Comparison) -> Pairs:
-        distances = comparison.distances
-        furthest = _edge(distances, comparison.positive, self.share)
-        closest = -_edge(-distances, comparison.negative, self.share)
-        return Pairs(
-            comparison.positive & (distances >= furthest),
-            comparison.negative & (distances <= closest),
-        )
+    def select(self, comparison: Comparison) -> RowPairs:
+        edge = _edge if comparison.anchors.labels.device.type == "cpu" else _edge_by_sorting
+        furthest = edge(((block.distances, block.positive) for block in comparison.blocks()), self.share)
+        closest = -edge(((-block.distances, block.negative) for block in comparison.blocks()), self.share)
+
+        def choose(block: Block) -> Pairs:
+            near, far = block.distances <= closest, block.distances >= furthest
+            return Pairs(block.positive & far, block.negative & near)
+
+        return RowPairs(choose)

@@ -5,9 +5,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from metriscope.objectives.block import Block
 from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.miners.base import Miner
-from metriscope.objectives.selection import Pairs
+from metriscope.objectives.selection import Pairs, RowPairs
 
 
 class MultiSimilarityMiner(Miner):
@@ -30,11 +31,14 @@ class MultiSimilarityMiner(Miner):
         super().__init__()
         self.epsilon = epsilon
 
-    def select(self, comparison: Comparison) -> Pairs:
-        similarities = comparison.similarities
-        hardest_positive = similarities.masked_fill(~comparison.positive, math.inf).amin(1, keepdim=True)
-        hardest_negative = similarities.masked_fill(~comparison.negative, -math.inf).amax(1, keepdim=True)
+    def select(self, comparison: Comparison) -> RowPairs:
+        return RowPairs(self._choose)
+
+    def _choose(self, block: Block) -> Pairs:
+        similarities = block.similarities
+        hardest_positive = similarities.masked_fill(~block.positive, math.inf).amin(1, keepdim=True)
+        hardest_negative = similarities.masked_fill(~block.negative, -math.inf).amax(1, keepdim=True)
         return Pairs(
-            comparison.positive & (similarities < hardest_negative + self.epsilon),
-            comparison.negative & (similarities > hardest_positive - self.epsilon),
+            block.positive & (similarities < hardest_negative + self.epsilon),
+            block.negative & (similarities > hardest_positive - self.epsilon),
         )

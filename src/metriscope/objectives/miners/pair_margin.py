@@ -1,9 +1,10 @@
 """The miner of pairs that violate a margin."""
 
 from metriscope.objectives.arguments import NonNegative, Positive
+from metriscope.objectives.block import Block
 from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.miners.base import Miner
-from metriscope.objectives.selection import Pairs
+from metriscope.objectives.selection import Pairs, RowPairs
 
 
 class PairMarginMiner(Miner):
@@ -21,9 +22,11 @@ class PairMarginMiner(Miner):
         self.positive_margin = positive_margin
         self.negative_margin = negative_margin
 
-    def select(self, comparison: Comparison) -> Pairs:
-        distances = comparison.distances
+    def select(self, comparison: Comparison) -> RowPairs:
+        return RowPairs(self._choose)
+
+    def _choose(self, block: Block) -> Pairs:
         return Pairs(
-            comparison.positive & (distances > self.positive_margin),
-            comparison.negative & (distances < self.negative_margin),
+            block.positive & (block.distances > self.positive_margin),
+            block.negative & (block.distances < self.negative_margin),
         )

@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 
 from metriscope.objectives.arguments import Count
+from metriscope.objectives.chunks import count_rows
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.kernels.chunks import count_rows
 from metriscope.objectives.miners.base import Miner, draw
 from metriscope.objectives.selection import Triplets
 from metriscope.parts import ArgumentError

@@ -43,6 +43,8 @@ class Weighting(nn.Module, metaclass=PartType):
     def weigh_rows(self, losses: Tensor, index: Tensor, moment: Moment) -> Tensor:
         """Factors (r, 1) of at least 0, detached, of the losses of some anchors.
 
+        A batch comes in several calls, so the factor of an anchor must not depend on the other anchors.
+
         Args:
             losses: (r, 1), detached.
             index: (r,), the anchors' positions in the training set; -1 for none.

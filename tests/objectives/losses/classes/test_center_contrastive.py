@@ -25,7 +25,7 @@ def judge(loss, z, labels):
     comparison = compare(z, labels)
     output = loss(comparison, None)
     if loss.training:
-        loss.observe(Account(comparison, None, output), Moment())
+        loss.observe(Account(comparison, None, output, loss), Moment())
     return output
 
 

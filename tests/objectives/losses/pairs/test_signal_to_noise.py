@@ -15,7 +15,7 @@ from row_oracles import (
     some_pairs,
 )
 
-from metriscope.objectives.losses.pairs.signal_to_noise import SignalToNoiseLoss, noise_to_signal
+from metriscope.objectives.losses.pairs.signal_to_noise import SignalToNoiseLoss
 from metriscope.objectives.selection import TripletBand
 
 MARGIN, WEIGHT = 3.0, 0.2
@@ -46,9 +46,13 @@ def test_of_mined_pairs():
 def test_cosine_distances_tell_the_ratio_of_normalised_embeddings():
     z = embeddings(LABELLED)
     unit = torch.nn.functional.normalize(z, dim=1)
-    torch.testing.assert_close(
-        noise_to_signal(fast(z, LABELLED, "cosine")), noise_to_signal(fast(unit, LABELLED, "euclidean"))
+    loss = SignalToNoiseLoss(MARGIN)
+    found, wanted = (
+        loss(fast(z, LABELLED, "cosine"), TripletBand()),
+        loss(fast(unit, LABELLED, "euclidean"), TripletBand()),
     )
+    torch.testing.assert_close(found.value, wanted.value)
+    torch.testing.assert_close(*(torch.autograd.grad(output.value, z)[0] for output in (found, wanted)))
 
 
 def test_an_embedding_without_signal():

@@ -6,7 +6,7 @@ from combinations import every
 from loop_oracles import CASES, DTYPES, balanced, case, hold, hold_form, hold_library, mean_of
 from pytorch_metric_learning import losses
 
-from metriscope.objectives.kernels import chunks
+from metriscope.objectives import chunks
 from metriscope.objectives.losses.ranking.smooth_ap import SmoothAPLoss
 from metriscope.objectives.selection import TripletBand
 

@@ -8,7 +8,7 @@ from loop_oracles import CASES, DTYPES, balanced, case, hold, hold_form, hold_li
 from oracles import INF, Account, compare, gradient, some_pairs, total
 from pytorch_metric_learning import losses
 
-from metriscope.objectives.kernels import chunks
+from metriscope.objectives import chunks
 from metriscope.objectives.losses.triplets.soft_margin_triplet import SoftMarginTripletLoss
 from metriscope.objectives.miners.batch_hard import BatchHardMiner
 from metriscope.objectives.selection import TripletBand

@@ -20,7 +20,8 @@ from oracles import (
     triplets_of,
 )
 
-from metriscope.objectives.kernels import bands, chunks
+from metriscope.objectives import comparison as comparisons
+from metriscope.objectives.kernels import bands
 from metriscope.objectives.losses.base import REDUCTIONS
 from metriscope.objectives.losses.triplets.triplet import TripletLoss
 from metriscope.objectives.selection import Pairs, TripletBand, Triplets
@@ -78,10 +79,10 @@ def test_narrow_floats_are_computed_in_float32(name, dtype):
 
 
 @pytest.mark.parametrize("few", [-1, 10**9], ids=["binary search", "each positive in turn"])
-@every(chunk=(1, 1 << 18), reduction=REDUCTIONS)
+@every(chunk=(1, 2, 1 << 18), reduction=REDUCTIONS)
 def test_both_ways_to_count_and_chunks(monkeypatch, reduction, few, chunk):
     monkeypatch.setattr(bands, "_FEW_POSITIVES", few)
-    monkeypatch.setattr(chunks, "_CHUNK_ELEMENTS_CPU", chunk)
+    monkeypatch.setattr(comparisons, "block_rows", lambda *arguments: chunk)
     labels = LAYOUTS["uneven, with a singleton"]
     z, d = measured(labels)
     account = triplet_account(d, triplets_of(*pairs(labels)), MARGIN, reduction, -0.1, 0.2)

@@ -3,15 +3,13 @@
 from torch import Tensor
 
 from metriscope.objectives.arguments import Positive, UnitInterval
-from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.kernels.numerics import masked_softmax, softplus
-from metriscope.objectives.kernels.rows import mean_over_anchors
-from metriscope.objectives.losses.base import Loss
-from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Selection, as_pairs
+from metriscope.objectives.kernels import pairs
+from metriscope.objectives.kernels.rules import Rows, Rule
+from metriscope.objectives.losses.row_loss import RowLoss
+from metriscope.objectives.numerics import log_sum_exp, soft_hinge
 
 
-class CircleLoss(Loss):
+class CircleLoss(RowLoss):
     """Mean over anchors of log(1 + sum_n e^(gamma w_n (s_an - m)) sum_p e^(-gamma w_p (s_ap - 1 + m))).
 
     Sun et al., arXiv:2002.10857, with its optima and margins: w_n = max(0, s_an + m) and
@@ -28,9 +26,6 @@ class CircleLoss(Loss):
     ``terms`` are the anchors that have a positive and a negative, all of them active.
     """
 
-    accepts = frozenset({"all", "pairs", "triplets"})
-    hinge = False
-    weighable = frozenset({"pairs", "rows"})
     paper = "arXiv:2002.10857"
 
     def __init__(self, margin: UnitInterval = 0.4, gamma: Positive = 80.0) -> None:
@@ -38,15 +33,13 @@ class CircleLoss(Loss):
         self.margin = margin
         self.gamma = gamma
 
-    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        pairs = as_pairs(selection, comparison)
-        return mean_over_anchors(comparison, pairs, self._rule)
+    def formula(self, rows: Rows) -> Tensor:
+        s, m = rows.values, self.margin
+        pull = (1 + m - s).clamp_min(0).detach() * self.gamma
+        push = (s + m).clamp_min(0).detach() * self.gamma
+        pulls = log_sum_exp(pull * (1 - m - s), rows.positive, rows.weighed)
+        pushes = log_sum_exp(push * (s - m), rows.negative, rows.weighed)
+        return soft_hinge(pulls + pushes)
 
-    def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-        pull = (1 + self.margin - rows).clamp_min_(0).mul_(self.gamma)
-        push = (rows + self.margin).clamp_min_(0).mul_(self.gamma)
-        pulls, log_pull = masked_softmax((1 - self.margin - rows).mul_(pull), positive)
-        pushes, log_push = masked_softmax((rows - self.margin).mul_(push), negative)
-        losses, slope = softplus(log_pull + log_push)
-        slope *= share
-        return losses, pushes.mul_(push.mul_(slope)).sub_(pulls.mul_(pull.mul_(slope)))
+    def kernel(self) -> Rule:
+        return pairs.circle(self.margin, self.gamma)

@@ -1,20 +1,19 @@
 """The base class of losses that add a hinge for each pair."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from metriscope.objectives.arguments import NonNegative, Reduction
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.kernels.gradient import KnownGradient
-from metriscope.objectives.kernels.hinged_rows import hinged_rows
-from metriscope.objectives.kernels.numerics import numbers
+from metriscope.objectives.kernels import pairs
+from metriscope.objectives.kernels.rows import over_rows
+from metriscope.objectives.kernels.rules import Inputs, Judged, Rows, Rule
 from metriscope.objectives.losses.base import Loss, mean_part, reduce
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Selection, as_pairs
+from metriscope.objectives.selection import Selection, unbanded
 from metriscope.parts import ArgumentError
 
 
@@ -55,32 +54,50 @@ class PairHinges(Loss):
                 "margin", arguments["margin"], "no negative pair would ever cost anything; set it above 0"
             )
 
-    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        pairs = as_pairs(selection, comparison)
-        distances = comparison.distances
-        found = hinged_rows(distances, pairs.positive, pairs.negative, self._rule, sums=2, counts=2, complete=False)
-        totals, terms = found.losses.sum(0, dtype=torch.float64), found.sizes.sum(0)
-        total, every = totals.sum(), terms.sum()
-        if self.reduction == "mean_active":
-            scales = reduce(torch.ones_like(totals), found.active, found.active, "mean_active")
-            value = (totals * scales).sum()
-            # Weights of positives are above 0, those of negatives below.
-            by_pull, by_push = scales.to(distances.dtype)
-            weights = F.prelu(found.weights, by_push / by_pull).mul_(by_pull)
-        else:
-            scale = reduce(torch.ones_like(total), every, every, self.reduction)
-            weights, value = found.weights.mul_(scale), total * scale
-        attached: Tensor = KnownGradient.apply(distances, weights, value)
-        ratios = found.active / terms.clamp_min(1)
-        parts = {"active_ratio_positive": ratios[0], "active_ratio_negative": ratios[1]}
-        return LossOutput(attached, found.active.sum(), every, parts | mean_part(total, every, self.reduction))
+    def formula(self, rows: Rows, scales: Sequence[float | Tensor] = (1.0, 1.0)) -> Judged:
+        """Sums of the hinges, those of positives and of negatives each scaled, differentiable; and without scales.
 
-    def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        pulls = (rows - self.positive_margin).clamp_min_(0).mul_(numbers(positive, rows.dtype))
-        pushes = (self.margin - rows).clamp_min_(0).mul_(numbers(negative, rows.dtype))
-        signs = pulls.sign(), pushes.sign()
-        active = torch.stack([sign.sum(1) for sign in signs], 1).long()
-        if self.squared:
-            losses = torch.stack([torch.linalg.vecdot(hinges, hinges) for hinges in (pulls, pushes)], 1)
-            return losses, pulls.sub_(pushes).mul_(2), active
-        return torch.stack([pulls.sum(1), pushes.sum(1)], 1), signs[0].sub_(signs[1]), active
+        With them, how many of either kind are above zero.
+        """
+        pulls = (rows.values - self.positive_margin).clamp_min(0) * rows.positive
+        pushes = (self.margin - rows.values).clamp_min(0) * rows.negative
+        power = 2 if self.squared else 1
+        up, down = ((hinges**power).sum(1, keepdim=True) for hinges in (pulls, pushes))
+        losses = torch.cat([up * scales[0] + down * scales[1], (up + down).detach()], 1)
+        return Judged(losses, active=torch.stack([(hinges > 0).sum(1) for hinges in (pulls, pushes)], 1))
+
+    def rule(self, comparison: Comparison, scales: Sequence[float | Tensor], counted: bool) -> Rule:
+        """What the loss makes of distances: the formula, here with slopes by hand.
+
+        Args:
+            counted: whether the active hinges are known already.
+        """
+        return pairs.hinges(self.margin, self.positive_margin, self.squared, scales, counted)
+
+    def counting(self, comparison: Comparison) -> Rule:
+        """A rule that counts the active hinges of positives and of negatives."""
+        return pairs.active_hinges(self.margin, self.positive_margin)
+
+    def inputs(self, comparison: Comparison) -> Inputs:
+        """What the rule depends on beside the distances."""
+        return Inputs()
+
+    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
+        chosen, inputs = unbanded(selection), self.inputs(comparison)
+        scales: Sequence[float | Tensor] = (1.0, 1.0)
+        active: Tensor | None = None
+        if self.reduction == "mean_active":
+            # The scales are known once all pairs were counted.
+            comparison.hold()
+            with torch.no_grad():
+                active = over_rows(comparison, chosen, self.counting(comparison), inputs).active
+            scales = (1 / active.clamp_min(1).double()).to(comparison.prepared[0].dtype).unbind()
+        found = over_rows(comparison, chosen, self.rule(comparison, scales, active is not None), inputs)
+        active = found.active if active is None else active
+        terms, total = found.sizes.sum(0), found.losses[:, 1].sum(dtype=torch.float64)
+        every, one = terms.sum(), torch.ones_like(total)
+        scale = one if self.reduction == "mean_active" else reduce(one, every, every, self.reduction)
+        ratios = active / terms.clamp_min(1)
+        parts = {"active_ratio_positive": ratios[0], "active_ratio_negative": ratios[1]}
+        parts |= mean_part(total, every, self.reduction)
+        return found.output(scale, active.sum(), every, parts)

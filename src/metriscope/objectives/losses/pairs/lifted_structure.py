@@ -7,12 +7,14 @@ from torch import Tensor
 
 from metriscope.objectives.arguments import NonNegative, Reduction
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.kernels.gradient import KnownGradient
-from metriscope.objectives.kernels.hinged_rows import hinged_rows
-from metriscope.objectives.kernels.numerics import masked_softmax
+from metriscope.objectives.kernels import pairs
+from metriscope.objectives.kernels.gradient import attach
+from metriscope.objectives.kernels.rows import over_rows
+from metriscope.objectives.kernels.rules import Judged, Rows
 from metriscope.objectives.losses.base import Loss, mean_part, reduce
+from metriscope.objectives.numerics import log_sum_exp, masked_softmax, numbers
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Pairs, Selection, as_pairs
+from metriscope.objectives.selection import Pairs, Selection, as_pairs, unbanded
 
 
 class LiftedStructureLoss(Loss):
@@ -22,7 +24,8 @@ class LiftedStructureLoss(Loss):
 
     ``form=original`` is that of Song et al., arXiv:1511.06452: half the mean over positive pairs (i, j) of
     max(0, d_ij - positive_margin + log(sum e^(margin - d_in) over the negatives of i and over those of j))^2. It needs
-    the negatives of both i and j, so its positives are in the batch; a memory adds only negatives.
+    the negatives of both i and j, so its positives are in the batch, a memory adds only negatives, and the matrix of
+    distances is kept.
 
     Equal to pytorch-metric-learning's ``GeneralizedLiftedStructureLoss`` and ``LiftedStructureLoss`` where every
     anchor has positives and negatives; the former keeps anchors that have one side only, which are left out here.
@@ -55,43 +58,37 @@ class LiftedStructureLoss(Loss):
         self.form = form
         self.reduction = reduction
 
+    def formula(self, rows: Rows) -> Judged:
+        """The generalised losses (r, 1) of some anchors, differentiable, and which are above zero."""
+        pull, push = log_sum_exp(rows.values, rows.positive), log_sum_exp(-rows.values, rows.negative)
+        losses = (pull + push + (self.margin - self.positive_margin)).clamp_min(0)
+        return Judged(losses, active=((losses > 0) & (rows.share > 0)).long())
+
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        pairs = as_pairs(selection, comparison)
-        judge = self._original if self.form == "original" else self._generalised
-        total, active, terms = judge(comparison.distances, pairs)
-        value = reduce(total, active, terms, self.reduction)
-        return LossOutput(value, active, terms, mean_part(total, terms, self.reduction))
+        if self.form == "original":
+            total, active, terms = self._original(comparison.distances, as_pairs(selection, comparison))
+            value = reduce(total, active, terms, self.reduction)
+            return LossOutput(value, active, terms, mean_part(total, terms, self.reduction))
+        rule = pairs.log_sums(self.margin - self.positive_margin)
+        found = over_rows(comparison, unbanded(selection), rule)
+        (total,), active, terms = found.totals, found.active[0], found.valid.sum()
+        scale = reduce(torch.ones_like(total), active, terms, self.reduction)
+        return found.output(scale, active, terms, mean_part(total, terms, self.reduction))
 
-    def _generalised(self, distances: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
-        found = hinged_rows(distances, pairs.positive, pairs.negative, self._hinge)
-        total: Tensor = KnownGradient.apply(distances, found.weights, found.losses.sum(dtype=torch.float64))
-        return total, found.active[0], found.anchors.sum()
-
-    def _hinge(self, rows: Tensor, positive: Tensor, negative: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        pulls, pull = masked_softmax(rows, positive)
-        pushes, push = masked_softmax(-rows, negative)
-        excess = pull + push + (self.margin - self.positive_margin)
-        active = excess > 0
-        return excess.clamp_min(0), pulls.sub_(pushes).mul_(active), active.long()
-
-    def _original(self, distances: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+    def _original(self, distances: Tensor, chosen: Pairs) -> tuple[Tensor, Tensor, Tensor]:
         with torch.no_grad():
-            found = hinged_rows(distances, pairs.negative, pairs.negative, self._push)
+            known = chosen.negative.any(1, keepdim=True)
+            pushes, push = masked_softmax(-distances, numbers(chosen.negative, distances.dtype))
             # Far below every other log-sum, and finite.
-            push = found.losses.masked_fill(~found.anchors, torch.finfo(distances.dtype).min / 4)
+            push = (push + self.margin).masked_fill(~known, torch.finfo(distances.dtype).min / 4)
             own = slice(0, len(distances))
-            positive = pairs.positive[:, own] & (found.anchors | found.anchors.T)
+            positive = chosen.positive[:, own] & (known | known.T)
             both = torch.logaddexp(push, push.T)
             excess = (distances[:, own] + both).sub_(self.positive_margin).clamp_min_(0).mul_(positive)
             share = (push - both).exp_()
             by_push = (excess * share).sum(1) + (excess * (1 - share)).sum(0)
-            weights = found.weights.mul_(by_push.unsqueeze(1))
+            weights = pushes.mul_(by_push.unsqueeze(1) * known).neg_()
             weights[:, own] += excess
             value = excess.square().sum(dtype=torch.float64) / 2
-        total: Tensor = KnownGradient.apply(distances, weights, value)
+        total = attach(value, [(distances, weights)])
         return total, (excess > 0).sum(), positive.sum()
-
-    def _push(self, rows: Tensor, positive: Tensor, negative: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The log-sum over negatives, without a hinge, as the loss of a row."""
-        pushes, push = masked_softmax(-rows, negative)
-        return push + self.margin, pushes.neg_(), torch.zeros_like(push, dtype=torch.int64)

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 from metriscope.objectives.arguments import Count, NonNegative, Positive, Reduction
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.kernels.gradient import KnownGradient
-from metriscope.objectives.kernels.hinged_rows import hinged_rows
-from metriscope.objectives.kernels.numerics import numbers
+from metriscope.objectives.kernels import pairs
+from metriscope.objectives.kernels.rows import over_rows
+from metriscope.objectives.kernels.rules import Inputs, Judged, Rows
 from metriscope.objectives.losses.base import Loss, mean_part, reduce
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Selection, Triplets, as_pairs
+from metriscope.objectives.selection import Selection, Triplets, unbanded
 
 
 class MarginLoss(Loss):
@@ -80,44 +80,49 @@ class MarginLoss(Loss):
             return self.beta.expand(len(labels))
         return torch.where(labels <= last, self.beta[labels.clamp_max(last)], self.beta.mean())
 
+    def formula(self, rows: Rows) -> Judged:
+        """Sums of the hinges (r, 1) of some anchors with their boundaries, differentiable, and counts of both kinds."""
+        assert rows.anchors is not None
+        excess = rows.values - rows.anchors
+        both = (rows.sizes > 0).all(1, keepdim=True)
+        sums, counts = [], []
+        for side, (mask, sign) in enumerate(((rows.positive, 1), (rows.negative, -1))):
+            hinges = (sign * excess + self.margin).clamp_min(0) * mask
+            # A pair counts once for each pair of the other kind, in anchors that have both.
+            times = rows.sizes[:, 1 - side].unsqueeze(1) * both if self.count == "triplets" else 1
+            sums.append(hinges.sum(1, keepdim=True) * times)
+            counts.append((hinges > 0).sum(1, keepdim=True) * times)
+        return Judged(sums[0] + sums[1], active=torch.cat(counts, 1))
+
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        betas = self.boundaries(comparison.anchors.labels).to(comparison.distances.dtype)
-        excess = comparison.distances - betas.unsqueeze(1)
-        judge = self._list if isinstance(selection, Triplets) else self._pairs
-        total, actives, terms = judge(excess, comparison, selection)
-        active, count = actives.sum(), terms.sum()
-        value = reduce(total, active, count, self.reduction)
+        betas = self.boundaries(comparison.anchors.labels).to(comparison.prepared[0].dtype).unsqueeze(1)
+        if isinstance(selection, Triplets):
+            output = self._list(comparison.distances - betas, selection)
+        else:
+            output = self._pairs(betas, comparison, selection)
+        parts = {**output.parts, "beta": betas.detach().mean()}
+        value = output.value
         if self.nu:
-            value = value + self.nu * betas.mean() * (count > 0)
-        ratios = actives / terms.clamp_min(1)
-        parts = {"active_ratio_positive": ratios[0], "active_ratio_negative": ratios[1], "beta": betas.detach().mean()}
-        return LossOutput(value, active, count, parts | mean_part(total, count, self.reduction))
+            value = value + self.nu * betas.mean() * (output.terms > 0)
+        return output._replace(value=value, parts=parts)
 
-    def _pairs(self, excess: Tensor, comparison: Comparison, selection: Selection) -> tuple[Tensor, Tensor, Tensor]:
-        pairs = as_pairs(selection, comparison)
-        found = hinged_rows(
-            excess, pairs.positive, pairs.negative, self._rule, counts=2, complete=self.count == "triplets"
-        )
-        total: Tensor = KnownGradient.apply(excess, found.weights, found.losses.sum(dtype=torch.float64))
-        sizes = found.sizes
+    def _pairs(self, betas: Tensor, comparison: Comparison, selection: Selection) -> LossOutput:
+        rule = pairs.boundaries(self.margin, self.count == "triplets")
+        found = over_rows(comparison, unbanded(selection), rule, Inputs(betas))
+        sizes, (total,) = found.sizes, found.totals
         terms = sizes.prod(1).sum().expand(2) if self.count == "triplets" else sizes.sum(0)
-        return total, found.active, terms
+        scale = reduce(torch.ones_like(total), found.active.sum(), terms.sum(), self.reduction)
+        return found.output(scale, found.active.sum(), terms.sum(), self._parts(total, found.active, terms))
 
-    def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        pulled = numbers(positive & (rows > -self.margin), rows.dtype)
-        pushed = numbers(negative & (rows < self.margin), rows.dtype)
-        active = torch.stack([pulled.sum(1), pushed.sum(1)], 1).long()
-        if self.count == "triplets":
-            times = sizes.flip(1)
-            per_pull, per_push = torch.split(times.to(rows.dtype), 1, 1)
-            pulled, pushed, active = pulled.mul_(per_pull), pushed.mul_(per_push), active * times
-        weights = pulled.sub_(pushed)
-        granted = active.sum(1, keepdim=True).to(rows.dtype) * self.margin
-        return torch.linalg.vecdot(weights, rows).unsqueeze(1) + granted, weights, active
-
-    def _list(self, excess: Tensor, comparison: Comparison, selection: Selection) -> tuple[Tensor, Tensor, Tensor]:
-        assert isinstance(selection, Triplets)
+    def _list(self, excess: Tensor, selection: Triplets) -> LossOutput:
         kinds = ((selection.positive, 1), (selection.negative, -1))
         hinges = torch.stack([sign * excess[selection.anchor, column] + self.margin for column, sign in kinds])
         hinges = hinges.clamp_min(0) * selection.valid
-        return hinges.sum(), (hinges.detach() > 0).sum(1), selection.valid.sum().expand(2)
+        total, active, terms = hinges.sum(), (hinges.detach() > 0).sum(1), selection.valid.sum().expand(2)
+        value = reduce(total, active.sum(), terms.sum(), self.reduction)
+        return LossOutput(value, active.sum(), terms.sum(), self._parts(total, active, terms))
+
+    def _parts(self, total: Tensor, active: Tensor, terms: Tensor) -> dict[str, Tensor]:
+        ratios = active / terms.clamp_min(1)
+        parts = {"active_ratio_positive": ratios[0], "active_ratio_negative": ratios[1]}
+        return parts | mean_part(total, terms.sum(), self.reduction)

@@ -3,15 +3,13 @@
 from torch import Tensor
 
 from metriscope.objectives.arguments import Positive, Similarity
-from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.kernels.numerics import masked_softmax, softplus
-from metriscope.objectives.kernels.rows import mean_over_anchors
-from metriscope.objectives.losses.base import Loss
-from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Selection, as_pairs
+from metriscope.objectives.kernels import pairs
+from metriscope.objectives.kernels.rules import Rows, Rule
+from metriscope.objectives.losses.row_loss import RowLoss
+from metriscope.objectives.numerics import log_sum_exp, soft_hinge
 
 
-class MultiSimilarityLoss(Loss):
+class MultiSimilarityLoss(RowLoss):
     """log(1 + sum_p e^(-alpha (s_ap - base))) / alpha + log(1 + sum_n e^(beta (s_an - base))) / beta of each anchor.
 
     Wang et al., arXiv:1904.06627, with s the cosine similarity. The weight of a pair depends on its own similarity and,
@@ -31,9 +29,6 @@ class MultiSimilarityLoss(Loss):
     ``terms`` are the anchors of the mean, all of them active.
     """
 
-    accepts = frozenset({"all", "pairs", "triplets"})
-    hinge = False
-    weighable = frozenset({"pairs", "rows"})
     paper = "arXiv:1904.06627"
 
     def __init__(self, alpha: Positive = 2.0, beta: Positive = 50.0, base: Similarity = 1.0) -> None:
@@ -42,18 +37,11 @@ class MultiSimilarityLoss(Loss):
         self.beta = beta
         self.base = base
 
-    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        pairs = as_pairs(selection, comparison)
-        return mean_over_anchors(comparison, pairs, self._rule)
+    def formula(self, rows: Rows) -> Tensor:
+        excess = rows.values - self.base
+        pull = soft_hinge(log_sum_exp(-self.alpha * excess, rows.positive, rows.weighed)) / self.alpha
+        push = soft_hinge(log_sum_exp(self.beta * excess, rows.negative, rows.weighed)) / self.beta
+        return pull + push
 
-    def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-        pull, by_pull = _soft_excess(self.base - rows, positive, self.alpha, share)
-        push, by_push = _soft_excess(rows - self.base, negative, self.beta, share)
-        return pull + push, by_push.sub_(by_pull)
-
-
-def _soft_excess(excess: Tensor, mask: Tensor, sharpness: float, share: Tensor) -> tuple[Tensor, Tensor]:
-    """log(1 + sum e^(sharpness excess)) / sharpness of each row, and ``share`` times its derivative."""
-    chances, log_sum = masked_softmax(excess.mul_(sharpness), mask)
-    value, slope = softplus(log_sum)
-    return value / sharpness, chances.mul_(slope * share)
+    def kernel(self) -> Rule:
+        return pairs.multi_similarity(self.alpha, self.beta, self.base)

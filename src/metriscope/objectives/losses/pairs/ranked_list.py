@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from metriscope.objectives.arguments import NonNegative, Positive, UnitInterval
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.kernels.gradient import KnownGradient
-from metriscope.objectives.kernels.hinged_rows import hinged_rows
-from metriscope.objectives.kernels.numerics import masked_softmax, numbers
+from metriscope.objectives.kernels import pairs
+from metriscope.objectives.kernels.rows import over_rows
+from metriscope.objectives.kernels.rules import Judged, Rows
 from metriscope.objectives.losses.base import Loss, mean_part
+from metriscope.objectives.numerics import log_sum_exp
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Selection
+from metriscope.objectives.selection import Selection, TripletBand
 from metriscope.parts import ArgumentError
 
 
@@ -69,33 +69,32 @@ class RankedListLoss(Loss):
             rule = f"it has to be at least margin={margin}: positives would have to be closer than 0"
             raise ArgumentError("alpha", alpha, rule)
 
+    def formula(self, rows: Rows) -> Judged:
+        """Losses of some anchors, differentiable, and the sums of their hinges; counts of both kinds."""
+        sides = (
+            (rows.values - (self.alpha - self.margin), rows.positive, self.temperature_positive, 1 - self.balance),
+            (self.alpha - rows.values, rows.negative, self.temperature_negative, self.balance),
+        )
+        losses, counts = [], []
+        for excess, mask, temperature, share in sides:
+            active = mask * (excess > 0)
+            logits = (excess.detach() if self.detach_weights else excess) * temperature
+            # Without an active hinge the sum is 0, and its logarithm far below every other.
+            weights = torch.where(active > 0, logits - log_sum_exp(logits, active), 0).exp() * active
+            sums = ((excess * factor).sum(1, keepdim=True) for factor in (weights, active))
+            losses.append(torch.cat([share * next(sums), next(sums).detach()], 1))
+            counts.append(active.sum(1, keepdim=True).long() * (rows.share > 0))
+        return Judged(losses[0] + losses[1], active=torch.cat(counts, 1))
+
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        positive, negative = comparison.positive, comparison.negative
-        found = hinged_rows(comparison.distances, positive, negative, self._rule, sums=2, counts=2)
-        value, hinges = found.losses.sum(0, dtype=torch.float64)
+        temperatures = self.temperature_positive, self.temperature_negative
+        rule = pairs.ranked_lists(self.alpha, self.margin, self.balance, temperatures, self.detach_weights)
+        found = over_rows(comparison, TripletBand(), rule)
         sizes = found.sizes.sum(0)
         active, terms = found.active.sum(), sizes.sum()
-        total: Tensor = KnownGradient.apply(comparison.distances, found.weights, value)
         parts = {
             "active_ratio_positive": found.active[0] / sizes[0].clamp_min(1),
             "active_ratio_negative": found.active[1] / sizes[1].clamp_min(1),
-            **mean_part(hinges, terms, "mean_active"),
+            **mean_part(found.losses[:, 1].sum(dtype=torch.float64), terms, "mean_active"),
         }
-        return LossOutput(total / found.anchors.sum().clamp_min(1), active, terms, parts)
-
-    def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        pull = self._side(rows - (self.alpha - self.margin), positive, self.temperature_positive, 1 - self.balance)
-        push = self._side(self.alpha - rows, negative, self.temperature_negative, self.balance)
-        (pulled, by_pull, pulls), (pushed, by_push, pushes) = pull, push
-        return pulled + pushed, by_pull.sub_(by_push), torch.cat([pulls, pushes], 1)
-
-    def _side(self, hinges: Tensor, mask: Tensor, temperature: float, share: float) -> tuple[Tensor, Tensor, Tensor]:
-        active = mask & (hinges > 0)
-        count = active.sum(1, keepdim=True, dtype=torch.int32)
-        weights, _ = masked_softmax(hinges * temperature, active)
-        hinges.mul_(numbers(active, hinges.dtype))
-        mean = torch.linalg.vecdot(weights, hinges).unsqueeze(1)
-        losses = torch.cat([share * mean, hinges.sum(1, keepdim=True)], 1)
-        if not self.detach_weights:
-            weights.mul_(hinges.sub_(mean).mul_(temperature).add_(1))
-        return losses, weights.mul_((count > 0).to(weights.dtype) * share), count
+        return found.output(1 / found.valid.sum().clamp_min(1).double(), active, terms, parts)

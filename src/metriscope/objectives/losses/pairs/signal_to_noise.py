@@ -1,35 +1,21 @@
 """Contrastive loss on the signal-to-noise ratio."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from metriscope.objectives.arguments import NonNegative, Reduction
 from metriscope.objectives.comparison import Comparison
+from metriscope.objectives.kernels.rules import Inputs, Judged, Rows, Rule
 from metriscope.objectives.losses.pairs.hinges import PairHinges
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Selection
 
 # The signal of an embedding whose components are all equal, in place of 0.
 _LEAST_SIGNAL = 1e-12
-
-
-def noise_to_signal(comparison: Comparison) -> Tensor:
-    """(B, R): var(reference - anchor) / var(anchor), variances over the components of an embedding.
-
-    With m the mean of a vector's D components, D var(r - a) = ||r - a||^2 - D (m_r - m_a)^2: the ratio follows from the
-    given distances, through which its gradient flows. Cosine distances give the ratio of the L2-normalised embeddings.
-    """
-    distance, distances = comparison.distance, comparison.distances
-    anchors, references = (
-        samples.embeddings.to(distances.dtype) for samples in (comparison.anchors, comparison.references)
-    )
-    if distance.directions:
-        anchors, references = F.normalize(anchors, dim=1), F.normalize(references, dim=1)
-    squared = distance.to_squared_euclidean(distances)
-    means = anchors.mean(1, keepdim=True)
-    signal = (anchors - means).square().sum(1, keepdim=True).clamp_min(_LEAST_SIGNAL)
-    gaps = means - references.mean(1)
-    return squared.addcmul(gaps, gaps, value=-anchors.shape[1]).clamp_min(0) / signal
 
 
 class SignalToNoiseLoss(PairHinges):
@@ -68,8 +54,39 @@ class SignalToNoiseLoss(PairHinges):
         super().__init__(margin, positive_margin, squared, reduction)
         self.mean_weight = mean_weight
 
+    def inputs(self, comparison: Comparison) -> Inputs:
+        """Mean and signal D var of each anchor (B, 2), and the mean of each reference (R, 1).
+
+        Cosine distances give the ratio of the L2-normalised embeddings.
+        """
+        dtype = comparison.prepared[0].dtype
+        anchors, references = (samples.embeddings.to(dtype) for samples in (comparison.anchors, comparison.references))
+        if comparison.distance.directions:
+            anchors, references = F.normalize(anchors, dim=1), F.normalize(references, dim=1)
+        means = anchors.mean(1, keepdim=True)
+        signal = (anchors - means).square().sum(1, keepdim=True).clamp_min(_LEAST_SIGNAL)
+        root = anchors.shape[1] ** 0.5
+        learned = tuple(p for p in comparison.distance.parameters() if p.requires_grad)
+        return Inputs(torch.cat([root * means, signal], 1), root * references.mean(1, keepdim=True), learned)
+
+    def counting(self, comparison: Comparison) -> Rule:
+        return self.rule(comparison, (1.0, 1.0), False)
+
+    def rule(self, comparison: Comparison, scales: Sequence[float | Tensor], counted: bool) -> Rule:
+        to_squared = comparison.distance.to_squared_euclidean
+
+        def ratios(rows: Rows) -> Judged:
+            # With m the mean of a vector's D components, D var(r - a) = ||r - a||^2 - D (m_r - m_a)^2.
+            assert rows.anchors is not None
+            assert rows.references is not None
+            mean, signal = rows.anchors[:, :1], rows.anchors[:, 1:]
+            noise = to_squared(rows.values) - (mean - rows.references.T).square()
+            return self.formula(replace(rows, values=noise.clamp_min(0) / signal), scales)
+
+        return Rule(ratios, of_distances=True, reported=1, counts=2, complete=False, plain=True)
+
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        output = super().forward(comparison.with_matrices(noise_to_signal(comparison)), selection)
+        output = super().forward(comparison, selection)
         if not self.mean_weight:
             return output
         embeddings = comparison.anchors.embeddings.to(output.value.dtype)

@@ -4,11 +4,12 @@ import torch
 from torch import Tensor
 
 from metriscope.objectives.arguments import Count
+from metriscope.objectives.chunks import chunk_rows
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.kernels.chunks import chunk_rows
-from metriscope.objectives.kernels.gradient import KnownGradient
+from metriscope.objectives.kernels.gradient import attach
 from metriscope.objectives.kernels.histograms import NEGATIVE, POSITIVE, histograms, kinds, soft_bins
 from metriscope.objectives.losses.base import Loss
+from metriscope.objectives.numerics import numbers
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Selection, as_pairs
 
@@ -24,6 +25,8 @@ class HistogramLoss(Loss):
     exceptions: it leaves out the negative pairs of two samples neither of which has a positive, counts a pair once
     where a miner selects it in both directions, takes no further references, and raises for a similarity of exactly 1
     (index out of range).
+
+    A pair's slope depends on the histograms of all pairs, so the matrix of distances is kept.
 
     Args:
         num_bins: intervals between the nodes, at least 1; 100 as in pytorch-metric-learning.
@@ -44,8 +47,7 @@ class HistogramLoss(Loss):
         value, weights, terms = self._account(comparison, pairs.positive, pairs.negative)
         learns = comparison.distance.learns
         matrix = comparison.similarities if learns else comparison.distances
-        attached: Tensor = KnownGradient.apply(matrix, weights, value)
-        return LossOutput(attached, terms, terms, {})
+        return LossOutput(attach(value, [(matrix, weights)]), terms, terms, {})
 
     @torch.no_grad()
     def _account(self, comparison: Comparison, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,4 +80,4 @@ class HistogramLoss(Loss):
 
     def _place(self, rows: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         lower, upper_share = soft_bins((rows + 1).mul_(self.num_bins / 2), self.num_bins)
-        return kinds(positive, negative), lower, upper_share
+        return kinds(numbers(positive, rows.dtype), numbers(negative, rows.dtype)), lower, upper_share

@@ -3,15 +3,13 @@
 from torch import Tensor
 
 from metriscope.objectives.arguments import Positive
-from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.kernels.numerics import masked_softmax, numbers, softplus
-from metriscope.objectives.kernels.rows import mean_over_anchors
-from metriscope.objectives.losses.base import Loss
-from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Selection, as_pairs
+from metriscope.objectives.kernels import softmax
+from metriscope.objectives.kernels.rules import Rows, Rule
+from metriscope.objectives.losses.row_loss import RowLoss
+from metriscope.objectives.numerics import log_sum_exp, soft_hinge
 
 
-class InfoNCELoss(Loss):
+class InfoNCELoss(RowLoss):
     """Mean over positive pairs (a, p) of -log(exp(s_ap / t) / (exp(s_ap / t) + sum_n exp(s_an / t))).
 
     Van den Oord et al., arXiv:1807.03748, with cosine similarity over a temperature as the logarithm of
@@ -28,26 +26,17 @@ class InfoNCELoss(Loss):
     ``terms`` are the positive pairs of the mean, all of them active.
     """
 
-    accepts = frozenset({"all", "pairs", "triplets"})
-    hinge = False
-    weighable = frozenset({"pairs", "rows"})
     paper = "arXiv:1807.03748"
+    per_pair = True
 
     def __init__(self, temperature: Positive = 0.07) -> None:
         super().__init__()
         self.temperature = temperature
 
-    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        pairs = as_pairs(selection, comparison)
-        return mean_over_anchors(comparison, pairs, self._rule, per_pair=True)
+    def formula(self, rows: Rows) -> Tensor:
+        logits = rows.values / self.temperature
+        terms = soft_hinge(log_sum_exp(logits, rows.negative, rows.weighed) - logits)
+        return (terms * rows.positive).sum(1, keepdim=True)
 
-    def _rule(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-        logits = rows / self.temperature
-        chances, log_total = masked_softmax(logits, negative)
-        behind = logits.neg_().add_(log_total)
-        losses, pull = softplus(behind)
-        counted = numbers(positive, rows.dtype)
-        pull.mul_(counted)
-        scale = share / self.temperature
-        weights = chances.mul_(pull.sum(1, keepdim=True)).sub_(pull).mul_(scale)
-        return losses.mul_(counted).sum(1, keepdim=True), weights
+    def kernel(self) -> Rule:
+        return softmax.one_among_negatives(self.temperature)

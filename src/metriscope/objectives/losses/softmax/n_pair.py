@@ -1,5 +1,6 @@
 """Multi-class N-pair loss."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -7,12 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metriscope.objectives.arguments import Positive
+from metriscope.objectives.block import Block
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.kernels.likelihood import mean_log_likelihood
 from metriscope.objectives.kernels.rows import mean_over_anchors
+from metriscope.objectives.kernels.softmax import likelihood
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Pairs, Selection
+from metriscope.objectives.selection import Pairs, RowPairs, Selection
 
 
 def _places(labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,16 +84,24 @@ class NPairLoss(Loss):
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         if self.anchors == "first" and _may_look(comparison):
             return self._one_each(comparison.among(*_first_pairs(comparison)))
+        partners = RowPairs(self._partners(comparison))
+        return mean_over_anchors(comparison, partners, likelihood(self.temperature))
+
+    def _partners(self, comparison: Comparison) -> Callable[[Block], Pairs]:
         place, size = _places(comparison.references.labels)
-        own_place = place[: len(comparison.anchors.labels)].unsqueeze(1)
-        if self.anchors == "first":
-            partner = (own_place == 0) & (place == 1)
-        else:
-            # Whole numbers below 2**24 are exact in float32, where division is several times as fast.
-            turns = torch.floor((own_place + 1) / size)
-            partner = (own_place + 1 - turns * size == place) & (size > 1)
-        pairs = Pairs(partner & comparison.positive, partner & comparison.negative)
-        return mean_over_anchors(comparison, pairs, mean_log_likelihood(self.temperature))
+        first = comparison.first
+
+        def choose(block: Block) -> Pairs:
+            own = place[first + block.rows.start : first + block.rows.stop].unsqueeze(1)
+            if self.anchors == "first":
+                partner = (own == 0) & (place == 1)
+            else:
+                # Whole numbers below 2**24 are exact in float32, where division is several times as fast.
+                turns = torch.floor((own + 1) / size)
+                partner = (own + 1 - turns * size == place) & (size > 1)
+            return Pairs(partner & block.positive, partner & block.negative)
+
+        return choose
 
     def _one_each(self, comparison: Comparison) -> LossOutput:
         """One anchor and one positive per class: a (b, r) matrix with exactly one positive per row."""

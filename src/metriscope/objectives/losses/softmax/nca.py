@@ -5,15 +5,13 @@ from typing import Literal
 from torch import Tensor
 
 from metriscope.objectives.arguments import Positive
-from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.kernels.numerics import either, masked_softmax, numbers
-from metriscope.objectives.kernels.rows import mean_over_anchors
-from metriscope.objectives.losses.base import Loss
-from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Selection, as_pairs
+from metriscope.objectives.kernels import softmax
+from metriscope.objectives.kernels.rules import Rows, Rule
+from metriscope.objectives.losses.row_loss import RowLoss
+from metriscope.objectives.numerics import log_sum_exp
 
 
-class NCALoss(Loss):
+class NCALoss(RowLoss):
     """Mean over anchors of -log p_i (or 1 - p_i), p_i = sum_{j in P(i)} softmax(-scale d_ij)_j.
 
     Goldberger, Roweis, Hinton, Salakhutdinov: Neighbourhood Components Analysis, NIPS 2004: p_i is the chance that i
@@ -33,30 +31,19 @@ class NCALoss(Loss):
     ``terms`` are the anchors of the mean, all of them active.
     """
 
-    accepts = frozenset({"all", "pairs", "triplets"})
-    hinge = False
-    weighable = frozenset({"pairs", "rows"})
     paper = "Goldberger et al., NIPS 2004"
+    of_distances = True
 
     def __init__(self, scale: Positive = 1.0, objective: Literal["log", "expected"] = "log") -> None:
         super().__init__()
         self.scale = scale
         self.objective = objective
 
-    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        pairs = as_pairs(selection, comparison)
-        rule = self._expected if self.objective == "expected" else self._log
-        return mean_over_anchors(comparison, pairs, rule, of_distances=True)
+    def formula(self, rows: Rows) -> Tensor:
+        logits = rows.values * -self.scale
+        every = log_sum_exp(logits, rows.positive + rows.negative, rows.weighed)
+        own = log_sum_exp(logits, rows.positive, rows.weighed)
+        return every - own if self.objective == "log" else 1 - (own - every).exp()
 
-    def _log(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-        logits = rows * -self.scale
-        every, log_every = masked_softmax(logits, either(positive, negative))
-        own, log_own = masked_softmax(logits, positive)
-        return log_every - log_own, own.sub_(every).mul_(share * self.scale)
-
-    def _expected(self, rows: Tensor, positive: Tensor, negative: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-        chances, _ = masked_softmax(rows * -self.scale, either(positive, negative))
-        own = chances * numbers(positive, rows.dtype)
-        chance = own.sum(1, keepdim=True)
-        scale = share * self.scale
-        return 1 - chance, own.mul_(scale).sub_(chances.mul_(chance * scale))
+    def kernel(self) -> Rule:
+        return (softmax.neighbours if self.objective == "log" else softmax.expected_neighbours)(self.scale)

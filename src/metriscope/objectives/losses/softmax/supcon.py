@@ -1,15 +1,15 @@
 """Supervised contrastive loss (SCL)."""
 
+from torch import Tensor
+
 from metriscope.objectives.arguments import Positive
-from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.kernels.likelihood import mean_log_likelihood
-from metriscope.objectives.kernels.rows import mean_over_anchors
-from metriscope.objectives.losses.base import Loss
-from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Selection, as_pairs
+from metriscope.objectives.kernels import softmax
+from metriscope.objectives.kernels.rules import Rows, Rule
+from metriscope.objectives.losses.row_loss import RowLoss
+from metriscope.objectives.numerics import log_sum_exp, mean_of
 
 
-class SupConLoss(Loss):
+class SupConLoss(RowLoss):
     """Mean over anchors i of -1/|P(i)| sum_{p in P(i)} log(exp(s_ip / t) / sum_{a in A(i)} exp(s_ia / t)).
 
     L_out of Khosla et al., arXiv:2004.11362: s the cosine similarity, t the temperature, P(i) the
@@ -25,16 +25,16 @@ class SupConLoss(Loss):
     ``terms`` are the anchors of the mean, all of them active.
     """
 
-    accepts = frozenset({"all", "pairs", "triplets"})
-    hinge = False
-    weighable = frozenset({"pairs", "rows"})
     paper = "arXiv:2004.11362"
 
     def __init__(self, temperature: Positive = 0.1) -> None:
         super().__init__()
         self.temperature = temperature
 
-    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        pairs = as_pairs(selection, comparison)
-        rule = mean_log_likelihood(self.temperature)
-        return mean_over_anchors(comparison, pairs, rule)
+    def formula(self, rows: Rows) -> Tensor:
+        logits = rows.values / self.temperature
+        every = log_sum_exp(logits, rows.pulled + rows.negative, rows.weighed)
+        return every - mean_of(logits, rows.positive)
+
+    def kernel(self) -> Rule:
+        return softmax.likelihood(self.temperature)

@@ -7,11 +7,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from metriscope.objectives.chunks import chunk_elements
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.kernels.chunks import chunk_elements
-from metriscope.objectives.kernels.gradient import KnownGradient
-from metriscope.objectives.kernels.numerics import numbers, softplus
+from metriscope.objectives.kernels.gradient import attach
 from metriscope.objectives.losses.base import Loss
+from metriscope.objectives.numerics import numbers, softplus
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Selection, as_pairs
 
@@ -25,7 +25,8 @@ class AngularLoss(Loss):
     are in the batch, and a memory adds only negatives.
 
     The sum over negatives is a matrix product, E E^T with E = e^(4 t (s - 1)). On a CPU, which waits for the sizes of
-    classes, it is computed class by class; elsewhere and in a compiled graph, for all rows at once. Memory O(B R).
+    classes, it is computed class by class; elsewhere and in a compiled graph, for all rows at once. A term depends on
+    the rows of both its samples, so the matrix of distances is kept: memory O(B R).
 
     Equal to pytorch-metric-learning's ``AngularLoss`` on normalised embeddings; that library does not normalise
     negatives, and ignores a miner's selection of negatives.
@@ -61,7 +62,7 @@ class AngularLoss(Loss):
                     )
                     total += losses
                     terms += count
-        attached: Tensor = KnownGradient.apply(similarities, weights, total)
+        attached = attach(total, [(similarities, weights)])
         return LossOutput(attached / terms.clamp_min(1), terms, terms, {})
 
     def _judge(

@@ -1,15 +1,16 @@
 """Triplet loss with a hinge."""
 
-from torch import Tensor
+import math
+
+import torch
 
 from metriscope.objectives.arguments import NonNegative, Reduction
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.kernels.bands import band_sums
-from metriscope.objectives.kernels.chunks import count_rows
-from metriscope.objectives.kernels.gradient import KnownGradient
+from metriscope.objectives.kernels.bands import hinges_over
+from metriscope.objectives.kernels.rows import over_rows
 from metriscope.objectives.losses.base import Loss, mean_part, reduce
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Mixtures, Selection, Triplets, as_band, triplet_distances
+from metriscope.objectives.selection import Mixtures, Selection, TripletBand, Triplets, triplet_distances
 
 
 class TripletLoss(Loss):
@@ -19,7 +20,8 @@ class TripletLoss(Loss):
     with ``distance=euclidean reduction=mean_active`` it is the form that most libraries compute. The default
     ``reduction=mean`` divides by all valid triplets, so that the value falls as triplets are satisfied.
 
-    Bands of triplets cost O(B R log P) time and O(B R) memory (see :mod:`metriscope.objectives.kernels.bands`).
+    Bands of triplets cost O(B R log P) time and keep no matrix (see :mod:`metriscope.objectives.kernels.bands`); a list
+    keeps that of distances.
 
     Args:
         margin: in units of the distance, at least 0.
@@ -38,14 +40,12 @@ class TripletLoss(Loss):
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         if isinstance(selection, Triplets | Mixtures):
             return self._list(comparison, selection)
-        band, pairs = as_band(selection, comparison)
-        sums = band_sums(
-            comparison.distances.detach(), pairs.positive, pairs.negative, self.margin, band.low, band.high
-        )
-        terms = (count_rows(pairs.positive) * count_rows(pairs.negative)).sum()
-        scale = reduce(sums.total.new_ones(()), sums.active, terms, self.reduction)
-        value: Tensor = KnownGradient.apply(comparison.distances, sums.weights.mul_(scale), sums.total * scale)
-        return LossOutput(value, sums.active, terms, mean_part(sums.total, terms, self.reduction))
+        low, high = (selection.low, selection.high) if isinstance(selection, TripletBand) else (-math.inf, math.inf)
+        rule = hinges_over(self.margin, low, high)
+        found = over_rows(comparison, selection, rule)
+        (total,), active, terms = found.totals, found.active[0], found.sizes.prod(1).sum()
+        scale = reduce(torch.ones_like(total), active, terms, self.reduction)
+        return found.output(scale, active, terms, mean_part(total, terms, self.reduction))
 
     def _list(self, comparison: Comparison, selection: Triplets | Mixtures) -> LossOutput:
         to_positive, to_negative, valid = triplet_distances(selection, comparison)
