@@ -1,5 +1,6 @@
 """Slopes by hand against the formulas of the same losses, differentiated block by block."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -36,8 +37,8 @@ def _compared(name: str, size: int, layout: str, seconds: float) -> tuple[str, s
     plain = type("Plain", (part,), {"kernel": lambda self: None})
     raw, labels = batch(size, layout)
 
-    def value(loss: object, raw: Tensor, labels: Tensor) -> Tensor:
-        return loss(normalize(raw), labels)  # type: ignore[operator, no-any-return]
+    def value(loss: Callable[[Tensor, Tensor], Tensor], raw: Tensor, labels: Tensor) -> Tensor:
+        return loss(normalize(raw), labels)
 
     by_hand, formula = side_by_side(
         [partial(step, partial(value, loss), raw, labels) for loss in (part(), plain())], seconds=seconds

@@ -6,6 +6,7 @@ import torch
 from oracles import FROM_DISTANCE, distance_table, pairs, triplet_account, triplets_of
 
 from metriscope.build.run import data_of, learner_of
+from metriscope.callbacks import greediness
 from metriscope.callbacks.evaluation import EvaluationMonitor
 from metriscope.callbacks.greediness import GreedinessMonitor
 from metriscope.config.plain import plain
@@ -68,7 +69,7 @@ def together(measures):
 
 @pytest.fixture
 def watched(tiny, tmp_path):
-    def go(*overrides, threshold=THRESHOLD, **options):
+    def go(*overrides, threshold=THRESHOLD, every=1, **options):
         cfg = tiny("loss=triplet", f"loss.margin={MARGIN}", *overrides)
         data = data_of(plain(cfg))
         module = learner_of(plain(cfg), data)
@@ -79,7 +80,7 @@ def watched(tiny, tmp_path):
             logger=history,
             callbacks=[
                 EvaluationMonitor([]),
-                GreedinessMonitor(threshold, 1),
+                GreedinessMonitor(threshold, every),
                 witness,
             ],
             use_distributed_sampler=False,
@@ -135,6 +136,18 @@ def test_train_values_are_those_of_the_steps(watched, name):
         else:
             hold(values, {"loss_decay_rate": (previous - wanted["loss"]) / previous}, rel=1e-3)
         previous = wanted["loss"]
+
+
+def test_pairs_of_large_batches_are_measured_in_logged_steps(watched, monkeypatch):
+    monkeypatch.setattr(greediness, "KEPT_PAIRS", 0)
+    witness, rows, _ = watched(every=2)
+    half = len(witness.steps) // 2
+    measures = [by_hand(z, labels) for _, z, labels in witness.steps[:half]]
+    values = epoch_values(rows, "train")[0]
+    pairs_of = ("active_ratio_pairs", "grad_norm_embedding_active")
+    hold(values, {name: value for name, value in together(measures).items() if name not in pairs_of})
+    logged = together(measures[1::2])
+    hold(values, {name: logged[name] for name in pairs_of})
 
 
 def test_validation_values_are_those_of_its_batches(watched):

@@ -49,7 +49,9 @@ def _compared(step: Step) -> list[Comparison]:
 
 
 def pairs_in(step: Step) -> int:
-    """The most pairs that a comparison of the step has."""
+    """The most pairs that a comparison of the step has, or 0 where samples are compared with proxies alone."""
+    if step.output.similarities is not None:
+        return 0
     return max(math.prod(account.comparison.shape) for account in step.accounts)
 
 
@@ -58,7 +60,7 @@ def pull_measures(
     gradients: Sequence[Tensor | None],
     embedding_gradient: Tensor,
     hinge: bool,
-    threshold: float,
+    threshold: float | None,
     scale: float = 1.0,
 ) -> Measures:
     """Measures from the backward pass: the active ratio of pairs by weight, and gradient norms of embeddings.
@@ -71,19 +73,10 @@ def pull_measures(
         gradients: of :func:`judged_matrices`; None where the loss does not use a matrix.
         embedding_gradient: (B, D), dL/dz, times the scale.
         hinge: whether inactive terms of the loss have a weight of exactly zero.
-        threshold: see :func:`metriscope.diagnostics.activity.pair_activity`.
+        threshold: see :func:`metriscope.diagnostics.activity.pair_activity`; None to leave pairs out.
         scale: what all gradients were divided by.
     """
-    counted: dict[str, PairActivity] = {}
-    if step.output.similarities is not None:
-        for gradient in gradients:
-            if gradient is not None:
-                counted["active_ratio_pairs"] = proxy_activity(gradient, hinge, threshold)
-    else:
-        pulls = _pulls(step, gradients, scale)
-        for place, (whole, every) in pulls.items():
-            name = "active_ratio_pairs" if len(pulls) == 1 else f"active_ratio_pairs_{place}"
-            counted[name] = pair_activity(whole, every, hinge, threshold)
+    counted = {} if threshold is None else _counted(step, gradients, hinge, threshold, scale)
     active = torch.zeros(len(embedding_gradient), dtype=torch.bool, device=embedding_gradient.device)
     measures: dict[str, tuple[Tensor, Tensor | float]] = {}
     for name, activity in counted.items():
@@ -91,6 +84,22 @@ def pull_measures(
         measures[name] = (activity.active, activity.valid)
     norms = embedding_norms(embedding_gradient * scale, active)
     return {**measures, **(norms if counted else {"grad_norm_embedding": norms["grad_norm_embedding"]})}
+
+
+def _counted(
+    step: Step, gradients: Sequence[Tensor | None], hinge: bool, threshold: float, scale: float
+) -> dict[str, PairActivity]:
+    """The activity of pairs by the name of its measure; arguments as of :func:`pull_measures`."""
+    if step.output.similarities is not None:
+        (gradient,) = gradients
+        return {} if gradient is None else {"active_ratio_pairs": proxy_activity(gradient, hinge, threshold)}
+    pulls = _pulls(step, gradients, scale)
+    return {
+        "active_ratio_pairs" if len(pulls) == 1 else f"active_ratio_pairs_{place}": pair_activity(
+            whole, every, hinge, threshold
+        )
+        for place, (whole, every) in pulls.items()
+    }
 
 
 def _pulls(step: Step, gradients: Sequence[Tensor | None], scale: float) -> dict[int, tuple[Comparison, list[Pulls]]]:
@@ -164,10 +173,9 @@ class GreedinessMonitor(pl.Callback):
         if embedding_gradient is None:
             return
         logged = (trainer.global_step + 1) % self.log_every_n_steps == 0
-        if pairs_in(pl_module.step) > KEPT_PAIRS and not logged:
-            return
+        threshold = self.threshold if logged or pairs_in(pl_module.step) <= KEPT_PAIRS else None
         hinge, scale = pl_module.objective.hinge, trainer.accumulate_grad_batches / _loss_scale(trainer)
-        measures = pull_measures(pl_module.step, gradients, embedding_gradient, hinge, self.threshold, scale)
+        measures = pull_measures(pl_module.step, gradients, embedding_gradient, hinge, threshold, scale)
         self.pending.update(measures)
 
     @torch.no_grad()

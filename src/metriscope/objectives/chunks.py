@@ -65,14 +65,9 @@ def chunk_elements(matrix: Tensor, memory_mb: float | None = None) -> int:
     return min(suited, int(memory_mb * 2**20 / (matrix.element_size() * _BUFFERS)))
 
 
-def chunk_rows(matrix: Tensor, memory_mb: float | None = None, per_element: int = 1) -> int:
-    """Rows of (B, R) in one chunk, at least 1.
-
-    Args:
-        memory_mb: see :func:`chunk_elements`.
-        per_element: elements of a temporary for each element of the matrix.
-    """
-    return max(1, chunk_elements(matrix, memory_mb) // max(1, per_element * matrix.shape[1]))
+def chunk_rows(matrix: Tensor) -> int:
+    """Rows of (B, R) in one chunk, at least 1."""
+    return max(1, chunk_elements(matrix) // max(1, matrix.shape[1]))
 
 
 def count_rows(mask: Tensor) -> Tensor:

@@ -238,7 +238,9 @@ class Comparison:
         nothing = None, None
         halves = zip(*(nothing if one is None else torch.split(one, sizes) for one in chosen), strict=True)
         anchors, references = (Samples(*half) for half in halves)
-        some = Comparison(anchors, [Segment(references)], self.distance, self.moment, first=self.first)
+        some = Comparison(
+            anchors, [Segment(references)], self.distance, self.moment, first=self.first, memory_mb=self.memory_mb
+        )
         some.part, some.weigh = PartOf(self, rows, columns), self.weigh
         some._never = None if self._never is None else self._never[columns]
         self._kept.parts.append(some)

@@ -222,7 +222,7 @@ def test_a_rule_by_hand_is_named_too():
         InputError, match=r"three_sums gives \(10, 3\) for 10 anchors: it has to give losses \(10, 2\)$"
     ):
         over_rows(comparison, TripletBand(), Rule(three_sums, reported=1))
-    with pytest.raises(TypeError, match="gives no slopes: it is a plain formula"):
+    with pytest.raises(InputError, match="gives no slopes: say plain=True of a formula"):
         over_rows(comparison, TripletBand(), Rule(NCALoss().formula))
 
 

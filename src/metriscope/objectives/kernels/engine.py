@@ -187,9 +187,12 @@ class Engine:
         wanted = (len(view.values), self.rule.sums + self.rule.reported)
         if not isinstance(judged.losses, Tensor) or judged.losses.shape != wanted:
             shape = tuple(judged.losses.shape) if isinstance(judged.losses, Tensor) else type(judged.losses).__name__
-            name = getattr(self.rule.judge, "__qualname__", type(self.rule.judge).__name__)
-            raise InputError(f"{name} gives {shape} for {wanted[0]} anchors: it has to give losses {wanted}")
+            raise InputError(f"{self._name} gives {shape} for {wanted[0]} anchors: it has to give losses {wanted}")
         return judged
+
+    @property
+    def _name(self) -> str:
+        return getattr(self.rule.judge, "__qualname__", type(self.rule.judge).__name__)
 
     def _factors_of(self, losses: Tensor, rows: slice) -> Tensor | None:
         """(r, 1), asked for once."""
@@ -208,7 +211,7 @@ class Engine:
         view = self._view(block, values, anchors, references)
         judged = self._checked(self.rule.judge(view), view)
         if judged.slopes is None:
-            raise TypeError(f"{self.rule.judge} gives no slopes: it is a plain formula")
+            raise InputError(f"{self._name} gives no slopes: say plain=True of a formula that is to be differentiated")
         losses = judged.losses * view.share
         factors, slopes, by_anchors = self._factors_of(losses, block.rows), judged.slopes, judged.by_anchors
         if factors is not None:

@@ -1,4 +1,4 @@
-"""Soft histograms of positive and negative pairs, and the rule of FastAP over them, with slopes by hand."""
+"""Soft histograms of positive and negative pairs, and average precision over them as a rule, with slopes by hand."""
 
 import torch
 from torch import Tensor
@@ -38,7 +38,7 @@ def histograms(kind: Tensor, lower: Tensor, upper_share: Tensor, bins: int) -> T
 
 
 def average_precision(bins: int) -> Rule:
-    """Of ``FastAPLoss``; 2.6 times as fast as its formula."""
+    """1 minus average precision over soft histograms; 2.6 times as fast as the formula."""
     # (2 - 2 s) over 4 / bins.
     nodes_per_similarity = bins / 2
 

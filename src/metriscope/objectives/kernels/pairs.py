@@ -1,4 +1,4 @@
-"""Rules of losses of pairs, with slopes by hand; their losses hold the formulas.
+"""Rules of losses of pairs, with slopes by hand; the losses hold the formulas.
 
 How much faster a step is than with the formula stands with a rule, where ``benchmark.py kernels`` measures it.
 """
@@ -13,7 +13,7 @@ from metriscope.objectives.numerics import above, masked_softmax, softplus, squa
 
 
 def circle(margin: float, gamma: float) -> Rule:
-    """Of ``CircleLoss``; twice as fast as its formula."""
+    """log(1 + sum_n e^(gamma w_n (s_n - m)) sum_p e^(-gamma w_p (s_p - 1 + m))); twice as fast as the formula."""
 
     def judge(rows: Rows) -> Judged:
         s = rows.values
@@ -29,7 +29,7 @@ def circle(margin: float, gamma: float) -> Rule:
 
 
 def multi_similarity(alpha: float, beta: float, base: float) -> Rule:
-    """Of ``MultiSimilarityLoss``; 2.5 times as fast as its formula."""
+    """Soft excesses over a base of positives below and of negatives above; 2.5 times as fast as the formula."""
 
     def judge(rows: Rows) -> Judged:
         pull, by_pull = _soft_excess(base - rows.values, rows.positive, rows, alpha)
@@ -47,7 +47,7 @@ def _soft_excess(excess: Tensor, mask: Tensor, rows: Rows, sharpness: float) -> 
 
 
 def active_hinges(margin: float, positive_margin: float) -> Rule:
-    """How many hinges of ``PairHinges`` are above zero, of positives and of negatives; it has no loss."""
+    """How many hinges of pairs are above zero, of positives and of negatives; it has no loss."""
 
     def judge(rows: Rows) -> Judged:
         d = rows.values
@@ -60,7 +60,7 @@ def active_hinges(margin: float, positive_margin: float) -> Rule:
 def hinges(
     margin: float, positive_margin: float, squared: bool, scales: Sequence[float | Tensor], counted: bool
 ) -> Rule:
-    """Of ``PairHinges``, with a scale for positives and one for negatives; see its formula.
+    """Hinges of pairs, with a scale for positives and one for negatives; beside it the sum without scales.
 
     Args:
         counted: whether the active hinges are known already.
@@ -84,7 +84,7 @@ def hinges(
 
 
 def boundaries(margin: float, per_triplet: bool) -> Rule:
-    """Of ``MarginLoss``, the boundaries being the anchors' numbers (r, 1); counts of positives and of negatives."""
+    """Hinges on both sides of a boundary, the anchor's number (r, 1); counts of positives and of negatives."""
 
     def judge(rows: Rows) -> Judged:
         assert rows.anchors is not None
@@ -106,7 +106,7 @@ def boundaries(margin: float, per_triplet: bool) -> Rule:
 
 
 def log_sums(margin: float) -> Rule:
-    """Of ``LiftedStructureLoss`` in its generalised form, with one count."""
+    """max(0, log sum_p e^d_p + log sum_n e^-d_n + margin), with one count."""
 
     def judge(rows: Rows) -> Judged:
         pulls, pull = masked_softmax(rows.values, rows.positive)
@@ -121,7 +121,7 @@ def log_sums(margin: float) -> Rule:
 def ranked_lists(
     alpha: float, margin: float, balance: float, temperatures: tuple[float, float], detach_weights: bool
 ) -> Rule:
-    """Of ``RankedListLoss``, with counts of positives and of negatives; its second sum is that of all hinges."""
+    """Weighted means of an anchor's hinges, with counts of both kinds; the sum of all hinges is reported."""
 
     def side(hinges: Tensor, mask: Tensor, temperature: float, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         active = above(hinges, 0).mul_(mask)

@@ -1,4 +1,4 @@
-"""The rule of the tuplet margin loss, with slopes by hand."""
+"""The rule of tuplets with a slack for positives, with slopes by hand."""
 
 import math
 
@@ -12,7 +12,12 @@ LEAST_SQUARED_SINE = 1e-6
 
 
 def with_slack(margin: float, scale: float) -> Rule:
-    """Of ``TupletMarginLoss``, 1.5 times as fast as its formula; ``margin`` in degrees."""
+    """sum_p log(1 + sum_n e^(scale (cos t_n - cos(t_p - margin)))); 1.5 times as fast as the formula.
+
+    Args:
+        margin: in degrees.
+        scale: of cosines.
+    """
     cosine, sine = math.cos(math.radians(margin)), math.sin(math.radians(margin))
 
     def judge(rows: Rows) -> Judged:
