@@ -77,13 +77,11 @@ def pull_measures(
         scale: what all gradients were divided by.
     """
     counted = {} if threshold is None else _counted(step, gradients, hinge, threshold, scale)
-    active = torch.zeros(len(embedding_gradient), dtype=torch.bool, device=embedding_gradient.device)
-    measures: dict[str, tuple[Tensor, Tensor | float]] = {}
-    for name, activity in counted.items():
-        active |= activity.samples
-        measures[name] = (activity.active, activity.valid)
-    norms = embedding_norms(embedding_gradient * scale, active)
-    return {**measures, **(norms if counted else {"grad_norm_embedding": norms["grad_norm_embedding"]})}
+    measures: dict[str, tuple[Tensor, Tensor | float]] = {
+        name: (activity.active, activity.valid) for name, activity in counted.items()
+    }
+    active = torch.stack([activity.samples for activity in counted.values()]).any(0) if counted else None
+    return {**measures, **embedding_norms(embedding_gradient if scale == 1 else embedding_gradient * scale, active)}
 
 
 def _counted(

@@ -81,7 +81,9 @@ def pair_activity(comparison: Comparison, pulls: Sequence[Pulls], hinge: bool, t
         threshold: share of the largest weight, between 0 and 1.
     """
     batch, columns = comparison.shape
-    embeddings = comparison.anchors.embeddings
+    valid = comparison.classes.sizes.sum()
+    if not batch:
+        return PairActivity(valid, valid, valid.new_zeros(0, dtype=torch.bool))
     blocks = [block.rows for block in comparison.blocks()]
 
     def weights() -> Iterator[Tensor]:
@@ -92,19 +94,18 @@ def pair_activity(comparison: Comparison, pulls: Sequence[Pulls], hinge: bool, t
             yield first.abs()
 
     kept = list(weights()) if batch * columns <= KEPT_PAIRS else None
-    largest = torch.stack([embeddings.new_zeros(()), *(block.amax() for block in kept or weights())]).amax()
-    anchors = embeddings.new_zeros(batch, dtype=torch.bool)
-    samples = embeddings.new_zeros(columns, dtype=torch.bool)
-    active = torch.zeros((), dtype=torch.int64, device=embeddings.device)
-    for rows, block in zip(blocks, kept or weights(), strict=True):
-        counted = above(block, threshold * largest)
-        active += counted.sum(1).long().sum()
+    least = threshold * torch.stack([block.amax() for block in kept or weights()]).amax()
+    active, by_anchors, by_references = [], [], []
+    for block in kept or weights():
+        counted = above(block, least)
         pairs = above(block, 0) if hinge else counted
-        anchors[rows] = pairs.sum(1) > 0
-        samples |= pairs.sum(0) > 0
+        active.append(counted.sum(1).sum(dtype=torch.float64))
+        by_anchors.append(pairs.sum(1))
+        by_references.append(pairs.sum(0))
     # A sample is also in the terms of other anchors.
-    own = samples[comparison.first : comparison.first + batch]
-    return PairActivity(active, comparison.classes.sizes.sum(), anchors | own)
+    own = torch.stack(by_references).sum(0)[comparison.first : comparison.first + batch]
+    samples = torch.cat(by_anchors).add_(own) > 0
+    return PairActivity(torch.stack(active).sum().long(), valid, samples)
 
 
 @torch.no_grad()

@@ -24,15 +24,15 @@ def parameter_norms(groups: dict[str, list[nn.Parameter]], device: torch.device)
     return {"grad_norm": (total, 1.0), **{f"grad_norm_{name}": (n, 1.0) for name, n in norms.items()}}
 
 
-def embedding_norms(gradient: Tensor, active: Tensor) -> Measures:
-    """Mean of ||dL/dz_i|| over all samples and over the active ones.
+def embedding_norms(gradient: Tensor, active: Tensor | None) -> Measures:
+    """Mean of ||dL/dz_i|| over all samples and, where these are known, over the active ones.
 
     Args:
         gradient: (B, D), dL/dz.
-        active: (B,) bool.
+        active: (B,) bool, or None.
     """
     norms = gradient.float().norm(dim=1)
-    return {
-        "grad_norm_embedding": (norms.sum(), float(len(norms))),
-        "grad_norm_embedding_active": ((norms * active).sum(), active.sum()),
-    }
+    of_all: Measures = {"grad_norm_embedding": (norms.sum(), float(len(norms)))}
+    return (
+        of_all if active is None else {**of_all, "grad_norm_embedding_active": ((norms * active).sum(), active.sum())}
+    )

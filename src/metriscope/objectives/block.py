@@ -30,7 +30,8 @@ class Block:
         distances: Tensor | None = None,
     ) -> None:
         self.rows = rows
-        self.anchors, self.references = anchors.detach(), references.detach()
+        self.anchors = anchors.detach()
+        self.references = self.anchors if references is anchors else references.detach()
         self.distance = distance
         self._find_masks = find_masks
         self._distances = None if distances is None else distances.detach()

@@ -37,6 +37,7 @@ class Classes:
         # Small whole numbers stand for labels: numbers of floating point compare many times as fast.
         self.every = self.start if labels is own else torch.searchsorted(ordered, labels)
         self.own, self.labels, self.first, self.never = own, labels, first, never
+        self._numbers: tuple[Tensor, Tensor] | None = None
         self._sizes: Tensor | None = None
         self.places: Tensor | None = None
         """(R,), the place of each reference in the order of classes, once it is asked for."""
@@ -62,7 +63,11 @@ class Classes:
 
     def numbers(self, rows: slice, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Positives and negatives of some anchors, (r, R) each, 1 and 0 elsewhere."""
-        positive = equal(self.start[rows].unsqueeze(1).to(dtype), self.every.to(dtype))
+        if self._numbers is None or self._numbers[0].dtype != dtype:
+            own = self.start.to(dtype)
+            self._numbers = own, own if self.every is self.start else self.every.to(dtype)
+        own, every = self._numbers
+        positive = equal(own[rows].unsqueeze(1), every)
         negative = 1 - positive
         if self.some_are_empty:
             known = (self.own[rows] >= 0).unsqueeze(1).to(dtype)
@@ -84,7 +89,9 @@ class Classes:
             self.places[self.order] = torch.arange(len(self.order))
         own = self.places[self.first + rows.start : self.first + rows.start + count] - start
         steps = torch.arange(width)
-        present = (steps < (size - 1).unsqueeze(1)) & (self.own[rows] >= 0).unsqueeze(1)
+        present = steps < (size - 1).unsqueeze(1)
+        if self.some_are_empty:
+            present &= (self.own[rows] >= 0).unsqueeze(1)
         # The anchor itself is stepped over.
         steps = steps + (steps >= own.unsqueeze(1))
         columns = self.order[(start.unsqueeze(1) + steps).clamp_max_(len(self.order) - 1)]

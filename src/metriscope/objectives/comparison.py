@@ -202,7 +202,8 @@ class Comparison:
             return self._of_rows(rows) if masks is None else (masks[0][rows], masks[1][rows])
 
         there = None if distances is None else distances[rows]
-        return Block(rows, anchors[rows], references, self.distance, find_masks, there)
+        own = anchors if rows == slice(0, len(anchors)) else anchors[rows]
+        return Block(rows, own, references, self.distance, find_masks, there)
 
     def blocks(self) -> Iterator[Block]:
         """All anchors, as many at once as suits the device and the bound on memory."""

@@ -13,8 +13,9 @@ from metriscope.objectives.numerics import equal, squares
 def _measure(anchors: Tensor, references: Tensor, squared: bool) -> Tensor:
     with torch.autocast(anchors.device.type, enabled=False):
         others = squares(references)
+        own = others if anchors is references else squares(anchors)
         distances = torch.addmm(others, anchors, references.T, alpha=-2)
-        distances.add_(squares(anchors).unsqueeze(1)).clamp_min_(0)
+        distances.add_(own.unsqueeze(1)).clamp_min_(0)
     return distances if squared else distances.sqrt_()
 
 
@@ -43,7 +44,7 @@ class _Euclidean(torch.autograd.Function):
 
 def _over(slopes: Tensor, distances: Tensor) -> Tensor:
     """slopes / distances, 0 where the distance is 0."""
-    zero = equal(distances, distances.new_zeros(()))
+    zero = equal(distances, 0.0)
     quotients = slopes / (distances + zero)
     return quotients.sub_(zero.mul_(slopes))
 

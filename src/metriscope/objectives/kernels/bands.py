@@ -76,19 +76,20 @@ def _search(
     """The result of :func:`_compare`, by binary search of each negative among the sorted positives of its anchor."""
     positives, order = _own(d, members).sort(1)
     others, width = _others(d, negative), positives.shape[1]
+    least, most = (others + nearest, others + furthest) if furthest < math.inf else (others.add_(nearest), None)
     ends = torch.zeros(len(d), width + 1, dtype=torch.int32, device=d.device)
     one = ends.new_ones(())
-    first = torch.searchsorted(positives, others + nearest, right=True)
+    first = torch.searchsorted(positives, least, right=True)
     ends.scatter_add_(1, first, one.expand_as(first))
-    if furthest == math.inf:
-        covered = width - first
+    if most is None:
+        uncovered = first - width
     else:
-        last = torch.searchsorted(positives, others + furthest)
+        last = torch.searchsorted(positives, most)
         ends.scatter_add_(1, last, -one.expand_as(last))
-        covered = last - first
+        uncovered = first - last
     covers = ends.cumsum(1)[:, :-1].to(d.dtype)
     by_positives = torch.empty_like(covers).scatter_(1, order, covers)
-    return covered.neg_().to(d.dtype), by_positives, -covered.sum(1)
+    return uncovered.to(d.dtype), by_positives, uncovered.sum(1).neg_()
 
 
 def band_sums(
@@ -113,10 +114,11 @@ def band_sums(
     few = members.columns.shape[1] <= _FEW_POSITIVES and distances.device.type == "cpu"
     account = _compare if few and not torch.compiler.is_compiling() else _search
     weights, by_positives, active = account(distances, members, negative, -upper_gap, -low)
-    weights.scatter_add_(1, members.columns, by_positives.masked_fill_(~members.present, 0))
+    # Places without a positive lie below every range, so they add 0.
+    weights.scatter_add_(1, members.columns, by_positives)
     # The weights of a row add up to 0, so subtracting the row's mean distance changes nothing but reduces rounding.
     linear = torch.linalg.vecdot(weights, distances - distances.mean(1, keepdim=True))
-    return BandSums(weights, linear.double() + margin * active.double(), active)
+    return BandSums(weights, torch.add(linear.double(), active, alpha=margin), active)
 
 
 def hinges_over(margin: float, low: float, high: float) -> Rule:

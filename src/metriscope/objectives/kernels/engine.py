@@ -43,7 +43,8 @@ class RowSums(NamedTuple):
     ) -> LossOutput:
         """A loss that is sum(scale * totals), with one scale for all sums or one for each."""
         scales = [scale] * len(self.totals) if isinstance(scale, Tensor) else list(scale)
-        value = torch.stack([total * by.to(total.dtype) for total, by in zip(self.totals, scales, strict=True)]).sum()
+        scaled = [total * by.to(total.dtype) for total, by in zip(self.totals, scales, strict=True)]
+        value = scaled[0] if len(scaled) == 1 else torch.stack(scaled).sum()
         slopes = None if self.slopes is None else partial(self.slopes, scales)
         return LossOutput(value, active, terms, parts, slopes=slopes, compiled=slopes is None)
 
@@ -61,20 +62,26 @@ class _Found(NamedTuple):
     by_others: Sequence[Sequence[Tensor | None]]
 
 
+def _joined(blocks: dict[int, Tensor], nothing: Tensor) -> Tensor:
+    """What blocks of anchors come to, one below the other; of a single block, itself."""
+    return torch.cat([nothing, *blocks.values()]) if len(blocks) != 1 else next(iter(blocks.values()))
+
+
 class Engine:
     """Applies a rule to the rows of a comparison; see :func:`metriscope.objectives.kernels.rows.over_rows`."""
 
     def __init__(self, comparison: Comparison, selection: Selection, rule: Rule, inputs: Inputs) -> None:
         self.comparison, self.selection, self.rule, self.inputs = comparison, selection, rule, inputs
         anchors, _ = comparison.prepared
-        count, device = len(anchors), anchors.device
         self.classes = comparison.classes if comparison.part is None else None
         self.class_sizes = torch.zeros(0) if self.classes is None else self.classes.sizes
-        self.losses = anchors.new_zeros(count, self.rule.sums + self.rule.reported)
-        self.active = torch.zeros(self.rule.counts, dtype=torch.int64, device=device)
-        self.sizes = torch.zeros(count, 2, dtype=torch.int64, device=device)
-        self.valid = torch.zeros(count, 1, dtype=torch.bool, device=device)
-        self.factors = None if self.comparison.weigh is None else anchors.new_zeros(count, 1)
+        # What each block of anchors comes to, by the position of its first.
+        self.losses: dict[int, Tensor] = {}
+        self.active: dict[int, Tensor] = {}
+        self.sizes: dict[int, Tensor] = {}
+        self.valid: dict[int, Tensor] = {}
+        self.totals: dict[int, Tensor] = {}
+        self.factors = None if self.comparison.weigh is None else anchors.new_zeros(len(anchors), 1)
         self.weighed = False
         self.wanted = False
         self.held: dict[int, tuple[list[Tensor], Tensor]] = {}
@@ -88,43 +95,43 @@ class Engine:
         gradients = [Gradients(anchors, references, [*self.others, *self.learned]) for _ in range(self.rule.sums)]
         differences = self.comparison.distance.pulls and self.comparison.distance.differences
         wanted = self.wanted = torch.is_grad_enabled() and any(x.requires_grad for x in gradients[0].targets)
-        totals = torch.zeros(self.rule.sums, dtype=torch.float64, device=anchors.device)
         if anchors.device.type == "cpu" and not torch.compiler.is_compiling():
             keep_freed_blocks()
         with torch.no_grad(), torch.autocast(anchors.device.type, enabled=False):
             for block in self.comparison.blocks():
                 values = self._values(block)
                 found = self._judge(block, values)
-                totals += self._note(block.rows, found)
+                self._note(block.rows, found)
                 if wanted:
                     if len(anchors) * len(references) <= _HELD_PAIRS:
                         self.held[block.rows.start] = [s.clone() for s in found.slopes], values
                     for of_sum, slopes, by_others in zip(gradients, found.slopes, found.by_others, strict=True):
                         self._add(of_sum, block, slopes, by_others)
+        totals = self._totals()
         if wanted:
             sums = zip(totals, gradients, strict=True)
             return self._result([attach(total, of_sum.known(differences)) for total, of_sum in sums])
-        return self._result(totals.to(anchors.dtype).unbind())
+        return self._result([total.to(anchors.dtype) for total in totals])
 
     def at_once(self) -> RowSums:
         """The same from one matrix that is attached to the graph."""
         comparison = self.comparison
-        block = comparison.block(slice(0, len(self.losses)))
+        block = comparison.block(slice(0, len(comparison.prepared[0])))
         matrix = comparison.distances if self.rule.of_distances else comparison.similarities
         with torch.autocast(matrix.device.type, enabled=False):
             if self.rule.plain:
                 view = self._view(block, matrix, self.inputs.anchors, self.inputs.references)
                 judged = self._checked(self.rule.judge(view), view)
-                losses = judged.losses * view.share
+                losses = self._counted(judged, view)
                 factors = self._factors_of(losses.detach(), block.rows)
                 self._note(block.rows, _Found(losses.detach(), judged.active, (), ()))
                 weighed = losses if factors is None else losses * factors
                 return self._result(weighed.sum(0)[: self.rule.sums].unbind())
             with torch.no_grad():
                 found = self._judge(block, self._values(block))
-                totals = self._note(block.rows, found)
+                self._note(block.rows, found)
         attached = []
-        for total, slopes, by_others in zip(totals, found.slopes, found.by_others, strict=True):
+        for total, slopes, by_others in zip(self._totals(), found.slopes, found.by_others, strict=True):
             known = [(x, by) for x, by in zip(self.others, by_others, strict=True) if by is not None]
             attached.append(attach(total, [(matrix, slopes), *known]))
         return self._result(attached)
@@ -149,19 +156,34 @@ class Engine:
     def _values(self, block: Block) -> Tensor:
         return block.distances if self.rule.of_distances else block.similarities
 
-    def _note(self, rows: slice, found: _Found) -> Tensor:
-        """Keeps what is asked for in the end; the sums of the losses, (K,) float64."""
-        self.losses[rows] = found.losses
+    def _note(self, rows: slice, found: _Found) -> None:
+        """Keeps what is asked for in the end."""
+        self.losses[rows.start] = found.losses
         if found.active is not None:
-            self.active += found.active.sum(0)
-        factors = 1 if self.factors is None else self.factors[rows]
-        return (found.losses[:, : self.rule.sums] * factors).sum(0, dtype=torch.float64)
+            self.active[rows.start] = found.active.sum(0, keepdim=True)
+        losses = found.losses[:, : self.rule.sums] if self.rule.reported else found.losses
+        losses = losses if self.factors is None else losses * self.factors[rows]
+        self.totals[rows.start] = losses.sum(0, keepdim=True, dtype=torch.float64)
+
+    def _totals(self) -> tuple[Tensor, ...]:
+        """The sums of the losses, K scalars of float64."""
+        nothing = self.comparison.anchors.labels.new_zeros(0, self.rule.sums, dtype=torch.float64)
+        return _joined(self.totals, nothing).sum(0).unbind()
 
     def _result(self, totals: Sequence[Tensor]) -> RowSums:
         self.weighed = True
         # A traced graph returns tensors alone.
         slopes = None if torch.compiler.is_compiling() else self.slopes
-        return RowSums(tuple(totals), self.losses, self.active, self.sizes, self.valid, slopes)
+        counts = self.comparison.anchors.labels.new_zeros(0, dtype=torch.int64)
+        numbers = self.comparison.prepared[0].detach().new_zeros(0)
+        return RowSums(
+            tuple(totals),
+            _joined(self.losses, numbers.view(0, self.rule.sums + self.rule.reported)),
+            _joined(self.active, counts.view(0, self.rule.counts)).sum(0),
+            _joined(self.sizes, counts.view(0, 2)),
+            _joined(self.valid, counts.view(0, 1).bool()),
+            slopes,
+        )
 
     def _view(self, block: Block, values: Tensor, anchors: Tensor | None, references: Tensor | None) -> Rows:
         pairs, rows = pairs_of(self.selection, block), block.rows
@@ -173,13 +195,17 @@ class Engine:
             sizes = torch.stack([count_rows(pairs.positive), count_rows(pairs.negative)], 1)
             positive, negative = pairs.terms(values.dtype)
             find = partial(listed, pairs.positive)
-        valid = (sizes > 0).all(1, keepdim=True) if self.rule.complete else sizes[:, :1] >= 0
         weighed = pairs is not None and pairs.weighed
-        if weighed and self.rule.complete:
-            # Pairs without weight are no pairs.
-            valid = valid & (positive.sum(1, keepdim=True) > 0) & (negative.sum(1, keepdim=True) > 0)
-        self.sizes[rows], self.valid[rows] = sizes * valid if self.rule.complete else sizes, valid
-        share = valid.to(values.dtype)
+        if self.rule.complete:
+            valid = (sizes > 0).all(1, keepdim=True)
+            if weighed:
+                # Pairs without weight are no pairs.
+                valid = valid & (positive.sum(1, keepdim=True) > 0) & (negative.sum(1, keepdim=True) > 0)
+            share = valid.to(values.dtype)
+        else:
+            valid = sizes.new_ones(len(values), 1, dtype=torch.bool)
+            share = values.new_ones(len(values), 1)
+        self.sizes[rows.start], self.valid[rows.start] = sizes * valid if self.rule.complete else sizes, valid
         return Rows(values, positive, negative, share, sizes, weighed, find, anchors, references)
 
     def _checked(self, found: Judged | Tensor, view: Rows) -> Judged:
@@ -193,6 +219,10 @@ class Engine:
     @property
     def _name(self) -> str:
         return getattr(self.rule.judge, "__qualname__", type(self.rule.judge).__name__)
+
+    def _counted(self, judged: Judged, view: Rows) -> Tensor:
+        """Losses, 0 for anchors that do not count."""
+        return judged.losses * view.share if self.rule.complete else judged.losses
 
     def _factors_of(self, losses: Tensor, rows: slice) -> Tensor | None:
         """(r, 1), asked for once."""
@@ -212,7 +242,7 @@ class Engine:
         judged = self._checked(self.rule.judge(view), view)
         if judged.slopes is None:
             raise InputError(f"{self._name} gives no slopes: say plain=True of a formula that is to be differentiated")
-        losses = judged.losses * view.share
+        losses = self._counted(judged, view)
         factors, slopes, by_anchors = self._factors_of(losses, block.rows), judged.slopes, judged.by_anchors
         if factors is not None:
             slopes = tuple(of_sum.mul_(factors) for of_sum in slopes)
@@ -226,7 +256,7 @@ class Engine:
         if not self.wanted:
             view = self._view(block, values, anchors, references)
             judged = self._checked(self.rule.judge(view), view)
-            losses = judged.losses * view.share
+            losses = self._counted(judged, view)
             self._factors_of(losses, block.rows)
             return _Found(losses, judged.active, (), ())
         leaves = [x.detach().requires_grad_() for x in (values, anchors, references) if x is not None]
@@ -235,7 +265,7 @@ class Engine:
             own, every = (None if x is None else next(inputs) for x in (anchors, references))
             view = self._view(block, leaves[0], own, every)
             judged = self._checked(self.rule.judge(view), view)
-            losses = judged.losses * view.share
+            losses = self._counted(judged, view)
             factors = self._factors_of(losses.detach(), block.rows)
             sums = (losses if factors is None else losses * factors).sum(0)[: self.rule.sums].unbind()
         wanted = [*leaves, *self.inputs.parameters]

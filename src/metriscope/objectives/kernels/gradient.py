@@ -48,6 +48,7 @@ class Gradients:
     def __init__(self, anchors: Tensor, references: Tensor, others: Sequence[Tensor]) -> None:
         same = references is anchors
         self.targets = [anchors, *([] if same else [references]), *others]
+        self.same = same
         self.found = [torch.zeros_like(target) for target in self.targets]
         self.anchors, self.others = self.found[0], self.found[len(self.found) - len(others) :]
         self.references = self.found[0 if same else 1]
@@ -56,11 +57,19 @@ class Gradients:
 
     def multiply(self, block: Block, products: Tensor, differences: bool) -> None:
         """Adds what follows from slopes (r, R) of dot products."""
-        self.anchors[block.rows].addmm_(products, block.references)
+        rows = block.rows
+        if self.same and len(products) == len(self.anchors):
+            # Each pair is met from both of its ends, so one matrix product does for both.
+            both = products + products.T
+            self.anchors.addmm_(both, block.references)
+            if differences:
+                self.by_lengths[0].sub_(both.sum(1, keepdim=True))
+            return
+        self.anchors[rows].addmm_(products, block.references)
         self.references.addmm_(products.T, block.anchors)
         if differences:
-            self.by_lengths[0][block.rows] -= products.sum(1, keepdim=True)
-            self.by_lengths[-1] -= products.sum(0).unsqueeze(1)
+            self.by_lengths[0][rows].sub_(products.sum(1, keepdim=True))
+            self.by_lengths[-1].sub_(products.sum(0).unsqueeze(1))
 
     def known(self, differences: bool) -> list[tuple[Tensor, Tensor]]:
         if differences:
