@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from benchmarks import pair_pass
 from benchmarks.measuring import DISTURBED, isolated, stalled
 from benchmarks.stopwatch import Span, Spans, timed_job
 from benchmarks.table import Table
@@ -29,7 +30,8 @@ class Pair(NamedTuple):
 
 
 def run(quick: bool, data_dir: Path | None) -> None:
-    """Print seconds with and without diagnostics, and the overhead."""
+    """Print what the pass over pairs costs a loss, then seconds with and without diagnostics, and the overhead."""
+    pair_pass.run(quick)
     train_size, test_size, rounds = (500, 200, 2) if quick else (7500, 10_000, 20)
     print(f"small_cnn, triplet + semi-hard, batch 10 x 25, 28 x 28 pixels; {rounds} pairs of runs in turns, each of")
     print(
