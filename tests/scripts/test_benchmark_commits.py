@@ -1,16 +1,42 @@
 """The code of two checkouts is compared in turns, and only where it computes the same. Times are never asserted."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import comb
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from benchmarks import losses_by_commit, turns
+from benchmarks.loss_side import Case
+
+
+class _Here(turns.Side):
+    """A side that computes in this process."""
+
+    def __init__(self) -> None:
+        pass
+
+    def ask(self, *request: object) -> object:
+        name, *arguments = request
+        if name == "case":
+            self.case = Case(*arguments)  # type: ignore[arg-type]
+            return None
+        return getattr(self.case, str(name))(*arguments)
+
+
+@contextmanager
+def _in_this_process(root: Path, command: Sequence[str]) -> Iterator[turns.Side]:
+    assert root == turns.ROOT
+    assert command == ["-m", "benchmarks.loss_side"]
+    yield _Here()
 
 
 def test_losses_of_two_checkouts_are_compared(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(losses_by_commit, "started", _in_this_process)
     monkeypatch.setattr(losses_by_commit, "PARTS", ((("circle", "triplet, all"), (512,), 21),))
     losses_by_commit.run(quick=True, against=str(turns.ROOT))
     rows = capsys.readouterr().out.splitlines()[4:]
