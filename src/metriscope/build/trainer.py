@@ -63,7 +63,7 @@ def build_trainer(
             enable_progress_bar=is_interactive(),
             plugins=plugins,
         )
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
         line = " ".join(str(error).split())
         raise InputError(
             f"trainer: {line} (accelerator={trainer['accelerator']}); trainer=auto takes what is there"
