@@ -14,7 +14,7 @@ def is_interactive() -> bool:
 
 @contextmanager
 def outliving_its_reader() -> Iterator[None]:
-    """Lets a command go on where the reader of its standard output has gone, as in ``| head -1``: a run is worth more."""
+    """Lets a command go on where the reader of its standard output has gone, as in ``| head -1``."""
     before = sys.stdout
     sys.stdout = cast(TextIO, _Outliving(before))
     try:

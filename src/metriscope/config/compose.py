@@ -149,6 +149,10 @@ def _explain(error: Exception, words: Sequence[str]) -> str:
             close = nearest(said(value), there)
             return f"{key}={said(value)}: no such choice{close} There are: {', '.join(there)}{absent}"
     if isinstance(error, MissingConfigException):
+        group, _, name = (error.missing_cfg_file or "").rpartition("/")
+        if group in groups and error.options:
+            there = sorted(error.options)
+            return f"{group}={name}: no such choice, and another choice asks for it. There are: {', '.join(there)}"
         return first_lines(error)
     chosen = [w for w, o in zip(words, overrides, strict=True) if str(o.key_or_group) in groups]
     chosen += of_search_path(words)
@@ -166,7 +170,8 @@ def _explain(error: Exception, words: Sequence[str]) -> str:
         if f"merging override {override.input_line}" in str(error):
             shape = "mapping" if any(name.startswith(f"{key}.") for name in known) else "list or a single value"
             return f"{override.input_line}: it has to be a {shape}, as what stands there"
-    return first_lines(error)
+    reason = f": {first_lines(error.__cause__)}" if isinstance(error.__cause__, Exception) else ""
+    return first_lines(error) + reason
 
 
 def _known_keys(words: Sequence[str]) -> set[str]:
