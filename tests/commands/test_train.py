@@ -96,6 +96,11 @@ def test_a_group_is_chosen_without_a_plus(word):
     assert refusal(word) == f"{word}: this group is chosen without a plus, loss=triplet"
 
 
+def test_a_choice_that_another_one_asks_for():
+    line = refusal("experiment=paper/contrastive_vs_triplet", "loss=arcface")
+    assert line.startswith("distance=paper_arcface: no such choice, and another choice asks for it. There are: cosine")
+
+
 def test_a_word_is_a_key_and_its_value():
     assert refusal("loss") == "cannot read 'loss': give a key and its value, as in loss=..."
     assert refusal("=3") == "cannot read '=3': give a key and its value, as in seed=..."
