@@ -66,5 +66,5 @@ def build_trainer(
     except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
         line = " ".join(str(error).split())
         raise InputError(
-            f"trainer: {line} (accelerator={trainer['accelerator']}); trainer=auto takes what is there"
+            f"trainer: {line} (accelerator={trainer.get('accelerator', 'auto')}); trainer=auto takes what is there"
         ) from error

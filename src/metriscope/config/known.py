@@ -9,7 +9,7 @@ from metriscope.errors import InputError, nearest
 
 # Keys that a run cannot do without, beside those of the top level and of the section evaluation.
 _NEEDED = (
-    "trainer.max_epochs", "trainer.log_every_n_steps", "trainer.accelerator", "dataset.protocol", "head.normalize",
+    "trainer.max_epochs", "trainer.log_every_n_steps", "dataset.protocol", "head.normalize",
     "backbone.freeze", "optimizer.lr", "memory.size", "logger.figures",
 )  # fmt: skip
 _NAMED = ("dataset", "backbone", "loss", "miner", "distance")
