@@ -399,6 +399,21 @@ def test_fewer_evaluations_than_epochs(run):
     assert outcome.metrics["best/epoch"] == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["sampler=shuffle", "sampler.batch_size=1", "head=mlp"], "a batch of one sample has no statistics for batch "),
+        (["+trainer.val_check_interval=100"], "trainer.val_check_interval=100: an epoch has 5 batches; set it to at"),
+        (["head._target_=torch.nn.Identity"], "head: Identity lacks an attribute: give it size, the number of its"),
+    ],
+)
+def test_what_shows_once_the_data_are_there_is_one_line(run, words, line):
+    with pytest.raises(InputError) as caught:
+        run(*words)
+    assert str(caught.value).startswith(line)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_metric_that_there_is_not(run):
     with pytest.raises(InputError, match=r"evaluation\.monitor=val/mapp_at_r.*val/map_at_r"):
         run("evaluation.monitor=val/mapp_at_r")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from metriscope.errors import Exit, InputError, RunError, nearest
+from metriscope.terminal import outliving_its_reader
 
 COMMANDS = {
     "train": "one run or, with -m, a sweep",
@@ -50,7 +51,8 @@ def train() -> None:
 def run(command: str, words: Sequence[str]) -> int:
     """One subcommand; its exit code. What went wrong is one line on standard error."""
     try:
-        code: int = import_module(f"metriscope.commands.{command.replace('-', '_')}").main(words)
+        with outliving_its_reader():
+            code: int = import_module(f"metriscope.commands.{command.replace('-', '_')}").main(words)
     except KeyboardInterrupt as error:
         return _say(str(error) or "interrupted", Exit.INTERRUPTED)
     except InputError as error:

@@ -91,6 +91,21 @@ def test_words_that_cannot_be_read(word):
     assert word.split("=")[0] in refusal(word)
 
 
+@pytest.mark.parametrize("word", ["+loss=triplet", "++loss=triplet"])
+def test_a_group_is_chosen_without_a_plus(word):
+    assert refusal(word) == f"{word}: this group is chosen without a plus, loss=triplet"
+
+
+def test_a_choice_that_another_one_asks_for():
+    line = refusal("experiment=paper/contrastive_vs_triplet", "loss=arcface")
+    assert line.startswith("distance=paper_arcface: no such choice, and another choice asks for it. There are: cosine")
+
+
+def test_a_word_is_a_key_and_its_value():
+    assert refusal("loss") == "cannot read 'loss': give a key and its value, as in loss=..."
+    assert refusal("=3") == "cannot read '=3': give a key and its value, as in seed=..."
+
+
 @pytest.mark.parametrize("word", ["loss=null", "dataset=null", "logger=null", "loss=3", "=3"])
 def test_choices_that_are_none(word):
     assert word.split("=")[0] in refusal(word)
@@ -113,6 +128,11 @@ def test_words_and_flags_stand_in_any_order(call):
     assert "seed=-1" in streams.err
     code, streams = call(seen.append, "loss=contrastive", "--cfg", "job", "seed=3")
     assert (code, "seed: 3" in streams.out, "name: contrastive" in streams.out) == (0, True, True)
+
+
+def test_of_a_sweep_the_config_of_its_first_job_is_shown(call):
+    code, streams = call(lambda cfg: None, "loss=contrastive,triplet", "-m", "--cfg", "job", "seed=3,4")
+    assert (code, "seed: 3" in streams.out, "name: contrastive" in streams.out) == (0, True, True), streams.err
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 from tiny_runs import COMPOSER, TINY
 
 from metriscope.commands.train import main
@@ -134,10 +135,42 @@ def test_files_are_read_in_words_of_today(own: Path, capsys: pytest.CaptureFixtu
     )
     # The command line wins, under either name.
     assert compose_config(["experiment=deep", "evaluation.recall_at=[7]"], own).evaluation.metrics.recall_at.k == [7]
-    with pytest.raises(
-        InputError, match=r"evaluation\.recall_at and evaluation\.metrics\.recall_at\.k .*both are given"
-    ):
-        compose_config(["experiment=deep", "evaluation.metrics.recall_at.k=[7]"], own)
+    new = compose_config(["experiment=deep", "evaluation.metrics.recall_at.k=[7]"], own)
+    assert new.evaluation.metrics.recall_at.k == [7]
+
+
+@pytest.mark.parametrize("compose", [compose_config, COMPOSER], ids=["alone", "among many"])
+@pytest.mark.parametrize(
+    ("word", "key", "value"),
+    [
+        ("evaluation.metrics.recall_at.k=[5]", "evaluation.metrics.recall_at.k", [5]),
+        # What is the default is said as well.
+        ("evaluation.metrics.recall_at.k=[1,2,4,8]", "evaluation.metrics.recall_at.k", [1, 2, 4, 8]),
+        ("evaluation.metrics.recall_at=false", "evaluation.metrics.recall_at", None),
+        ("evaluation.metrics.mrr=true", "evaluation.metrics.mrr._target_", "metriscope.evaluation.shipped.MRR"),
+        ("evaluation.metrics=null", "evaluation.metrics", None),
+        ("evaluation.recall_at=[5]", "evaluation.metrics.recall_at.k", [5]),
+    ],
+)
+def test_the_command_line_wins_over_a_file(own: Path, compose: Any, word: str, key: str, value: object) -> None:
+    cfg = compose(["experiment=deep", word, f"hydra.searchpath=[{own}]"])
+    assert OmegaConf.select(cfg, key) == value
+
+
+def test_one_file_with_both_names_is_refused(own: Path) -> None:
+    (own / "experiment" / "both.yaml").write_text(
+        "# @package _global_\n# Both.\nevaluation: {recall_at: [1], metrics: {recall_at: {k: [3]}}}\n"
+    )
+    with pytest.raises(InputError, match=r"^evaluation\.recall_at and evaluation\.metrics\.recall_at\.k .*both are"):
+        compose_config(["experiment=both"], own)
+
+
+def test_an_earlier_word_wins_over_a_file(own: Path) -> None:
+    (own / "experiment" / "new.yaml").write_text(
+        "# @package _global_\n# New.\nevaluation: {metrics: {recall_at: {k: [3]}}}\n"
+    )
+    cfg = compose_config(["experiment=new", "evaluation.recall_at=[5]"], own)
+    assert cfg.evaluation.metrics.recall_at.k == [5]
 
 
 def test_a_whole_file_of_before_is_the_same_run(own: Path) -> None:

@@ -189,6 +189,29 @@ REFUSED = [
     ("loss.margin=???", "loss.margin has no value*loss.margin=*"),
     ("loss.margin=${nothing}", "loss.margin: *nothing*; give it a value"),
     ("study=null", "study=null: it has to be a name"),
+    ("seed=null", "seed=null: it has to be a whole number of at least 0"),
+    ("trainer.max_epochs=null", "trainer.max_epochs=null: it has to be a whole number of at least 1"),
+    ("evaluation.batch_size=null", "evaluation.batch_size=null: it has to be a whole number of at least 1"),
+    ("paths.cache_dir=null", "paths.cache_dir=null: it has to be a name"),
+    ("paths.cache_dir=7", "paths.cache_dir=7: it has to be a name; quote*"),
+    ("paths.output_dir=''", "paths.output_dir is empty: give it the name of a folder*"),
+    ("paths=3", "paths=3: it has to be a mapping"),
+    ("logger.wandb=true", "logger.wandb=true: it has to be a mapping"),
+    ("diagnostics.name=7", "diagnostics.name=7: it has to be a name*"),
+    ("dataset.fold={a:1}", "dataset.fold={'a': 1}: it has to be a number"),
+    ("dataset.validation={a:1}", "dataset.validation={'a': 1}: it has to be a share*"),
+    ("head.normalize={a:1}", "head.normalize={'a': 1}: it has to be true or false"),
+    ("optimizer.lr_head={a:1}", "optimizer.lr_head={'a': 1}: it has to be a number"),
+    (
+        "callbacks=early_stopping evaluation.every_n_epochs=11",
+        "evaluation.every_n_epochs=11 with trainer.max_epochs=10 validates nothing, and callbacks.early_stopping "
+        "waits for val/map_at_r: *",
+    ),
+    (
+        "scheduler=plateau trainer.limit_val_batches=0",
+        "trainer.limit_val_batches=0 validates nothing, and scheduler waits for val/map_at_r*",
+    ),
+    ("sweep=optuna_tpe evaluation.every_n_epochs=11", "evaluation.every_n_epochs=11 * and sweep waits for *"),
     ("study=../../elsewhere", "study=../../elsewhere*"),
 ]
 
@@ -230,6 +253,17 @@ def refusal(words):
             "+diagnostics.variance.layers=[trunk]",
             "evaluation.monitor=val/variance_intra: this run logs no such metric; did you mean 'val/variance_intra_",
         ),
+        ("~resume", "resume is missing: every run needs it"),
+        ("~callbacks", "callbacks is missing: every run needs it"),
+        ("~optimizer.lr", "optimizer.lr is missing: every run needs a value for it, optimizer.lr=..."),
+        ("~evaluation.memory_mb", "evaluation.memory_mb is missing: every run needs a value for it"),
+        ("+loss.margin=2", "loss.margin: a sum has no such key; give it to one of its losses, below loss.losses"),
+        ("+trainer.overfit_batches=1", "trainer.overfit_batches=1: a run sets it itself; set trainer.limit_train_b"),
+        ("+trainer.logger=false", "trainer.logger=false: a run sets it itself; choose with logger=..., add"),
+        ("trainer.limit_train_batches=0", "trainer.limit_train_batches=0: nothing would be trained; leave it out"),
+        ("+trainer.max_steps=0", "trainer.max_steps=0: nothing would be trained; leave it out"),
+        ("+trainer.val_check_interval=0", "trainer.val_check_interval=0: it has to be a share of an epoch, or a n"),
+        ("+trainer.num_nodes=2", "trainer.num_nodes=2: nothing started this process on several machines; use srun"),
         (
             "sampler._target_=metriscope.data.samplers.ShuffleBatchSampler",
             "sampler._target_=metriscope.data.samplers.ShuffleBatchSampler: to choose another part, say sampler=",
@@ -238,6 +272,7 @@ def refusal(words):
 )
 def test_what_is_added_or_named_otherwise_is_judged(word, line):
     words = ["evaluation.monitor=val/variance_intra", "evaluation.mode=min"] if "variance" in word else []
+    words += ["loss=sum"] if "loss." in word else []
     with pytest.raises(InputError) as caught:
         check(compose_config([*words, word]))
     assert str(caught.value).startswith(line)

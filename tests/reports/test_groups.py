@@ -24,6 +24,26 @@ def test_where_and_how_fast_a_run_ran_makes_no_group() -> None:
     assert len(group_runs(runs).groups) == 1
 
 
+def test_a_sum_is_told_by_the_names_of_its_losses() -> None:
+    def of(margin: float, weight: float = 1.0) -> list[dict[str, object]]:
+        target = "metriscope.objectives.losses.triplets.triplet.TripletLoss"
+        return [
+            {"name": "triplet", "_target_": target, "margin": margin},
+            {"name": "arcface", "weight": weight, "miner": {"name": "none"}},
+        ]
+
+    runs = [made(loss__name="sum", loss__losses=of(*one)) for one in ((0.1,), (0.1, 0.5))]
+    assert [str(group) for group in group_runs(runs).groups] == ["triplet+0.5*arcface", "triplet+arcface"]
+    # What differs is said where the names do not tell.
+    runs = [made(loss__name="sum", loss__losses=of(margin)) for margin in (0.1, 0.2)]
+    assert [str(group) for group in group_runs(runs).groups] == [
+        "triplet(margin=0.1)+arcface",
+        "triplet(margin=0.2)+arcface",
+    ]
+    runs = [made(loss__name="triplet"), made(loss__name="sum", loss__losses=of(0.1))]
+    assert [str(group) for group in group_runs(runs, ["loss.losses"]).groups] == ["-", "triplet+arcface"]
+
+
 def test_numbers_sort_as_numbers() -> None:
     groups = group_runs([made(loss__margin=m) for m in (10, 9, 0.5)]).groups
     assert [group.values["loss.margin"] for group in groups] == ["0.5", "9", "10"]

@@ -9,6 +9,7 @@ import torch
 from metriscope import seeds
 from metriscope.build.normalisation import Statistics, disagreement
 from metriscope.config.sections import SECTIONS
+from metriscope.errors import InputError
 from metriscope.models.backbones import build_trunk
 from metriscope.models.embedder import Embedder
 from metriscope.parts import instantiate
@@ -36,6 +37,8 @@ def build_embedder(
         torch.manual_seed(seeds.derive(seed, "initialisation"))
         trunk = build_trunk(backbone, input_shape)
         layers = instantiate(SECTIONS["head"].arguments(head), "head", features=trunk.out_features)
+    if not isinstance(getattr(layers, "size", None), int):
+        raise InputError(f"head: {type(layers).__name__} lacks an attribute: give it size, the number of its outputs")
     loaded = trunk.loaded
     if loaded is not None and loaded.published is not None:
         settings = disagreement(normalised_with, (loaded.published.mean, loaded.published.std))

@@ -19,6 +19,7 @@ from metriscope.callbacks.graceful_stop import GracefulStop
 from metriscope.data.datamodule import DataModule
 from metriscope.data.loading import load_splits
 from metriscope.data.splits import Splits
+from metriscope.errors import InputError
 from metriscope.evaluation.monitors import monitor_of
 from metriscope.models.embedder import Embedder
 from metriscope.objectives.objective import Objective
@@ -98,6 +99,11 @@ def trainer_of(run: Run, data: DataModule, loggers: Sequence[Logger]) -> tuple[p
     """The Lightning trainer of a run, and the callback that stops it on a signal."""
     config = run.config
     every = config["trainer"]["log_every_n_steps"]
+    interval, batches = config["trainer"].get("val_check_interval"), len(data.train_batch_sampler)
+    if isinstance(interval, int) and interval > batches:
+        raise InputError(
+            f"trainer.val_check_interval={interval}: an epoch has {batches} batches; set it to at most that"
+        )
     stop = GracefulStop(run.last_checkpoint, every)
     callbacks = build_callbacks(
         config["evaluation"],

@@ -63,8 +63,8 @@ def build_trainer(
             enable_progress_bar=is_interactive(),
             plugins=plugins,
         )
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
         line = " ".join(str(error).split())
         raise InputError(
-            f"trainer: {line} (accelerator={trainer['accelerator']}); trainer=auto takes what is there"
+            f"trainer: {line} (accelerator={trainer.get('accelerator', 'auto')}); trainer=auto takes what is there"
         ) from error

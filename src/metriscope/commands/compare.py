@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metriscope.commands.words import Parser
 from metriscope.config.aliases import today
 from metriscope.errors import Exit, InputError
 from metriscope.reports.study_figures import FIGURES
@@ -111,9 +112,7 @@ def _values(text: str) -> dict[str, str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "metriscope compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("metriscope compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     option = parser.add_argument
     option("study", type=Path, help="folder of the study: outputs/<study>")
     keys = "config keys that make groups, such as loss.name,dataset.name; default: the few that tell runs apart"

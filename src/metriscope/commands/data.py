@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metriscope.commands.words import Parser
 from metriscope.config.files import choices, section
 from metriscope.errors import Exit, InputError
 
@@ -89,9 +90,7 @@ def _decode(paths: list[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     names = [name for name in choices("dataset") if "data_dir" in section("dataset", name)]
-    parser = argparse.ArgumentParser(
-        "metriscope data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("metriscope data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", choices=names, metavar="name", help=", ".join(names))
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="as paths.data_dir (default: data)")
     parser.add_argument("--download", action="store_true", help="fetch what is not there, unpack what is")

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metriscope.commands.words import Parser
 from metriscope.errors import Exit, InputError
 
 if TYPE_CHECKING:
@@ -40,9 +41,7 @@ def main(words: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     from metriscope.reports.papers import PAPERS
 
-    parser = argparse.ArgumentParser(
-        "metriscope reproduce", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("metriscope reproduce", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paper", choices=PAPERS)
     parser.add_argument("words", nargs="*", metavar="word", help="scale=full|laptop, paths.data_dir=..., seed=...")
     parser.add_argument("--report-only", action="store_true", help="train nothing; report on the runs that are there")

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from metriscope.commands.words import Parser
 from metriscope.errors import Exit
 from metriscope.run.record import BROKEN
 from metriscope.sweeps.states import ORDER, counts, states_of, table
@@ -20,9 +21,7 @@ def main(words: Sequence[str]) -> int:
     Raises:
         InputError: no such study.
     """
-    parser = argparse.ArgumentParser(
-        "metriscope status", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("metriscope status", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="folder of the study, outputs/<study>")
     parser.add_argument("--only", choices=ORDER, action="append", help="list the runs of this status; repeatable")
     arguments = parser.parse_args(words)

@@ -43,11 +43,16 @@ def main(words: Sequence[str]) -> int:
         print(_help(overrides))
         return Exit.FINISHED
     if flags.hydra_help or flags.info or flags.shell_completion or flags.cfg:
-        if flags.cfg:
-            _first(overrides) if flags.multirun else _single(overrides)
-        flag_words = list(words)
+        flag_words = [word for word in words if word not in ("-m", "--multirun")]
         for word in flags.overrides:
             flag_words.remove(word)
+        if flags.cfg and flags.multirun:
+            from metriscope.sweeps.plan import first_job
+
+            # Hydra shows one config: that of the first job.
+            overrides = [*first_job(overrides), *of_search_path(overrides)]
+        if flags.cfg and not flags.multirun:
+            _single(overrides)
         _show([*flag_words, *renamed(overrides)])
         return Exit.FINISHED
     if flags.multirun:
@@ -140,13 +145,6 @@ def _single(words: Sequence[str]) -> DictConfig:
     return cfg
 
 
-def _first(words: Sequence[str]) -> DictConfig:
-    """The config of the first job of a sweep."""
-    from metriscope.sweeps.plan import first_job
-
-    return compose_config([*first_job(words), *of_search_path(words)])
-
-
 def check_command(words: Sequence[str], multirun: bool = False) -> None:
     """Compose and check what the command line asks for, without running it.
 
@@ -158,9 +156,9 @@ def check_command(words: Sequence[str], multirun: bool = False) -> None:
     if not multirun:
         check(_single(words))
         return
-    from metriscope.sweeps.plan import expand
+    from metriscope.sweeps.plan import expand, first_job
 
-    first = _first(words)
+    first = compose_config([*first_job(words), *of_search_path(words)])
     check(first)
     if not first.get("sweep"):
         composer = Composer(words)

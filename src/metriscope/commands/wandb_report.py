@@ -8,6 +8,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from metriscope.commands.words import Parser
 from metriscope.errors import Exit, InputError
 
 
@@ -17,7 +18,7 @@ def main(words: Sequence[str]) -> int:
     Raises:
         InputError: wrong input, or a report that W&B does not take.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "metriscope wandb-report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("study", type=Path, help="folder of the study: outputs/<study>; only its name matters")

@@ -1,7 +1,7 @@
 """Keys by their earlier names, which hold for one release: what they say is said by the keys of today."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -33,8 +33,12 @@ def today(key: str) -> str | None:
     return None
 
 
-def translated(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def translated(config: Mapping[str, Any], given: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:
     """A nested config in which earlier keys have become those of today, and the earlier keys that it had.
+
+    Args:
+        config: nested.
+        given: keys of the command line, which win over those of files.
 
     Raises:
         InputError: an earlier key says something else than the key of today, which is no longer at its default.
@@ -47,7 +51,8 @@ def translated(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         used.append(old)
         found = _without(found, old)
         for key, own in _said(old, new, value):
-            found = _put(_filled(found, key), key, own, old)
+            if old in given or not any(_overlap(key, other) for other in given):
+                found = _put(_filled(found, key), key, own, old, wins=old in given)
     return found, used
 
 
@@ -77,13 +82,18 @@ def _filled(config: dict[str, Any], key: str) -> dict[str, Any]:
     return {**config, group: {**config[group], "metrics": {**shipped, **metrics}}}
 
 
-def _put(config: Mapping[str, Any], key: str, value: Any, old: str) -> dict[str, Any]:
+def _overlap(key: str, other: str) -> bool:
+    """Whether one of two keys is the other, or holds it; a whole group is a choice, which says nothing of one key."""
+    return "." in other and (f"{key}.".startswith(f"{other}.") or other.startswith(f"{key}."))
+
+
+def _put(config: Mapping[str, Any], key: str, value: Any, old: str, wins: bool) -> dict[str, Any]:
     """The config with this value; what has been switched off has no values."""
     parent, _, last = key.rpartition(".")
     before, above = _get(config, key), _get(config, parent)
     if isinstance(value, bool) and isinstance(before, Mapping) and value:
         return dict(config)
-    if before not in (_GONE, value, *_defaults(key)):
+    if not wins and before not in (_GONE, value, *_defaults(key)):
         raise InputError(f"{old} and {key} are one and the same, and both are given: leave out {old}")
     return _set(config, parent.split("."), last, value) if isinstance(above, Mapping) else dict(config)
 

@@ -1,7 +1,7 @@
 """What a composed config says in full: keys of today, whole parts, losses of a sum, what all choices say."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from metriscope.config.switches import GROUPS, check_names, switched
 from metriscope.errors import InputError, nearest
 
 
-def complete(cfg: DictConfig, further: Sequence[Path] = ()) -> DictConfig:
+def complete(cfg: DictConfig, further: Sequence[Path] = (), given: Collection[str] = ()) -> DictConfig:
     """Add, in place, what the config leaves to others.
 
     A choice of one's own may leave out a key that every shipped choice of its group has with one and the same value,
@@ -29,12 +29,13 @@ def complete(cfg: DictConfig, further: Sequence[Path] = ()) -> DictConfig:
     Args:
         cfg: a composed config.
         further: folders of further choices.
+        given: keys of the command line.
     """
-    check_names({group: plain(cfg[group], resolve=False) for group in (*GROUPS, "callbacks")}, further)
+    check_names({group: plain(cfg[group], resolve=False) for group in (*GROUPS, "callbacks") if group in cfg}, further)
     with open_dict(cfg):
-        for group in GROUPS:
+        for group in (group for group in GROUPS if group in cfg):
             before = {group: plain(cfg[group], resolve=False)}
-            after, used = in_words_of_today(before)
+            after, used = in_words_of_today(before, given)
             for old in used:
                 tell(old)
             if after != before:
@@ -53,7 +54,7 @@ def complete(cfg: DictConfig, further: Sequence[Path] = ()) -> DictConfig:
     return cfg
 
 
-def in_words_of_today(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def in_words_of_today(config: Mapping[str, Any], given: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:
     """A nested config without earlier keys and without parts that are just true or false; the earlier keys it had.
 
     Raises:
@@ -61,7 +62,7 @@ def in_words_of_today(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[s
             :func:`metriscope.config.switches.switched`.
     """
     # A part that is switched on may have arguments under their earlier names.
-    found, used = translated(switched(config))
+    found, used = translated(switched(config), given)
     return switched(found), used
 
 

@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from metriscope.annotations import said
 from metriscope.config.completing import complete
 from metriscope.config.defaults import of_all
 from metriscope.config.files import CONFIG_DIR, all_choices, check_once, choices, section
@@ -20,7 +21,7 @@ from metriscope.config.installed import installed
 from metriscope.config.known import suggestion
 from metriscope.config.plain import flatten, plain
 from metriscope.config.search_path import folders, of_search_path, with_folder
-from metriscope.config.words import first_lines, forced, parse
+from metriscope.config.words import first_lines, forced, keys_of, parse
 from metriscope.errors import InputError, nearest
 
 
@@ -37,7 +38,7 @@ def compose_config(words: Sequence[str], config_dir: str | Path | None = None, w
             that is not there.
     """
     words = forced(with_folder(words, config_dir))
-    return complete(_composed(words, with_hydra), folders(words))
+    return complete(_composed(words, with_hydra), folders(words), keys_of(words))
 
 
 def _composed(words: Sequence[str], with_hydra: bool = False) -> DictConfig:
@@ -83,7 +84,7 @@ class Composer:
             cfg = self._chosen[parts].copy()
             apply_overrides(values, cfg)
             _check_labels(values, cfg)
-            return complete(cfg, folders(self._search_path))
+            return complete(cfg, folders(self._search_path), keys_of(words))
         except (HydraException, InputError):
             return compose_config([*words, *self._search_path])  # its refusal sees all words
 
@@ -127,6 +128,10 @@ def _all_groups(words: Sequence[str]) -> set[str]:
     return {path.relative_to(root).as_posix() for root in roots for path in root.rglob("*") if path.is_dir()}
 
 
+# What Hydra says of a group that is chosen and added.
+_TWICE = ("Multiple values", "more than once", "force-add")
+
+
 def _explain(error: Exception, words: Sequence[str]) -> str:
     """One line for a config that does not compose."""
     overrides = [parse(word) for word in words]
@@ -135,13 +140,19 @@ def _explain(error: Exception, words: Sequence[str]) -> str:
         key, value = str(override.key_or_group), override.value()
         if key not in groups or isinstance(value, list):
             continue
-        if override.is_add() and "Multiple values" in str(error):
-            return f"+{key}={value}: this group is chosen without a plus, {key}={value}"
+        added = override.is_add() or override.is_force_add()
+        if added and any(line in str(error) for line in _TWICE):
+            return f"{override.input_line}: this group is chosen without a plus, {key}={value}"
         there = all_choices(key, folders(words))
         if value not in there:
             absent = "".join(f"; {line}" for line in installed().broken)
-            return f"{key}={value}: no such choice{nearest(str(value), there)} There are: {', '.join(there)}{absent}"
+            close = nearest(said(value), there)
+            return f"{key}={said(value)}: no such choice{close} There are: {', '.join(there)}{absent}"
     if isinstance(error, MissingConfigException):
+        group, _, name = (error.missing_cfg_file or "").rpartition("/")
+        if group in groups and error.options:
+            there = sorted(error.options)
+            return f"{group}={name}: no such choice, and another choice asks for it. There are: {', '.join(there)}"
         return first_lines(error)
     chosen = [w for w, o in zip(words, overrides, strict=True) if str(o.key_or_group) in groups]
     chosen += of_search_path(words)
@@ -159,7 +170,8 @@ def _explain(error: Exception, words: Sequence[str]) -> str:
         if f"merging override {override.input_line}" in str(error):
             shape = "mapping" if any(name.startswith(f"{key}.") for name in known) else "list or a single value"
             return f"{override.input_line}: it has to be a {shape}, as what stands there"
-    return first_lines(error)
+    reason = f": {first_lines(error.__cause__)}" if isinstance(error.__cause__, Exception) else ""
+    return first_lines(error) + reason
 
 
 def _known_keys(words: Sequence[str]) -> set[str]:

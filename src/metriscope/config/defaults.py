@@ -12,6 +12,9 @@ from metriscope.config.plain import flatten, plain
 # Groups that choose further groups, and Hydra's own.
 _WITHOUT_KEYS = ("experiment", "hydra")
 
+BY_NAME = ("callbacks.", "diagnostics.", "evaluation.metrics.")
+"""Mappings whose keys are names of the user's choice."""
+
 
 @cache
 def groups() -> tuple[str, ...]:

@@ -5,11 +5,11 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from metriscope.annotations import said
-from metriscope.config.defaults import of_all
+from metriscope.config.defaults import BY_NAME, of_all
 from metriscope.errors import InputError, nearest
 
 _ABOVE_0 = 1e-6
-# Key -> (lowest, highest, whole number). Keys that a choice does not have are passed over, null is allowed.
+# Key -> (lowest, highest, whole number). Keys that a choice does not have are passed over.
 RANGES: dict[str, tuple[float, float, bool]] = {
     "seed": (0, 2**63 - 1, True),
     "head.size": (1, math.inf, True),
@@ -77,12 +77,12 @@ def check_values(config: Mapping[str, Any]) -> None:
     """
     for key, (low, high, whole) in RANGES.items():
         value = config.get(key)
-        if value is None:
+        if key not in config or (value is None and None in of_all().get(key, ())):
             continue
         kind = "a whole number" if whole else "a number"
         wanted = f"{kind} of at least {low:g}" + (f" and at most {high:g}" if high < 2**53 else "")
         number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or not low <= value <= high:
+        if value is None or not number or not math.isfinite(value) or not low <= value <= high:
             raise InputError(f"{key}={said(value)}: it has to be {wanted}")
     for key, allowed in CHOICES.items():
         value = config.get(key)
@@ -103,13 +103,13 @@ def check_types(config: Mapping[str, Any], judged: Collection[str]) -> None:
     Raises:
         InputError: naming the key, its value, and what would do.
     """
-    for key, value in config.items():
+    for key, value in _as_known(config).items():
         defaults = [default for default in of_all().get(key, ()) if not _is_open(default)]
-        kinds = {_kind(default) for default in defaults} - {"null"}
-        of_part = any(f"{key}.".startswith(f"{place}.") for place in judged)
-        if not kinds or of_part or key in RANGES or key in _OWN_RULE:
+        kinds = _kinds(key)
+        of_part = any(f"{key}.".startswith(f"{place}.") for place in judged) and key.removesuffix(".name") not in judged
+        if not kinds or of_part or (key in RANGES and not isinstance(value, Mapping)) or key in _OWN_RULE:
             continue
-        if value is None and ("null" in map(_kind, defaults) or key.startswith("trainer.") or "mapping" in kinds):
+        if value is None and ("null" in map(_kind, defaults) or key.startswith(_NULLABLE) or "mapping" in kinds):
             continue
         # A choice says itself, in more words, which values it has.
         if key in CHOICES and value is not None:
@@ -123,6 +123,33 @@ def check_types(config: Mapping[str, Any], judged: Collection[str]) -> None:
         if isinstance(value, list) and inner and any(_kind(item) not in inner for item in value):
             raise InputError(f"{key}={said(value)}: it has to be a list of {' or '.join(sorted(inner))}s")
 
+
+def _as_known(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values, where a mapping that stands for a single value is one again."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        parts = key.split(".")
+        above = (".".join(parts[:depth]) for depth in range(2, len(parts)))
+        single = next((name for name in above if _kinds(name) - {"mapping"}), None)
+        if single is None:
+            found[key] = value
+        else:
+            found[single] = {**found.get(single, {}), key.removeprefix(f"{single}."): value}
+    return found
+
+
+def _kinds(key: str) -> set[str]:
+    """The kinds that shipped choices have at a key; none where they do not say."""
+    kinds = {_kind(default) for default in of_all().get(key, ()) if not _is_open(default)} - {"null"}
+    if not kinds and key in RANGES:
+        return {"number"}
+    if not kinds and not key.startswith(BY_NAME) and any(name.startswith(f"{key}.") for name in of_all()):
+        return {"mapping"}
+    return kinds
+
+
+# Keys that may be null whatever the shipped choices say: Lightning's and W&B's own defaults.
+_NULLABLE = ("trainer.", "logger.wandb.")
 
 _WORDS = {"switch": "true or false", "number": "a number", "name": "a name", "list": "a list", "mapping": "a mapping"}
 _SWITCHES = {"no": "false", "off": "false", "false": "false", "0": "false"}
@@ -142,7 +169,8 @@ def _kind(value: Any) -> str:
 
 
 def _is_open(default: Any) -> bool:
-    return isinstance(default, str) and "${" in default
+    # An interpolation within a text is a text.
+    return isinstance(default, str) and default.startswith("${") and default.find("}") == len(default) - 1
 
 
 def _hint(key: str, value: Any, kinds: Collection[str]) -> str:

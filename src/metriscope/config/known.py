@@ -3,12 +3,35 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from metriscope.config.defaults import groups, of_all, of_group, of_top_level
+from metriscope.config.defaults import BY_NAME, groups, of_all, of_group, of_top_level
 from metriscope.config.plain import flatten
 from metriscope.errors import InputError, nearest
 
-# Mappings whose keys are names of the user's choice.
-_BY_NAME = ("callbacks.", "diagnostics.", "evaluation.metrics.")
+# Keys that a run cannot do without, beside those of the top level and of the section evaluation.
+_NEEDED = (
+    "trainer.max_epochs", "trainer.log_every_n_steps", "dataset.protocol", "head.normalize",
+    "backbone.freeze", "optimizer.lr", "memory.size", "logger.figures",
+)  # fmt: skip
+_NAMED = ("dataset", "backbone", "loss", "miner", "distance")
+_OPTIONAL = ("loss_memory_mb", "tags", "references", "weighting", "scale", "sweep")
+
+
+def check_whole(config: Mapping[str, Any]) -> None:
+    """Refuse a config that lacks what every run reads, such as one whose key was deleted by ``~``.
+
+    Raises:
+        InputError: naming the key.
+    """
+    for group in (*of_top_level(), *groups()):
+        first = group.split(".")[0]
+        if first not in config and first not in _OPTIONAL:
+            raise InputError(f"{first} is missing: every run needs it")
+    flat = flatten(config)
+    of_evaluation = (key for key in of_group("evaluation") if key.count(".") == 1 and key != "evaluation.name")
+    paths = (key for key in of_top_level() if "." in key)
+    for key in (*paths, *(f"{group}.name" for group in _NAMED), *_NEEDED, *of_evaluation):
+        if not _is_known(key, flat):
+            raise InputError(f"{key} is missing: every run needs a value for it, {key}=...")
 
 
 def check_known(config: Mapping[str, Any]) -> None:
@@ -71,7 +94,7 @@ def _is_open(key: str, config: Mapping[str, Any], known: Mapping[str, tuple[Any,
             return True
         if any(default == {} for default in known.get(".".join(parts[:depth]), ())):
             return True
-    return parts[-1] == "_target_" or key.startswith(_BY_NAME)
+    return parts[-1] == "_target_" or key.startswith(BY_NAME)
 
 
 def _of_library(group: str) -> Collection[str]:

@@ -41,6 +41,7 @@ def check_monitors(config: Section) -> None:
         # A callback without a mode of its own may take none.
         if not where.startswith("callbacks.") or "mode" in section:
             monitor_of(section, where, evaluation)
+    _check_validated(config)
     watches = "monitor" in config["scheduler"]
     early = config["callbacks"].get("early_stopping") is not None
     if config["dataset"].get("validation") == 0 and (watches or early):
@@ -50,6 +51,23 @@ def check_monitors(config: Section) -> None:
         raise InputError(
             f"scheduler={config['scheduler']['name']} looks at every epoch: set evaluation.every_n_epochs=1"
         )
+
+
+def _check_validated(config: Section) -> None:
+    """What goes by a validation metric needs one in the course of the training."""
+    every, epochs = config["evaluation"]["every_n_epochs"], config["trainer"]["max_epochs"]
+    none = "trainer.limit_val_batches=0" if config["trainer"].get("limit_val_batches") == 0 else ""
+    none = f"evaluation.every_n_epochs={every} with trainer.max_epochs={epochs}" if every > epochs else none
+    if not none:
+        return
+    for where, section in _watching(config):
+        name = "metric" if where == "sweep" else "monitor"
+        metric = str(section.get(name) or config["evaluation"]["monitor"])
+        # Without any validation, the last checkpoint is the best.
+        if where != "evaluation" and metric.startswith("val/"):
+            raise InputError(
+                f"{none} validates nothing, and {where} waits for {metric}: validate, or leave {where} out"
+            )
 
 
 def _watching(config: Section) -> Iterator[tuple[str, Section]]:

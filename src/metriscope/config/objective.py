@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from metriscope.config.entries import OWN_PARTS, Entry, entries
+from metriscope.config.entries import OWN_PARTS, Entry, entries, is_sum
 from metriscope.config.files import choices, section
 from metriscope.config.sections import SIZES, sizes_for
 from metriscope.errors import InputError
@@ -34,6 +34,8 @@ def check_fit(config: Mapping[str, Any]) -> None:
         InputError: naming the parts, and which would fit.
     """
     every = entries(config)
+    if is_sum(config["loss"]) and (beside := sorted(config["loss"].keys() - {"name", "losses"})):
+        raise InputError(f"loss.{beside[0]}: a sum has no such key; give it to one of its losses, below loss.losses")
     losses = [_traits(entry.loss, entry.where) for entry in every]
     sharing = [loss for entry, loss in zip(every, losses, strict=True) if "miner" not in entry.own]
     if sharing:

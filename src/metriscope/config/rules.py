@@ -13,11 +13,12 @@ from metriscope.annotations import said
 from metriscope.config.callbacks import check_callbacks
 from metriscope.config.completing import in_words_of_today, with_targets
 from metriscope.config.keys import check_types, check_values
-from metriscope.config.known import check_known
+from metriscope.config.known import check_known, check_whole
 from metriscope.config.monitors import check_monitors
 from metriscope.config.objective import check_fit, check_objective
 from metriscope.config.plain import flatten, plain
 from metriscope.config.sections import check_sections
+from metriscope.config.trainer import check_trainer
 from metriscope.errors import InputError, nearest
 
 _LAYERS = ("trunk", "embedding")
@@ -58,12 +59,14 @@ def check_keys(cfg: DictConfig) -> dict[str, Any]:
     flat = flatten(config)
     check_known(config)
     check_types(flat, _JUDGED)
+    check_whole(config)
     check_values(flat)
-    _check_names(flat)
+    _check_names(flat, config["dataset"])
     _check_backbone(config)
     _check_input(config)
     _check_evaluation(config)
     check_monitors(config)
+    check_trainer(config["trainer"])
     return config
 
 
@@ -73,7 +76,7 @@ def _unresolved(error: OmegaConfBaseException) -> str:
     return f"{key}: {line}; give it a value" if key else line
 
 
-def _check_names(flat: Mapping[str, Any]) -> None:
+def _check_names(flat: Mapping[str, Any], dataset: Mapping[str, Any]) -> None:
     study = str(flat["study"])
     if not study or ".." in Path(study).parts or Path(study).is_absolute():
         raise InputError(f"study={study}: it has to be the name of a folder below paths.output_dir")
@@ -81,9 +84,12 @@ def _check_names(flat: Mapping[str, Any]) -> None:
         name = flat.get(key)
         if name is not None and (not str(name) or str(name) in (".", "..") or set(str(name)) & set("/\\\0")):
             raise InputError(f"{key}={name}: it names a folder, so it cannot hold a slash or be empty")
-    validation = flat.get("dataset.validation")
+    for key in ("paths.data_dir", "paths.cache_dir", "paths.output_dir"):
+        if flat.get(key) == "":
+            raise InputError(f"{key} is empty: give it the name of a folder, or . for this one")
+    validation = dataset.get("validation")
     if validation is not None and (not _is_number(validation) or not 0 <= validation < 1):
-        raise InputError(f"dataset.validation={validation}: it has to be a share of at least 0 and below 1")
+        raise InputError(f"dataset.validation={said(validation)}: it has to be a share of at least 0 and below 1")
 
 
 def _check_backbone(config: Mapping[str, Any]) -> None:

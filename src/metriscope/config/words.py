@@ -18,6 +18,9 @@ def parse(word: str) -> Override:
     Raises:
         InputError: it cannot be read.
     """
+    name, equals, _ = word.partition("=")
+    if not name or (not equals and not name.startswith("~")):
+        raise InputError(f"cannot read '{word}': give a key and its value, as in {name or 'seed'}=...")
     try:
         override: Override = OverridesParser.create().parse_override(word)
     except HydraException as error:
@@ -44,6 +47,11 @@ def forced(words: Sequence[str]) -> list[str]:
                 raise InputError(f"{key} and {other} are one and the same: leave out {key}")
         found[place] = f"++{key}={words[place].partition('=')[2]}"
     return found
+
+
+def keys_of(words: Sequence[str]) -> frozenset[str]:
+    """The keys and groups that words of a command line set."""
+    return frozenset(str(parse(word).key_or_group) for word in words)
 
 
 def renamed(words: Sequence[str]) -> list[str]:

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from metriscope.annotations import said
 from metriscope.errors import InputError, nearest
+from metriscope.reports.sums import short_sums
 from metriscope.run.identity import relevant
 from metriscope.run.study import StudyRun
 
@@ -13,6 +15,7 @@ SEED, FOLD = "seed", "dataset.fold"
 # Keys that are tried first to separate runs, in this order, before all other keys.
 _FIRST = ("dataset.name", "loss.name", "miner.name", "backbone.name", "dataset.protocol")
 _ABSENT = "-"
+_SUM = "loss.losses"
 
 
 @dataclass(frozen=True)
@@ -86,21 +89,24 @@ def group_runs(runs: Sequence[StudyRun], by: Sequence[str] = (), over: str = SEE
     members: dict[tuple[str, ...], list[StudyRun]] = {}
     for run in runs:
         members.setdefault(tuple(text(run.config, key) for key in chosen), []).append(run)
+    if _SUM in chosen:
+        place, short = list(chosen).index(_SUM), short_sums([run.config.get(_SUM) for run in runs])
+        members = {(*v[:place], short.get(v[place], v[place]), *v[place + 1 :]): own for v, own in members.items()}
     groups = [Group(dict(zip(chosen, values, strict=True)), members[values]) for values in sorted(members, key=_order)]
     return Grouping(chosen, over, groups, mixed)
 
 
 def text(config: Mapping[str, Any], key: str) -> str:
     """A value as written on the command line, a class without its module; ``-`` if the config has no such key."""
-    value = config[key] if key in config else str(config.get(f"{key}._target_", _ABSENT)).rpartition(".")[2]
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return said(config[key] if key in config else str(config.get(f"{key}._target_", _ABSENT)).rpartition(".")[2])
 
 
 def label(values: Mapping[str, str]) -> str:
     """Label of a group: names alone, other values with their key."""
-    shown = [value if key.endswith(".name") else f"{key.split('.')[-1]}={value}" for key, value in values.items()]
+    shown = [
+        value if key.endswith(".name") or key == _SUM else f"{key.split('.')[-1]}={value}"
+        for key, value in values.items()
+    ]
     return ", ".join(shown) or "all runs"
 
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from metriscope.config.completing import complete
 from metriscope.config.plain import plain
 from metriscope.config.search_path import folders
+from metriscope.config.words import keys_of
 from metriscope.errors import InputError, Pruned, RunError
 from metriscope.run.folder import Taken
 from metriscope.run.identity import folder_of
@@ -55,7 +57,7 @@ class Task:
         if self.stop.exists():
             return None
         # Launchers let Hydra compose the config of a job, which leaves out what a folder of one's own adds to it.
-        complete(cfg, folders(self.search_path))
+        complete(cfg, folders(self.search_path), _given())
         own_process = os.getpid() != self.launcher
         if self.side_by_side and own_process:
             self._settle(cfg)
@@ -85,8 +87,6 @@ class Task:
         return None
 
     def _settle(self, cfg: DictConfig) -> None:
-        from hydra.core.hydra_config import HydraConfig
-
         take_share(int(HydraConfig.get().job.num), cfg)
         if threading.current_thread() is threading.main_thread():
             # Ctrl-C reaches every process of a terminal. Between runs only the sweep handles it, and then sends
@@ -98,6 +98,11 @@ class Task:
 def raise_interrupt(number: int, frame: FrameType | None) -> None:
     """A signal handler that stops as Ctrl-C does."""
     raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
+
+
+def _given() -> frozenset[str]:
+    """The keys of the job's command line."""
+    return keys_of(HydraConfig.get().overrides.task) if HydraConfig.initialized() else frozenset()
 
 
 def _folder(cfg: DictConfig) -> Path:

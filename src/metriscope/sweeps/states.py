@@ -122,4 +122,5 @@ def duration(seconds: float | None) -> str:
 def _since(moment: str | None) -> float:
     if moment is None:
         return 0.0
-    return (datetime.now(timezone.utc) - datetime.fromisoformat(moment)).total_seconds()
+    # A clock may have been set back.
+    return max(0.0, (datetime.now(timezone.utc) - datetime.fromisoformat(moment)).total_seconds())

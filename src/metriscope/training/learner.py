@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from metriscope import seeds
+from metriscope.errors import InputError
 from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.models.embedder import Embedder, Embedding
 from metriscope.objectives.objective import Objective, Step
@@ -67,7 +68,15 @@ class MetricLearner(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         inputs, labels, index = batch
-        self.embedding = self(inputs)
+        try:
+            self.embedding = self(inputs)
+        except ValueError as error:
+            if len(inputs) == 1 and "more than 1 value per channel" in str(error):
+                raise InputError(
+                    "a batch of one sample has no statistics for batch norm: raise sampler.batch_size, or choose a "
+                    "backbone and a head without batch norm"
+                ) from error
+            raise
         outputs = Spaces.of(self.embedding.z, labels, index, trunk=self.embedding.features)
         self.step = self.objective(outputs, self._moment(batch_idx))
         return self.step.output.value

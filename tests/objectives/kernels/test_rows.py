@@ -12,7 +12,7 @@ from metriscope.errors import InputError
 from metriscope.losses import NCALoss
 from metriscope.objectives.comparison import Comparison, Segment
 from metriscope.objectives.kernels.rows import over_rows
-from metriscope.objectives.kernels.rules import Judged, Rule
+from metriscope.objectives.kernels.rules import Inputs, Judged, Rule
 from metriscope.objectives.losses.row_loss import RowLoss
 from metriscope.objectives.samples import Samples
 from metriscope.objectives.selection import Pairs, RowPairs, TripletBand, Triplets
@@ -246,3 +246,56 @@ def test_losses_that_depend_on_no_pair_have_no_slopes():
     found = run(ones, comparison, leaves)
     assert found["total 0"] == found["valid"].sum()
     assert not found["gradient 0, 0"].any()
+
+
+def test_slopes_of_no_anchor_are_none():
+    comparison, _ = batch_and_memory()
+    for case in (CASES["plain"], CASES["by hand, of distances"]):
+        found = over_rows(comparison, TripletBand(), case.rule)
+        scale = [torch.ones(())] * case.rule.sums
+        for rows in (slice(0, 0), slice(3, 3), slice(B, None)):
+            slopes, distances = found.slopes(scale, rows)
+            assert slopes.shape == (0, R)
+            assert distances is None or distances.shape == (0, R)
+        whole, _ = found.slopes(scale, slice(None))
+        assert torch.equal(whole, found.slopes(scale, slice(0, B)).slopes)
+
+
+@pytest.mark.parametrize("name", ["anchors", "references"])
+def test_inputs_of_whole_numbers_are_refused_in_one_line(name):
+    comparison, _ = batch_and_memory()
+    inputs = Inputs(**{name: torch.ones(B if name == "anchors" else R, 1, dtype=torch.int64)})
+    with pytest.raises(InputError, match=rf"^Inputs\.{name} are of torch\.int64: give numbers of floating point"):
+        over_rows(comparison, TripletBand(), CASES["plain"].rule, inputs)
+
+
+SHARED = {
+    "the values": lambda rows: (rows.values, rows.values.clone()),
+    "the positives": lambda rows: (rows.positive, rows.values.clone()),
+    "the negatives": lambda rows: (rows.values.clone(), rows.negative),
+    "one tensor twice": lambda rows: (rows.values.clone(),) * 2,
+}
+
+
+@every(slopes=SHARED)
+def test_slopes_that_the_engine_must_not_change_are_refused_in_one_line(slopes):
+    def shared(rows):
+        given = slopes(rows)
+        return Judged(torch.zeros(len(rows.values), 2), given)
+
+    comparison, _ = batch_and_memory()
+    with pytest.raises(InputError, match=r"shared gives one tensor twice, or what it was given, as slopes: give"):
+        over_rows(comparison, TripletBand(), Rule(shared, sums=2))
+
+
+def test_slopes_of_another_number_or_shape_are_refused_in_one_line():
+    comparison, _ = batch_and_memory()
+    for given in (lambda rows: (rows.values.clone(),), lambda rows: (rows.values.clone(), rows.values[:, :1].clone())):
+
+        def short(rows, given=given):
+            return Judged(torch.zeros(len(rows.values), 2), given(rows))
+
+        with pytest.raises(
+            InputError, match=r"short gives slopes \(10, 17\).*: it has to give 2 of \(10, 17\), one for"
+        ):
+            over_rows(comparison, TripletBand(), Rule(short, sums=2))

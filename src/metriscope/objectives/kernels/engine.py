@@ -13,7 +13,7 @@ from metriscope.objectives.chunks import count_rows, keep_freed_blocks
 from metriscope.objectives.classes import listed
 from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.kernels.gradient import Gradients, attach
-from metriscope.objectives.kernels.rules import Inputs, Judged, Rows, Rule
+from metriscope.objectives.kernels.rules import Inputs, Judged, Rows, Rule, check_slopes
 from metriscope.objectives.output import LossOutput, PairSlopes
 from metriscope.objectives.selection import Pairs, Selection, pairs_of
 
@@ -72,6 +72,7 @@ class Engine:
 
     def __init__(self, comparison: Comparison, selection: Selection, rule: Rule, inputs: Inputs) -> None:
         self.comparison, self.selection, self.rule, self.inputs = comparison, selection, rule, inputs
+        inputs.check()
         anchors, _ = comparison.prepared
         self.classes = comparison.classes if comparison.part is None else None
         self.class_sizes = torch.zeros(0) if self.classes is None else self.classes.sizes
@@ -142,6 +143,11 @@ class Engine:
         if self.rule.plain and torch.is_inference_mode_enabled():
             raise InputError("a formula has no slopes in torch.inference_mode(): use torch.no_grad()")
         self.wanted = True
+        start, stop, _ = rows.indices(len(self.losses))
+        rows = slice(start, max(start, stop))
+        if rows.start == rows.stop:
+            none = self.comparison.prepared[0].new_zeros(0, len(self.comparison.prepared[1]))
+            return PairSlopes(none, none if self.rule.of_distances else None)
         by_sums, values = self.held.get(rows.start, (None, None))
         if by_sums is None or values is None or len(values) != rows.stop - rows.start:
             block = self.comparison.block(rows)
@@ -242,6 +248,7 @@ class Engine:
         judged = self._checked(self.rule.judge(view), view)
         if judged.slopes is None:
             raise InputError(f"{self._name} gives no slopes: say plain=True of a formula that is to be differentiated")
+        check_slopes(judged.slopes, view, self.rule.sums, self._name)
         losses = self._counted(judged, view)
         factors, slopes, by_anchors = self._factors_of(losses, block.rows), judged.slopes, judged.by_anchors
         if factors is not None:

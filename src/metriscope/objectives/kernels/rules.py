@@ -4,8 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
+from metriscope.errors import InputError
 from metriscope.objectives.classes import Members
 
 
@@ -96,6 +98,37 @@ class Inputs(NamedTuple):
     anchors: Tensor | None = None
     references: Tensor | None = None
     parameters: tuple[nn.Parameter, ...] = ()
+
+    def check(self) -> None:
+        """Refuse numbers that have no gradient.
+
+        Raises:
+            InputError: a tensor of whole numbers.
+        """
+        for name, column in (("anchors", self.anchors), ("references", self.references)):
+            if column is not None and not column.is_floating_point():
+                raise InputError(
+                    f"Inputs.{name} are of {column.dtype}: give numbers of floating point, into which gradients flow"
+                )
+
+
+def check_slopes(slopes: tuple[Tensor, ...], rows: Rows, sums: int, rule: str) -> None:
+    """Refuse what the engine cannot change in place: slopes that share memory with each other or with the rows.
+
+    Raises:
+        InputError: naming the rule.
+    """
+    shape = tuple(rows.values.shape)
+    if len(slopes) != sums or any(tuple(one.shape) != shape for one in slopes):
+        given = ", ".join(str(tuple(one.shape)) for one in slopes)
+        raise InputError(f"{rule} gives slopes {given}: it has to give {sums} of {shape}, one for each sum")
+    if torch.compiler.is_compiling() or not rows.values.numel():
+        return
+    taken = {x.data_ptr() for x in (rows.values, rows.positive, rows.negative)}
+    for one in slopes:
+        if one.data_ptr() in taken:
+            raise InputError(f"{rule} gives one tensor twice, or what it was given, as slopes: give a copy, .clone()")
+        taken.add(one.data_ptr())
 
 
 NO_INPUTS = Inputs()
