@@ -79,7 +79,8 @@ def load(path: Path, mmap: bool = False) -> Any:
     except (OSError, MemoryError, torch.OutOfMemoryError):
         raise
     except pickle.UnpicklingError as error:
-        if "GLOBAL" in str(error) or "Unsupported" in str(error):
+        # An operand that torch does not know is what any other file looks like.
+        if "GLOBAL" in str(error) or ("Unsupported" in str(error) and "Unsupported operand" not in str(error)):
             raise Unsafe("holds objects that could run code when loaded, which is refused") from error
         raise Damaged("is not a PyTorch file, or it is damaged") from error
     except Exception as error:
