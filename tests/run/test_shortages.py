@@ -36,7 +36,7 @@ def disks(monkeypatch):
 def test_a_full_disk_says_where_how_much_and_which_key(tmp_path, disks):
     path = tmp_path / "checkpoints" / "last.ckpt"
     assert shortage(full(str(path)), tmp_path) == (
-        f"cannot write to {path}: No space left on device (2.5 MB free); make room, or set paths.output_dir"
+        f"cannot write to {path}: No space left on device (2.5 MB free): make room, or set paths.output_dir"
     )
     assert shortage(full(), tmp_path).startswith(f"cannot write to {tmp_path}: ")
 

@@ -41,7 +41,7 @@ def shortage(error: BaseException, folder: Path) -> str | None:
 
 def _room(path: Path, error: OSError) -> str:
     reason = error.strerror or "no room"
-    return f"cannot write to {path}: {reason} ({_free(path.parent)}); make room, or set paths.output_dir"
+    return f"cannot write to {path}: {reason} ({_free(path.parent)}): make room, or set paths.output_dir"
 
 
 def _free(folder: Path) -> str:
