@@ -355,13 +355,18 @@ def test_without_the_best_checkpoint_nothing_is_tested(tiny, watch, undisturbed,
     same(traces(folder), wanted)
 
 
-@pytest.mark.parametrize("step", [LAST_OF_EPOCH, MID_EPOCH, None])
-def test_a_folder_that_is_taken_away_ends_the_run(tiny, watch, step):
-    """None: after the training, so that only the results remain to be written."""
+def moved(folder):
+    folder.rename(folder.with_name("elsewhere"))
+
+
+@pytest.mark.parametrize("take", [moved, shutil.rmtree])
+@pytest.mark.parametrize(
+    "moment", [("on_train_batch_end", LAST_OF_EPOCH), ("on_train_batch_end", MID_EPOCH), ("on_test_start", 10)]
+)
+def test_a_folder_that_is_taken_away_ends_the_run(tiny, watch, moment, take):
     cfg = tiny()
     folder = the_folder(cfg)
-    moment = ("on_test_start", 10) if step is None else ("on_train_batch_end", step)
-    watch(At(lambda: folder.rename(folder.with_name("elsewhere")), *moment))
+    watch(At(lambda: take(folder), *moment))
     with pytest.raises(RunError, match=r"was taken away while the run wrote to it: run again"):
         train(cfg)
     assert not folder.exists()
