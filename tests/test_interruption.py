@@ -424,5 +424,5 @@ def test_a_figure_that_fails_leaves_a_finished_run(tiny, monkeypatch, caplog):
     assert record(outcome.folder)["status"] == "finished"
     assert json.loads((outcome.folder / "summary.json").read_text()) == pytest.approx(outcome.metrics)
     warned = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
-    assert warned == ["the figure projection is left out (no such symbol: $10_to_$)"]
+    assert warned == ["the figure projection is left out (ValueError: no such symbol: $10_to_$)"]
     assert (outcome.folder / "figures" / "training_curves.png").exists()
