@@ -3,70 +3,34 @@
 import errno
 import json
 import os
-import shutil
 import signal
-from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
-from interruptions import LAST_BUT_ONE, LAST_OF_EPOCH, MID_EPOCH, At, interrupt, same, state, traces
-from omegaconf import OmegaConf
+from interruptions import (
+    LAST_BUT_ONE,
+    LAST_OF_EPOCH,
+    MID_EPOCH,
+    At,
+    folders_of_a_module,  # noqa: F401
+    interrupt,
+    left_by_undisturbed_runs,  # noqa: F401
+    record,
+    runs_in_one_folder,  # noqa: F401
+    same,
+    state,
+    stopped,
+    the_folder,
+    traces,
+    undisturbed_runs,  # noqa: F401
+)
 from tiny_runs import TINY
 
 from metriscope.app import train
 from metriscope.cli import train as main
 from metriscope.data.datasets import synthetic
-from metriscope.errors import InputError, RunError
-from metriscope.run.identity import folder_of
-
-
-def record(folder):
-    return json.loads((folder / "run.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory):
-    return tmp_path_factory.mktemp("outputs")
-
-
-@pytest.fixture
-def tiny(tiny, outputs):
-    """Runs of all tests go to one folder, emptied before each test: it is part of what they leave."""
-    shutil.rmtree(outputs, ignore_errors=True)
-
-    def compose(*words):
-        cfg = tiny(*words)
-        cfg.paths.output_dir = str(outputs)
-        return cfg
-
-    return compose
-
-
-@pytest.fixture(scope="module")
-def left():
-    """What undisturbed runs have left, by the words of their config."""
-    return {}
-
-
-@pytest.fixture
-def undisturbed(tiny, watch, left):
-    def go(*words):
-        if words not in left:
-            watch()
-            outcome = train(tiny(*words))
-            left[words] = traces(outcome.folder)
-            shutil.rmtree(outcome.folder)
-        return left[words]
-
-    return go
-
-
-def stopped(tiny, *words):
-    """The folder of a run that a signal stops."""
-    with pytest.raises(KeyboardInterrupt, match=r"stopped by SIG\w+: the same command resumes ") as caught:
-        train(tiny(*words))
-    return Path(str(caught.value).rpartition(" resumes ")[2])
+from metriscope.errors import RunError
 
 
 @pytest.mark.parametrize(
@@ -151,10 +115,6 @@ def test_never_and_must_on_a_stopped_run(tiny, watch):
     kept = afresh.folder.with_name(f"{afresh.folder.name}.1")
     assert record(kept)["status"] == "interrupted"
     assert train(tiny("resume=must")).metrics == json.loads((afresh.folder / "summary.json").read_text())
-
-
-def the_folder(cfg):
-    return folder_of(OmegaConf.to_container(cfg, resolve=True))
 
 
 def finite(checkpoint):
@@ -253,12 +213,3 @@ def test_a_killed_run_resumes_from_its_last_epoch(tiny, watch, undisturbed):
     outcome = train(cfg)
     assert record(outcome.folder)["resumed"] == 1
     same(traces(outcome.folder), wanted)
-
-
-def test_a_checkpoint_that_is_no_checkpoint_is_one_line(tiny, watch):
-    watch(At(interrupt()))
-    (stopped(tiny) / "checkpoints" / "last.ckpt").write_bytes(b"half of a file")
-    watch()
-    with pytest.raises(InputError, match=r"last\.ckpt") as caught:
-        train(tiny())
-    assert "\n" not in str(caught.value)

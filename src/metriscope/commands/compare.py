@@ -37,6 +37,7 @@ def main(words: Sequence[str]) -> int:
 
 def _compare(arguments: argparse.Namespace) -> None:
     from metriscope.reports.comparison import compare, select
+    from metriscope.reports.report_folder import report_folder
     from metriscope.run.study import load_study
 
     folder: Path = arguments.study
@@ -50,7 +51,7 @@ def _compare(arguments: argparse.Namespace) -> None:
         study = select(study, arguments.where)
     found = compare(study, arguments.by, arguments.metrics, arguments.baseline, arguments.over)
     _show(found)
-    out = arguments.out or folder / "report"
+    out = report_folder(folder, arguments.out)
     written = write_tables(found, out, arguments.format)
     drawn = []
     if arguments.figures or arguments.html or arguments.log_wandb:

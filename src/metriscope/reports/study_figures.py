@@ -1,6 +1,7 @@
 """Figures of a comparison (PNG, SVG): curves with bands over repeats, intervals of final values, embeddings."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +12,7 @@ from metriscope.evaluation.metrics import logged, title_of
 from metriscope.reports.comparison import Comparison
 from metriscope.reports.groups import Group, label
 from metriscope.reports.statistics import t_quantile
-from metriscope.reports.style import GREY, MARKERS, PALETTE, heading, panels, save
+from metriscope.reports.style import GREY, MARKERS, PALETTE, guarded, heading, panels, save
 from metriscope.run.history import points
 
 if TYPE_CHECKING:
@@ -48,9 +49,10 @@ _STYLES = ("-", "--", "-.", ":")
 def write_figures(comparison: Comparison, folder: Path, names: Sequence[str] = FIGURES) -> list[Path]:
     """Draw the named figures for which the runs have data; returns the paths, two per figure.
 
+    A figure that fails is left out with a warning.
+
     Raises:
         InputError: a history cannot be read.
-        OSError: the folder cannot be written.
     """
     from matplotlib import rc_context
 
@@ -64,18 +66,20 @@ def write_figures(comparison: Comparison, folder: Path, names: Sequence[str] = F
         "critical_difference": critical_difference,
         "embeddings": embeddings,
     }
-    paths = []
-    for name in names:
+
+    def write(name: str) -> list[Path]:
         figure = over_epochs(comparison, curves, CURVES[name]) if name in CURVES else makers[name](comparison)
-        if figure is not None:
-            # Both files use one layout; text stored as text makes the SVG smaller and much faster to write.
-            layout = figure.get_layout_engine()
-            assert layout is not None
-            layout.execute(figure)
-            figure.set_layout_engine("none")
-            with rc_context({"svg.fonttype": "none"}):
-                paths += [save(figure, folder / f"{name}.{kind}") for kind in ("png", "svg")]
-    return paths
+        if figure is None:
+            return []
+        # Both files use one layout; text stored as text makes the SVG smaller and much faster to write.
+        layout = figure.get_layout_engine()
+        assert layout is not None
+        layout.execute(figure)
+        figure.set_layout_engine("none")
+        with rc_context({"svg.fonttype": "none"}):
+            return [save(figure, folder / f"{name}.{kind}") for kind in ("png", "svg")]
+
+    return [path for name in names for path in guarded(name, partial(write, name)) or []]
 
 
 def trajectories(groups: Sequence[Group], keys: Sequence[str]) -> list[dict[str, Trajectory]]:

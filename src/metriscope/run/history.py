@@ -4,6 +4,7 @@ import csv
 import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from metriscope.errors import InputError
 
@@ -16,6 +17,18 @@ Row = dict[str, float]
 """One row of the history: ``epoch`` and ``step`` as ints, then the logged values by key."""
 
 
+class Selected(NamedTuple):
+    """When a checkpoint was saved.
+
+    Attributes:
+        epoch: from 0.
+        global_step: the optimiser steps done by then.
+    """
+
+    epoch: int
+    global_step: int
+
+
 def read_history(path: Path, keys: Collection[str] | None = None) -> list[Row]:
     """The rows of a ``metrics.csv`` without empty cells; no rows if the file does not exist.
 
@@ -23,32 +36,53 @@ def read_history(path: Path, keys: Collection[str] | None = None) -> list[Row]:
     that hold one of them are returned, reduced to these keys, ``epoch`` and ``step``: much faster for few keys.
 
     Raises:
-        InputError: a line in the middle does not fit the header.
+        InputError: a line in the middle does not fit the header, or the header is none.
     """
+    rows, wrong = _rows(path, keys)
+    if wrong:
+        what = "no header with epoch and step" if wrong[0] == 1 else "does not fit the header"
+        raise InputError(f"{path}, line {wrong[0]}: {what}; repair or delete the line")
+    return rows
+
+
+def rows_that_read(path: Path) -> tuple[list[Row], bool]:
+    """The rows of a ``metrics.csv`` that can be read, and whether there are others."""
+    rows, wrong = _rows(path, None)
+    return rows, bool(wrong)
+
+
+def _rows(path: Path, keys: Collection[str] | None) -> tuple[list[Row], list[int]]:
+    """The rows, and the numbers of the lines that do not fit the header, the last line aside."""
     if not path.is_file():
-        return []
+        return [], []
     text = path.read_bytes().decode("utf-8", errors="replace")
     first, *lines = text[: text.rfind("\n") + 1].splitlines() or [""]
-    header = next(csv.reader([first]), [])
+    try:
+        header = next(csv.reader([first]), [])
+    except csv.Error:
+        header = []
+    if not {"epoch", "step"} <= set(header):
+        return [], [1] if first or lines else []
     wanted = [(i, key) for i, key in enumerate(header) if keys is None or key in keys or key in ("epoch", "step")]
     # Per-step columns come before per-epoch ones: a line that is empty from the first wanted column on is skipped.
     empty = None if keys is None else "," * (len(header) - min((i for i, key in wanted if key in keys), default=0))
-    rows = []
+    rows: list[Row] = []
+    wrong = []
     for number, line in enumerate(lines, start=2):
         if empty is not None and line.endswith(empty):
             continue
         cells = line.split(",")
         try:
-            if len(cells) != len(header):
-                raise ValueError
             row = {key: _number(key, cell) for i, key in wanted if (cell := cells[i])}
-        except ValueError:
+            if len(cells) != len(header) or not {"epoch", "step"} <= row.keys():
+                raise ValueError
+        except (ValueError, IndexError):
             if number < len(lines) + 1:
-                raise InputError(f"{path}, line {number}: does not fit the header; repair or delete the line") from None
+                wrong.append(number)
             continue
         if keys is None or row.keys() & keys:
             rows.append(row)
-    return rows
+    return rows, wrong
 
 
 def _number(key: str, cell: str) -> float:
@@ -66,24 +100,39 @@ def epochs_trained(history: Sequence[Row]) -> int:
     return max((int(row["epoch"]) + 1 for row in history if LOSS in row), default=0)
 
 
-def summary(history: Sequence[Row], best_epoch: int | None = None, final: Mapping[str, float] | None = None) -> Row:
+def lost_epochs(history: Sequence[Row], trained: int, last_step: int) -> list[int]:
+    """The epochs of which a history lacks rows.
+
+    Args:
+        history: the rows before the checkpoint that a run resumes from.
+        trained: how many epochs were trained to their end before it.
+        last_step: the last step before it that was logged.
+    """
+    whole = {int(row["epoch"]) for row in history if LOSS in row}
+    lost = [epoch for epoch in range(trained) if epoch not in whole]
+    reached = max((row["step"] for row in history), default=-1)
+    return lost if lost or reached >= last_step else [trained]
+
+
+def summary(history: Sequence[Row], best: Selected | None = None, final: Mapping[str, float] | None = None) -> Row:
     """The flat summary of a run.
 
     Args:
         history: the rows of the run, in order.
-        best_epoch: the epoch (from 0) whose checkpoint was selected on validation.
+        best: when the checkpoint was saved that was selected on validation.
         final: values that replace those of the history, such as the test metrics.
 
     Returns:
         the last value of every epoch-level key (per-step keys end in ``_step`` and are left out), and, where
-        an epoch was selected, ``best/epoch`` and ``best/val/...``: the validation values of that epoch.
+        a checkpoint was selected, ``best/epoch`` and ``best/val/...``: the validation values of that moment.
     """
     values: Row = {}
-    best: Row = {}
+    chosen: Row = {}
     for row in history:
         level = {key: value for key, value in row.items() if "/" in key and not key.endswith("_step")}
         values |= level
-        if best_epoch is not None and row.get("epoch") == best_epoch:
-            best |= {f"best/{key}": value for key, value in level.items() if key.startswith("val/")}
+        # Logged steps are numbered from 0.
+        if best is not None and row.get("step") == best.global_step - 1:
+            chosen |= {f"best/{key}": value for key, value in level.items() if key.startswith("val/")}
     values |= {key: float(value) for key, value in (final or {}).items()}
-    return values if best_epoch is None else values | {"best/epoch": best_epoch} | best
+    return values if best is None else values | {"best/epoch": best.epoch} | chosen

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from metriscope.errors import InputError, nearest
-from metriscope.run.folder import is_held, lock_of
+from metriscope.run.locks import is_held, lock_of
 from metriscope.run.record import BROKEN, INTERRUPTED, MISSING, RUNNING, STATUSES, Unreadable, read_record
 
 ORDER = (*STATUSES, BROKEN, MISSING)
