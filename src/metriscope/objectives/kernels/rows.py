@@ -9,8 +9,9 @@ import torch
 
 from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.distances.base import Distance
-from metriscope.objectives.kernels.engine import Engine, RowSums
+from metriscope.objectives.kernels.engine import Engine
 from metriscope.objectives.kernels.rules import NO_INPUTS, Inputs, Rule
+from metriscope.objectives.kernels.sums import RowSums
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Selection
 
