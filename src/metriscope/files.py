@@ -3,21 +3,29 @@
 import json
 import math
 import os
+import re
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+# Earlier versions named their drafts by the number of the process.
+_DRAFT = re.compile(r"\.(draft-[0-9a-f]{16}|\d+)-")
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` (same suffix) that replaces it when the block ends without an error.
+    """A temporary file beside ``path`` (same suffix) that replaces it when the block ends without an error.
+
+    Its name cannot be foretold and it is new, so that no link that lies in the folder is written through.
 
     Raises:
         OSError: the folder is full or read-only; ``path`` is then unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{os.getpid()}-{path.name}")
+    draft = path.with_name(f".draft-{secrets.token_hex(8)}-{path.name}")
+    draft.touch(exist_ok=False)
     try:
         yield draft
         os.replace(draft, path)
@@ -28,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def drafts(folder: Path) -> list[Path]:
     """Temporary files that :func:`replacing` left in ``folder`` and below because its process was killed."""
-    return [path for path in folder.rglob(".*-*") if path.name[1:].partition("-")[0].isdigit() and path.is_file()]
+    return [path for path in folder.rglob(".*-*") if _DRAFT.match(path.name) and path.is_file()]
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

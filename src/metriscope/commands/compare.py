@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from metriscope.config.aliases import today
 from metriscope.errors import Exit, InputError
+from metriscope.escapes import shown
 from metriscope.reports.study_figures import FIGURES
 from metriscope.reports.table_formats import FORMATS, write_tables
 
@@ -36,7 +37,8 @@ def main(words: Sequence[str]) -> int:
 
 def _compare(arguments: argparse.Namespace) -> None:
     from metriscope.reports.comparison import compare, select
-    from metriscope.run.study import load_study
+    from metriscope.run.entries import refuse_links
+    from metriscope.run.study import REPORT, load_study
 
     folder: Path = arguments.study
     if arguments.wandb:
@@ -49,7 +51,8 @@ def _compare(arguments: argparse.Namespace) -> None:
         study = select(study, arguments.where)
     found = compare(study, arguments.by, arguments.metrics, arguments.baseline, arguments.over)
     _show(found)
-    out = arguments.out or folder / "report"
+    out = arguments.out or folder / REPORT
+    refuse_links(*([] if arguments.out else [out]), out / "figures", out / "wandb")
     written = write_tables(found, out, arguments.format)
     drawn = []
     if arguments.figures or arguments.html or arguments.log_wandb:
@@ -61,7 +64,7 @@ def _compare(arguments: argparse.Namespace) -> None:
         from metriscope.reports.page import write_page
 
         written.append(write_page(found, drawn, out / "comparison.html"))
-    print(f"written: {out}/{{{', '.join(path.relative_to(out).as_posix() for path in written)}}}")
+    print(f"written: {shown(str(out))}/{{{', '.join(path.relative_to(out).as_posix() for path in written)}}}")
     if arguments.log_wandb:
         from metriscope.reports.wandb.comparison import log_comparison
 

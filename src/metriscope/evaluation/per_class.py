@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from metriscope.escapes import for_csv
 from metriscope.evaluation.retrieval import QueryScores
 from metriscope.files import replacing
 
@@ -40,4 +41,4 @@ def write_per_class(path: Path, results: Sequence[ClassResult]) -> None:
     with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["class", *ClassResult._fields[1:]])
-        writer.writerows(worst_first)
+        writer.writerows(map(for_csv, one) for one in worst_first)

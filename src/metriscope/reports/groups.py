@@ -1,18 +1,19 @@
 """Grouping the runs of a study by config keys, so that the runs of a group are repeats of each other."""
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from metriscope.errors import InputError, nearest
-from metriscope.run.identity import relevant
 from metriscope.run.study import StudyRun
 
 SEED, FOLD = "seed", "dataset.fold"
 # Keys that are tried first to separate runs, in this order, before all other keys.
 _FIRST = ("dataset.name", "loss.name", "miner.name", "backbone.name", "dataset.protocol")
 _ABSENT = "-"
+_LONG = 200
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,15 @@ def group_runs(runs: Sequence[StudyRun], by: Sequence[str] = (), over: str = SEE
 
 
 def text(config: Mapping[str, Any], key: str) -> str:
-    """A value as written on the command line, a class without its module; ``-`` if the config has no such key."""
+    """A value as written on the command line, a class without its module; ``-`` if the config has no such key.
+
+    A long value is cut, and told from others by its digest.
+    """
     value = config[key] if key in config else str(config.get(f"{key}._target_", _ABSENT)).rpartition(".")[2]
     if value is None:
         return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    found = str(value).lower() if isinstance(value, bool) else str(value)
+    return found if len(found) <= _LONG else f"{found[:_LONG]}… {hashlib.sha256(found.encode()).hexdigest()[:8]}"
 
 
 def label(values: Mapping[str, str]) -> str:
@@ -106,7 +111,7 @@ def label(values: Mapping[str, str]) -> str:
 
 def _telling_apart(runs: Sequence[StudyRun], first: Sequence[str], over: str) -> list[str]:
     """``first``, then every further key that separates runs of one group that differ."""
-    flat = [relevant(run.config) for run in runs]
+    flat = [run.relevant for run in runs]
     details = dict.fromkeys(key for config in flat for key in config if not key.endswith("_target_"))
     details |= dict.fromkeys(key for run in runs for key in _parts_by_name(run.config))
     names = [key for key in details if key.endswith(".name")]

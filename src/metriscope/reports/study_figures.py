@@ -1,5 +1,6 @@
 """Figures of a comparison (PNG, SVG): curves with bands over repeats, intervals of final values, embeddings."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -7,16 +8,22 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from metriscope.errors import InputError
+from metriscope.escapes import for_figure, shown
 from metriscope.evaluation.metrics import logged, title_of
 from metriscope.reports.comparison import Comparison
 from metriscope.reports.groups import Group, label
 from metriscope.reports.statistics import t_quantile
 from metriscope.reports.style import GREY, MARKERS, PALETTE, heading, panels, save
-from metriscope.run.history import points
+from metriscope.run.embeddings import Saved, read_embeddings
+from metriscope.run.history import Row, points
+from metriscope.run.study import StudyRun
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
 
 Look = tuple[str, str, str]
 """Colour, line style, marker."""
@@ -48,12 +55,11 @@ _STYLES = ("-", "--", "-.", ":")
 def write_figures(comparison: Comparison, folder: Path, names: Sequence[str] = FIGURES) -> list[Path]:
     """Draw the named figures for which the runs have data; returns the paths, two per figure.
 
+    A history or saved embeddings that cannot be read are left out, and a figure that cannot be drawn, with a warning.
+
     Raises:
-        InputError: a history cannot be read.
         OSError: the folder cannot be written.
     """
-    from matplotlib import rc_context
-
     from metriscope.reports.ranks import critical_difference
 
     keys = [key for name in names for key in CURVES.get(name, ())]
@@ -66,26 +72,45 @@ def write_figures(comparison: Comparison, folder: Path, names: Sequence[str] = F
     }
     paths = []
     for name in names:
-        figure = over_epochs(comparison, curves, CURVES[name]) if name in CURVES else makers[name](comparison)
-        if figure is not None:
-            # Both files use one layout; text stored as text makes the SVG smaller and much faster to write.
-            layout = figure.get_layout_engine()
-            assert layout is not None
-            layout.execute(figure)
-            figure.set_layout_engine("none")
-            with rc_context({"svg.fonttype": "none"}):
-                paths += [save(figure, folder / f"{name}.{kind}") for kind in ("png", "svg")]
+        try:
+            figure = over_epochs(comparison, curves, CURVES[name]) if name in CURVES else makers[name](comparison)
+            paths += [] if figure is None else _write(figure, folder / name)
+        except OSError:
+            raise
+        except Exception as error:
+            log.debug("the figure failed", exc_info=True)
+            log.warning("the figure %s cannot be drawn (%s: %s)", name, type(error).__name__, shown(str(error))[:160])
     return paths
+
+
+def _write(figure: "Figure", path: Path) -> list[Path]:
+    from matplotlib import rc_context
+
+    # Both files use one layout; text stored as text makes the SVG smaller and much faster to write.
+    layout = figure.get_layout_engine()
+    assert layout is not None
+    layout.execute(figure)
+    figure.set_layout_engine("none")
+    with rc_context({"svg.fonttype": "none"}):
+        return [save(figure, path.with_name(f"{path.name}.{kind}")) for kind in ("png", "svg")]
 
 
 def trajectories(groups: Sequence[Group], keys: Sequence[str]) -> list[dict[str, Trajectory]]:
     """Trajectories of every group by logged key; every history is read once."""
     found = []
     for group in groups:
-        histories = [run.history(keys) for run in group.runs]
+        histories = [_history(run, keys) for run in group.runs]
         curves = {key: [points(history, key) for history in histories] for key in keys}
         found.append({key: _trajectory(lines) for key, lines in curves.items() if any(x for x, _ in lines)})
     return found
+
+
+def _history(run: StudyRun, keys: Sequence[str]) -> list[Row]:
+    try:
+        return run.history(keys)
+    except InputError as error:
+        log.warning("%s; left out of the curves", shown(str(error)))
+        return []
 
 
 def _trajectory(lines: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Trajectory:
@@ -134,7 +159,15 @@ def over_epochs(
 def _band(axis: "Axes", curve: Trajectory, look: Look, name: str) -> None:
     color, style, marker = look
     few = len(curve.epochs) <= 12
-    axis.plot(curve.epochs, curve.mean, style, color=color, label=name, marker=marker if few else None, markersize=3)
+    axis.plot(
+        curve.epochs,
+        curve.mean,
+        style,
+        color=color,
+        label=for_figure(name),
+        marker=marker if few else None,
+        markersize=3,
+    )
     if np.isfinite(curve.half).any():
         axis.fill_between(
             curve.epochs, curve.mean - curve.half, curve.mean + curve.half, color=color, alpha=0.18, linewidth=0
@@ -157,7 +190,7 @@ def recall_against_variance(comparison: Comparison) -> "Figure | None":
             for place, (color, _, marker) in zip(members, _looks(), strict=False):
                 runs = [r.metrics for r in groups[place].runs if {key, "test/recall_at_1"} <= r.metrics.keys()]
                 x, y = [m[key] for m in runs], [m["test/recall_at_1"] for m in runs]
-                axis.scatter(x, y, s=22, color=color, marker=marker, alpha=0.75, label=groups[place].method)
+                axis.scatter(x, y, s=22, color=color, marker=marker, alpha=0.75, label=for_figure(groups[place].method))
             axis.set_xlabel(f"{title_of(key)} (test)", fontsize=9)
             axis.set_ylabel(f"{recall} (test)", fontsize=9)
         _legend(axis)
@@ -184,7 +217,7 @@ def intervals(comparison: Comparison) -> "Figure":
                     low, high = cell.summary.interval or (cell.summary.mean, cell.summary.mean)
                     axis.plot([low, high], [height, height], color=color, linewidth=1.6)
                     axis.plot([cell.summary.mean], [height], marker, color=color, markersize=6)
-            axis.set_yticks(range(len(members)), [groups[place].method for place in members])
+            axis.set_yticks(range(len(members)), [for_figure(groups[place].method) for place in members])
             axis.set_ylim(len(members) - 0.5, -0.5)
             axis.grid(visible=False, axis="y")
             axis.grid(visible=True, axis="x", color="#E5E5E5", linewidth=0.8)
@@ -198,20 +231,26 @@ def embeddings(comparison: Comparison) -> "Figure | None":
     """Test embeddings of one run per group on their principal axes, side by side; None if none were saved."""
     from metriscope.reports.projection import draw_projection
 
-    shown = []
+    drawn: list[tuple[str, Saved]] = []
     for members in _blocks(comparison).values():
         for place in members:
             group = comparison.grouping.groups[place]
-            saved = [run.folder for run in group.runs if run.folder and (run.folder / "embeddings.npz").is_file()]
-            if saved:
-                shown.append((str(group), saved[0] / "embeddings.npz"))
-    if not shown:
+            saved = next((found for run in group.runs if (found := _saved(run)) is not None), None)
+            drawn += [] if saved is None else [(str(group), saved)]
+    if not drawn:
         return None
-    figure, axes = panels([name for name, _ in shown], columns=4, width=3.6, height=3.4)
-    for axis, (_, path) in zip(axes, shown, strict=True):
-        with np.load(path, allow_pickle=False) as kept:
-            draw_projection(axis, kept["embeddings"], kept["labels"], kept["classes"], legend=False)
+    figure, axes = panels([name for name, _ in drawn], columns=4, width=3.6, height=3.4)
+    for axis, (_, saved) in zip(axes, drawn, strict=True):
+        draw_projection(axis, saved.embeddings, saved.labels, saved.classes, legend=False)
     return figure
+
+
+def _saved(run: StudyRun) -> Saved | None:
+    try:
+        return None if run.folder is None else read_embeddings(run.folder)
+    except InputError as error:
+        log.warning("%s; left out of the figure", shown(str(error)))
+        return None
 
 
 def _blocks(comparison: Comparison) -> dict[str, list[int]]:

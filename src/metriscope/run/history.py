@@ -2,15 +2,24 @@
 
 import csv
 import math
-from collections.abc import Collection, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from metriscope.errors import InputError
+from metriscope.reading import opened
 
 EPOCHS = "epochs"
 """Key of the number of epochs trained, in the summary that loggers get."""
 LOSS = "train/loss"
 """Key of the mean loss of an epoch, which every run logs."""
+
+_PLACE = ("epoch", "step")
+# A million rows of some hundred columns, and a row of some thousand.
+_BYTES, _LINE = 2**29, 2**17
+_DIGITS = 15
 
 Row = dict[str, float]
 """One row of the history: ``epoch`` and ``step`` as ints, then the logged values by key."""
@@ -23,36 +32,66 @@ def read_history(path: Path, keys: Collection[str] | None = None) -> list[Row]:
     that hold one of them are returned, reduced to these keys, ``epoch`` and ``step``: much faster for few keys.
 
     Raises:
-        InputError: a line in the middle does not fit the header.
+        InputError: a line in the middle does not fit the header, the header has no epoch or step, or the file is none.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         return []
-    text = path.read_bytes().decode("utf-8", errors="replace")
-    first, *lines = text[: text.rfind("\n") + 1].splitlines() or [""]
-    header = next(csv.reader([first]), [])
-    wanted = [(i, key) for i, key in enumerate(header) if keys is None or key in keys or key in ("epoch", "step")]
+    try:
+        with opened(path, _BYTES) as file:
+            return list(_rows(path, file, keys))
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{path} is not readable ({error}): repair or delete it") from error
+
+
+def _rows(path: Path, file: BinaryIO, keys: Collection[str] | None) -> Iterator[Row]:
+    first_line = file.readline(_LINE + 1)
+    if not first_line.endswith(b"\n"):
+        _check_length(first_line)
+        return
+    header = next(csv.reader([_text(first_line)]), [])
+    wanted = [(i, key) for i, key in enumerate(header) if keys is None or key in keys or key in _PLACE]
+    if header and not {*_PLACE} <= {*header}:
+        raise ValueError(f"line 1 has no column {' or '.join(_PLACE)}")
     # Per-step columns come before per-epoch ones: a line that is empty from the first wanted column on is skipped.
-    empty = None if keys is None else "," * (len(header) - min((i for i, key in wanted if key in keys), default=0))
-    rows = []
-    for number, line in enumerate(lines, start=2):
+    first = min((i for i, key in wanted if keys is not None and key in keys), default=0)
+    empty = None if keys is None else b"," * (len(header) - first)
+    misfit = 0
+    for number, whole in enumerate(iter(partial(file.readline, _LINE + 1), b""), start=2):
+        if not whole.endswith(b"\n"):
+            _check_length(whole)
+            break
+        if misfit:
+            raise InputError(f"{path}, line {misfit}: does not fit the header; repair or delete the line")
+        line = whole.rstrip(b"\r\n")
         if empty is not None and line.endswith(empty):
             continue
-        cells = line.split(",")
+        cells = _text(line).split(",")
         try:
             if len(cells) != len(header):
                 raise ValueError
-            row = {key: _number(key, cell) for i, key in wanted if (cell := cells[i])}
+            row = {key: _number(key, cell) for i, key in wanted if (cell := cells[i]) or key in _PLACE}
         except ValueError:
-            if number < len(lines) + 1:
-                raise InputError(f"{path}, line {number}: does not fit the header; repair or delete the line") from None
+            misfit = number
             continue
         if keys is None or row.keys() & keys:
-            rows.append(row)
-    return rows
+            yield row
+
+
+def _check_length(line: bytes) -> None:
+    if len(line) > _LINE:
+        raise ValueError(f"a line of more than {_LINE:,} bytes")
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", errors="replace").rstrip("\r\n")
 
 
 def _number(key: str, cell: str) -> float:
-    return int(cell) if key in ("epoch", "step") else float(cell)
+    if key not in _PLACE:
+        return float(cell)
+    if len(cell) > _DIGITS:
+        raise ValueError
+    return int(cell)
 
 
 def points(history: Sequence[Row], key: str, x: str = "epoch") -> tuple[list[float], list[float]]:

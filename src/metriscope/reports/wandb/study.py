@@ -6,8 +6,8 @@ from typing import Any
 from metriscope.errors import InputError
 from metriscope.run.history import EPOCHS, Row
 from metriscope.run.identity import identity
-from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, RUNNING, Record, Status
-from metriscope.run.study import Study, StudyRun, flat_config, is_figure
+from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, RUNNING, Record, Status, is_figure
+from metriscope.run.study import Study, StudyRun, flat_config
 from metriscope.tracking.connection import connect
 
 COMPARISON = "comparison"
