@@ -6,7 +6,7 @@ from typing import Any
 
 # Controls, line ends, what turns the direction of writing, and halves of characters.
 _HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_LONG = 200
+_LONG = 80
 _SPACES = re.compile("[\t\n\r\u2028\u2029]+")
 
 

@@ -48,7 +48,7 @@ CURVES = {
 
 FIGURES = (*CURVES, "recall_against_variance", "intervals", "critical_difference", "embeddings")
 
-_SHOWN = 12
+_SHOWN, _DATA_SETS = 12, 12
 _STYLES = ("-", "--", "-.", ":")
 
 
@@ -71,6 +71,9 @@ def write_figures(comparison: Comparison, folder: Path, names: Sequence[str] = F
         "embeddings": embeddings,
     }
     paths = []
+    data = len({group.block for group in comparison.grouping.groups})
+    if data > _DATA_SETS:
+        log.warning("the figures show the first %d of %d data sets", _DATA_SETS, data)
     for name in names:
         try:
             figure = over_epochs(comparison, curves, CURVES[name]) if name in CURVES else makers[name](comparison)
@@ -118,6 +121,11 @@ def _trajectory(lines: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Tra
     values = np.full((len(lines), len(epochs)), np.nan)
     for row, (x, y) in zip(values, lines, strict=True):
         row[np.searchsorted(epochs, x)] = y
+    with np.errstate(over="ignore", invalid="ignore"):  # squares of figures near the largest number
+        return _means(epochs, values)
+
+
+def _means(epochs: NDArray[np.float64], values: NDArray[np.float64]) -> Trajectory:
     n = np.isfinite(values).sum(axis=0)
     mean = np.nansum(values, axis=0) / n
     squares = np.nansum((values - mean) ** 2, axis=0)
@@ -254,7 +262,10 @@ def _saved(run: StudyRun) -> Saved | None:
 
 
 def _blocks(comparison: Comparison) -> dict[str, list[int]]:
-    """Positions of the groups to draw, by title of their data; of many groups the best in the first metric."""
+    """Positions of the groups to draw, by title of their data; of many groups the best in the first metric.
+
+    Of many data sets the first: the time to draw grows with the panels.
+    """
     blocks: dict[tuple[str, ...], list[int]] = {}
     groups = comparison.grouping.groups
     for place, group in enumerate(groups):
@@ -267,7 +278,7 @@ def _blocks(comparison: Comparison) -> dict[str, list[int]]:
         return -sign * cell.summary.mean if cell else np.inf
 
     named = {}
-    for members in blocks.values():
+    for members in list(blocks.values())[:_DATA_SETS]:
         first = groups[members[0]]
         name = label({key: value for key, value in first.values.items() if key.startswith("dataset.")})
         name = name if first.block else ""

@@ -65,7 +65,7 @@ class Record:
     running_since: str | None = None
     ended: str | None = None
     data: Mapping[str, Any] | None = None
-    seconds: Annotated[float, Field(ge=0)] | None = None
+    seconds: Annotated[float, Field(ge=0, le=1e10)] | None = None
     epochs: Annotated[int, Field(ge=0)] | None = None
     resumed: Annotated[int, Field(ge=0)] = 0
     metrics: Mapping[str, Annotated[Sequence[str | None], Field(min_length=2, max_length=2)]] = field(

@@ -18,7 +18,7 @@ from metriscope.escapes import cleaned, shown
 from metriscope.reading import parse_yaml, read_bytes
 from metriscope.run.history import Row, read_history
 from metriscope.run.identity import located, relevant
-from metriscope.run.record import FINISHED, Record, Status, Unreadable, is_figure, read_record, read_summary
+from metriscope.run.record import FINISHED, Record, Status, Unreadable, read_record, read_summary
 
 log = logging.getLogger(__name__)
 
@@ -174,8 +174,10 @@ def load_run(folder: Path, name: str = "") -> StudyRun:
         history=lambda keys: read_history(folder / "metrics.csv", keys),
         folder=folder,
     )
-    # What no comparison can read is refused here, where it is one run's.
-    _ = run.relevant
+    try:
+        _ = run.relevant  # what no comparison can read is refused here, where it is one run's
+    except Exception as error:
+        raise InputError(f"{folder / 'config.yaml'} is not readable ({_first_line(error)}); left out") from error
     return run
 
 

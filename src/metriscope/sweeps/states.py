@@ -51,8 +51,7 @@ class State:
 def state_of(folder: Path) -> State:
     """The state of one run folder; never raises, whatever the folder holds."""
     try:
-        # A run lies three levels below its study, and is read there only.
-        if link := next((place for place in (folder, *folder.parents[:2]) if place.is_symlink()), None):
+        if link := _first_link(folder):
             return State(folder, BROKEN, f"{link} is a link, which is not followed")
         record = read_record(folder)
     except Unreadable as error:
@@ -70,6 +69,11 @@ def state_of(folder: Path) -> State:
     return replace(state, status=INTERRUPTED, reason=f"killed: {state.owner} is gone")
 
 
+def _first_link(folder: Path) -> Path | None:
+    """The first link on the three levels between a study and a run folder."""
+    return next((place for place in (*reversed(folder.parents[:2]), folder) if place.is_symlink()), None)
+
+
 def states_of(study: Path) -> list[State]:
     """The states of all runs of a study, including planned runs that have not begun.
 
@@ -80,9 +84,8 @@ def states_of(study: Path) -> list[State]:
         there = [path.name for path in study.parent.iterdir() if path.is_dir()] if study.parent.is_dir() else []
         near = nearest(study.name, [name for name in there if not name.startswith(".")])
         raise InputError(f"{study}: no such folder{near}")
-    found = {
-        path for path in study.glob("*/*/*") if os.path.lexists(path / "run.json") and not _ASIDE.search(path.name)
-    }
+    there = (path for path in study.glob("*/*/*") if os.path.lexists(path / "run.json"))
+    found = {_first_link(path) or path for path in there if not _ASIDE.search(path.name)}
     states = [state_of(folder) for folder in sorted(found | planned(study))]
     if not states:
         raise InputError(f"{study}: no runs in it; give the folder of a study, such as outputs/default")
