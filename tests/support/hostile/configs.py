@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from hostile.kinds import CONTROL, MARKUP, Kind, Traps, absent, of_every_sort, text
 
 FILE = "config.yaml"

@@ -42,11 +42,11 @@ KINDS = {
     "a run folder that is a link out of the study": Kind(_outside, broken=True),
     "a run folder that is a link to itself": Kind(_itself),
     "a run folder without files": Kind(_empty, trains=True),
-    "below a folder of markup": Kind(_below(MARKUP.replace("/", "")), compared=True),
-    "below a folder of control characters": Kind(_below(CONTROL.replace("\0", "")), compared=True),
-    "below a folder in Latin-1": Kind(_below("caf\udce9-mlp"), compared=True),
-    "below a folder that is a formula": Kind(_below("=1+1"), compared=True),
-    "below a folder like an option": Kind(_below("--out"), compared=True),
+    "below a folder of markup": Kind(_below(MARKUP.replace("/", "")), compared=True, trains=True),
+    "below a folder of control characters": Kind(_below(CONTROL.replace("\0", "")), compared=True, trains=True),
+    "below a folder in Latin-1": Kind(_below("caf\udce9-mlp"), compared=True, trains=True),
+    "below a folder that is a formula": Kind(_below("=1+1"), compared=True, trains=True),
+    "below a folder like an option": Kind(_below("--out"), compared=True, trains=True),
 }
 
 

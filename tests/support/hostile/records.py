@@ -38,6 +38,8 @@ KINDS = {
     "a commit of markup": Kind(changed(FILE, git={"commit": {"a": [CONTROL]}, "dirty": "no"}), compared=True),
     "data that are no fingerprint": Kind(changed(FILE, data={"content": [], "times": {}}), compared=True),
     "half of a character": Kind(changed(FILE, host="\ud800"), compared=True),
-    "failed for a reason of markup": Kind(changed(FILE, status="failed", reason=(MARKUP + CONTROL) * 10**3), trains=True),
+    "failed for a reason of markup": Kind(
+        changed(FILE, status="failed", reason=(MARKUP + CONTROL) * 10**3), trains=True
+    ),
     "running since ever": Kind(changed(FILE, status="running", running_since="0001-01-01T00:00:00+00:00"), trains=True),
 }

@@ -1,15 +1,16 @@
 """The study of all kinds of damage, beside runs that are as they should be."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from omegaconf import DictConfig
+from studies import config, write_run, write_study
 from tiny_runs import COMPOSER
 
 from hostile import configs, figures, places, records
 from hostile.kinds import Kind, Traps
-from studies import config, write_run, write_study
 
 KINDS: Mapping[str, Kind] = {**records.KINDS, **configs.KINDS, **figures.KINDS, **places.KINDS}
 FIRST = 100
@@ -39,9 +40,14 @@ class Hostile(NamedTuple):
 
 def composed(root: Path, seed: int, study: str = "trial") -> DictConfig:
     """The config of the command that would train the run of a kind."""
-    cfg = COMPOSER([*WORDS, "logger=none", f"seed={seed}"])
-    cfg.paths.output_dir, cfg.study = str(root / "outputs"), study
+    cfg = _composed().copy()
+    cfg.paths.output_dir, cfg.study, cfg.seed = str(root / "outputs"), study, seed
     return cfg
+
+
+@cache
+def _composed() -> DictConfig:
+    return COMPOSER([*WORDS, "logger=none"])
 
 
 def traps_in(root: Path) -> Traps:
@@ -60,5 +66,6 @@ def make(root: Path, kinds: Mapping[str, Kind] = KINDS) -> Hostile:
         runs[name] = write_run(config(root / "outputs", *WORDS, seed=seed))
         kind.make(runs[name], traps)
     links = places.litter(study, traps)
-    places.lock_traps(study, next(iter(runs.values())).name, traps)
+    for run in list(runs.values())[:1]:
+        places.lock_traps(study, run.name, traps)
     return Hostile(study, runs, traps, links)
