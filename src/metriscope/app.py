@@ -1,10 +1,10 @@
 """One run from a composed config: check, build, fit, test, report. Importable, and without Hydra's command line."""
 
-import errno
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -16,7 +16,8 @@ from metriscope.outcome import Outcome, Parts
 from metriscope.run.folder import Run, open_run
 from metriscope.run.identity import located
 from metriscope.run.ranks import forget_stale_ranks
-from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, PRUNED
+from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, PRUNED, Status
+from metriscope.run.shortages import shortage
 from metriscope.run.slurm import back_to_the_queue, check_tasks
 from metriscope.tracking.console import log_to_file, print_config, print_results
 
@@ -44,11 +45,27 @@ def train(cfg: DictConfig) -> Outcome:
             _print(run, metrics, f"finished before ({run.record.ended}); resume=never runs it afresh")
             return Outcome(metrics, run.folder, load=partial(_finished, run, splits))
         print_config(config)
-        with log_to_file(run.folder), _recorded(run):
+        with _in_one_line(run.folder), log_to_file(run.folder), _recorded(run):
             outcome = _execute(run)
         if run.is_main:
             _print(run, outcome.metrics, "results")
         return outcome
+
+
+@contextmanager
+def _in_one_line(folder: Path) -> Iterator[None]:
+    """Turn the error of a disk, a memory or a folder that was taken away into a line.
+
+    Raises:
+        RunError: the line.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, MemoryError) as error:
+        line = shortage(error, folder)
+        if line is None:
+            raise
+        raise RunError(line) from error
 
 
 @contextmanager
@@ -62,22 +79,28 @@ def _recorded(run: Run) -> Iterator[None]:
     except (Interrupted, KeyboardInterrupt, SystemExit) as error:
         # Lightning turns a KeyboardInterrupt into a SystemExit.
         reason = "stopped at once" if isinstance(error, SystemExit) else str(error) or "interrupted"
-        run.end(INTERRUPTED, reason)
+        _end(run, INTERRUPTED, reason)
         raise KeyboardInterrupt(f"{reason}: the same command resumes {run.folder}") from error
     except Pruned as error:
         run.end(PRUNED, str(error))
         raise
-    except OSError as error:
-        log.debug("the run failed", exc_info=True)
-        run.end(FAILED, str(error))
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            raise RunError(f"cannot write to {run.folder}: {error.strerror}; make room and run again") from error
-        raise
     except BaseException as error:
         log.debug("the run failed", exc_info=True)
-        run.end(FAILED, f"{type(error).__name__}: {error}")
+        told = shortage(error, run.folder) or (str(error) if isinstance(error, OSError) else None)
+        _end(run, FAILED, told or f"{type(error).__name__}: {error}")
         raise
     run.end(FINISHED)
+
+
+def _end(run: Run, status: Status, reason: str) -> None:
+    """Write how the run ended, as far as that is possible: what ended it may also keep its record from being written.
+
+    A record that stays ``running`` without a process reads as interrupted.
+    """
+    try:
+        run.end(status, reason)
+    except OSError as error:
+        log.debug("the record cannot be written: %s", error)
 
 
 def _load(run: Run) -> Any:
@@ -102,26 +125,6 @@ def _load(run: Run) -> Any:
     return splits
 
 
-def _resumed_step(run: Run, now: Mapping[str, Any]) -> int:
-    """The step to resume from; the checkpoint must have been trained on the same data."""
-    import torch
-
-    from metriscope.data.datamodule import DataModule
-    from metriscope.data.fingerprint import check_same
-
-    try:
-        state = torch.load(run.last_checkpoint, weights_only=True, map_location="cpu", mmap=True)
-        # Lightning stores the state of a data module under its class name.
-        step, data = int(state["global_step"]), state.get(DataModule.__qualname__, {})
-    except Exception as error:
-        raise InputError(
-            f"{run.last_checkpoint} is no checkpoint to resume from: delete it, or set resume=never"
-        ) from error
-    if "fingerprint" in data:
-        check_same(data["fingerprint"], now, run.folder)
-    return step
-
-
 def _unknown_monitor(config: Mapping[str, Any], metrics: Any) -> str | None:
     """Error message for a monitored metric that is never logged; None if all are logged."""
     for group in ("evaluation", "scheduler"):
@@ -136,27 +139,28 @@ def _execute(run: Run) -> Outcome:
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     from metriscope.build.loggers import build_loggers
+    from metriscope.build.resume import resumed, selected
     from metriscope.build.run import data_of, learner_of, trainer_of
     from metriscope.ending import report
 
     splits = _load(run)
-    resumed_at = _resumed_step(run, splits.fingerprint) if run.resumes else None
-    run.record_data(splits.fingerprint)
     data = data_of(run.config, splits)
     module = learner_of(run.config, data)
-    loggers = build_loggers(run, resumed_at)
+    start = resumed(run, module, splits.fingerprint) if run.resumes else None
+    run.record_data(splits.fingerprint)
+    loggers = build_loggers(run, start)
     exit_code = 1
     try:
         trainer, stop = trainer_of(run, data, loggers)
         with stop.listening():
-            checkpoint = run.last_checkpoint if run.resumes else None
             try:
-                trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+                trainer.fit(module, datamodule=data, ckpt_path=start and start.path, weights_only=True)
             except MisconfigurationException as error:
                 raise InputError(_unknown_monitor(run.config, trainer.callback_metrics) or str(error)) from error
-            best = run.best_checkpoint if run.best_checkpoint.exists() else None
-            trainer.test(module, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
-            metrics = report(run, trainer, module, data, loggers)
+            best = selected(run, trainer)
+            path = run.best_checkpoint if best else None
+            trainer.test(module, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
+            metrics = report(run, trainer, module, data, loggers, best)
         exit_code = 0
     except Pruned:
         exit_code = 0

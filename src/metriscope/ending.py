@@ -20,9 +20,9 @@ from metriscope.files import replacing, write_json
 from metriscope.reports.figures import write_history_figures
 from metriscope.reports.gallery import choose_queries, retrieval_gallery
 from metriscope.reports.projection import projection
-from metriscope.reports.style import save
+from metriscope.reports.style import guarded, save
 from metriscope.run.folder import Run
-from metriscope.run.history import EPOCHS, epochs_trained, points, read_history, summary
+from metriscope.run.history import EPOCHS, Selected, epochs_trained, points, read_history, summary
 from metriscope.tracking.base import RunLogger
 from metriscope.training.learner import MetricLearner
 
@@ -32,9 +32,19 @@ _NEIGHBOURS_SHOWN = 8
 
 
 def report(
-    run: Run, trainer: pl.Trainer, module: MetricLearner, data: DataModule, loggers: Sequence[RunLogger]
+    run: Run,
+    trainer: pl.Trainer,
+    module: MetricLearner,
+    data: DataModule,
+    loggers: Sequence[RunLogger],
+    best: Selected | None,
 ) -> dict[str, Any]:
-    """Write ``summary.json`` and the outputs that the config asks for, after the test; returns the summary."""
+    """Write ``summary.json``, then the outputs that the config asks for, after the test; returns the summary.
+
+    Args:
+        run, trainer, module, data, loggers: of the run.
+        best: when the tested checkpoint was saved, if validation has selected one.
+    """
     final = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("test/")}
     evaluation = run.config["evaluation"]
     tested = module.evaluated
@@ -47,22 +57,21 @@ def report(
     fit = exponential_fit(losses)
     if fit is not None:
         final.update({"train/loss_decay_fit": fit.rate, "train/loss_half_life": fit.half_life})
-    best_epoch = _best_epoch(run)
-    metrics: dict[str, Any] = summary(history, best_epoch, final)
+    metrics: dict[str, Any] = summary(history, best, final)
+    write_json(run.folder / "summary.json", metrics)
+    run.record_metrics(_described(metrics, evaluation))
+    for logger in loggers:
+        logger.log_summary({**metrics, EPOCHS: epochs_trained(history)})
     if evaluation["save_embeddings"]:
         _save_embeddings(run.folder / "embeddings.npz", tested, data)
     if evaluation["per_class"]:
         assert tested.scores is not None
         write_per_class(run.folder / "per_class.csv", per_class(tested.scores, data.splits.test.classes))
     if run.config["logger"]["figures"]:
-        paths = write_history_figures(run.folder / "figures", history, best_epoch)
+        paths = write_history_figures(run.folder / "figures", history, best and best.epoch)
         paths += _embedding_figures(run.folder / "figures", tested, data, run.config["seed"])
         for logger in loggers:
             logger.log_figures(paths)
-    for logger in loggers:
-        logger.log_summary({**metrics, EPOCHS: epochs_trained(history)})
-    write_json(run.folder / "summary.json", metrics)
-    run.record_metrics(_described(metrics, evaluation))
     return metrics
 
 
@@ -104,12 +113,6 @@ def _references(trainer: pl.Trainer, module: MetricLearner, data: DataModule) ->
     return References(known, labels)
 
 
-def _best_epoch(run: Run) -> int | None:
-    if not run.best_checkpoint.exists():
-        return None
-    return int(torch.load(run.best_checkpoint, weights_only=True, map_location="cpu", mmap=True)["epoch"])
-
-
 def _save_embeddings(path: Path, tested: EvaluatedSet, data: DataModule) -> None:
     """``embeddings`` (N, D) float32, ``labels`` (N,) int64, ``classes`` (C,) names of the test set."""
     with replacing(path) as draft:
@@ -134,11 +137,18 @@ class _TestImages:
 def _embedding_figures(folder: Path, tested: EvaluatedSet, data: DataModule, seed: int) -> list[Path]:
     embeddings, labels = tested.embeddings.cpu(), tested.labels.cpu().numpy()
     classes = data.splits.test.classes
-    paths = [save(projection(embeddings.numpy(), labels, classes), folder / "projection.png")]
-    shows_images = len(data.input_shape) == 3 and data.input_shape[0] in (1, 3)
-    if shows_images and len(labels) > 1:
+
+    def plane() -> Path:
+        return save(projection(embeddings.numpy(), labels, classes), folder / "projection.png")
+
+    def gallery() -> Path:
         found = nearest(embeddings, embeddings, _NEIGHBOURS_SHOWN, exclude_self=True).numpy()
         queries = choose_queries(labels, found, seed=seed)
         figure = retrieval_gallery(_TestImages(data), labels, found, queries, classes)
-        paths.append(save(figure, folder / "retrieval_gallery.png"))
-    return paths
+        return save(figure, folder / "retrieval_gallery.png")
+
+    written = [guarded("projection", plane)]
+    shows_images = len(data.input_shape) == 3 and data.input_shape[0] in (1, 3)
+    if shows_images and len(labels) > 1:
+        written.append(guarded("retrieval_gallery", gallery))
+    return [path for path in written if path]

@@ -1,5 +1,6 @@
-"""Atomic writes: a file holds its old content or its new content, never a part of it."""
+"""Atomic writes: a file holds its old content or its new content, never a part of it, also after a power cut."""
 
+import errno
 import json
 import math
 import os
@@ -10,40 +11,98 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-# Earlier versions named their drafts by the number of the process.
-_DRAFT = re.compile(r"\.(draft-[0-9a-f]{16}|\d+)-")
+_DRAFT = re.compile(r"\.metriscope-[0-9a-f]{16}-.+", re.DOTALL)
+
+
+class LinkRefused(OSError):
+    """A link where a folder of results has to be."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` (same suffix) that replaces it when the block ends without an error.
+    """An empty file beside ``path`` (same suffix) that replaces it when the block ends without an error.
 
-    Its name cannot be foretold and it is new, so that no link that lies in the folder is written through.
+    The new content is on disk before it gets its name. Nobody can guess the name of the draft, so no link can wait
+    in its place; where ``path`` itself is a link, the link is replaced and not what it points to. The folder has to
+    be there: a run folder that was taken away is not made again.
 
     Raises:
-        OSError: the folder is full or read-only; ``path`` is then unchanged.
+        OSError: the folder is missing, full or read-only; ``path`` is then unchanged. ``filename`` is ``path``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".draft-{secrets.token_hex(8)}-{path.name}")
-    draft.touch(exist_ok=False)
+    draft = path.with_name(f".metriscope-{secrets.token_hex(8)}-{path.name}")
     try:
+        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
         yield draft
+        sync(draft)
         os.replace(draft, path)
+        sync(path.parent)
+    except OSError as error:
+        if error.filename in (None, str(draft), draft):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         with suppress(OSError):
             draft.unlink()
 
 
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on disk.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    except OSError as error:
+        # Some network file systems sync no folders.
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(file)
+
+
 def drafts(folder: Path) -> list[Path]:
-    """Temporary files that :func:`replacing` left in ``folder`` and below because its process was killed."""
-    return [path for path in folder.rglob(".*-*") if _DRAFT.match(path.name) and path.is_file()]
+    """Files that :func:`replacing` left in ``folder`` and below because its process was killed; no links."""
+    found = folder.rglob(".metriscope-*")
+    return [path for path in found if _DRAFT.fullmatch(path.name) and path.is_file() and not path.is_symlink()]
+
+
+def folder_in(folder: Path, name: str) -> Path:
+    """The folder of this name in an existing ``folder``, made where it is missing.
+
+    Raises:
+        LinkRefused: a link is in its place.
+        OSError: ``folder`` is missing, full or read-only.
+    """
+    found = folder / name
+    refuse_link(found)
+    found.mkdir(exist_ok=True)
+    return found
+
+
+def refuse_link(path: Path) -> None:
+    """Raises :class:`LinkRefused` where ``path`` is a link: what is written below it could be somebody else's."""
+    if path.is_symlink():
+        raise LinkRefused(errno.ELOOP, "it is a link, which could lead to files of somebody else", str(path))
+
+
+def set_aside(path: Path, folder: Path) -> Path:
+    """Move a file that is broken to ``folder``, under its name with ``.aside``; an earlier one is replaced.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
+    aside = folder / f"{path.name}.aside"
+    os.replace(path, aside)
+    return aside
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write ``data`` atomically. JSON has no NaN or infinity: they become ``null``; paths become strings.
 
     Raises:
-        OSError: the folder is full or read-only.
+        OSError: the folder is missing, full or read-only.
         TypeError: a value other than plain JSON values, paths, and scalars of NumPy or torch.
     """
     text = json.dumps(_plain(data), indent=2, allow_nan=False) + "\n"

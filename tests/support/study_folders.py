@@ -6,7 +6,7 @@ import socket
 
 from filelock import FileLock
 
-from metriscope.run.folder import lock_of
+from metriscope.run.locks import lock_of
 from metriscope.run.record import FORMAT
 
 

@@ -18,6 +18,7 @@ from metriscope.evaluation.monitors import VARIANCE, monitor_of
 from metriscope.evaluation.set_metric import build_metrics
 from metriscope.parts import arguments_of, instantiate, locate
 from metriscope.run.folder import Run
+from metriscope.tracking.checkpoints import LastCheckpoint
 
 # What per_class.csv shows.
 _PER_CLASS = SKIPPED._replace(recall_at=(1,), map_at_r=True)
@@ -95,7 +96,7 @@ def _pruning(sweep: Section | None, run: Run) -> list[pl.Callback]:
 def _checkpoints(evaluation: Section, run: Run, validates: bool) -> list[ModelCheckpoint]:
     folder = run.last_checkpoint.parent
     options: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_top_k": 1}
-    last = ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **options)
+    last = LastCheckpoint(filename="last", save_on_train_epoch_end=True, **options)
     if not validates:
         return [last]
     metric, mode = monitor_of(evaluation, "evaluation", evaluation)

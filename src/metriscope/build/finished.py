@@ -1,8 +1,8 @@
 """Builds the objects of a run that has finished, from its folder."""
 
-import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 
+from metriscope import tensor_files
 from metriscope.build.callbacks import build_evaluation, build_variance
 from metriscope.build.run import data_of, learner_of
 from metriscope.build.trainer import build_trainer
@@ -14,12 +14,13 @@ from metriscope.training.checkpoints import upgrade
 
 
 def parts_of(run: Run, splits: Splits | None = None) -> Parts:
-    """The data, the module with the weights of the best checkpoint (else the last), and a trainer that evaluates it.
+    """The data, the module with the tested weights, and a trainer that evaluates it.
 
-    The trainer writes neither checkpoints nor logs. Without a checkpoint there is no module.
+    These are the weights of the best checkpoint, or of the last where no validation has selected any. Without this
+    checkpoint there is no module. The trainer writes neither checkpoints nor logs.
 
     Raises:
-        InputError: the data cannot be loaded, or the checkpoint cannot be read.
+        InputError: the data cannot be loaded, or the checkpoint is damaged.
     """
     config = run.config
     evaluation = config["evaluation"]
@@ -27,17 +28,19 @@ def parts_of(run: Run, splits: Splits | None = None) -> Parts:
     watch = [build_evaluation(evaluation), *build_variance(config["diagnostics"], evaluation)]
     options = {**config["trainer"], "enable_checkpointing": False}
     trainer = build_trainer(options, watch, [], run.folder, evaluation["every_n_epochs"])
-    path = next((path for path in (run.best_checkpoint, run.last_checkpoint) if path.exists()), None)
-    if path is None:
+    path = run.best_checkpoint if "best/epoch" in run.summary() else run.last_checkpoint
+    if not path.exists():
         return Parts(trainer, None, data)
     with isolate_rng(include_cuda=False):
         module = learner_of(config, data)
     try:
-        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
+        checkpoint = tensor_files.load(path)
         upgrade(checkpoint, module.state_dict())
         module.load_state_dict(checkpoint["state_dict"])
     except InputError:
         raise
+    except (tensor_files.Damaged, tensor_files.Unsafe) as error:
+        raise InputError(f"{path} {error}; resume=never trains the run again") from error
     except Exception as error:
         raise InputError(f"{path} is no checkpoint of this run: move it away, or set resume=never") from error
     return Parts(trainer, module.eval(), data)

@@ -11,6 +11,7 @@ from metriscope.errors import InputError
 from metriscope.parts import NotBuilt, arguments_of, instantiate, locate
 from metriscope.run.folder import Run
 from metriscope.tracking.base import RunLogger
+from metriscope.tracking.checkpoints import Resumed
 from metriscope.tracking.guard import first_line
 from metriscope.tracking.guarded import GuardedLogger
 from metriscope.tracking.loggers import own_loggers
@@ -21,18 +22,18 @@ _PLACES = ("folder", "save_dir")
 """Arguments that say where a logger writes; Lightning's loggers take the second."""
 
 
-def build_loggers(run: Run, global_step: int | None) -> list[RunLogger]:
+def build_loggers(run: Run, resumed: Resumed | None) -> list[RunLogger]:
     """The run's own loggers, then those of ``logger.more``, whose failures never stop the run.
 
     Args:
-        global_step: the step of the checkpoint from which a run resumes; None for a new run.
+        resumed: the checkpoint that a run goes on from; None for a new run.
 
     Raises:
         InputError: ``logger.more`` names what is no logger, or arguments that it does not take.
     """
     # First, so that a config refused here leaves nothing open.
     further = dict(_further(run))
-    loggers, logged = own_loggers(run, global_step)
+    loggers, logged = own_loggers(run, resumed)
     for key, logger in further.items():
         guarded = GuardedLogger(logger, f"logger.more.{key}", logged)
         guarded.log_hyperparams(flatten(run.config))

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.loggers import Logger
 
 from metriscope import seeds
 from metriscope.build.callbacks import build_callbacks
@@ -24,6 +23,8 @@ from metriscope.models.embedder import Embedder
 from metriscope.objectives.objective import Objective
 from metriscope.objectives.objectives import Objectives
 from metriscope.run.folder import Run
+from metriscope.tracking.base import RunLogger
+from metriscope.tracking.checkpoints import WholeCheckpoints
 from metriscope.training.learner import MetricLearner
 
 Config = Mapping[str, Any]
@@ -94,7 +95,7 @@ def learner_of(config: Config, data: DataModule) -> MetricLearner:
     )
 
 
-def trainer_of(run: Run, data: DataModule, loggers: Sequence[Logger]) -> tuple[pl.Trainer, GracefulStop]:
+def trainer_of(run: Run, data: DataModule, loggers: Sequence[RunLogger]) -> tuple[pl.Trainer, GracefulStop]:
     """The Lightning trainer of a run, and the callback that stops it on a signal."""
     config = run.config
     every = config["trainer"]["log_every_n_steps"]
@@ -110,4 +111,6 @@ def trainer_of(run: Run, data: DataModule, loggers: Sequence[Logger]) -> tuple[p
         validates=data.splits.validation is not None,
     )
     evaluates = config["evaluation"]["every_n_epochs"]
-    return build_trainer(config["trainer"], callbacks, loggers, run.folder, evaluates), stop
+    kept = run.last_checkpoint, run.previous_checkpoint
+    checkpoints = WholeCheckpoints(run.folder, kept, [logger.sync for logger in loggers])
+    return build_trainer(config["trainer"], callbacks, loggers, run.folder, evaluates, checkpoints), stop

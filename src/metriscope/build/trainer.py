@@ -19,7 +19,12 @@ Section = Mapping[str, Any]
 
 
 def build_trainer(
-    trainer: Section, callbacks: Sequence[pl.Callback], loggers: Sequence[Logger], folder: Path, every_n_epochs: int
+    trainer: Section,
+    callbacks: Sequence[pl.Callback],
+    loggers: Sequence[Logger],
+    folder: Path,
+    every_n_epochs: int,
+    checkpoints: WholeCheckpoints | None = None,
 ) -> pl.Trainer:
     """The Lightning trainer that the section ``trainer`` describes.
 
@@ -28,6 +33,7 @@ def build_trainer(
         callbacks, loggers: all callbacks and loggers of the run.
         folder: the run folder.
         every_n_epochs: epochs from one validation to the next.
+        checkpoints: writes and reads the checkpoints.
 
     Raises:
         InputError: the accelerator is not available, or Lightning refuses a setting.
@@ -45,7 +51,7 @@ def build_trainer(
     # The folder of a resumed run holds its own checkpoints.
     warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty.*")
     options = {key: value for key, value in trainer.items() if key != "name"}
-    plugins: list[Any] = [WholeCheckpoints()]
+    plugins: list[Any] = [checkpoints or WholeCheckpoints(folder)]
     if SLURMEnvironment.detect():
         # metriscope.run.slurm requeues the job.
         plugins.append(SLURMEnvironment(auto_requeue=False))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from metriscope.config.aliases import today
 from metriscope.errors import Exit, InputError
 from metriscope.escapes import shown
+from metriscope.files import refuse_link
 from metriscope.reports.study_figures import FIGURES
 from metriscope.reports.table_formats import FORMATS, write_tables
 
@@ -37,8 +38,8 @@ def main(words: Sequence[str]) -> int:
 
 def _compare(arguments: argparse.Namespace) -> None:
     from metriscope.reports.comparison import compare, select
-    from metriscope.run.entries import refuse_links
-    from metriscope.run.study import REPORT, load_study
+    from metriscope.reports.report_folder import report_folder
+    from metriscope.run.study import load_study
 
     folder: Path = arguments.study
     if arguments.wandb:
@@ -51,8 +52,7 @@ def _compare(arguments: argparse.Namespace) -> None:
         study = select(study, arguments.where)
     found = compare(study, arguments.by, arguments.metrics, arguments.baseline, arguments.over)
     _show(found)
-    out = arguments.out or folder / REPORT
-    refuse_links(*([] if arguments.out else [out]), out / "figures", out / "wandb")
+    out = report_folder(folder, arguments.out)
     written = write_tables(found, out, arguments.format)
     drawn = []
     if arguments.figures or arguments.html or arguments.log_wandb:
@@ -68,6 +68,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     if arguments.log_wandb:
         from metriscope.reports.wandb.comparison import log_comparison
 
+        refuse_link(out / "wandb")
         print(log_comparison(found, drawn, out, arguments.wandb))
 
 

@@ -54,6 +54,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     from metriscope.config.compose import compose_config
     from metriscope.config.words import parse
     from metriscope.reports.papers import PAPERS
+    from metriscope.reports.report_folder import report_folder
     from metriscope.reports.reproduction import write_reproduction
     from metriscope.run.study import load_study
 
@@ -70,11 +71,12 @@ def _reproduce(arguments: argparse.Namespace) -> int:
         print(f"reproduce: {line}")
     codes = [] if arguments.report_only else [_train([*words, *sweep, f"study={study}"]) for sweep in sweeps]
     folder = Path(cfg.paths.output_dir) / study
-    out = arguments.out or folder / "report"
+    found = load_study(folder)
+    out = report_folder(folder, arguments.out)
     # Where things are is of no use to a reader.
     told = [word for word in arguments.words if not word.startswith("paths.")]
     spoken = shlex.join(["metriscope", "reproduce", arguments.paper, *told])
-    for judgement in write_reproduction(load_study(folder), paper, out, spoken, missing):
+    for judgement in write_reproduction(found, paper, out, spoken, missing):
         print(f"claim {judgement.claim.number}: {judgement.verdict}: {judgement.claim.text}")
     print(f"report: {out / 'README.md'}")
     return Exit.RUN_FAILED if any(codes) else Exit.FINISHED

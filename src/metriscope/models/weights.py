@@ -1,18 +1,17 @@
 """Pretrained weights, by name or from a local file: matched by name and shape, with a report."""
 
+import hashlib
 import importlib
 import logging
-import pickle
 import re
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from metriscope import tensor_files
 from metriscope.errors import InputError, nearest
 
 log = logging.getLogger(__name__)
@@ -130,19 +129,13 @@ def read_state(path: Path) -> State:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
-        with path.open("rb") as file:
-            if file.read(4) == b"PK\x03\x04" and not zipfile.is_zipfile(path):
-                raise InputError(f"backbone.weights: {path} is truncated: copy or download it again")
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "GLOBAL" in str(error) or "Unsupported" in str(error):
-            raise InputError(
-                f"backbone.weights: {path} holds objects that could run code when loaded, which is refused: "
-                "save model.state_dict() alone, or convert it to .safetensors"
-            ) from error
-        raise InputError(f"backbone.weights: {path} is not a PyTorch file, or it is damaged") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, UnicodeDecodeError) as error:
-        raise InputError(f"backbone.weights: {path} is truncated or damaged: copy or download it again") from error
+        content = tensor_files.load(path)
+    except tensor_files.Unsafe as error:
+        raise InputError(
+            f"backbone.weights: {path} {error}: save model.state_dict() alone, or convert it to .safetensors"
+        ) from error
+    except tensor_files.Damaged as error:
+        raise InputError(f"backbone.weights: {path} {error}: copy or download it again") from error
     except OSError as error:
         raise InputError(f"backbone.weights: cannot read {path}: {error.strerror or error}") from error
     for container in CONTAINERS:
@@ -191,9 +184,11 @@ def download(source: str, url: str) -> State:
         InputError: the download failed; the message says which file to put where.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
-    if path.is_file():
-        return read_state(path)
     digest = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    if path.is_file():
+        if digest and not _sha256(path).startswith(digest[1]):
+            raise InputError(f"backbone.weights={source}: {path} is not what was published: delete it and run again")
+        return read_state(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # This writes beside the target and moves the file there once the digest is right.
@@ -204,6 +199,14 @@ def download(source: str, url: str) -> State:
             f"network and put it at {path}, or give the path of a local file as backbone.weights"
         ) from error
     return read_state(path)
+
+
+def _sha256(path: Path) -> str:
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            found.update(block)
+    return found.hexdigest()
 
 
 def _trunk_entries(state: State) -> State:

@@ -4,11 +4,12 @@ The functions take rows from :func:`metriscope.run.history.read_history`.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metriscope.evaluation.metrics import logged, title_of
-from metriscope.reports.style import BLUE, GREEN, GREY, ORANGE, RED, SKY, heading, panels, save
+from metriscope.reports.style import BLUE, GREEN, GREY, ORANGE, RED, SKY, guarded, heading, panels, save
 from metriscope.run.history import Row, points
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _legend(key: str, curves: Sequence[Curve]) -> str:
 
 
 def write_history_figures(folder: Path, history: Sequence[Row], best_epoch: int | None = None) -> list[Path]:
-    """Draw the three figures of a history into ``folder`` and return their paths; an empty list without rows."""
+    """Draw the figures of a history into ``folder`` and return their paths; an empty list without rows."""
     if not history:
         return []
     drawn: dict[str, Any] = {
@@ -91,7 +92,12 @@ def write_history_figures(folder: Path, history: Sequence[Row], best_epoch: int 
         "variance_over_time": variance_over_time,
         "greediness_over_time": greediness_over_time,
     }
-    return [save(draw(history, best_epoch), folder / f"{name}.png") for name, draw in drawn.items()]
+
+    def write(name: str) -> Path:
+        return save(drawn[name](history, best_epoch), folder / f"{name}.png")
+
+    written = [guarded(name, partial(write, name)) for name in drawn]
+    return [path for path in written if path]
 
 
 def _draw(axis: "Axes", history: Sequence[Row], curves: Sequence[Curve], log: bool = False) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from metriscope.evaluation.metrics import HEADLINES, logged
-from metriscope.files import replacing
+from metriscope.files import folder_in, replacing
 from metriscope.reports.claims import Finding, Judgement, judge
 from metriscope.reports.comparison import Comparison, compare
 from metriscope.reports.history_metrics import with_course
@@ -46,7 +46,7 @@ def write_reproduction(
         found = [metric for metric in metrics if metric in there]
         if found:
             tables[name] = compare(whole, _BY, found, {"loss.name": paper.losses[0]})
-            write_tables(tables[name], folder / name)
+            write_tables(tables[name], folder_in(folder, name))
     shown = [metric for metric in logged("test", *HEADLINES) if metric in there]
     figures = write_figures(compare(whole, _BY, shown), folder / "figures")
     _write(folder / "claims.json", json.dumps([_plain(one) for one in judgements], indent=2) + "\n")

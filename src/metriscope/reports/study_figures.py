@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +15,7 @@ from metriscope.evaluation.metrics import logged, title_of
 from metriscope.reports.comparison import Comparison
 from metriscope.reports.groups import Group, label
 from metriscope.reports.statistics import t_quantile
-from metriscope.reports.style import GREY, MARKERS, PALETTE, heading, panels, save
+from metriscope.reports.style import GREY, MARKERS, PALETTE, guarded, heading, panels, save
 from metriscope.run.embeddings import Saved, read_embeddings
 from metriscope.run.history import Row, points
 from metriscope.run.study import StudyRun
@@ -55,10 +56,7 @@ _STYLES = ("-", "--", "-.", ":")
 def write_figures(comparison: Comparison, folder: Path, names: Sequence[str] = FIGURES) -> list[Path]:
     """Draw the named figures for which the runs have data; returns the paths, two per figure.
 
-    A history or saved embeddings that cannot be read are left out, and a figure that cannot be drawn, with a warning.
-
-    Raises:
-        OSError: the folder cannot be written.
+    A history or saved embeddings that cannot be read are left out, and a figure that fails, with a warning.
     """
     from metriscope.reports.ranks import critical_difference
 
@@ -70,20 +68,15 @@ def write_figures(comparison: Comparison, folder: Path, names: Sequence[str] = F
         "critical_difference": critical_difference,
         "embeddings": embeddings,
     }
-    paths = []
     data = len({group.block for group in comparison.grouping.groups})
     if data > _DATA_SETS:
         log.warning("the figures show the first %d of %d data sets", _DATA_SETS, data)
-    for name in names:
-        try:
-            figure = over_epochs(comparison, curves, CURVES[name]) if name in CURVES else makers[name](comparison)
-            paths += [] if figure is None else _write(figure, folder / name)
-        except OSError:
-            raise
-        except Exception as error:
-            log.debug("the figure failed", exc_info=True)
-            log.warning("the figure %s cannot be drawn (%s: %s)", name, type(error).__name__, shown(str(error))[:160])
-    return paths
+
+    def write(name: str) -> list[Path]:
+        figure = over_epochs(comparison, curves, CURVES[name]) if name in CURVES else makers[name](comparison)
+        return [] if figure is None else _write(figure, folder / name)
+
+    return [path for name in names for path in guarded(name, partial(write, name)) or []]
 
 
 def _write(figure: "Figure", path: Path) -> list[Path]:

@@ -1,16 +1,23 @@
 """Style of all figures: colours that colour-blind readers can distinguish, plain axes, no global state."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from metriscope.errors import InputError
 from metriscope.escapes import for_figure
 from metriscope.evaluation.metrics import title_of
-from metriscope.files import replacing
+from metriscope.files import folder_in, replacing
+from metriscope.tracking.guard import first_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # Okabe and Ito, "Color Universal Design" (2008), without its yellow, which is hard to see on white.
 BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK = (
@@ -55,11 +62,27 @@ def panels(
 
 
 def save(figure: "Figure", path: Path) -> Path:
-    """Write a figure atomically and return its path.
+    """Write a figure atomically, into a folder that is made if the one above it is there; returns its path.
 
     Raises:
-        OSError: the folder is full or read-only.
+        OSError: the folder is full, read-only or a link.
     """
+    path = folder_in(path.parent.parent, path.parent.name) / path.name
     with replacing(path) as draft:
         figure.savefig(draft)
     return path
+
+
+def guarded(name: str, draw: Callable[[], T]) -> T | None:
+    """What ``draw`` returns; None and one warning where the figure ``name`` cannot be drawn or written.
+
+    Raises:
+        InputError: from ``draw``.
+    """
+    try:
+        return draw()
+    except InputError:
+        raise
+    except Exception as error:
+        log.warning("the figure %s is left out (%s)", name, first_line(error))
+        return None

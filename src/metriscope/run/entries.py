@@ -39,17 +39,6 @@ def check_entries(folder: Path) -> None:
         _check(path, None)
 
 
-def refuse_links(*folders: Path) -> None:
-    """Refuse folders that are links, before anything is written into them.
-
-    Raises:
-        InputError: naming the link.
-    """
-    for folder in folders:
-        if folder.is_symlink():
-            raise InputError(f"{folder} is a link, and nothing is written through it: remove it, or set --out")
-
-
 def _check(path: Path, wanted: str | None) -> None:
     with suppress(OSError):  # nothing is there
         found = kind_of(path)

@@ -1,5 +1,6 @@
 """Run folders: claiming, locking and resuming them, and writing ``run.json``. Imports no torch."""
 
+import logging
 import os
 import platform
 import secrets
@@ -20,18 +21,21 @@ import yaml
 from filelock import FileLock, Timeout
 
 from metriscope.errors import InputError
-from metriscope.files import drafts, replacing, write_json
-from metriscope.reading import FOLDER, kind_of
+from metriscope.files import drafts, refuse_link, replacing, set_aside, write_json
 from metriscope.run.entries import check_entries, check_place
 from metriscope.run.history import LOSS, epochs_trained, read_history
 from metriscope.run.identity import folder_of, holds, identity, located
+from metriscope.run.locks import LOCK_SECONDS, lock_of
 from metriscope.run.ranks import is_main_process
 from metriscope.run.record import FINISHED, FORMAT, RUNNING, Record, Status, read_record, read_summary
 
+log = logging.getLogger(__name__)
+
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy", "hydra-core", "wandb")
 
-# Seconds to wait for a lock, since a call of `is_held` in another process holds it for a moment.
-_LOCK_SECONDS = 0.5
+# What a run that begins afresh removes.
+_LEFTOVERS = ("checkpoints", "figures", "tensorboard", "metrics.csv", "summary.json", "embeddings.npz", "per_class.csv")
+
 # Seconds that a process waits until the main process of its run has claimed the folder.
 _JOIN_SECONDS = 300
 
@@ -42,7 +46,7 @@ class Run:
     Attributes:
         folder: the folder that holds all files of the run.
         record: the content of ``run.json``; None before the run is started for the first time.
-        resumes: whether the run is unfinished and has a ``last.ckpt`` to resume from.
+        resumes: whether the run is unfinished and has a checkpoint to resume from.
         is_main: whether this process writes the folder; the other processes of a distributed run only train.
     """
 
@@ -51,7 +55,7 @@ class Run:
         self.config = config
         self.record = record
         self.is_main = is_main_process(config.get("trainer", {}))
-        self.resumes = not self.finished and self.last_checkpoint.exists()
+        self.resumes = not self.finished and any(path.exists() for path in self.generations)
         self._seconds_before = (record.seconds if record else None) or 0.0
         self._started = time.monotonic()
 
@@ -74,6 +78,16 @@ class Run:
         return self.folder / "checkpoints" / "last.ckpt"
 
     @property
+    def previous_checkpoint(self) -> Path:
+        """The ``last.ckpt`` before; a run resumes from it where the last is damaged, and a finished run has none."""
+        return self.folder / "checkpoints" / "previous.ckpt"
+
+    @property
+    def generations(self) -> tuple[Path, Path]:
+        """The checkpoints to resume from, the newest first."""
+        return self.last_checkpoint, self.previous_checkpoint
+
+    @property
     def best_checkpoint(self) -> Path:
         return self.folder / "checkpoints" / "best.ckpt"
 
@@ -82,9 +96,9 @@ class Run:
         if not self.is_main:
             return
         if not self.resumes:
-            for leftover in ("checkpoints", "figures", "tensorboard", "metrics.csv", "summary.json", "embeddings.npz"):
-                path = self.folder / leftover
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            self._empty()
+        # Lightning follows links.
+        refuse_link(self.last_checkpoint.parent)
         for draft in drafts(self.folder):
             draft.unlink(missing_ok=True)
         with replacing(self.folder / "config.yaml") as draft:
@@ -112,6 +126,29 @@ class Run:
             )
         )
 
+    def begin_afresh(self) -> None:
+        """Turn a run that resumes into one that begins: nothing that it has left can be used.
+
+        Raises:
+            InputError: the config says that the run must resume.
+        """
+        if self.config["resume"] == "must":
+            raise InputError(f"resume=must, but {self.folder} holds no whole checkpoint: set resume=auto")
+        self.resumes = False
+        if self.is_main and self.record:
+            self._empty()
+            self._write(replace(self.record, data=None, resumed=self.record.resumed - 1))
+
+    def set_aside(self, path: Path, reason: str) -> None:
+        """Move a checkpoint that cannot be used out of the way, with one warning; ``reason`` follows its path."""
+        if self.is_main and path.exists():
+            log.warning("%s %s: set aside as %s", path, reason, set_aside(path, self.folder).name)
+
+    def _empty(self) -> None:
+        for leftover in _LEFTOVERS:
+            path = self.folder / leftover
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+
     def record_data(self, fingerprint: Mapping[str, Any]) -> None:
         """Write the fingerprint of the training data to ``run.json``."""
         if self.is_main and self.record:
@@ -125,6 +162,8 @@ class Run:
     def end(self, status: Status, reason: str | None = None) -> None:
         """Write how the run ended: ``finished``, ``failed``, ``interrupted`` or ``pruned``."""
         if self.is_main and self.record:
+            if status == FINISHED:
+                self.previous_checkpoint.unlink(missing_ok=True)
             seconds = round(self._seconds_before + time.monotonic() - self._started, 3)
             epochs = self.epochs()
             self._write(
@@ -151,27 +190,6 @@ class Taken(InputError):
     """Another process works on the run; the message names it."""
 
 
-def lock_of(folder: Path) -> Path:
-    """The lock file of a run folder; the system releases the lock whenever the process that holds it ends."""
-    return folder.parents[2] / ".locks" / f"{folder.name}.lock"
-
-
-def is_held(lock_file: Path) -> bool:
-    """Whether a process holds this lock now; True where the folder cannot be written. Looking changes no file."""
-    try:
-        if kind_of(lock_file.parent) != FOLDER or kind_of(lock_file) is not None:
-            return False
-    except OSError:  # nothing is there
-        return False
-    try:
-        with FileLock(lock_file, timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:
-        return True
-
-
 @contextmanager
 def open_run(config: Mapping[str, Any]) -> Iterator[Run]:
     """The run of a resolved config, for this process alone.
@@ -187,7 +205,7 @@ def open_run(config: Mapping[str, Any]) -> Iterator[Run]:
         return
     folder = folder_of(config)
     lock_file = lock_of(folder)
-    lock = FileLock(lock_file, timeout=_LOCK_SECONDS)
+    lock = FileLock(lock_file, timeout=LOCK_SECONDS)
     check_place(folder, lock_file)
     try:
         lock_file.parent.mkdir(parents=True, exist_ok=True)

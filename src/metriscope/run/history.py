@@ -4,9 +4,8 @@ import csv
 import math
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from metriscope.errors import InputError
 from metriscope.reading import opened
@@ -25,6 +24,18 @@ Row = dict[str, float]
 """One row of the history: ``epoch`` and ``step`` as ints, then the logged values by key."""
 
 
+class Selected(NamedTuple):
+    """When a checkpoint was saved.
+
+    Attributes:
+        epoch: from 0.
+        global_step: the optimiser steps done by then.
+    """
+
+    epoch: int
+    global_step: int
+
+
 def read_history(path: Path, keys: Collection[str] | None = None) -> list[Row]:
     """The rows of a ``metrics.csv`` without empty cells; no rows if the file does not exist.
 
@@ -32,58 +43,76 @@ def read_history(path: Path, keys: Collection[str] | None = None) -> list[Row]:
     that hold one of them are returned, reduced to these keys, ``epoch`` and ``step``: much faster for few keys.
 
     Raises:
-        InputError: a line in the middle does not fit the header, the header has no epoch or step, or the file is none.
+        InputError: a line in the middle does not fit the header, or the header is none.
     """
+    rows, wrong = _rows(path, keys)
+    if wrong:
+        what = "no header with epoch and step" if wrong[0] == 1 else "does not fit the header"
+        raise InputError(f"{path}, line {wrong[0]}: {what}; repair or delete the line")
+    return rows
+
+
+def rows_that_read(path: Path) -> tuple[list[Row], bool]:
+    """The rows of a ``metrics.csv`` that can be read, and whether there are others."""
+    rows, wrong = _rows(path, None)
+    return rows, bool(wrong)
+
+
+def _rows(path: Path, keys: Collection[str] | None) -> tuple[list[Row], list[int]]:
+    """The rows, and the numbers of the lines that do not fit the header, the last line aside."""
     if not os.path.lexists(path):
-        return []
+        return [], []
     try:
         with opened(path, _BYTES) as file:
-            return list(_rows(path, file, keys))
-    except (OSError, ValueError, csv.Error) as error:
+            return _rows_of(_whole_lines(file), keys)
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} is not readable ({error}): repair or delete it") from error
 
 
-def _rows(path: Path, file: BinaryIO, keys: Collection[str] | None) -> Iterator[Row]:
-    first_line = file.readline(_LINE + 1)
-    if not first_line.endswith(b"\n"):
-        _check_length(first_line)
-        return
-    header = next(csv.reader([_text(first_line)]), [])
+def _rows_of(lines: Iterator[bytes | None], keys: Collection[str] | None) -> tuple[list[Row], list[int]]:
+    first = next(lines, b"")
+    header = _header(first)
+    if not {*_PLACE} <= {*header}:
+        return [], [1] if first != b"" or next(lines, b"") != b"" else []
     wanted = [(i, key) for i, key in enumerate(header) if keys is None or key in keys or key in _PLACE]
-    if header and not {*_PLACE} <= {*header}:
-        raise ValueError(f"line 1 has no column {' or '.join(_PLACE)}")
     # Per-step columns come before per-epoch ones: a line that is empty from the first wanted column on is skipped.
-    first = min((i for i, key in wanted if keys is not None and key in keys), default=0)
-    empty = None if keys is None else b"," * (len(header) - first)
-    misfit = 0
-    for number, whole in enumerate(iter(partial(file.readline, _LINE + 1), b""), start=2):
-        if not whole.endswith(b"\n"):
-            _check_length(whole)
-            break
-        if misfit:
-            raise InputError(f"{path}, line {misfit}: does not fit the header; repair or delete the line")
-        line = whole.rstrip(b"\r\n")
-        if empty is not None and line.endswith(empty):
+    start = min((i for i, key in wanted if keys is not None and key in keys), default=0)
+    empty = None if keys is None else b"," * (len(header) - start)
+    rows: list[Row] = []
+    wrong, number = [], 1
+    for number, line in enumerate(lines, start=2):
+        if line is not None and empty is not None and line.endswith(empty):
             continue
-        cells = _text(line).split(",")
         try:
+            cells = [] if line is None else line.decode("utf-8", errors="replace").split(",")
             if len(cells) != len(header):
                 raise ValueError
             row = {key: _number(key, cell) for i, key in wanted if (cell := cells[i]) or key in _PLACE}
         except ValueError:
-            misfit = number
+            wrong.append(number)
             continue
         if keys is None or row.keys() & keys:
-            yield row
+            rows.append(row)
+    return rows, [one for one in wrong if one < number]
 
 
-def _check_length(line: bytes) -> None:
-    if len(line) > _LINE:
-        raise ValueError(f"a line of more than {_LINE:,} bytes")
+def _whole_lines(file: BinaryIO) -> Iterator[bytes | None]:
+    """Lines without their ends, None for one that is too long; what follows the last line end was cut off."""
+    while line := file.readline(_LINE):
+        if line.endswith(b"\n"):
+            yield line.rstrip(b"\r\n")
+        else:
+            while line and not line.endswith(b"\n"):
+                line = file.readline(_LINE)
+            if line:
+                yield None
 
 
-def _text(line: bytes) -> str:
-    return line.decode("utf-8", errors="replace").rstrip("\r\n")
+def _header(line: bytes | None) -> list[str]:
+    try:
+        return next(csv.reader([(line or b"").decode("utf-8", errors="replace")]), [])
+    except csv.Error:
+        return []
 
 
 def _number(key: str, cell: str) -> float:
@@ -105,24 +134,39 @@ def epochs_trained(history: Sequence[Row]) -> int:
     return max((int(row["epoch"]) + 1 for row in history if LOSS in row), default=0)
 
 
-def summary(history: Sequence[Row], best_epoch: int | None = None, final: Mapping[str, float] | None = None) -> Row:
+def lost_epochs(history: Sequence[Row], trained: int, last_step: int) -> list[int]:
+    """The epochs of which a history lacks rows.
+
+    Args:
+        history: the rows before the checkpoint that a run resumes from.
+        trained: how many epochs were trained to their end before it.
+        last_step: the last step before it that was logged.
+    """
+    whole = {int(row["epoch"]) for row in history if LOSS in row}
+    lost = [epoch for epoch in range(trained) if epoch not in whole]
+    reached = max((row["step"] for row in history), default=-1)
+    return lost if lost or reached >= last_step else [trained]
+
+
+def summary(history: Sequence[Row], best: Selected | None = None, final: Mapping[str, float] | None = None) -> Row:
     """The flat summary of a run.
 
     Args:
         history: the rows of the run, in order.
-        best_epoch: the epoch (from 0) whose checkpoint was selected on validation.
+        best: when the checkpoint was saved that was selected on validation.
         final: values that replace those of the history, such as the test metrics.
 
     Returns:
         the last value of every epoch-level key (per-step keys end in ``_step`` and are left out), and, where
-        an epoch was selected, ``best/epoch`` and ``best/val/...``: the validation values of that epoch.
+        a checkpoint was selected, ``best/epoch`` and ``best/val/...``: the validation values of that moment.
     """
     values: Row = {}
-    best: Row = {}
+    chosen: Row = {}
     for row in history:
         level = {key: value for key, value in row.items() if "/" in key and not key.endswith("_step")}
         values |= level
-        if best_epoch is not None and row.get("epoch") == best_epoch:
-            best |= {f"best/{key}": value for key, value in level.items() if key.startswith("val/")}
+        # Logged steps are numbered from 0.
+        if best is not None and row.get("step") == best.global_step - 1:
+            chosen |= {f"best/{key}": value for key, value in level.items() if key.startswith("val/")}
     values |= {key: float(value) for key, value in (final or {}).items()}
-    return values if best_epoch is None else values | {"best/epoch": best_epoch} | best
+    return values if best is None else values | {"best/epoch": best.epoch} | chosen

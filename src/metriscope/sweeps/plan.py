@@ -22,7 +22,7 @@ from metriscope.config.rules import check, check_keys
 from metriscope.config.search_path import folders
 from metriscope.config.words import parse
 from metriscope.errors import InputError
-from metriscope.files import write_json
+from metriscope.files import folder_in, write_json
 from metriscope.run.identity import folder_of
 from metriscope.run.record import FINISHED
 from metriscope.sweeps.states import PLANS, State, read_plan, state_of
@@ -178,7 +178,8 @@ def _remember(
         studies.setdefault(study, {}).setdefault(folder.relative_to(study).as_posix(), []).append(job)
     for study, runs in studies.items():
         try:
-            write_json(study / PLANS / name, {"command": words, "fingerprint": fingerprint, "runs": runs})
+            study.mkdir(parents=True, exist_ok=True)
+            write_json(folder_in(study, PLANS) / name, {"command": words, "fingerprint": fingerprint, "runs": runs})
         except OSError as error:
             raise InputError(f"cannot write {study / PLANS}: {error.strerror}; set paths.output_dir") from error
 

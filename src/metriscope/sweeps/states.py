@@ -12,7 +12,7 @@ from typing import Any
 from metriscope.errors import InputError, nearest
 from metriscope.escapes import shown
 from metriscope.reading import FOLDER, kind_of, parse_json, read_bytes
-from metriscope.run.folder import is_held, lock_of
+from metriscope.run.locks import is_held, lock_of
 from metriscope.run.record import BROKEN, INTERRUPTED, MISSING, RUNNING, STATUSES, Unreadable, read_record
 
 ORDER = (*STATUSES, BROKEN, MISSING)
@@ -84,8 +84,8 @@ def states_of(study: Path) -> list[State]:
         there = [path.name for path in study.parent.iterdir() if path.is_dir()] if study.parent.is_dir() else []
         near = nearest(study.name, [name for name in there if not name.startswith(".")])
         raise InputError(f"{study}: no such folder{near}")
-    there = (path for path in study.glob("*/*/*") if os.path.lexists(path / "run.json"))
-    found = {_first_link(path) or path for path in there if not _ASIDE.search(path.name)}
+    lying = (path for path in study.glob("*/*/*") if os.path.lexists(path / "run.json"))
+    found = {_first_link(path) or path for path in lying if not _ASIDE.search(path.name)}
     states = [state_of(folder) for folder in sorted(found | planned(study))]
     if not states:
         raise InputError(f"{study}: no runs in it; give the folder of a study, such as outputs/default")

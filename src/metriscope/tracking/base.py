@@ -16,5 +16,8 @@ class RunLogger(Logger):
     def log_summary(self, values: Mapping[str, Any]) -> None:
         """Take the final and best values, as in ``summary.json``, and ``epochs``; nothing by default."""
 
+    def sync(self) -> None:
+        """Put on disk what a resumed run reads; called before every checkpoint, nothing by default."""
+
     def finish(self, exit_code: int = 0) -> None:
         """End the logging of the run, which failed unless 0; nothing by default."""

@@ -55,7 +55,6 @@ def start(asked: str, folder: Path, *, init_timeout: float, **options: Any) -> S
     """
     wandb, known = _wandb()
     mode, reason = choose_mode(asked, known.base_url, known.api_key)
-    folder.mkdir(parents=True, exist_ok=True)
     try:
         return Started(_init(mode, folder, init_timeout, options), mode, reason)
     except Exception as error:

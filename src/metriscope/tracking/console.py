@@ -1,6 +1,7 @@
 """Output of a run on the terminal and in ``train.log``. Imports no torch."""
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from metriscope.evaluation.metric import Metric
 from metriscope.evaluation.metrics import ordered
+from metriscope.files import refuse_link
 from metriscope.terminal import is_interactive
 
 if TYPE_CHECKING:
@@ -135,6 +137,18 @@ class _Terminal(logging.StreamHandler[TextIO]):
             super().emit(record)
 
 
+class _LogFile(logging.FileHandler):
+    """Appends to a file that is no link; what a full disk does not take is not logged."""
+
+    def _open(self) -> Any:
+        refuse_link(Path(self.baseFilename))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        return open(os.open(self.baseFilename, flags, 0o666), "a", encoding=self.encoding)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Does nothing: the run ends with a line of its own where its disk is full."""
+
+
 @contextmanager
 def log_to_file(folder: Path) -> Iterator[None]:
     """Append what Metriscope and Lightning log to ``train.log`` in the run's folder.
@@ -143,10 +157,9 @@ def log_to_file(folder: Path) -> Iterator[None]:
     application, Hydra or pytest has already set up logging.
 
     Raises:
-        OSError: the folder is read-only or full.
+        OSError: the folder is missing, read-only or full, or the file is a link.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    file = logging.FileHandler(folder / "train.log", encoding="utf-8")
+    file = _LogFile(folder / "train.log", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     own = logging.getLogger("metriscope")
     handlers: list[tuple[logging.Logger, logging.Handler]] = [

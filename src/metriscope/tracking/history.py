@@ -2,7 +2,9 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -10,16 +12,20 @@ from typing import Any, BinaryIO
 from pytorch_lightning.utilities import rank_zero_only
 
 from metriscope.errors import RunError
-from metriscope.files import replacing
-from metriscope.run.history import Row, read_history
+from metriscope.files import replacing, set_aside
+from metriscope.run.history import Row, lost_epochs, read_history, rows_that_read
+from metriscope.run.shortages import shortage
 from metriscope.tracking.base import RunLogger
+
+log = logging.getLogger(__name__)
 
 
 class HistoryLogger(RunLogger):
     """Writes one CSV row per step or epoch logged: ``epoch``, ``step``, then the keys in the order of their first log.
 
     Consecutive entries of one step share a row as long as their keys differ. Every row is flushed, so a
-    killed run loses at most the line being written. Rows are appended to an existing file.
+    killed run loses at most the line being written; before a checkpoint :meth:`sync` puts them on disk. Rows are
+    appended to an existing file.
 
     Args:
         folder: the run folder.
@@ -71,12 +77,27 @@ class HistoryLogger(RunLogger):
             file.write(_line([self._row.get(column, "") for column in self._columns]))
             file.flush()
 
-    def resume_from(self, step: int) -> dict[str, int]:
-        """Cut the rows after a checkpoint, which the resumed run will log again.
+    def sync(self) -> None:
+        """Put the rows on disk.
+
+        Raises:
+            RunError: the file was taken away, or the disk is full.
+        """
+        if self._file is None:
+            return
+        with self._reported():
+            os.fsync(self._file.fileno())
+            if os.fstat(self._file.fileno()).st_nlink == 0:
+                raise RunError(f"{self.path} was taken away while the run wrote to it: run again")
+
+    def resume_from(self, step: int, trained: int = 0, every: int = 1) -> dict[str, int]:
+        """Cut the rows after a checkpoint, which the resumed run will log again; warn if rows before it are lost.
 
         Args:
             step: the checkpoint's ``global_step``, the number of optimiser steps done. Lightning numbers the
                 logged steps from 0, so rows from ``step`` on are cut; 0 empties the file.
+            trained: how many epochs were trained to their end by then.
+            every: how many steps lie between two that are logged.
 
         Returns:
             the last step at which each key had been logged before the cut, for loggers that cannot delete rows.
@@ -85,10 +106,18 @@ class HistoryLogger(RunLogger):
             return {}
         self.close()
         self._row = {}
-        history = read_history(self.path)
+        history, broken = rows_that_read(self.path)
         logged = {key: int(row["step"]) for row in history for key in row if "/" in key}
         kept = [row for row in history if row["step"] < step]
+        lost = lost_epochs(kept, trained, step // every * every - 1)
         with self._reported():
+            if broken:
+                set_aside(self.path, self.folder)
+            if lost or broken:
+                epochs = f"of epoch{'s' * (len(lost) > 1)} {_ranges(lost)} " if lost else ""
+                log.warning(
+                    "%s has lost rows %sbefore the checkpoint: figures and summary lack them", self.path, epochs
+                )
             self._rewrite(list(dict.fromkeys(key for row in kept for key in row)), kept)
         return logged
 
@@ -111,8 +140,7 @@ class HistoryLogger(RunLogger):
         try:
             yield
         except OSError as error:
-            reason = error.strerror or error
-            raise RunError(f"{self.path} cannot be written: {reason}; free some space or move the run") from None
+            raise RunError(shortage(error, self.folder) or f"{self.path} cannot be written: {error.strerror}") from None
 
     def _open(self, values: Row) -> BinaryIO:
         """The open file, rewritten with wider rows if ``values`` hold new keys."""
@@ -137,6 +165,17 @@ class HistoryLogger(RunLogger):
             for row in rows:
                 self._start = file.tell()
                 file.write(_line([row.get(column, "") for column in columns]))
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Rising numbers with stretches as ``3-5``."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and found[-1][-1] == number - 1:
+            found[-1].append(number)
+        else:
+            found.append([number])
+    return ", ".join(str(one[0]) if len(one) == 1 else f"{one[0]}-{one[-1]}" for one in found)
 
 
 def _line(cells: list[Any]) -> bytes:

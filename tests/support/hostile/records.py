@@ -7,6 +7,8 @@ from hostile.kinds import CONTROL, MARKUP, Kind, absent, changed, of_every_sort,
 FILE = "run.json"
 _WIDE = json.dumps({"status": "finished", "git": {str(i): i for i in range(10**5 + 1)}})
 
+_NEW_YEAR = "01-01T00:00:00+00:00"
+
 KINDS = {
     "no run.json": Kind(absent(FILE), trains=True),
     **of_every_sort(FILE, broken=True),
@@ -38,8 +40,6 @@ KINDS = {
     "a commit of markup": Kind(changed(FILE, git={"commit": {"a": [CONTROL]}, "dirty": "no"}), compared=True),
     "data that are no fingerprint": Kind(changed(FILE, data={"content": [], "times": {}}), compared=True),
     "half of a character": Kind(changed(FILE, host="\ud800"), compared=True),
-    "failed for a reason of markup": Kind(
-        changed(FILE, status="failed", reason=(MARKUP + CONTROL) * 10**3), trains=True
-    ),
-    "running since ever": Kind(changed(FILE, status="running", running_since="0001-01-01T00:00:00+00:00"), trains=True),
+    "failed for markup": Kind(changed(FILE, status="failed", reason=(MARKUP + CONTROL) * 10**3), trains=True),
+    "running since ever": Kind(changed(FILE, status="running", running_since=f"0001-{_NEW_YEAR}"), trains=True),
 }
