@@ -11,8 +11,8 @@ from metriscope.files import replacing, write_json
 
 def test_json_turns_what_it_cannot_say_into_null_and_text(tmp_path: Path) -> None:
     data = {"a": math.nan, "b": [1, math.inf, np.float32(0.5)], "c": {"d": Path("x/y")}, "e": np.float64("nan")}
-    write_json(tmp_path / "new" / "a.json", data)
-    read = json.loads((tmp_path / "new" / "a.json").read_text())
+    write_json(tmp_path / "a.json", data)
+    read = json.loads((tmp_path / "a.json").read_text())
     assert read == {"a": None, "b": [1, None, 0.5], "c": {"d": "x/y"}, "e": None}
 
 

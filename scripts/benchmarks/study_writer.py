@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from metriscope.files import write_json
-from metriscope.run.history import Row, summary
+from metriscope.run.history import Row, Selected, summary
 from metriscope.run.identity import folder_of, identity
 from metriscope.run.record import FINISHED, FORMAT
 
@@ -70,7 +70,8 @@ def write_run(
     if status == FINISHED:
         ends: Row = {key: value for row in rows[-2:] for key, value in zip(columns, row, strict=True) if value != ""}
         ends["test/knn_accuracy"] = ends["test/linear_probe_accuracy"] = ends["test/recall_at_1"]
-        write_json(folder / "summary.json", summary([ends], epochs - 1, final))
+        best = Selected(epochs - 1, epochs * STEPS_PER_EPOCH)
+        write_json(folder / "summary.json", summary([ends], best, final))
     return folder
 
 

@@ -38,7 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
         sync(path.parent)
     except OSError as error:
         if error.filename in (None, str(draft), draft):
-            error.filename, error.filename2 = str(path), None
+            error.filename = str(path)
         raise
     finally:
         with suppress(OSError):

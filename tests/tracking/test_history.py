@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from metriscope.errors import InputError, RunError
-from metriscope.run.history import points, read_history, summary
+from metriscope.run.history import Selected, points, read_history, summary
 from metriscope.tracking.history import HistoryLogger
 
 
@@ -90,7 +90,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> No
 
 def test_summary_has_final_and_selected_values_of_epochs_only(tmp_path: Path) -> None:
     history = read_history(three_epochs(tmp_path).path)
-    assert summary(history, best_epoch=1, final={"test/loss": 3.0}) == {
+    assert summary(history, Selected(1, 4), final={"test/loss": 3.0}) == {
         "val/recall_at_1": 0.2,
         "train/loss": -1.0,
         "test/loss": 3.0,
