@@ -20,10 +20,19 @@ import torch
 
 from metriscope.tensor_files import Damaged, Unsafe, load
 
-_RUN = (
-    "dataset=synthetic dataset.classes=5 dataset.per_class=20 dataset.dimension=8 backbone.widths=[12] head.size=6 "
-    "sampler.batch_size=20 evaluation.classification=false trainer=cpu trainer.max_epochs=1 logger=none"
-).split()
+_RUN = [
+    "dataset=synthetic",
+    "dataset.classes=5",
+    "dataset.per_class=20",
+    "dataset.dimension=8",
+    "backbone.widths=[12]",
+    "head.size=6",
+    "sampler.batch_size=20",
+    "evaluation.classification=false",
+    "trainer=cpu",
+    "trainer.max_epochs=1",
+    "logger=none",
+]
 
 
 class Counts(NamedTuple):

@@ -146,8 +146,10 @@ def test_an_unfinished_run_is_refused_before_it_is_touched(tmp_path: Path, name:
     folder = write_run(config(tmp_path / "outputs", *WORDS, seed=FIRST), status="interrupted")
     UNFINISHED[name](folder, traps)
     before = state(traps.outside)
-    with limited(), pytest.raises(InputError) as refused:
-        train(composed(tmp_path, FIRST))
+    cfg = composed(tmp_path, FIRST)
+    cfg.resume = "must"  # a checkpoint that is not whole is set aside otherwise, and the run begins afresh
+    with limited(), pytest.raises(InputError, match=r"is a link|is a pipe|no whole checkpoint") as refused:
+        train(cfg)
     assert "\n" not in str(refused.value)
     assert state(traps.outside) == before
     assert not traps.executed.exists()

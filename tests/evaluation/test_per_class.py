@@ -32,6 +32,7 @@ def test_a_file_with_the_worst_first(tmp_path: Path) -> None:
         ClassResult("alone", 0, 1, None, None),
         ClassResult("none", 0, 0, None, None),
         ClassResult("bad, with a comma", 3, 0, 0.25, 0.1),
+        ClassResult("=caf\udce9", 0, 0, None, None),
     ]
     write_per_class(tmp_path / "per_class.csv", results)
     with (tmp_path / "per_class.csv").open(newline="") as file:
@@ -42,4 +43,5 @@ def test_a_file_with_the_worst_first(tmp_path: Path) -> None:
         ["good", "3", "0", "1.0", "0.5"],
         ["alone", "0", "1", "", ""],
         ["none", "0", "0", "", ""],
+        ["'=caf\N{REPLACEMENT CHARACTER}", "0", "0", "", ""],
     ]
