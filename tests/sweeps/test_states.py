@@ -57,6 +57,7 @@ def test_the_lock_of_a_process_that_is_killed_is_free(study):
 
 def test_planned_runs_that_nobody_began_are_missing(study):
     run(study, "seed0-aaaa")
+    (study / ".multirun").mkdir()
     write_json(study / ".multirun" / "1.json", {"runs": {"digits-mlp/triplet-all/seed0-aaaa": [], "a/b/seed1-b": []}})
     (study / ".multirun" / "2.json").write_text("half of a fi")
     states = {state.folder.name: state.status for state in states_of(study)}
