@@ -127,6 +127,19 @@ def test_the_checkpoint_that_validation_picked_is_the_one_tested(run):
     assert len(picked) == 2
 
 
+def test_the_picked_values_are_those_of_its_step(run):
+    """An epoch with several validations has several values."""
+    words = ("evaluation.monitor=val/variance_intra", "evaluation.mode=min", "trainer.max_epochs=3")
+    outcome = run(*words, "+trainer.val_check_interval=2")
+    values = column(outcome.folder, "val/variance_intra")
+    assert len(values) == 6
+    checkpoint = torch.load(outcome.folder / "checkpoints" / "best.ckpt", weights_only=True)
+    (place,) = [i for i, value in enumerate(values) if value == min(values)]
+    assert outcome.metrics["best/val/variance_intra"] == pytest.approx(min(values))
+    assert outcome.metrics["best/epoch"] == checkpoint["epoch"] == place // 2
+    assert checkpoint["global_step"] == 5 * (place // 2) + (2, 4)[place % 2]
+
+
 def test_of_a_loss_the_lowest_is_picked(run):
     """Whatever else goes by it: early stopping, the schedule, and the record agree."""
     words = ("callbacks=early_stopping", "scheduler=plateau", "trainer.max_epochs=3")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metriscope.files import replacing, write_json
+from metriscope.files import LinkRefused, drafts, folder_in, replacing, write_json
 
 
 def test_json_turns_what_it_cannot_say_into_null_and_text(tmp_path: Path) -> None:
@@ -26,3 +26,51 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None
         raise KeyError
     assert json.loads(path.read_text()) == {"a": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_no_link_is_followed(tmp_path: Path) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "a.json"
+    victim.write_text("mine")
+    path.symlink_to(victim)
+    write_json(path, {"a": 1})
+    assert victim.read_text() == "mine"
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert not path.is_symlink()
+
+
+def test_a_guessed_draft_is_not_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / ".metriscope-0123456789abcdef-a.json").symlink_to("victim")
+    monkeypatch.setattr("secrets.token_hex", lambda size: "0123456789abcdef")
+    with pytest.raises(FileExistsError):
+        write_json(tmp_path / "a.json", {"a": 1})
+    assert (tmp_path / "victim").read_text() == "mine"
+
+
+def test_drafts_are_those_of_this_program_alone(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    mine = tmp_path / "deep" / ".metriscope-0123456789abcdef-a.json"
+    mine.touch()
+    for name in (".1234-notes.txt", ".metriscope-notes", ".metriscope-0123456789abcdeg-a", "elsewhere/.metriscope-"):
+        (tmp_path / name).touch()
+    (tmp_path / "deep" / ".metriscope-0000000000000000-link").symlink_to(tmp_path / ".1234-notes.txt")
+    assert drafts(tmp_path) == [mine]
+
+
+def test_a_writer_makes_no_folder(tmp_path: Path) -> None:
+    path = tmp_path / "gone" / "a.json"
+    with pytest.raises(FileNotFoundError) as caught:
+        write_json(path, {"a": 1})
+    assert caught.value.filename == str(path)
+    assert not path.parent.exists()
+
+
+def test_a_folder_of_results_is_no_link(tmp_path: Path) -> None:
+    assert folder_in(tmp_path, "report") == folder_in(tmp_path, "report") == tmp_path / "report"
+    (tmp_path / "link").symlink_to(tmp_path / "report")
+    with pytest.raises(LinkRefused, match="it is a link") as caught:
+        folder_in(tmp_path, "link")
+    assert caught.value.filename == str(tmp_path / "link")
+    with pytest.raises(FileNotFoundError):
+        folder_in(tmp_path / "gone", "report")

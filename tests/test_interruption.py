@@ -319,6 +319,20 @@ def test_without_a_whole_checkpoint_a_run_begins_afresh(tiny, watch, undisturbed
     assert warned[-1] == f"no checkpoint of {folder} can be used: it is trained afresh"
 
 
+@pytest.mark.usefixtures("short_launch")
+def test_a_broken_checkpoint_does_not_stop_a_sweep(tiny, watch, undisturbed, outputs, monkeypatch):
+    wanted = undisturbed()
+    watch(At(interrupt()))
+    folder = stopped(tiny)
+    flip(folder / "checkpoints" / "last.ckpt")
+    watch()
+    monkeypatch.setattr("sys.argv", ["train.py", "-m", *TINY, "seed=0,1", f"paths.output_dir={outputs}"])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 0
+    same(traces(folder), wanted)
+
+
 def test_a_run_that_must_resume_does_not_begin_afresh(tiny, watch):
     watch(At(interrupt(), step=1))
     flip(stopped(tiny) / "checkpoints" / "last.ckpt")

@@ -53,7 +53,8 @@ def save(content: Any, path: Path, previous: Path | None = None) -> None:
             if target.error is None:
                 raise
         if target.error is not None:
-            raise target.error
+            needed = f"{target.error.strerror}, more than {target.size / 1e6:,.1f} MB are needed"
+            raise OSError(target.error.errno, needed)
         _seal(file)
         if previous is not None and path.exists():
             file.flush()
@@ -79,7 +80,8 @@ def load(path: Path, mmap: bool = False) -> Any:
     except (OSError, MemoryError, torch.OutOfMemoryError):
         raise
     except pickle.UnpicklingError as error:
-        if "GLOBAL" in str(error) or "Unsupported" in str(error):
+        # An operand that torch does not know is what any other file looks like.
+        if "GLOBAL" in str(error) or ("Unsupported" in str(error) and "Unsupported operand" not in str(error)):
             raise Unsafe("holds objects that could run code when loaded, which is refused") from error
         raise Damaged("is not a PyTorch file, or it is damaged") from error
     except Exception as error:
@@ -140,13 +142,16 @@ def _digest(file: BinaryIO, size: int) -> bytes:
 
 
 class _Remembering:
-    """A file that keeps the first error of its writes."""
+    """A file that keeps the first error of its writes, and how many bytes it was to take by then."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
         self.error: OSError | None = None
+        self.size = 0
 
     def write(self, content: Any) -> int:
+        if self.error is None:
+            self.size += len(content)
         try:
             return self.file.write(content)
         except OSError as error:

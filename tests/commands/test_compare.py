@@ -127,6 +127,21 @@ def test_a_folder_that_cannot_be_written(study: Path, tmp_path: Path, capsys: py
     assert "set --out" in capsys.readouterr().err
 
 
+def test_a_report_that_is_a_link_is_refused(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A study of somebody else may hold links to files of one's own."""
+    (tmp_path / "mine").mkdir()
+    (study / "report").symlink_to(tmp_path / "mine")
+    assert run("compare", [str(study), "--figures", "intervals"]) == 2
+    assert capsys.readouterr().err == (
+        f"metriscope: cannot write {study}/report: it is a link, which could lead to files of somebody else; set --out\n"
+    )
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "figures").symlink_to(tmp_path / "mine")
+    (tmp_path / "out" / "comparison.md").symlink_to(tmp_path / "mine" / "notes.md")
+    assert run("compare", [str(study), "--figures", "intervals", "--out", str(tmp_path / "out")]) == 0
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
 def test_tables_need_neither_torch_nor_pictures(study: Path) -> None:
     heavy = ("torch", "pytorch_lightning", "sklearn", "matplotlib", "pandas", "wandb", "hydra")
     call = f"from metriscope.cli import run; run('compare', [{str(study)!r}])"

@@ -30,6 +30,20 @@ def test_a_study_becomes_figures(tmp_path: Path) -> None:
     assert all(path.read_bytes().startswith((b"\x89PNG", b"<?xml")) for path in paths)
 
 
+def test_a_figure_that_fails_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*args: Any) -> None:
+        raise ValueError("no such symbol: $10_to_$")
+
+    monkeypatch.setattr("metriscope.reports.study_figures.over_epochs", fail)
+    found = compare(load_study(write_study(tmp_path, {"contrastive": 0.6, "triplet": 0.9}, seeds=2)))
+    paths = write_figures(found, tmp_path / "figures", ["variance", "intervals"])
+    assert [path.name for path in paths] == ["intervals.png", "intervals.svg"]
+    warned = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert warned == ["the figure variance is left out (no such symbol: $10_to_$)"]
+
+
 def test_bands_are_t_intervals_at_every_epoch() -> None:
     values = np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 7.0], [1.5, 2.5, 6.5]])
     runs = []

@@ -39,8 +39,8 @@ def parts_of(run: Run, splits: Splits | None = None) -> Parts:
         module.load_state_dict(checkpoint["state_dict"])
     except InputError:
         raise
-    except (tensor_files.Damaged, tensor_files.Unsafe) as error:
-        raise InputError(f"{path} {error}; resume=never trains the run again") from error
     except Exception as error:
-        raise InputError(f"{path} is no checkpoint of this run: move it away, or set resume=never") from error
+        known = isinstance(error, tensor_files.Damaged | tensor_files.Unsafe)
+        why = f" (it {error})" if known else ""
+        raise InputError(f"{path} is no checkpoint of this run{why}: move it away, or set resume=never") from error
     return Parts(trainer, module.eval(), data)

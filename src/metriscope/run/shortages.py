@@ -11,7 +11,7 @@ _SHARED = Path("/dev/shm")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _OF_SHARED = re.compile(r"shared memory|</torch_|out of shm", re.IGNORECASE)
 _OF_MEMORY = re.compile(r"out of memory|can't allocate memory|unable to allocate|cannot allocate memory", re.IGNORECASE)
-_AMOUNT = re.compile(r"(?:allocate|requested)[^0-9]{0,20}([0-9][0-9.]* ?(?:[KMG]i?B|bytes))")
+_AMOUNT = re.compile(r"(?:allocate|requested)[^0-9]{0,20}([0-9][0-9.]* ?(?:[KMGTP]i?B|bytes))")
 
 
 def shortage(error: BaseException, folder: Path) -> str | None:
@@ -41,7 +41,7 @@ def shortage(error: BaseException, folder: Path) -> str | None:
 
 def _room(path: Path, error: OSError) -> str:
     reason = error.strerror or "no room"
-    return f"cannot write to {path}: {reason} ({_free(path.parent)}); make room, or set paths.output_dir"
+    return f"cannot write to {path}: {reason} ({_free(path.parent)}): make room, or set paths.output_dir"
 
 
 def _free(folder: Path) -> str:
