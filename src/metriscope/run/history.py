@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -16,8 +17,10 @@ LOSS = "train/loss"
 """Key of the mean loss of an epoch, which every run logs."""
 
 _PLACE = ("epoch", "step")
-# A million rows of some hundred columns, and a row of some thousand.
-_BYTES, _LINE = 2**29, 2**17
+# In histories of others: bytes, lines, and rows with a wanted key, which are at most one per epoch.
+_BYTES, _LINES, _ROWS = 2**29, 10**7, 10**6
+# Bytes of a row of some thousand columns.
+_LINE = 2**17
 _DIGITS = 15
 
 Row = dict[str, float]
@@ -63,7 +66,8 @@ def _rows(path: Path, keys: Collection[str] | None) -> tuple[list[Row], list[int
     if not os.path.lexists(path):
         return [], []
     try:
-        with opened(path, _BYTES) as file:
+        # A whole history is read by its own run only, which may be of any length.
+        with opened(path, sys.maxsize if keys is None else _BYTES) as file:
             return _rows_of(_whole_lines(file), keys)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is not readable ({error}): repair or delete it") from error
@@ -81,6 +85,8 @@ def _rows_of(lines: Iterator[bytes | None], keys: Collection[str] | None) -> tup
     rows: list[Row] = []
     wrong, number = [], 1
     for number, line in enumerate(lines, start=2):
+        if keys is not None and (number > _LINES or len(rows) > _ROWS):
+            raise ValueError(f"more than {_LINES:,} lines or {_ROWS:,} rows")
         if line is not None and empty is not None and line.endswith(empty):
             continue
         try:

@@ -15,7 +15,7 @@ from metriscope.config.completing import in_words_of_today
 from metriscope.config.plain import flatten
 from metriscope.errors import InputError
 from metriscope.escapes import cleaned, shown
-from metriscope.reading import parse_yaml, read_bytes
+from metriscope.reading import bounded, parse_yaml, read_bytes
 from metriscope.run.history import Row, read_history
 from metriscope.run.identity import located, relevant
 from metriscope.run.record import FINISHED, Record, Status, Unreadable, read_record, read_summary
@@ -212,7 +212,7 @@ def _parse(text: str) -> dict[str, Any]:
     config: dict[str, Any] = {}
     for section in sections:
         config.update(_parse_section(section))
-    return config
+    return dict(bounded(config))
 
 
 @lru_cache(maxsize=1024)
