@@ -132,9 +132,8 @@ def test_a_report_that_is_a_link_is_refused(study: Path, tmp_path: Path, capsys:
     (tmp_path / "mine").mkdir()
     (study / "report").symlink_to(tmp_path / "mine")
     assert run("compare", [str(study), "--figures", "intervals"]) == 2
-    assert capsys.readouterr().err == (
-        f"metriscope: cannot write {study}/report: it is a link, which could lead to files of somebody else; set --out\n"
-    )
+    line = f"cannot write {study}/report: it is a link, which could lead to files of somebody else; set --out"
+    assert capsys.readouterr().err == f"metriscope: {line}\n"
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "figures").symlink_to(tmp_path / "mine")
     (tmp_path / "out" / "comparison.md").symlink_to(tmp_path / "mine" / "notes.md")

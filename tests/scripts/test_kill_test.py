@@ -40,7 +40,7 @@ def studies(tmp_path_factory):
         ("metrics.csv", "epoch,step,train/loss\n0,1,0.5\n", "metrics.csv"),
         ("summary.json", '{"test/map_at_r": 2}', "summary.json: test/map_at_r"),
         ("run.json", '{"status": "failed"}', "failed"),
-        (".123-run.json", "{", "left behind"),
+        (".metriscope-0123456789abcdef-run.json", "{", "left behind"),
     ],
 )
 def test_differences_are_noticed(studies, tmp_path, name, content, wrong):
