@@ -30,6 +30,7 @@ from metriscope.build import run
 from metriscope.files import drafts
 from metriscope.run.record import FINISHED, RUNNING
 from metriscope.sweeps.states import State, counts, states_of
+from metriscope.tensor_files import load
 
 SEEDS = 6
 TINY = (
@@ -78,7 +79,7 @@ def torn(study: Path) -> list[str]:
     readers: dict[str, Callable[[Path], Any]] = {
         "*.json": lambda path: json.loads(path.read_bytes()),
         "*.yaml": lambda path: yaml.safe_load(path.read_text()),
-        "*.ckpt": lambda path: torch.load(path, weights_only=True)["state_dict"],
+        "*.ckpt": lambda path: load(path)["state_dict"],
         "*.csv": _read_rows,
     }
     found = []

@@ -3,72 +3,34 @@
 import errno
 import json
 import os
-import shutil
 import signal
-from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
-from interruptions import LAST_BUT_ONE, LAST_OF_EPOCH, MID_EPOCH, At, interrupt, same, state, traces
-from omegaconf import OmegaConf
+from interruptions import (
+    LAST_BUT_ONE,
+    LAST_OF_EPOCH,
+    MID_EPOCH,
+    At,
+    folders_of_a_module,  # noqa: F401
+    interrupt,
+    left_by_undisturbed_runs,  # noqa: F401
+    record,
+    runs_in_one_folder,  # noqa: F401
+    same,
+    state,
+    stopped,
+    the_folder,
+    traces,
+    undisturbed_runs,  # noqa: F401
+)
 from tiny_runs import TINY
 
 from metriscope.app import train
 from metriscope.cli import train as main
 from metriscope.data.datasets import synthetic
-from metriscope.errors import InputError, RunError
-from metriscope.run.history import read_history
-from metriscope.run.identity import folder_of
-from metriscope.tracking.checkpoints import WholeCheckpoints
-
-
-def record(folder):
-    return json.loads((folder / "run.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory):
-    return tmp_path_factory.mktemp("outputs")
-
-
-@pytest.fixture
-def tiny(tiny, outputs):
-    """Runs of all tests go to one folder, emptied before each test: it is part of what they leave."""
-    shutil.rmtree(outputs, ignore_errors=True)
-
-    def compose(*words):
-        cfg = tiny(*words)
-        cfg.paths.output_dir = str(outputs)
-        return cfg
-
-    return compose
-
-
-@pytest.fixture(scope="module")
-def left():
-    """What undisturbed runs have left, by the words of their config."""
-    return {}
-
-
-@pytest.fixture
-def undisturbed(tiny, watch, left):
-    def go(*words):
-        if words not in left:
-            watch()
-            outcome = train(tiny(*words))
-            left[words] = traces(outcome.folder)
-            shutil.rmtree(outcome.folder)
-        return left[words]
-
-    return go
-
-
-def stopped(tiny, *words):
-    """The folder of a run that a signal stops."""
-    with pytest.raises(KeyboardInterrupt, match=r"stopped by SIG\w+: the same command resumes ") as caught:
-        train(tiny(*words))
-    return Path(str(caught.value).rpartition(" resumes ")[2])
+from metriscope.errors import RunError
 
 
 @pytest.mark.parametrize(
@@ -153,10 +115,6 @@ def test_never_and_must_on_a_stopped_run(tiny, watch):
     kept = afresh.folder.with_name(f"{afresh.folder.name}.1")
     assert record(kept)["status"] == "interrupted"
     assert train(tiny("resume=must")).metrics == json.loads((afresh.folder / "summary.json").read_text())
-
-
-def the_folder(cfg):
-    return folder_of(OmegaConf.to_container(cfg, resolve=True))
 
 
 def finite(checkpoint):
@@ -255,169 +213,3 @@ def test_a_killed_run_resumes_from_its_last_epoch(tiny, watch, undisturbed):
     outcome = train(cfg)
     assert record(outcome.folder)["resumed"] == 1
     same(traces(outcome.folder), wanted)
-
-
-def flip(path):
-    """One bit in the middle of a file, which torch would load as another number."""
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def half(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def other(path):
-    torch.save({"state_dict": {"a": torch.zeros(2)}, "global_step": 3}, path)
-
-
-def of_another_network(path):
-    content = torch.load(path, weights_only=True)
-    key = next(iter(content["state_dict"]))
-    content["state_dict"][key] = torch.zeros(77)
-    torch.save(content, path)
-
-
-@pytest.mark.parametrize("spoil", [flip, half, other, of_another_network, Path.unlink])
-def test_a_broken_checkpoint_is_set_aside_and_the_run_goes_on_from_the_one_before(
-    tiny, watch, undisturbed, caplog, spoil
-):
-    wanted = undisturbed()
-    watch(At(interrupt()))
-    folder = stopped(tiny)
-    before = torch.load(folder / "checkpoints" / "previous.ckpt", weights_only=True)
-    assert (before["global_step"], state(folder)["global_step"]) == (5, 8)
-    spoil(folder / "checkpoints" / "last.ckpt")
-    watch()
-    caplog.clear()
-    train(tiny())
-    same(traces(folder), wanted)
-    warned = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
-    assert len(warned) == (spoil is not Path.unlink)
-    assert all("last.ckpt" in line and "set aside as last.ckpt.aside" in line for line in warned)
-    assert (folder / "last.ckpt.aside").exists() == (spoil is not Path.unlink)
-    assert record(folder)["resumed"] == 1
-    assert not (folder / "checkpoints" / "previous.ckpt").exists()
-
-
-@pytest.mark.parametrize(("names", "lines"), [(("last", "previous"), 3), (("best",), 4)])
-def test_without_a_whole_checkpoint_a_run_begins_afresh(tiny, watch, undisturbed, caplog, names, lines):
-    """Without best.ckpt, too: there would be nothing to test at the end."""
-    wanted = undisturbed()
-    watch(At(interrupt()))
-    folder = stopped(tiny)
-    for name in names:
-        flip(folder / "checkpoints" / f"{name}.ckpt")
-    watch()
-    caplog.clear()
-    train(tiny())
-    same(traces(folder), wanted)
-    assert record(folder)["resumed"] == 0
-    warned = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
-    assert len(warned) == lines
-    assert warned[-1] == f"no checkpoint of {folder} can be used: it is trained afresh"
-
-
-@pytest.mark.usefixtures("short_launch")
-def test_a_broken_checkpoint_does_not_stop_a_sweep(tiny, watch, undisturbed, outputs, monkeypatch):
-    wanted = undisturbed()
-    watch(At(interrupt()))
-    folder = stopped(tiny)
-    flip(folder / "checkpoints" / "last.ckpt")
-    watch()
-    monkeypatch.setattr("sys.argv", ["train.py", "-m", *TINY, "seed=0,1", f"paths.output_dir={outputs}"])
-    with pytest.raises(SystemExit) as exit_:
-        main()
-    assert exit_.value.code == 0
-    same(traces(folder), wanted)
-
-
-def test_a_run_that_must_resume_does_not_begin_afresh(tiny, watch):
-    watch(At(interrupt(), step=1))
-    flip(stopped(tiny) / "checkpoints" / "last.ckpt")
-    watch()
-    with pytest.raises(InputError, match=r"resume=must, but .* holds no whole checkpoint: set resume=auto"):
-        train(tiny("resume=must"))
-
-
-@pytest.mark.parametrize("spoil", [flip, Path.unlink])
-def test_without_the_best_checkpoint_nothing_is_tested(tiny, watch, undisturbed, spoil):
-    wanted = undisturbed()
-    folder = the_folder(tiny())
-    watch(At(lambda: spoil(folder / "checkpoints" / "best.ckpt"), "on_train_end", 10))
-    with pytest.raises(RunError, match=r"best\.ckpt .*: nothing is tested; the same command trains .* afresh"):
-        train(tiny())
-    assert record(folder)["status"] == "failed"
-    assert not (folder / "summary.json").exists()
-    watch()
-    train(tiny())
-    same(traces(folder), wanted)
-
-
-@pytest.mark.parametrize("step", [LAST_OF_EPOCH, MID_EPOCH, None])
-def test_a_folder_that_is_taken_away_ends_the_run(tiny, watch, step):
-    """None: after the training, so that only the results remain to be written."""
-    cfg = tiny()
-    folder = the_folder(cfg)
-    moment = ("on_test_start", 10) if step is None else ("on_train_batch_end", step)
-    watch(At(lambda: folder.rename(folder.with_name("elsewhere")), *moment))
-    with pytest.raises(RunError, match=r"was taken away while the run wrote to it: run again"):
-        train(cfg)
-    assert not folder.exists()
-
-
-def test_a_run_killed_right_after_a_checkpoint_has_logged_its_epoch(tiny, watch, monkeypatch):
-    """The history is never behind the checkpoint."""
-    seen = []
-    save = WholeCheckpoints.save_checkpoint
-
-    def saved(self, checkpoint, path, *args, **kwargs):
-        save(self, checkpoint, path, *args, **kwargs)
-        trained = [row["epoch"] for row in read_history(self.folder / "metrics.csv") if "train/loss" in row]
-        seen.append((Path(path).name, trained))
-
-    monkeypatch.setattr(WholeCheckpoints, "save_checkpoint", saved)
-    watch()
-    train(tiny())
-    assert [trained for name, trained in seen if name == "last.ckpt"] == [[0], [0, 1]]
-
-
-@pytest.mark.parametrize(
-    ("spoil", "epochs"),
-    [
-        (lambda text: b"", "of epoch 0 "),
-        (lambda text: text[: text.index(b"\n0,3,") + 1], "of epoch 0 "),
-        (lambda text: text[: text.index(b"\n1,7,") + 1], "of epoch 1 "),
-        (lambda text: b"\0" * len(text), "of epoch 0 "),
-        (lambda text: text.replace(b"\n0,4,", b"\n\0\0\0,"), "of epoch 0 "),
-        (lambda text: text.replace(b"epoch,step,", b"epoch,stop,"), "of epoch 0 "),
-    ],
-    ids=["emptied", "cut in the first epoch", "cut in the second", "NUL bytes", "NUL bytes in a line", "no step"],
-)
-def test_lost_rows_of_the_history_are_one_warning(tiny, watch, caplog, spoil, epochs):
-    watch(At(interrupt()))
-    folder = stopped(tiny)
-    history = folder / "metrics.csv"
-    history.write_bytes(spoil(history.read_bytes()))
-    watch()
-    caplog.clear()
-    train(tiny())
-    warned = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
-    assert len(warned) == 1
-    assert f"metrics.csv has lost rows {epochs}before the checkpoint" in warned[0]
-    assert record(folder)["status"] == "finished"
-    assert {row["step"] for row in read_history(history)} >= {8, 9, 10}
-
-
-def test_a_figure_that_fails_leaves_a_finished_run(tiny, monkeypatch, caplog):
-    def fail(*args, **kwargs):
-        raise ValueError("no such symbol: $10_to_$")
-
-    monkeypatch.setattr("metriscope.ending.projection", fail)
-    outcome = train(tiny("trainer.max_epochs=1", "logger=files"))
-    assert record(outcome.folder)["status"] == "finished"
-    assert json.loads((outcome.folder / "summary.json").read_text()) == pytest.approx(outcome.metrics)
-    warned = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
-    assert warned == ["the figure projection is left out (no such symbol: $10_to_$)"]
-    assert (outcome.folder / "figures" / "training_curves.png").exists()

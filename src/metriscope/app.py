@@ -157,7 +157,7 @@ def _execute(run: Run) -> Outcome:
                 trainer.fit(module, datamodule=data, ckpt_path=start and start.path, weights_only=True)
             except MisconfigurationException as error:
                 raise InputError(_unknown_monitor(run.config, trainer.callback_metrics) or str(error)) from error
-            best = selected(run, trainer)
+            best = selected(run, trainer, module)
             path = run.best_checkpoint if best else None
             trainer.test(module, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
             metrics = report(run, trainer, module, data, loggers, best)

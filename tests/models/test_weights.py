@@ -11,6 +11,7 @@ from trunks import described
 from metriscope.errors import InputError
 from metriscope.models.backbones import build_trunk
 from metriscope.models.trunk import Trunk
+from metriscope.models.weights import download
 
 SHAPE = (1, 8, 8)
 
@@ -103,6 +104,24 @@ def test_truncated_file_is_refused(source: Trunk, tmp_path: Path, legacy: bool) 
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(InputError, match=r"cut.pt is (truncated|not a PyTorch file|damaged)"):
         small(path)
+
+
+def test_a_flipped_bit_is_refused(source: Trunk, tmp_path: Path) -> None:
+    path = tmp_path / "flipped.pth"
+    torch.save(source.state_dict(), path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"flipped.pth is damaged: its part .* is not what was written: copy or"):
+        small(path)
+
+
+def test_a_download_that_has_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    torch.save({}, tmp_path / "checkpoints" / "net-01234567.pth")
+    with pytest.raises(InputError, match=r"net-01234567.pth is not what was published: delete it and run again"):
+        download("NAME", "https://weights.example/net-01234567.pth")
 
 
 @pytest.mark.parametrize("content", [b"", b"hello, this is text\n", b"PK\x03\x04"])

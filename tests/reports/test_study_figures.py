@@ -41,7 +41,7 @@ def test_a_figure_that_fails_is_left_out(
     paths = write_figures(found, tmp_path / "figures", ["variance", "intervals"])
     assert [path.name for path in paths] == ["intervals.png", "intervals.svg"]
     warned = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
-    assert warned == ["the figure variance is left out (no such symbol: $10_to_$)"]
+    assert warned == ["the figure variance is left out (ValueError: no such symbol: $10_to_$)"]
 
 
 def test_bands_are_t_intervals_at_every_epoch() -> None:

@@ -9,6 +9,7 @@ import yaml
 from run_folders import CONFIG, changed, finish, record
 
 from metriscope.errors import InputError
+from metriscope.files import LinkRefused
 from metriscope.run.folder import open_run
 from metriscope.run.identity import identity
 from metriscope.run.ranks import forget_stale_ranks, is_main_process
@@ -77,6 +78,26 @@ def test_an_unfinished_run_without_a_checkpoint_begins_clean(config):
     assert not (run.folder / "metrics.csv").exists()
     assert not again.best_checkpoint.exists()
     assert record(again)["resumed"] == 0
+
+
+def test_links_in_the_folder_lead_nowhere(config, tmp_path):
+    """The folder may come from somebody else."""
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "last.ckpt").write_bytes(b"mine")
+    run = finish(config, INTERRUPTED)
+    (run.folder / "metrics.csv").unlink()
+    (run.folder / "metrics.csv").symlink_to(victim / "last.ckpt")
+    (run.folder / "checkpoints").rename(run.folder / "elsewhere")
+    (run.folder / "checkpoints").symlink_to(victim)
+    with open_run(config) as again, pytest.raises(LinkRefused, match="it is a link"):
+        again.start()
+    (run.folder / "run.json").unlink()
+    (victim / "last.ckpt").rename(victim / "other")
+    with open_run(config) as again:
+        again.start()
+        assert not again.last_checkpoint.parent.exists()
+    assert (victim / "other").read_bytes() == b"mine"
 
 
 def test_never_keeps_the_old_run_aside(config):

@@ -1,10 +1,18 @@
 """Moments at which a run is interrupted, and what it leaves compared to the bit."""
 
+import json
 import os
+import shutil
 import signal
+from pathlib import Path
 
+import pytest
 import pytorch_lightning as pl
 import torch
+from omegaconf import OmegaConf
+
+from metriscope.app import train
+from metriscope.run.identity import folder_of
 
 # 5 batches an epoch, 2 epochs: steps 0..9.
 MID_EPOCH, LAST_OF_EPOCH, LAST_BUT_ONE = 7, 4, 8
@@ -59,3 +67,55 @@ def same(one, other):
     for name in files[0]:
         assert files[0][name].decode().splitlines() == files[1][name].decode().splitlines()
     assert files[0] == files[1]
+
+
+def the_folder(cfg):
+    return folder_of(OmegaConf.to_container(cfg, resolve=True))
+
+
+def record(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
+@pytest.fixture(scope="module", name="outputs")
+def folders_of_a_module(tmp_path_factory):
+    return tmp_path_factory.mktemp("outputs")
+
+
+@pytest.fixture(name="tiny")
+def runs_in_one_folder(tiny, outputs):
+    """Runs of all tests go to one folder, emptied before each test: it is part of what they leave."""
+    shutil.rmtree(outputs, ignore_errors=True)
+
+    def compose(*words):
+        cfg = tiny(*words)
+        cfg.paths.output_dir = str(outputs)
+        return cfg
+
+    return compose
+
+
+@pytest.fixture(scope="module", name="left")
+def left_by_undisturbed_runs():
+    """What undisturbed runs have left, by the words of their config."""
+    return {}
+
+
+@pytest.fixture(name="undisturbed")
+def undisturbed_runs(tiny, watch, left):
+    def go(*words):
+        if words not in left:
+            watch()
+            outcome = train(tiny(*words))
+            left[words] = traces(outcome.folder)
+            shutil.rmtree(outcome.folder)
+        return left[words]
+
+    return go
+
+
+def stopped(tiny, *words):
+    """The folder of a run that a signal stops."""
+    with pytest.raises(KeyboardInterrupt, match=r"stopped by SIG\w+: the same command resumes ") as caught:
+        train(tiny(*words))
+    return Path(str(caught.value).rpartition(" resumes ")[2])

@@ -51,19 +51,15 @@ def _usable(path: Path, run: Run, module: torch.nn.Module, data: Mapping[str, An
         step, epochs = int(state["global_step"]), _epochs(state)
         # Lightning stores the state of a data module under its class name.
         known = state.get(DataModule.__qualname__, {})
-        found = {"state_dict": dict(state["state_dict"]), **{key: state[key] for key in state if key == "metriscope"}}
         needs_best = any(_is_best(one) for one in state.get("callbacks", {}).values())
     except Exception as error:
         raise tensor_files.Damaged("is no checkpoint of a run") from error
     if "fingerprint" in known:
         check_same(known["fingerprint"], data, run.folder)
-    wanted = module.state_dict()
-    upgrade(found, wanted)
-    if _shapes(found["state_dict"]) != _shapes(wanted):
-        raise tensor_files.Damaged("has tensors other than those of this network and loss")
+    _check_tensors(state, module)
     if needs_best:
         try:
-            tensor_files.verify(run.best_checkpoint)
+            _check_tensors(_read(run.best_checkpoint), module)
         except FileNotFoundError:
             raise tensor_files.Damaged(f"is of no use without {run.best_checkpoint.name}, which is gone") from None
         except (tensor_files.Damaged, OSError) as error:
@@ -72,8 +68,11 @@ def _usable(path: Path, run: Run, module: torch.nn.Module, data: Mapping[str, An
     return Resumed(path, step, epochs)
 
 
-def selected(run: Run, trainer: pl.Trainer) -> Selected | None:
+def selected(run: Run, trainer: pl.Trainer, module: torch.nn.Module) -> Selected | None:
     """When ``best.ckpt`` was saved, once it is verified; None if no validation has selected any.
+
+    Args:
+        run, trainer, module: of the run, after its training.
 
     Raises:
         RunError: it is gone or damaged, so that there is nothing to test.
@@ -83,10 +82,8 @@ def selected(run: Run, trainer: pl.Trainer) -> Selected | None:
     path, again = run.best_checkpoint, f"nothing is tested; the same command trains {run.folder} afresh"
     try:
         state = _read(path)
-        try:
-            return Selected(int(state["epoch"]), int(state["global_step"]))
-        except Exception as error:
-            raise tensor_files.Damaged("is no checkpoint of a run") from error
+        _check_tensors(state, module)
+        return Selected(int(state["epoch"]), int(state["global_step"]))
     except FileNotFoundError:
         raise RunError(f"{path} is gone: {again}") from None
     except (tensor_files.Damaged, OSError) as error:
@@ -99,6 +96,19 @@ def _read(path: Path) -> Any:
         return tensor_files.load(path, mmap=True)
     except tensor_files.Unsafe as error:
         raise InputError(f"{path} {error}; resume=never trains afresh") from error
+
+
+def _check_tensors(state: Any, module: torch.nn.Module) -> None:
+    """Raises ``Damaged`` where a checkpoint is none, or does not hold the tensors of ``module``."""
+    wanted = module.state_dict()
+    try:
+        found = {"state_dict": dict(state["state_dict"]), **{key: state[key] for key in state if key == "metriscope"}}
+        int(state["epoch"]), int(state["global_step"])
+    except Exception as error:
+        raise tensor_files.Damaged("is no checkpoint of a run") from error
+    upgrade(found, wanted)
+    if _shapes(found["state_dict"]) != _shapes(wanted):
+        raise tensor_files.Damaged("has tensors other than those of this network and loss")
 
 
 def _reason(error: Exception) -> str:

@@ -84,5 +84,5 @@ def guarded(name: str, draw: Callable[[], T]) -> T | None:
     except InputError:
         raise
     except Exception as error:
-        log.warning("the figure %s is left out (%s)", name, first_line(error))
+        log.warning("the figure %s is left out (%s: %s)", name, type(error).__name__, first_line(error))
         return None

@@ -9,7 +9,7 @@ from metriscope.files import LinkRefused
 
 _SHARED = Path("/dev/shm")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-_OF_SHARED = re.compile(r"shared memory|</torch_|out of shm", re.IGNORECASE)
+_OF_SHARED = re.compile(r"out of shared memory|shared memory (?:object|file)|</torch_\d|/dev/shm", re.IGNORECASE)
 _OF_MEMORY = re.compile(r"out of memory|can't allocate memory|unable to allocate|cannot allocate memory", re.IGNORECASE)
 _AMOUNT = re.compile(r"(?:allocate|requested)[^0-9]{0,20}([0-9][0-9.]* ?(?:[KMGTP]i?B|bytes))")
 
