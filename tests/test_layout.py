@@ -21,6 +21,7 @@ BEYOND_ONE_MODULE = {
     "slurm/test_slurm.py",
     "sweeps/test_own_parts.py",
     "sweeps/test_parallel.py",
+    "test_broken_files.py",
     "test_compile.py",
     "test_configs.py",
     "test_dataset_runs.py",
