@@ -29,6 +29,7 @@ BEYOND_ONE_MODULE = {
     "test_distributed.py",
     "test_extending.py",
     "test_frozen_trunks.py",
+    "test_hostile_study.py",
     "test_interruption.py",
     "test_layout.py",
     "test_package.py",

@@ -116,7 +116,7 @@ def _load(run: Run) -> Any:
     before = run.data
     if before and (run.finished or run.resumes):
         check_same(before, splits.fingerprint, run.folder)
-        if before["times"] != splits.fingerprint["times"] and run.is_main:
+        if before.get("times") != splits.fingerprint["times"] and run.is_main:
             log.warning(
                 "files of the data were written anew since %s began, under the same names and of the same sizes: "
                 "if they are other images, set resume=never",

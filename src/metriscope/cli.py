@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from metriscope.errors import Exit, InputError, RunError, nearest
+from metriscope.escapes import shown
 from metriscope.terminal import outliving_its_reader
 
 COMMANDS = {
@@ -72,5 +73,5 @@ def _refuse(words: Sequence[str]) -> int:
 
 
 def _say(line: str, code: int) -> int:
-    print(f"metriscope: {line}", file=sys.stderr)
+    print(f"metriscope: {shown(line)}", file=sys.stderr)
     return code

@@ -29,7 +29,9 @@ def test_each_class_by_itself_and_together_the_whole() -> None:
 def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     """A folder may be named in another encoding."""
     write_per_class(tmp_path / "per_class.csv", [ClassResult("caf\udce9", 3, 0, 1.0, 0.5)])
-    assert (tmp_path / "per_class.csv").read_text(encoding="utf-8").splitlines()[1] == "caf?,3,0,1.0,0.5"
+    assert (tmp_path / "per_class.csv").read_text(encoding="utf-8").splitlines()[
+        1
+    ] == "caf\N{REPLACEMENT CHARACTER},3,0,1.0,0.5"
 
 
 def test_a_file_with_the_worst_first(tmp_path: Path) -> None:
@@ -38,6 +40,7 @@ def test_a_file_with_the_worst_first(tmp_path: Path) -> None:
         ClassResult("alone", 0, 1, None, None),
         ClassResult("none", 0, 0, None, None),
         ClassResult("bad, with a comma", 3, 0, 0.25, 0.1),
+        ClassResult("=caf\udce9", 0, 0, None, None),
     ]
     write_per_class(tmp_path / "per_class.csv", results)
     with (tmp_path / "per_class.csv").open(newline="") as file:
@@ -48,4 +51,5 @@ def test_a_file_with_the_worst_first(tmp_path: Path) -> None:
         ["good", "3", "0", "1.0", "0.5"],
         ["alone", "0", "1", "", ""],
         ["none", "0", "0", "", ""],
+        ["'=caf\N{REPLACEMENT CHARACTER}", "0", "0", "", ""],
     ]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from metriscope.reports.gallery import choose_queries, retrieval_gallery
+from metriscope.reports.projection import projection
 from metriscope.reports.style import save
 
 
@@ -27,3 +28,12 @@ def test_the_gallery_marks_hits_and_misses(tmp_path: Path, channels: int) -> Non
     assert [text for text in texts if text[0] in "✓✗"] == ["✓ cat", "✗ a very long c…", "✗ a very long c…", "✓ cat"]
     assert "random queries" not in texts
     assert save(figure, tmp_path / "g.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["a_$1_to_$2", "caf\udce9", "$\\frac{$", "two\nlines"])
+def test_class_names_of_any_characters_are_drawn(tmp_path: Path, name: str) -> None:
+    images, labels, neighbors = np.zeros((2, 1, 4, 4), np.uint8), np.array([0, 0]), np.array([[1], [0]])
+    figure = retrieval_gallery(images, labels, neighbors, {"worst": [0]}, [name])
+    assert save(figure, tmp_path / "g.png").read_bytes().startswith(b"\x89PNG")
+    plane = projection(np.eye(4, 3), np.array([0, 0, 1, 1]), [name, f"{name}!"])
+    assert save(plane, tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")

@@ -27,7 +27,8 @@ def config(mode: str = "auto") -> dict[str, Any]:
         "init_timeout": 5,
     }
     options |= {"job_type": "default", "tags": ["tiny"], "name": "triplet-all-seed0"}
-    return {"seed": 0, "loss": {"name": "triplet", "margin": 0.2}, "logger": {"wandb": options}}
+    places = {"paths": {"data_dir": "/home/me/data"}, "dataset": {"name": "mnist", "data_dir": "/home/me/data"}}
+    return {"seed": 0, "loss": {"name": "triplet", "margin": 0.2}, "logger": {"wandb": options}, **places}
 
 
 def test_an_offline_run_holds_everything(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -49,6 +50,8 @@ def test_an_offline_run_holds_everything(tmp_path: Path, caplog: pytest.LogCaptu
     assert (run.run_id, run.project, run.run_group) == ("abc123", "metriscope", "digits/mlp")
     assert (run.job_type, run.display_name, list(run.tags)) == ("default", "triplet-all-seed0", ["tiny"])
     assert values(run.config.update)["loss.margin"] == 0.2
+    assert values(run.config.update)["dataset.name"] == "mnist"
+    assert "/home/me/data" not in values(run.config.update).values(), "folders of this machine stay here"
     rows = [values(record.history.item) for record in kept if record.HasField("history")]
     assert rows[0]["train/loss_step"] == 0.5
     assert rows[0]["val/recall_at_1"] == 0.75

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from metriscope.commands.words import Parser
 from metriscope.config.aliases import today
 from metriscope.errors import Exit, InputError
+from metriscope.escapes import shown
+from metriscope.files import refuse_link
 from metriscope.reports.study_figures import FIGURES
 from metriscope.reports.table_formats import FORMATS, write_tables
 
@@ -63,10 +65,11 @@ def _compare(arguments: argparse.Namespace) -> None:
         from metriscope.reports.page import write_page
 
         written.append(write_page(found, drawn, out / "comparison.html"))
-    print(f"written: {out}/{{{', '.join(path.relative_to(out).as_posix() for path in written)}}}")
+    print(f"written: {shown(str(out))}/{{{', '.join(path.relative_to(out).as_posix() for path in written)}}}")
     if arguments.log_wandb:
         from metriscope.reports.wandb.comparison import log_comparison
 
+        refuse_link(out / "wandb")
         print(log_comparison(found, drawn, out, arguments.wandb))
 
 

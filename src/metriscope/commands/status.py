@@ -11,6 +11,7 @@ from pathlib import Path
 
 from metriscope.commands.words import Parser
 from metriscope.errors import Exit
+from metriscope.escapes import shown
 from metriscope.run.record import BROKEN
 from metriscope.sweeps.states import ORDER, counts, states_of, table
 
@@ -26,11 +27,11 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--only", choices=ORDER, action="append", help="list the runs of this status; repeatable")
     arguments = parser.parse_args(words)
     states = states_of(arguments.study)
-    shown = [state for state in states if not arguments.only or state.status in arguments.only]
-    if shown:
-        print(table(shown, arguments.study))
-    print(f"{arguments.study}: {counts(states)}")
+    listed = [state for state in states if not arguments.only or state.status in arguments.only]
+    if listed:
+        print(table(listed, arguments.study))
+    print(f"{shown(str(arguments.study))}: {counts(states)}")
     for state in states:
         if state.status == BROKEN:
-            print(f"metriscope: {state.folder}: {state.reason}", file=sys.stderr)
+            print(shown(f"metriscope: {state.folder}: {state.reason}"), file=sys.stderr)
     return Exit.FINISHED

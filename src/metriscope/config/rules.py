@@ -17,9 +17,11 @@ from metriscope.config.known import check_known, check_whole
 from metriscope.config.monitors import check_monitors
 from metriscope.config.objective import check_fit, check_objective
 from metriscope.config.plain import flatten, plain
+from metriscope.config.secrets import check_secrets
 from metriscope.config.sections import check_sections
 from metriscope.config.trainer import check_trainer
 from metriscope.errors import InputError, nearest
+from metriscope.escapes import is_hidden, shown
 
 _LAYERS = ("trunk", "embedding")
 # Sections whose parts judge their own arguments.
@@ -45,7 +47,9 @@ def check(cfg: DictConfig) -> dict[str, Any]:
 
 def check_keys(cfg: DictConfig) -> dict[str, Any]:
     """The rules that need no part, and so no torch; as :func:`check` otherwise."""
-    missing = sorted(key for key, value in flatten(plain(cfg, resolve=False)).items() if value == "???")
+    written = flatten(plain(cfg, resolve=False))
+    check_secrets(written)
+    missing = sorted(key for key, value in written.items() if value == "???")
     if missing:
         raise InputError(f"{missing[0]} has no value: give it as {missing[0]}=...")
     try:
@@ -80,6 +84,9 @@ def _check_names(flat: Mapping[str, Any], dataset: Mapping[str, Any]) -> None:
     study = str(flat["study"])
     if not study or ".." in Path(study).parts or Path(study).is_absolute():
         raise InputError(f"study={study}: it has to be the name of a folder below paths.output_dir")
+    for key, name in flat.items():
+        if (key == "study" or key.endswith(".name")) and isinstance(name, str) and is_hidden(name):
+            raise InputError(f"{key}={shown(name)}: a name cannot hold control characters or line ends")
     for key in _FOLDERS:
         name = flat.get(key)
         if name is not None and (not str(name) or str(name) in (".", "..") or set(str(name)) & set("/\\\0")):

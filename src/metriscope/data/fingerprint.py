@@ -62,7 +62,7 @@ def fingerprint(parts: Mapping[str, Examples], queries: Tensor | None = None) ->
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     """Description of the first difference in the content of two fingerprints; None if they are equal."""
-    before, now = before["content"], now["content"]
+    before, now = before.get("content") or {}, now["content"]
     if before == now:
         return None
     noun = "images" if "files" in now else "examples"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from metriscope.escapes import for_csv
 from metriscope.evaluation.retrieval import QueryScores
 from metriscope.files import replacing
 
@@ -37,7 +38,7 @@ def per_class(scores: QueryScores, classes: Sequence[str]) -> list[ClassResult]:
 def write_per_class(path: Path, results: Sequence[ClassResult]) -> None:
     """Writes a CSV file with a line per class, the worst first; values of None stay empty."""
     worst_first = sorted(results, key=lambda one: (one.recall_at_1 is None, one.recall_at_1, one.map_at_r))
-    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8", errors="replace") as file:
+    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["class", *ClassResult._fields[1:]])
-        writer.writerows(worst_first)
+        writer.writerows(map(for_csv, one) for one in worst_first)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from metriscope.errors import InputError, nearest
+from metriscope.escapes import shown
 from metriscope.evaluation.metric import Direction, Metric
 from metriscope.evaluation.metrics import HEADLINES, logged, metric_of
 from metriscope.reports.groups import SEED, Group, Grouping, group_runs, text
@@ -107,7 +108,8 @@ def compare(
         for group, base in partners
         if not {*map(grouping.repeat, group.runs)} & {*map(grouping.repeat, base.runs)}
     ]
-    return Comparison(study, grouping, chosen, cells, contrasts, [*cautions(study, grouping), *apart], recorded)
+    notes = [shown(note) for note in (*cautions(study, grouping), *apart)]
+    return Comparison(study, grouping, chosen, cells, contrasts, notes, recorded)
 
 
 def select(study: Study, wanted: Mapping[str, str]) -> Study:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from metriscope.escapes import for_figure
 from metriscope.reports.style import GREY
 
 if TYPE_CHECKING:
@@ -104,5 +105,5 @@ def _tile(axis: "Axes", image: ArrayLike, left: float, top: float, name: str, hi
     style = "--" if hit is False else "-"
     axis.add_patch(Rectangle((left, top), 1, 1, fill=False, edgecolor=color, linewidth=2.5, linestyle=style))
     mark = {True: "✓ ", False: "✗ ", None: ""}[hit]
-    shown = name if len(name) <= 14 else f"{name[:13]}…"
-    axis.text(left + 0.5, top + 1.12, mark + shown, fontsize=8.5, ha="center", va="center", color=color)
+    short = name if len(name) <= 14 else f"{name[:13]}…"
+    axis.text(left + 0.5, top + 1.12, mark + for_figure(short), fontsize=8.5, ha="center", va="center", color=color)

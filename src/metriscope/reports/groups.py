@@ -1,5 +1,6 @@
 """Grouping the runs of a study by config keys, so that the runs of a group are repeats of each other."""
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,6 @@ from typing import Any
 from metriscope.annotations import said
 from metriscope.errors import InputError, nearest
 from metriscope.reports.sums import short_sums
-from metriscope.run.identity import relevant
 from metriscope.run.study import StudyRun
 
 SEED, FOLD = "seed", "dataset.fold"
@@ -16,6 +16,7 @@ SEED, FOLD = "seed", "dataset.fold"
 _FIRST = ("dataset.name", "loss.name", "miner.name", "backbone.name", "dataset.protocol")
 _ABSENT = "-"
 _SUM = "loss.losses"
+_LONG = 200
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,12 @@ def group_runs(runs: Sequence[StudyRun], by: Sequence[str] = (), over: str = SEE
 
 
 def text(config: Mapping[str, Any], key: str) -> str:
-    """A value as written on the command line, a class without its module; ``-`` if the config has no such key."""
-    return said(config[key] if key in config else str(config.get(f"{key}._target_", _ABSENT)).rpartition(".")[2])
+    """A value as written on the command line, a class without its module; ``-`` if the config has no such key.
+
+    A long value is cut, and told from others by its digest.
+    """
+    found = said(config[key] if key in config else str(config.get(f"{key}._target_", _ABSENT)).rpartition(".")[2])
+    return found if len(found) <= _LONG else f"{found[:_LONG]}… {hashlib.sha256(found.encode()).hexdigest()[:8]}"
 
 
 def label(values: Mapping[str, str]) -> str:
@@ -112,7 +117,7 @@ def label(values: Mapping[str, str]) -> str:
 
 def _telling_apart(runs: Sequence[StudyRun], first: Sequence[str], over: str) -> list[str]:
     """``first``, then every further key that separates runs of one group that differ."""
-    flat = [relevant(run.config) for run in runs]
+    flat = [run.relevant for run in runs]
     details = dict.fromkeys(key for config in flat for key in config if not key.endswith("_target_"))
     details |= dict.fromkeys(key for run in runs for key in _parts_by_name(run.config))
     names = [key for key in details if key.endswith(".name")]

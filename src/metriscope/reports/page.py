@@ -2,9 +2,9 @@
 
 from base64 import b64encode
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
+from metriscope.escapes import for_html
 from metriscope.files import replacing
 from metriscope.reports.comparison import Comparison
 from metriscope.reports.tables import Shown, Table, tables
@@ -25,14 +25,14 @@ def write_page(comparison: Comparison, figures: Sequence[Path], path: Path) -> P
     Raises:
         OSError: the folder cannot be written.
     """
-    title = escape(comparison.study.name)
-    parts = [f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{_STYLE}</style>"]
-    parts.append(f"<h1>{title}</h1>")
-    parts += [f"<p class='note'>{escape(note)}</p>" for note in comparison.notes]
+    title = for_html(comparison.study.name)
+    parts = [f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title>"]
+    parts.append(f"<style>{_STYLE}</style><h1>{title}</h1>")
+    parts += [f"<p class='note'>{for_html(note)}</p>" for note in comparison.notes]
     parts += [_table(table) for table in tables(comparison)]
     for figure in figures:
         if figure.suffix == ".png":
-            name, data = escape(figure.stem.replace("_", " ")), b64encode(figure.read_bytes()).decode()
+            name, data = for_html(figure.stem.replace("_", " ")), b64encode(figure.read_bytes()).decode()
             parts.append(f"<h2>{name}</h2><img alt='{name}' src='data:image/png;base64,{data}'>")
     with replacing(path) as draft:
         draft.write_text("\n".join([*parts, "</html>\n"]), encoding="utf-8")
@@ -41,15 +41,15 @@ def write_page(comparison: Comparison, figures: Sequence[Path], path: Path) -> P
 
 def _table(table: Table) -> str:
     names = ["class='name'" if place < table.names else "" for place in range(len(table.columns))]
-    head = "".join(f"<th {kind}>{escape(title)}</th>" for kind, title in zip(names, table.columns, strict=True))
+    head = "".join(f"<th {kind}>{for_html(title)}</th>" for kind, title in zip(names, table.columns, strict=True))
     rows = [
         "".join(f"<td {kind}>{_cell(cell)}</td>" for kind, cell in zip(names, row, strict=True)) for row in table.rows
     ]
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
-    caption = f"<caption>{escape(table.caption)}</caption>"
+    caption = f"<caption>{for_html(table.caption)}</caption>"
     return f"<div class='wide'><table>{caption}<tr>{head}</tr>\n{body}</table></div>"
 
 
 def _cell(cell: Shown) -> str:
-    text = "<br>".join(map(escape, cell.lines))
+    text = "<br>".join(map(for_html, cell.lines))
     return f"<b>{text}</b>" if cell.bold else text

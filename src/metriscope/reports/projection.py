@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from metriscope.escapes import for_figure
 from metriscope.reports.style import GREY, MARKERS, PALETTE, panels
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def draw_projection(
         colors = present.searchsorted(ids)
         axis.scatter(plane[:, 0], plane[:, 1], s=size, c=colors, cmap="turbo", alpha=0.6, linewidths=0)
     else:
-        _scatter(axis, plane, ids, present, [classes[i] for i in present], size, legend)
+        _scatter(axis, plane, ids, present, [for_figure(str(classes[i])) for i in present], size, legend)
     return len(present)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from metriscope.escapes import for_figure
 from metriscope.reports.comparison import SIGNIFICANT, Comparison
 from metriscope.reports.style import BLACK, GREY, panels
 
@@ -76,7 +77,8 @@ def critical_difference(comparison: Comparison) -> "Figure | None":
     for line, (method, rank) in enumerate(zip(ranking.methods, ranking.ranks, strict=True)):
         axis.plot([rank, rank], [-count - 0.5, -line - 0.5], color="#DDDDDD", linewidth=0.8, zorder=0)
         axis.plot([rank], [-line - 0.5], "o", color=BLACK, markersize=5)
-        axis.annotate(f"{method}  {rank:.2f}", (rank, -line - 0.5), (6, 3), textcoords="offset points", fontsize=8.5)
+        shown = f"{for_figure(method)}  {rank:.2f}"
+        axis.annotate(shown, (rank, -line - 0.5), (6, 3), textcoords="offset points", fontsize=8.5)
     for level, (first, last) in enumerate(cliques(ranking)):
         height = -first - 0.28 - 0.12 * (level % 2)
         axis.plot([ranking.ranks[first], ranking.ranks[last]], [height, height], color=GREY, linewidth=3, alpha=0.8)

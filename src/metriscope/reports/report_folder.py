@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from metriscope.files import folder_in
+from metriscope.run.study import REPORT
 
 
 def report_folder(study: Path, given: Path | None) -> Path:
@@ -13,6 +14,6 @@ def report_folder(study: Path, given: Path | None) -> Path:
     """
     if given is None:
         study.mkdir(parents=True, exist_ok=True)
-        return folder_in(study, "report")
+        return folder_in(study, REPORT)
     given.mkdir(parents=True, exist_ok=True)
     return given

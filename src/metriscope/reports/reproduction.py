@@ -6,6 +6,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from metriscope.errors import InputError
+from metriscope.escapes import for_markdown, shown
 from metriscope.evaluation.metrics import HEADLINES, logged
 from metriscope.files import folder_in, replacing
 from metriscope.reports.claims import Finding, Judgement, judge
@@ -17,6 +19,7 @@ from metriscope.run.record import FINISHED
 from metriscope.run.study import Study, StudyRun
 
 _BY = ("dataset.name", "loss.name")
+_NEEDED = (*_BY, "seed", "dataset.protocol", "backbone.name", "sampler.batch_size", "head.size", "trainer.max_epochs")
 
 
 def write_reproduction(
@@ -38,7 +41,7 @@ def write_reproduction(
     """
     from metriscope.reports.study_figures import write_figures
 
-    whole = replace(study, runs=[with_course(run) if run.status == FINISHED else run for run in study.runs])
+    whole = _with_courses(study)
     judgements = [judge(claim, whole.finished) for claim in paper.claims]
     there = {metric for run in whole.finished for metric in run.metrics}
     tables = {}
@@ -52,6 +55,22 @@ def write_reproduction(
     _write(folder / "claims.json", json.dumps([_plain(one) for one in judgements], indent=2) + "\n")
     _write(folder / "README.md", _page(whole, paper, tables, judgements, command, missing, _below(figures, folder)))
     return judgements
+
+
+def _with_courses(study: Study) -> Study:
+    """The study with the metrics of every run's history; a run that lacks what is told of it becomes a problem."""
+    runs: list[StudyRun] = []
+    problems = list(study.problems)
+    for run in study.runs:
+        absent = [key for key in _NEEDED if key not in run.config]
+        if absent:
+            problems.append(f"{run.name} has no {absent[0]} in its config; left out")
+            continue
+        try:
+            runs.append(with_course(run) if run.status == FINISHED else run)
+        except InputError as error:
+            problems.append(shown(f"{error}; left out"))
+    return replace(study, runs=runs, problems=problems)
 
 
 def claims_markdown(judgements: Sequence[Judgement]) -> str:
@@ -69,7 +88,7 @@ def claims_markdown(judgements: Sequence[Judgement]) -> str:
 def _finding_row(finding: Finding) -> list[str]:
     found = finding.difference
     verdict = f"**{finding.verdict}**" + (f" ({finding.reason})" if finding.reason else "")
-    words = [f"{finding.statement.text} (`{finding.statement.metric}`)", finding.data, verdict]
+    words = [f"{finding.statement.text} (`{finding.statement.metric}`)", for_markdown(finding.data), verdict]
     if found is None:
         return [*words, "-", "-", "-", "0"]
     interval = "-" if found.interval is None else f"[{found.interval[0]:.4g}, {found.interval[1]:.4g}]"
@@ -90,7 +109,7 @@ def _page(
     parts = [
         f"# {paper.title} ({paper.source})\n",
         f"{len(study.finished)} runs. Made by:\n\n```console\n{command}\n```\n",
-        *(f"> **Note:** {line}\n" for line in (*missing, *notes)),
+        *(f"> **Note:** {line}\n" for line in (*missing, *map(for_markdown, notes))),
         f"{_circumstances(study)}\n",
         "## Claims\n",
         "A statement holds where the 95 % t interval of its difference, paired over seeds, lies above 0, and does not "
@@ -114,12 +133,12 @@ def _circumstances(study: Study) -> str:
         protocol = str(config["dataset.protocol"]).replace("_", " ")
         seconds = sum(run.record.seconds or 0 for run in runs) / len(runs)
         lines.append(
-            f"- {name}: {protocol}, {config['backbone.name']}, {_epochs(runs)} epochs, batch "
+            f"{name}: {protocol}, {config['backbone.name']}, {_epochs(runs)} epochs, batch "
             f"{config['sampler.batch_size']}, {config['head.size']}-d, {seconds:.0f} s per run"
         )
     versions = study.finished[0].record.versions
-    lines.append(f"- versions: {', '.join(f'{name} {version}' for name, version in versions.items())}")
-    return "\n".join(lines)
+    lines.append(f"versions: {', '.join(f'{name} {version}' for name, version in versions.items())}")
+    return "\n".join(f"- {for_markdown(line)}" for line in lines)
 
 
 def _epochs(runs: Sequence[StudyRun]) -> str:

@@ -1,5 +1,6 @@
 """Figures of a comparison (PNG, SVG): curves with bands over repeats, intervals of final values, embeddings."""
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -8,16 +9,22 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from metriscope.errors import InputError
+from metriscope.escapes import for_figure, shown
 from metriscope.evaluation.metrics import logged, title_of
 from metriscope.reports.comparison import Comparison
 from metriscope.reports.groups import Group, label
 from metriscope.reports.statistics import t_quantile
 from metriscope.reports.style import GREY, MARKERS, PALETTE, guarded, heading, panels, save
-from metriscope.run.history import points
+from metriscope.run.embeddings import Saved, read_embeddings
+from metriscope.run.history import Row, points
+from metriscope.run.study import StudyRun
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
 
 Look = tuple[str, str, str]
 """Colour, line style, marker."""
@@ -42,20 +49,15 @@ CURVES = {
 
 FIGURES = (*CURVES, "recall_against_variance", "intervals", "critical_difference", "embeddings")
 
-_SHOWN = 12
+_SHOWN, _DATA_SETS = 12, 12
 _STYLES = ("-", "--", "-.", ":")
 
 
 def write_figures(comparison: Comparison, folder: Path, names: Sequence[str] = FIGURES) -> list[Path]:
     """Draw the named figures for which the runs have data; returns the paths, two per figure.
 
-    A figure that fails is left out with a warning.
-
-    Raises:
-        InputError: a history cannot be read.
+    A history or saved embeddings that cannot be read are left out, and a figure that fails, with a warning.
     """
-    from matplotlib import rc_context
-
     from metriscope.reports.ranks import critical_difference
 
     keys = [key for name in names for key in CURVES.get(name, ())]
@@ -66,30 +68,45 @@ def write_figures(comparison: Comparison, folder: Path, names: Sequence[str] = F
         "critical_difference": critical_difference,
         "embeddings": embeddings,
     }
+    data = len({group.block for group in comparison.grouping.groups})
+    if data > _DATA_SETS:
+        log.warning("the figures show the first %d of %d data sets", _DATA_SETS, data)
 
     def write(name: str) -> list[Path]:
         figure = over_epochs(comparison, curves, CURVES[name]) if name in CURVES else makers[name](comparison)
-        if figure is None:
-            return []
-        # Both files use one layout; text stored as text makes the SVG smaller and much faster to write.
-        layout = figure.get_layout_engine()
-        assert layout is not None
-        layout.execute(figure)
-        figure.set_layout_engine("none")
-        with rc_context({"svg.fonttype": "none"}):
-            return [save(figure, folder / f"{name}.{kind}") for kind in ("png", "svg")]
+        return [] if figure is None else _write(figure, folder / name)
 
     return [path for name in names for path in guarded(name, partial(write, name)) or []]
+
+
+def _write(figure: "Figure", path: Path) -> list[Path]:
+    from matplotlib import rc_context
+
+    # Both files use one layout; text stored as text makes the SVG smaller and much faster to write.
+    layout = figure.get_layout_engine()
+    assert layout is not None
+    layout.execute(figure)
+    figure.set_layout_engine("none")
+    with rc_context({"svg.fonttype": "none"}):
+        return [save(figure, path.with_name(f"{path.name}.{kind}")) for kind in ("png", "svg")]
 
 
 def trajectories(groups: Sequence[Group], keys: Sequence[str]) -> list[dict[str, Trajectory]]:
     """Trajectories of every group by logged key; every history is read once."""
     found = []
     for group in groups:
-        histories = [run.history(keys) for run in group.runs]
+        histories = [_history(run, keys) for run in group.runs]
         curves = {key: [points(history, key) for history in histories] for key in keys}
         found.append({key: _trajectory(lines) for key, lines in curves.items() if any(x for x, _ in lines)})
     return found
+
+
+def _history(run: StudyRun, keys: Sequence[str]) -> list[Row]:
+    try:
+        return run.history(keys)
+    except InputError as error:
+        log.warning("%s; left out of the curves", shown(str(error)))
+        return []
 
 
 def _trajectory(lines: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Trajectory:
@@ -97,6 +114,11 @@ def _trajectory(lines: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Tra
     values = np.full((len(lines), len(epochs)), np.nan)
     for row, (x, y) in zip(values, lines, strict=True):
         row[np.searchsorted(epochs, x)] = y
+    with np.errstate(over="ignore", invalid="ignore"):  # squares of figures near the largest number
+        return _means(epochs, values)
+
+
+def _means(epochs: NDArray[np.float64], values: NDArray[np.float64]) -> Trajectory:
     n = np.isfinite(values).sum(axis=0)
     mean = np.nansum(values, axis=0) / n
     squares = np.nansum((values - mean) ** 2, axis=0)
@@ -138,7 +160,15 @@ def over_epochs(
 def _band(axis: "Axes", curve: Trajectory, look: Look, name: str) -> None:
     color, style, marker = look
     few = len(curve.epochs) <= 12
-    axis.plot(curve.epochs, curve.mean, style, color=color, label=name, marker=marker if few else None, markersize=3)
+    axis.plot(
+        curve.epochs,
+        curve.mean,
+        style,
+        color=color,
+        label=for_figure(name),
+        marker=marker if few else None,
+        markersize=3,
+    )
     if np.isfinite(curve.half).any():
         axis.fill_between(
             curve.epochs, curve.mean - curve.half, curve.mean + curve.half, color=color, alpha=0.18, linewidth=0
@@ -161,7 +191,7 @@ def recall_against_variance(comparison: Comparison) -> "Figure | None":
             for place, (color, _, marker) in zip(members, _looks(), strict=False):
                 runs = [r.metrics for r in groups[place].runs if {key, "test/recall_at_1"} <= r.metrics.keys()]
                 x, y = [m[key] for m in runs], [m["test/recall_at_1"] for m in runs]
-                axis.scatter(x, y, s=22, color=color, marker=marker, alpha=0.75, label=groups[place].method)
+                axis.scatter(x, y, s=22, color=color, marker=marker, alpha=0.75, label=for_figure(groups[place].method))
             axis.set_xlabel(f"{title_of(key)} (test)", fontsize=9)
             axis.set_ylabel(f"{recall} (test)", fontsize=9)
         _legend(axis)
@@ -188,7 +218,7 @@ def intervals(comparison: Comparison) -> "Figure":
                     low, high = cell.summary.interval or (cell.summary.mean, cell.summary.mean)
                     axis.plot([low, high], [height, height], color=color, linewidth=1.6)
                     axis.plot([cell.summary.mean], [height], marker, color=color, markersize=6)
-            axis.set_yticks(range(len(members)), [groups[place].method for place in members])
+            axis.set_yticks(range(len(members)), [for_figure(groups[place].method) for place in members])
             axis.set_ylim(len(members) - 0.5, -0.5)
             axis.grid(visible=False, axis="y")
             axis.grid(visible=True, axis="x", color="#E5E5E5", linewidth=0.8)
@@ -202,24 +232,33 @@ def embeddings(comparison: Comparison) -> "Figure | None":
     """Test embeddings of one run per group on their principal axes, side by side; None if none were saved."""
     from metriscope.reports.projection import draw_projection
 
-    shown = []
+    drawn: list[tuple[str, Saved]] = []
     for members in _blocks(comparison).values():
         for place in members:
             group = comparison.grouping.groups[place]
-            saved = [run.folder for run in group.runs if run.folder and (run.folder / "embeddings.npz").is_file()]
-            if saved:
-                shown.append((str(group), saved[0] / "embeddings.npz"))
-    if not shown:
+            saved = next((found for run in group.runs if (found := _saved(run)) is not None), None)
+            drawn += [] if saved is None else [(str(group), saved)]
+    if not drawn:
         return None
-    figure, axes = panels([name for name, _ in shown], columns=4, width=3.6, height=3.4)
-    for axis, (_, path) in zip(axes, shown, strict=True):
-        with np.load(path, allow_pickle=False) as kept:
-            draw_projection(axis, kept["embeddings"], kept["labels"], kept["classes"], legend=False)
+    figure, axes = panels([name for name, _ in drawn], columns=4, width=3.6, height=3.4)
+    for axis, (_, saved) in zip(axes, drawn, strict=True):
+        draw_projection(axis, saved.embeddings, saved.labels, saved.classes, legend=False)
     return figure
 
 
+def _saved(run: StudyRun) -> Saved | None:
+    try:
+        return None if run.folder is None else read_embeddings(run.folder)
+    except InputError as error:
+        log.warning("%s; left out of the figure", shown(str(error)))
+        return None
+
+
 def _blocks(comparison: Comparison) -> dict[str, list[int]]:
-    """Positions of the groups to draw, by title of their data; of many groups the best in the first metric."""
+    """Positions of the groups to draw, by title of their data; of many groups the best in the first metric.
+
+    Of many data sets the first: the time to draw grows with the panels.
+    """
     blocks: dict[tuple[str, ...], list[int]] = {}
     groups = comparison.grouping.groups
     for place, group in enumerate(groups):
@@ -232,7 +271,7 @@ def _blocks(comparison: Comparison) -> dict[str, list[int]]:
         return -sign * cell.summary.mean if cell else np.inf
 
     named = {}
-    for members in blocks.values():
+    for members in list(blocks.values())[:_DATA_SETS]:
         first = groups[members[0]]
         name = label({key: value for key, value in first.values.items() if key.startswith("dataset.")})
         name = name if first.block else ""

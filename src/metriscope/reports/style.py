@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from metriscope.errors import InputError
+from metriscope.escapes import for_figure
 from metriscope.evaluation.metrics import title_of
 from metriscope.files import folder_in, replacing
 from metriscope.tracking.guard import first_line
@@ -52,7 +53,7 @@ def panels(
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained", dpi=120)
     axes = [figure.add_subplot(rows, columns, i + 1) for i in range(len(titles))]
     for axis, title in zip(axes, titles, strict=True):
-        axis.set_title(title, loc="left", fontsize=10, fontweight="bold")
+        axis.set_title(for_figure(title), loc="left", fontsize=10, fontweight="bold")
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8, color=GREY)
         axis.grid(axis="y", color="#E5E5E5", linewidth=0.8)

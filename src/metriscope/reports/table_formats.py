@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from metriscope.escapes import for_csv, for_latex, for_markdown, shown
 from metriscope.files import replacing
 from metriscope.reports.comparison import Cell, Comparison, Contrast
 from metriscope.reports.tables import Shown, tables
@@ -30,7 +31,8 @@ def write_tables(comparison: Comparison, folder: Path, formats: Sequence[str] = 
 
 def markdown(comparison: Comparison) -> str:
     """Notes and tables in Markdown."""
-    head = [f"# {comparison.study.name}\n", *(f"> **Note:** {note}\n" for note in comparison.notes)]
+    head = [f"# {for_markdown(comparison.study.name)}\n"]
+    head += [f"> **Note:** {for_markdown(note)}\n" for note in comparison.notes]
     return "\n".join([*head, markdown_tables(comparison)])
 
 
@@ -39,23 +41,23 @@ def markdown_tables(comparison: Comparison) -> str:
     parts = []
     for table in tables(comparison):
         head = ["---" if place < table.names else "---:" for place in range(len(table.columns))]
-        rows = [[_bold(cell, "<br>", "**{}**", _escape_markdown) for cell in row] for row in table.rows]
-        lines = [f"| {' | '.join(cells)} |" for cells in (table.columns, head, *rows)]
-        parts.append("\n".join(lines) + f"\n\n{table.caption}\n")
+        rows = [[_bold(cell, "<br>", "**{}**", for_markdown) for cell in row] for row in table.rows]
+        lines = [f"| {' | '.join(cells)} |" for cells in (map(for_markdown, table.columns), head, *rows)]
+        parts.append("\n".join(lines) + f"\n\n{for_markdown(table.caption)}\n")
     return "\n".join(parts)
 
 
 def latex(comparison: Comparison) -> str:
     """``tabular`` environments with booktabs rules, one for each table; notes are comments."""
-    parts = ["% needs \\usepackage{booktabs}", *(f"% note: {note}" for note in comparison.notes)]
+    parts = ["% needs \\usepackage{booktabs}", *(f"% note: {shown(note)}" for note in comparison.notes)]
     for table in tables(comparison):
         kinds = "l" * table.names + "r" * (len(table.columns) - table.names)
         rows = [[_latex_cell(cell) for cell in row] for row in table.rows]
         parts += [
             "\\begin{table}\n  \\centering",
-            f"  \\caption{{{_escape_latex(table.caption)}}}",
+            f"  \\caption{{{for_latex(table.caption)}}}",
             f"  \\begin{{tabular}}{{{kinds}}}\n    \\toprule",
-            f"    {' & '.join(map(_escape_latex, table.columns))} \\\\\n    \\midrule",
+            f"    {' & '.join(map(for_latex, table.columns))} \\\\\n    \\midrule",
             *(f"    {' & '.join(row)} \\\\" for row in rows),
             "    \\bottomrule\n  \\end{tabular}\n\\end{table}\n",
         ]
@@ -135,9 +137,9 @@ def _flat(line: Contrast) -> dict[str, Any]:
 
 def _csv(rows: Sequence[dict[str, Any]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0].keys() if rows else ["metric"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(for_csv, rows[0] if rows else ["metric"]))
+    writer.writerows(map(for_csv, row.values()) for row in rows)
     return text.getvalue()
 
 
@@ -145,20 +147,8 @@ def _bold(cell: Shown, between: str, mark: str, escape: Callable[[str], str]) ->
     return between.join(mark.format(escape(line)) if cell.bold else escape(line) for line in cell.lines)
 
 
-def _escape_markdown(text: str) -> str:
-    return text.replace("|", "\\|").replace("*", "\\*")
-
-
-_LATEX = {"\\": "\\textbackslash{}", "±": "$\\pm$", "≈": "$\\approx$", "<": "$<$"}
-_LATEX |= {"^": "\\textasciicircum{}", "~": "\\~{}", **{character: f"\\{character}" for character in "&%$#_{}"}}
-
-
-def _escape_latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
-
-
 def _latex_cell(cell: Shown) -> str:
-    lines = [f"\\textbf{{{_escape_latex(line)}}}" if cell.bold else _escape_latex(line) for line in cell.lines]
+    lines = [f"\\textbf{{{for_latex(line)}}}" if cell.bold else for_latex(line) for line in cell.lines]
     stacked = " \\\\ ".join(lines)
     return stacked if len(lines) == 1 else f"\\begin{{tabular}}{{@{{}}r@{{}}}}{stacked}\\end{{tabular}}"
 

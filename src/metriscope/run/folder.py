@@ -22,11 +22,12 @@ from filelock import FileLock, Timeout
 
 from metriscope.errors import InputError
 from metriscope.files import drafts, refuse_link, replacing, set_aside, write_json
+from metriscope.run.entries import check_entries, check_place
 from metriscope.run.history import LOSS, epochs_trained, read_history
 from metriscope.run.identity import folder_of, holds, identity, located
 from metriscope.run.locks import LOCK_SECONDS, lock_of
 from metriscope.run.ranks import is_main_process
-from metriscope.run.record import FINISHED, FORMAT, RUNNING, Record, Status, read_json, read_record
+from metriscope.run.record import FINISHED, FORMAT, RUNNING, Record, Status, read_record, read_summary
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +179,7 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """The figures of a finished run."""
-        return read_json(self.folder / "summary.json")
+        return read_summary(self.folder)
 
     def _write(self, record: Record) -> None:
         self.record = record
@@ -205,6 +206,7 @@ def open_run(config: Mapping[str, Any]) -> Iterator[Run]:
     folder = folder_of(config)
     lock_file = lock_of(folder)
     lock = FileLock(lock_file, timeout=LOCK_SECONDS)
+    check_place(folder, lock_file)
     try:
         lock_file.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
@@ -259,6 +261,7 @@ def _claim(folder: Path, config: Mapping[str, Any]) -> Run:
         record = None
     if record and not holds(folder, record, identity(config)):
         raise InputError(f"{folder} holds a run of another config: move it away, or set another study")
+    check_entries(folder)
     run = Run(folder, config, record)
     if config["resume"] == "must" and not (run.finished or run.resumes):
         raise InputError(f"resume=must, but {folder} holds no checkpoint to resume from: set resume=auto")

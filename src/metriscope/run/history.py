@@ -2,16 +2,26 @@
 
 import csv
 import math
-from collections.abc import Collection, Mapping, Sequence
+import os
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from metriscope.errors import InputError
+from metriscope.reading import opened
 
 EPOCHS = "epochs"
 """Key of the number of epochs trained, in the summary that loggers get."""
 LOSS = "train/loss"
 """Key of the mean loss of an epoch, which every run logs."""
+
+_PLACE = ("epoch", "step")
+# In histories of others: bytes, lines, and rows with a wanted key, which are at most one per epoch.
+_BYTES, _LINES, _ROWS = 2**29, 10**7, 10**6
+# Bytes of a row of some thousand columns.
+_LINE = 2**17
+_DIGITS = 15
 
 Row = dict[str, float]
 """One row of the history: ``epoch`` and ``step`` as ints, then the logged values by key."""
@@ -53,40 +63,70 @@ def rows_that_read(path: Path) -> tuple[list[Row], bool]:
 
 def _rows(path: Path, keys: Collection[str] | None) -> tuple[list[Row], list[int]]:
     """The rows, and the numbers of the lines that do not fit the header, the last line aside."""
-    if not path.is_file():
+    if not os.path.lexists(path):
         return [], []
-    text = path.read_bytes().decode("utf-8", errors="replace")
-    first, *lines = text[: text.rfind("\n") + 1].splitlines() or [""]
     try:
-        header = next(csv.reader([first]), [])
-    except csv.Error:
-        header = []
-    if not {"epoch", "step"} <= set(header):
-        return [], [1] if first or lines else []
-    wanted = [(i, key) for i, key in enumerate(header) if keys is None or key in keys or key in ("epoch", "step")]
+        # A whole history is read by its own run only, which may be of any length.
+        with opened(path, sys.maxsize if keys is None else _BYTES) as file:
+            return _rows_of(_whole_lines(file), keys)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not readable ({error}): repair or delete it") from error
+
+
+def _rows_of(lines: Iterator[bytes | None], keys: Collection[str] | None) -> tuple[list[Row], list[int]]:
+    first = next(lines, b"")
+    header = _header(first)
+    if not {*_PLACE} <= {*header}:
+        return [], [1] if first != b"" or next(lines, b"") != b"" else []
+    wanted = [(i, key) for i, key in enumerate(header) if keys is None or key in keys or key in _PLACE]
     # Per-step columns come before per-epoch ones: a line that is empty from the first wanted column on is skipped.
-    empty = None if keys is None else "," * (len(header) - min((i for i, key in wanted if key in keys), default=0))
+    start = min((i for i, key in wanted if keys is not None and key in keys), default=0)
+    empty = None if keys is None else b"," * (len(header) - start)
     rows: list[Row] = []
-    wrong = []
+    wrong, number = [], 1
     for number, line in enumerate(lines, start=2):
-        if empty is not None and line.endswith(empty):
+        if keys is not None and (number > _LINES or len(rows) > _ROWS):
+            raise ValueError(f"more than {_LINES:,} lines or {_ROWS:,} rows")
+        if line is not None and empty is not None and line.endswith(empty):
             continue
-        cells = line.split(",")
         try:
-            row = {key: _number(key, cell) for i, key in wanted if (cell := cells[i])}
-            if len(cells) != len(header) or not {"epoch", "step"} <= row.keys():
+            cells = [] if line is None else line.decode("utf-8", errors="replace").split(",")
+            if len(cells) != len(header):
                 raise ValueError
-        except (ValueError, IndexError):
-            if number < len(lines) + 1:
-                wrong.append(number)
+            row = {key: _number(key, cell) for i, key in wanted if (cell := cells[i]) or key in _PLACE}
+        except ValueError:
+            wrong.append(number)
             continue
         if keys is None or row.keys() & keys:
             rows.append(row)
-    return rows, wrong
+    return rows, [one for one in wrong if one < number]
+
+
+def _whole_lines(file: BinaryIO) -> Iterator[bytes | None]:
+    """Lines without their ends, None for one that is too long; what follows the last line end was cut off."""
+    while line := file.readline(_LINE):
+        if line.endswith(b"\n"):
+            yield line.rstrip(b"\r\n")
+        else:
+            while line and not line.endswith(b"\n"):
+                line = file.readline(_LINE)
+            if line:
+                yield None
+
+
+def _header(line: bytes | None) -> list[str]:
+    try:
+        return next(csv.reader([(line or b"").decode("utf-8", errors="replace")]), [])
+    except csv.Error:
+        return []
 
 
 def _number(key: str, cell: str) -> float:
-    return int(cell) if key in ("epoch", "step") else float(cell)
+    if key not in _PLACE:
+        return float(cell)
+    if len(cell) > _DIGITS:
+        raise ValueError
+    return int(cell)
 
 
 def points(history: Sequence[Row], key: str, x: str = "epoch") -> tuple[list[float], list[float]]:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from yaml import YAMLError
 
 from metriscope.config.completing import whole_loss
 from metriscope.config.defaults import groups
@@ -18,6 +18,7 @@ from metriscope.config.plain import flatten
 from metriscope.config.sections import NO_PART
 from metriscope.errors import InputError
 from metriscope.evaluation.metrics import following
+from metriscope.reading import parse_json, parse_yaml, read_bytes
 from metriscope.run.record import FINISHED, FORMAT, Record
 from metriscope.run.vocabulary import of_format_2
 
@@ -34,7 +35,8 @@ _IRRELEVANT = {
 _ABSENT_BY_NAME = ("references", "weighting")
 # Keys whose values are paths to files of the user.
 _DATA, _WEIGHTS = "dataset.path", "backbone.weights"
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# More than any config or record has.
+_BYTES = 2**20
 
 
 def located(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,7 +103,10 @@ def holds(folder: Path, record: Record | None, wanted: str) -> bool:
         return False
     # Other formats hash in another way, so the identity is computed anew from the config of the folder.
     config = _read(folder / "config.yaml")
-    return bool(config) and identity(config) == wanted
+    try:
+        return bool(config) and identity(config) == wanted
+    except Exception:  # no config that a run wrote
+        return False
 
 
 def _earlier(folder: Path, wanted: str) -> Path | None:
@@ -188,9 +193,9 @@ def _absolute(key: str, value: Any) -> Any:
 def _read(path: Path) -> Mapping[str, Any]:
     """The mapping in a file of a run; empty if the file is missing or cannot be read."""
     try:
-        found = path.stat()
+        found = path.lstat()
         content = _parsed(path, (found.st_ino, found.st_size, found.st_mtime_ns))
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, ValueError, YAMLError):
         return {}
     return content if isinstance(content, Mapping) else {}
 
@@ -198,5 +203,5 @@ def _read(path: Path) -> Mapping[str, Any]:
 @lru_cache(maxsize=4096)
 def _parsed(path: Path, state: tuple[int, ...]) -> Any:
     """The content of a file, cached by its state, since all jobs of a sweep read the same files."""
-    content = path.read_bytes()
-    return json.loads(content) if path.suffix == ".json" else yaml.load(content, Loader=_Loader)
+    content = read_bytes(path, _BYTES)
+    return parse_json(content) if path.suffix == ".json" else parse_yaml(content)

@@ -1,6 +1,6 @@
 """``run.json``, the record of a run: its format, its statuses, and the function that reads it. Imports no torch."""
 
-import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from metriscope.errors import InputError
+from metriscope.escapes import cleaned
 from metriscope.parts import ArgumentError, judge
+from metriscope.reading import parse_json, read_bytes
 
 FORMAT = 2
 """Format number of the run folders that this version writes. Records without a number have format 1."""
@@ -25,6 +27,9 @@ MISSING, BROKEN = "missing", "broken"
 """States of a run folder without a record, and with a record that cannot be read."""
 
 _TIMES = ("started", "running_since", "ended")
+# A record has some kilobytes, a summary some hundred figures.
+_BYTES = 2**20
+_LARGEST = 1e150
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Record:
     running_since: str | None = None
     ended: str | None = None
     data: Mapping[str, Any] | None = None
-    seconds: Annotated[float, Field(ge=0)] | None = None
+    seconds: Annotated[float, Field(ge=0, le=1e10)] | None = None
     epochs: Annotated[int, Field(ge=0)] | None = None
     resumed: Annotated[int, Field(ge=0)] = 0
     metrics: Mapping[str, Annotated[Sequence[str | None], Field(min_length=2, max_length=2)]] = field(
@@ -119,7 +124,7 @@ def read_record(folder: Path) -> Record | None:
         Unreadable: it does not read, lacks a status, holds a value of another type, or a later version wrote it.
     """
     path = folder / "run.json"
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     content = read_json(path)
     number = content.get("format", 1)
@@ -133,20 +138,35 @@ def read_record(folder: Path) -> Record | None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file of a run.
+    """The JSON object in a file of a run, without control characters in its texts.
 
     Raises:
         Unreadable: it is missing or not readable.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(read_bytes(path, _BYTES))
     except FileNotFoundError as error:
         raise Unreadable(path, "is missing: move the folder away, or set resume=never") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise _not_readable(path, error) from error
     if not isinstance(content, dict):
         raise _not_readable(path, "not an object")
-    return content
+    return dict(cleaned(content))
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The figures in the ``summary.json`` of a run folder; None for those that were not finite.
+
+    Raises:
+        Unreadable: it is missing or not readable.
+    """
+    content = read_json(folder / "summary.json")
+    return {key: value if is_figure(value) else None for key, value in content.items()}
+
+
+def is_figure(value: Any) -> bool:
+    """Whether a value of a summary is a finite number, small enough for sums of squares."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def _not_readable(path: Path, reason: object) -> Unreadable:

@@ -1,28 +1,40 @@
 """All runs of a study as one frame: flat configs, final metrics, states, and histories on demand. Imports no torch."""
 
-import math
+import logging
+import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from os import scandir
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from yaml import YAMLError
 
 from metriscope.config.completing import in_words_of_today
 from metriscope.config.plain import flatten
 from metriscope.errors import InputError
+from metriscope.escapes import cleaned, shown
+from metriscope.reading import bounded, parse_yaml, read_bytes
 from metriscope.run.history import Row, read_history
-from metriscope.run.identity import located
-from metriscope.run.record import FINISHED, Record, Status, Unreadable, read_json, read_record
+from metriscope.run.identity import located, relevant
+from metriscope.run.record import FINISHED, Record, Status, Unreadable, read_record, read_summary
+
+log = logging.getLogger(__name__)
 
 _RUN_FOLDER = re.compile(r"seed\d+-[0-9a-f]{8}")
+_ASIDE = re.compile(_RUN_FOLDER.pattern + r"\.\d+")
+REPORT = "report"
+"""The folder of a study that its comparison goes to."""
 _CUT_OFF = "is missing: the run never started or was cut off"
 # A line that begins with a key begins a section of the file.
 _SECTION = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# More sections than any config has: then the file is parsed as a whole.
+_SECTIONS = 100
+# Some hundred times the size of a config.
+_BYTES = 2**18
+# Run folders lie three levels below their study, whose folder may lie below that of several studies.
+_LEVELS = 6
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,11 @@ class StudyRun:
     history: Callable[[Collection[str]], list[Row]]
     folder: Path | None = None
     url: str | None = None
+
+    @cached_property
+    def relevant(self) -> Mapping[str, Any]:
+        """The keys of the config that can change a result."""
+        return relevant(self.config)
 
     @property
     def status(self) -> Status:
@@ -82,36 +99,57 @@ class Study:
 def load_study(folder: Path) -> Study:
     """The runs below ``outputs/<study>``; histories are read on demand.
 
-    Folders that ``resume=never`` set aside (``seed0-<hash>.1``) are skipped; a run whose files are broken or
-    half-written becomes a line of ``problems``.
+    Folders that ``resume=never`` set aside (``seed0-<hash>.1``) are skipped; a run whose files are broken,
+    half-written or hostile becomes a line of ``problems``. Links are not followed.
 
     Raises:
         InputError: the folder does not exist, or no run in it can be read.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder of a study, such as outputs/default")
-    runs, problems = [], []
-    for path in run_folders(folder):
+    runs: list[StudyRun] = []
+    problems: list[str] = []
+    for path in run_folders(folder, problems):
         try:
             runs.append(load_run(path, name=path.relative_to(folder).as_posix()))
         except InputError as error:
-            problems.append(str(error))
+            problems.append(shown(str(error)))
+        except Exception as error:  # whatever the files of one run hold, the others are read
+            log.debug("%s cannot be read", path, exc_info=True)
+            problems.append(shown(f"{path} cannot be read ({type(error).__name__}: {_first_line(error)}); left out"))
     if not runs:
         reason = f": {problems[0]}" if problems else ": train some with study=<name>"
         raise InputError(f"{folder} holds no {'readable run' if problems else 'runs'}{reason}")
-    return Study(folder.resolve().name, runs, problems)
+    return Study(shown(folder.resolve().name), runs, problems)
 
 
-def run_folders(folder: Path) -> Iterator[Path]:
-    """Run folders at or below ``folder``, sorted, without hidden ones and those set aside."""
+def run_folders(folder: Path, problems: list[str]) -> Iterator[Path]:
+    """Run folders at or below ``folder``, sorted, without hidden ones and those set aside.
+
+    Args:
+        problems: gets a line for every link and every folder that cannot be listed.
+    """
     if _RUN_FOLDER.fullmatch(folder.resolve().name):
         yield folder
+    else:
+        yield from _below(folder, _LEVELS, problems)
+
+
+def _below(folder: Path, levels: int, problems: list[str]) -> Iterator[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted((entry.name, entry.is_symlink(), entry.is_dir(follow_symlinks=False)) for entry in entries)
+    except OSError as error:
+        problems.append(shown(f"{folder} cannot be listed ({error.strerror}); left out"))
         return
-    with scandir(folder) as entries:
-        below = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    for name in below:
-        if not re.fullmatch(_RUN_FOLDER.pattern + r"\.\d+", name):
-            yield from run_folders(folder / name)
+    for name, is_link, is_folder in found:
+        path = folder / name
+        if is_folder and _RUN_FOLDER.fullmatch(name):
+            yield path
+        elif is_link and (_RUN_FOLDER.fullmatch(name) or os.path.isdir(path)) and not name.startswith("."):
+            problems.append(shown(f"{path} is a link, which is not followed; left out"))
+        elif is_folder and levels and not name.startswith(".") and name != REPORT and not _ASIDE.fullmatch(name):
+            yield from _below(path, levels - 1, problems)
 
 
 def load_run(folder: Path, name: str = "") -> StudyRun:
@@ -125,57 +163,61 @@ def load_run(folder: Path, name: str = "") -> StudyRun:
         if record is None:
             raise InputError(f"{folder / 'run.json'} {_CUT_OFF}; left out")
         config = _read_config(folder / "config.yaml")
-        metrics = read_json(folder / "summary.json") if record.status == FINISHED else {}
+        metrics = read_summary(folder) if record.status == FINISHED else {}
     except Unreadable as error:
         raise InputError(f"{error}; left out") from error
-    return StudyRun(
-        name=name if name not in ("", ".") else folder.name,
+    run = StudyRun(
+        name=shown(name if name not in ("", ".") else folder.name),
         config=config,
-        metrics={key: value for key, value in metrics.items() if is_figure(value)},
+        metrics={key: value for key, value in metrics.items() if value is not None},
         record=record,
         history=lambda keys: read_history(folder / "metrics.csv", keys),
         folder=folder,
     )
-
-
-def is_figure(value: Any) -> bool:
-    """Whether a value of a summary is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        _ = run.relevant  # what no comparison can read is refused here, where it is one run's
+    except Exception as error:
+        raise InputError(f"{folder / 'config.yaml'} is not readable ({_first_line(error)}); left out") from error
+    return run
 
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = flat_config(located(_parse(path.read_text(encoding="utf-8"))))
+        config = flat_config(located(_parse(read_bytes(path, _BYTES).decode())))
         if "seed" not in config:
             raise ValueError("cut off, or no config of a run")
     except FileNotFoundError:
         raise InputError(f"{path} {_CUT_OFF}; left out") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, YAMLError) as error:
         raise InputError(f"{path} is not readable ({_first_line(error)}); left out") from error
     return config
 
 
 def flat_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The nested config of a run of any version: flat, with the keys of today."""
+    """The nested config of a run of any version: flat, with the keys of today and without control characters."""
     try:
-        return flatten(in_words_of_today(config)[0])
+        said = in_words_of_today(config)[0]
     except InputError:  # only what it says in full is left as it is
-        return flatten(config)
+        said = dict(config)
+    return dict(cleaned(flatten(said)))
 
 
 def _parse(text: str) -> dict[str, Any]:
     """The mapping in a YAML text, parsed by section and cached: most sections of a study's configs are equal."""
     if re.search(r"[:-] [&*]", text):  # an anchor may tie sections together
         return dict(_parse_section(text))
+    sections = _SECTION.split(text)
+    if len(sections) > _SECTIONS:
+        return dict(_parse_section(text))
     config: dict[str, Any] = {}
-    for section in _SECTION.split(text):
+    for section in sections:
         config.update(_parse_section(section))
-    return config
+    return dict(bounded(config))
 
 
 @lru_cache(maxsize=1024)
 def _parse_section(text: str) -> Mapping[str, Any]:
-    content = yaml.load(text, Loader=_Loader) if text.strip() else {}
+    content = parse_yaml(text) if text.strip() else {}
     if not isinstance(content, dict):
         raise ValueError("not a mapping")
     return content

@@ -1,7 +1,6 @@
 """The plan of a sweep: its jobs, their run folders, and the jobs left to run. Imports no torch."""
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from metriscope.errors import InputError
 from metriscope.files import folder_in, write_json
 from metriscope.run.identity import folder_of
 from metriscope.run.record import FINISHED
-from metriscope.sweeps.states import PLANS, State, state_of
+from metriscope.sweeps.states import PLANS, State, read_plan, state_of
 
 Words = tuple[str, ...]
 
@@ -161,7 +160,7 @@ def _folder(cfg: DictConfig) -> Path:
 
 def _remembered(memory: Path, fingerprint: str, jobs: Sequence[Words]) -> list[Path] | None:
     try:
-        content = json.loads(memory.read_bytes())
+        content = read_plan(memory)
         study, runs = memory.parents[1], content["runs"].items()
         by_words = {tuple(job): study / folder for folder, same in runs for job in same}
         return [by_words[job] for job in jobs] if content["fingerprint"] == fingerprint else None

@@ -1,7 +1,6 @@
 """``python train.py -m sweep=optuna_tpe``: a search in which Optuna proposes runs from earlier results."""
 
 import importlib.util
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from metriscope.errors import InputError
 from metriscope.evaluation.monitors import monitor_of
 from metriscope.parts import instantiate
 from metriscope.run.identity import folder_of, identity
-from metriscope.run.record import FAILED, FINISHED, FORMAT, PRUNED
+from metriscope.run.record import FAILED, FINISHED, FORMAT, PRUNED, read_json
 from metriscope.run.trials import open_storage
 from metriscope.sweeps.launch import Launcher, check_launcher
 from metriscope.sweeps.plan import Job, Words, split
@@ -200,7 +199,7 @@ def _tell(study: "Study", trial: _Trial, state: State, metric: str) -> None:
     if state.status == PRUNED:
         study.tell(trial.number, state=TrialState.PRUNED)
     elif state.status == FINISHED:
-        summary = json.loads((trial.job.folder / "summary.json").read_bytes())
+        summary = read_json(trial.job.folder / "summary.json")
         value = summary.get(f"best/{metric}", summary.get(metric))
         if value is None or not math.isfinite(value):
             raise InputError(f"sweep.metric={metric}: {trial.job.folder} has no such figure in its summary.json")

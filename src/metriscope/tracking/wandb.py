@@ -15,6 +15,8 @@ from metriscope.tracking.guarded import GuardedLogger
 
 log = logging.getLogger(__name__)
 
+_PLACES = ("dataset.data_dir",)
+
 STEP = "trainer/global_step"
 
 
@@ -62,6 +64,11 @@ class Wandb(WandbLogger):
         self.experiment.finish(exit_code=exit_code)
 
 
+def _sent(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """The flat config without the folders of this machine."""
+    return {key: value for key, value in flatten(cfg).items() if key not in _PLACES and not key.startswith("paths.")}
+
+
 def build_wandb(
     cfg: Mapping[str, Any], folder: Path, run_id: str, logged: Mapping[str, int] | None = None
 ) -> GuardedLogger | None:
@@ -97,7 +104,7 @@ def build_wandb(
             folder,
             init_timeout=options["init_timeout"],
             id=run_id,
-            config=flatten(cfg),
+            config=_sent(cfg),
             **{key: options[key] for key in ("project", "entity", "group", "job_type", "tags", "name")},
         )
         started.run.define_metric(STEP)

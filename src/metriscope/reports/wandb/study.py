@@ -4,10 +4,11 @@ from collections.abc import Collection
 from typing import Any
 
 from metriscope.errors import InputError
+from metriscope.escapes import shown
 from metriscope.run.history import EPOCHS, Row
 from metriscope.run.identity import identity
-from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, RUNNING, Record, Status
-from metriscope.run.study import Study, StudyRun, flat_config, is_figure
+from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, RUNNING, Record, Status, is_figure
+from metriscope.run.study import Study, StudyRun, flat_config
 from metriscope.tracking.connection import connect
 
 COMPARISON = "comparison"
@@ -47,8 +48,9 @@ def load_project(project: str, study: str, api: Any = None) -> Study:
     for remote in found:
         try:
             run = _read(remote)
-        except InputError as error:
-            problems.append(f"{'/'.join(remote.path)}: {error}; left out")
+        except Exception as error:  # whatever one run holds, the others are read
+            what = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            problems.append(shown(f"{'/'.join(remote.path)}: {what}; left out"))
             continue
         if "seed" not in run.config:
             problems.append(f"{run.name} has no seed in its config; left out")
@@ -64,21 +66,23 @@ def load_project(project: str, study: str, api: Any = None) -> Study:
 
 
 def _read(remote: Any) -> StudyRun:
-    summary = {key: value for key, value in dict(remote.summary_metrics).items() if "/" in key}
+    summary = {shown(key): value for key, value in dict(remote.summary_metrics).items() if "/" in key}
 
     def history(keys: Collection[str]) -> list[Row]:
         wanted = {*keys, "epoch"}
         rows = [{key: row[key] for key in wanted & row.keys() if is_figure(row[key])} for row in remote.scan_history()]
         return [row for row in rows if row.keys() - {"epoch"}]
 
-    return StudyRun(
-        name="/".join(remote.path),
+    run = StudyRun(
+        name=shown("/".join(remote.path)),
         config=flat_config({key: value for key, value in remote.config.items() if not key.startswith("_")}),
         metrics={key: value for key, value in summary.items() if is_figure(value)},
         record=_record(remote),
         history=history,
         url=remote.url,
     )
+    _ = run.relevant
+    return run
 
 
 def _record(remote: Any) -> Record:

@@ -1,0 +1,25 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metriscope.errors import InputError
+from metriscope.run.embeddings import read_embeddings
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_saved_embeddings_are_read_as_they_are(tmp_path: Path, order: str) -> None:
+    z = np.array(np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32), order=order)
+    names = np.array(["a", "caf\udce9"])
+    np.savez(tmp_path / "embeddings.npz", embeddings=z, labels=np.array([0, 1, 1, 0, 0]), classes=names)
+    found = read_embeddings(tmp_path)
+    assert found is not None
+    np.testing.assert_array_equal(found.embeddings, z)
+    assert (found.labels.tolist(), found.classes) == ([0, 1, 1, 0, 0], names.tolist())
+
+
+def test_none_were_saved(tmp_path: Path) -> None:
+    assert read_embeddings(tmp_path) is None
+    (tmp_path / "embeddings.npz").write_bytes(b"no archive")
+    with pytest.raises(InputError, match="is not readable"):
+        read_embeddings(tmp_path)
