@@ -112,10 +112,11 @@ class Engine:
         if self.rule.plain and torch.is_inference_mode_enabled():
             raise InputError("a formula has no slopes in torch.inference_mode(): use torch.no_grad()")
         self.wanted = True
-        start, stop, _ = rows.indices(len(self.losses))
+        anchors, references = self.comparison.prepared
+        start, stop, _ = rows.indices(len(anchors))
         rows = slice(start, max(start, stop))
         if rows.start == rows.stop:
-            none = self.comparison.prepared[0].new_zeros(0, len(self.comparison.prepared[1]))
+            none = anchors.new_zeros(0, len(references))
             return PairSlopes(none, none if self.rule.of_distances else None)
         by_sums, values = self.held.get(rows.start, (None, None))
         if by_sums is None or values is None or len(values) != rows.stop - rows.start:
