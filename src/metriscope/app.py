@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -18,7 +18,12 @@ from metriscope.run.identity import located
 from metriscope.run.ranks import forget_stale_ranks
 from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, PRUNED
 from metriscope.run.slurm import back_to_the_queue, check_tasks
+from metriscope.signals import Stop
 from metriscope.tracking.console import log_to_file, print_config, print_results
+from metriscope.tracking.guard import first_line
+
+if TYPE_CHECKING:
+    from metriscope.tracking.base import RunLogger
 
 log = logging.getLogger(__name__)
 
@@ -44,40 +49,67 @@ def train(cfg: DictConfig) -> Outcome:
             _print(run, metrics, f"finished before ({run.record.ended}); resume=never runs it afresh")
             return Outcome(metrics, run.folder, load=partial(_finished, run, splits))
         print_config(config)
-        with log_to_file(run.folder), _recorded(run):
-            outcome = _execute(run)
+        _import_parts()
+        stop = Stop()
+        with log_to_file(run.folder), stop.listening(), _recorded(run, stop):
+            outcome = _execute(run, stop)
+        if stop.received is not None and stop.noticed is None:
+            # A sweep has to stop as well.
+            raise KeyboardInterrupt(f"{Interrupted(stop.received)}: {run.folder} is finished")
         if run.is_main:
             _print(run, outcome.metrics, "results")
         return outcome
 
 
+def _import_parts() -> None:
+    """Import what a run needs before its record begins: a signal that interrupts an import may go unseen."""
+    import metriscope.build.run
+    import metriscope.ending  # noqa: F401
+
+
 @contextmanager
-def _recorded(run: Run) -> Iterator[None]:
-    """Write to ``run.json`` how the run ended."""
+def _recorded(run: Run, stop: Stop) -> Iterator[None]:
+    """Write to ``run.json`` how the run ended; signals wait while it is written."""
+    stop.hold()
     run.start()
     if run.resumes:
         log.info("resuming %s", run.folder)
     try:
+        stop.release()
         yield
-    except (Interrupted, KeyboardInterrupt, SystemExit) as error:
-        # Lightning turns a KeyboardInterrupt into a SystemExit.
-        reason = "stopped at once" if isinstance(error, SystemExit) else str(error) or "interrupted"
-        run.end(INTERRUPTED, reason)
-        raise KeyboardInterrupt(f"{reason}: the same command resumes {run.folder}") from error
-    except Pruned as error:
-        run.end(PRUNED, str(error))
-        raise
-    except OSError as error:
+        stop.hold()
+    except BaseException as error:
+        stop.hold()
+        if stop.received is not None or isinstance(error, KeyboardInterrupt | Interrupted | SystemExit):
+            reason = _interruption(stop.received, error)
+            run.end(INTERRUPTED, reason)
+            # A job goes back to the queue by the cause.
+            cause = error if stop.received is None else Interrupted(stop.received)
+            raise KeyboardInterrupt(f"{reason}: the same command resumes {run.folder}") from cause
+        if isinstance(error, Pruned):
+            run.end(PRUNED, str(error))
+            raise
         log.debug("the run failed", exc_info=True)
+        if not isinstance(error, OSError):
+            run.end(FAILED, f"{type(error).__name__}: {error}")
+            raise
         run.end(FAILED, str(error))
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise RunError(f"cannot write to {run.folder}: {error.strerror}; make room and run again") from error
         raise
-    except BaseException as error:
-        log.debug("the run failed", exc_info=True)
-        run.end(FAILED, f"{type(error).__name__}: {error}")
-        raise
     run.end(FINISHED)
+
+
+def _interruption(received: int | None, error: BaseException) -> str:
+    """Why a run was interrupted; whatever it raises after a signal may be a consequence of it."""
+    if received is None:
+        # Lightning turns a KeyboardInterrupt into a SystemExit.
+        return "stopped at once" if isinstance(error, SystemExit) else str(error) or "interrupted"
+    reason = str(Interrupted(received))
+    log.debug("the run was %s", reason, exc_info=error)
+    if isinstance(error, KeyboardInterrupt | Interrupted | SystemExit):
+        return reason
+    return f"{reason} ({type(error).__name__}: {first_line(error)})"
 
 
 def _load(run: Run) -> Any:
@@ -132,7 +164,7 @@ def _unknown_monitor(config: Mapping[str, Any], metrics: Any) -> str | None:
     return None
 
 
-def _execute(run: Run) -> Outcome:
+def _execute(run: Run, stop: Stop) -> Outcome:
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     from metriscope.build.loggers import build_loggers
@@ -144,11 +176,12 @@ def _execute(run: Run) -> Outcome:
     run.record_data(splits.fingerprint)
     data = data_of(run.config, splits)
     module = learner_of(run.config, data)
-    loggers = build_loggers(run, resumed_at)
+    loggers: list[RunLogger] = []
     exit_code = 1
     try:
-        trainer, stop = trainer_of(run, data, loggers)
-        with stop.listening():
+        with stop.waiting():
+            loggers += build_loggers(run, resumed_at)
+            trainer = trainer_of(run, data, loggers, stop)
             checkpoint = run.last_checkpoint if run.resumes else None
             try:
                 trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
@@ -156,7 +189,7 @@ def _execute(run: Run) -> Outcome:
                 raise InputError(_unknown_monitor(run.config, trainer.callback_metrics) or str(error)) from error
             best = run.best_checkpoint if run.best_checkpoint.exists() else None
             trainer.test(module, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
-            metrics = report(run, trainer, module, data, loggers)
+        metrics = report(run, trainer, module, data, loggers)
         exit_code = 0
     except Pruned:
         exit_code = 0

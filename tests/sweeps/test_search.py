@@ -33,7 +33,7 @@ def search(monkeypatch, capsys, tmp_path, short_launch):
     def go(*words, behaviour=lambda config: None):
         rates = []
 
-        def execute(run):
+        def execute(run, stop):
             rate = run.config["optimizer"]["lr"]
             rates.append(rate)
             behaviour(run.config)

@@ -24,7 +24,7 @@ def sweep(monkeypatch, capsys, tmp_path, one_composer):
     def go(*words, behaviour=lambda seed: None):
         ran = []
 
-        def execute(run):
+        def execute(run, stop):
             ran.append(run.config["seed"])
             behaviour(run.config["seed"])
             (run.folder / "summary.json").write_text("{}")

@@ -24,6 +24,7 @@ from metriscope.models.embedder import Embedder
 from metriscope.objectives.objective import Objective
 from metriscope.objectives.objectives import Objectives
 from metriscope.run.folder import Run
+from metriscope.signals import Stop
 from metriscope.training.learner import MetricLearner
 
 Config = Mapping[str, Any]
@@ -94,20 +95,19 @@ def learner_of(config: Config, data: DataModule) -> MetricLearner:
     )
 
 
-def trainer_of(run: Run, data: DataModule, loggers: Sequence[Logger]) -> tuple[pl.Trainer, GracefulStop]:
-    """The Lightning trainer of a run, and the callback that stops it on a signal."""
+def trainer_of(run: Run, data: DataModule, loggers: Sequence[Logger], stop: Stop) -> pl.Trainer:
+    """The Lightning trainer of a run, which signals stop by ``stop``."""
     config = run.config
     every = config["trainer"]["log_every_n_steps"]
-    stop = GracefulStop(run.last_checkpoint, every)
     callbacks = build_callbacks(
         config["evaluation"],
         config["diagnostics"],
         config["callbacks"],
         config.get("sweep"),
         run,
-        stop,
+        GracefulStop(stop, run.last_checkpoint, every),
         log_every_n_steps=every,
         validates=data.splits.validation is not None,
     )
     evaluates = config["evaluation"]["every_n_epochs"]
-    return build_trainer(config["trainer"], callbacks, loggers, run.folder, evaluates), stop
+    return build_trainer(config["trainer"], callbacks, loggers, run.folder, evaluates)

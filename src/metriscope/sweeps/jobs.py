@@ -3,10 +3,8 @@
 import os
 import signal
 import sys
-import threading
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import NamedTuple
 
 from omegaconf import DictConfig
@@ -17,7 +15,7 @@ from metriscope.config.search_path import folders
 from metriscope.errors import InputError, Pruned, RunError
 from metriscope.run.folder import Taken
 from metriscope.run.identity import folder_of
-from metriscope.signals import notices
+from metriscope.signals import handlers_can_be_set, notices, raise_interrupt
 from metriscope.sweeps.devices import take_share
 
 ELSEWHERE, REFUSED = "running elsewhere", "refused"
@@ -88,16 +86,12 @@ class Task:
         from hydra.core.hydra_config import HydraConfig
 
         take_share(int(HydraConfig.get().job.num), cfg)
-        if threading.current_thread() is threading.main_thread():
-            # Ctrl-C reaches every process of a terminal. Between runs only the sweep handles it, and then sends
-            # SIGTERM to the runs.
+        if handlers_can_be_set():
+            # Ctrl-C and the end of a terminal reach every process of it. Between runs only the sweep handles them, and
+            # then sends SIGTERM to the runs.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, raise_interrupt)
-
-
-def raise_interrupt(number: int, frame: FrameType | None) -> None:
-    """A signal handler that stops as Ctrl-C does."""
-    raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
 
 
 def _folder(cfg: DictConfig) -> Path:

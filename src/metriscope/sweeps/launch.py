@@ -20,8 +20,9 @@ from metriscope.config.search_path import of_search_path
 from metriscope.config.words import first_lines, forced
 from metriscope.errors import InputError, RunError
 from metriscope.run.record import INTERRUPTED, RUNNING, read_record
+from metriscope.signals import answered_by, raise_interrupt
 from metriscope.sweeps import slurm
-from metriscope.sweeps.jobs import Refusal, Task, raise_interrupt
+from metriscope.sweeps.jobs import Refusal, Task
 from metriscope.sweeps.plan import Job, Words
 from metriscope.sweeps.states import State, state_of
 
@@ -122,23 +123,20 @@ class Launcher:
 
     @contextmanager
     def _listening(self, jobs: Sequence[Job]) -> Iterator[None]:
-        """On the first Ctrl-C or SIGTERM active runs save and stop; a second signal ends all runs immediately."""
+        """On the first signal that asks to stop, active runs save and stop; a second one ends all immediately."""
 
         def receive(number: int, frame: FrameType | None) -> None:
-            if self.stopped or not self._pool:
-                raise_interrupt(number, frame)
-            self.stopped = True
+            again, self.stopped = self.stopped, True
             self._mark.touch()
+            if again or not self._pool:
+                raise_interrupt(number, frame)
             print("metriscope: the runs at work save and stop; once more ends them at once", file=sys.stderr)
             _tell_to_stop(jobs)
 
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        previous = {number: signal.signal(number, receive) for number in numbers}
         try:
-            yield
+            with answered_by(receive):
+                yield
         finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
             self._mark.unlink(missing_ok=True)
 
 

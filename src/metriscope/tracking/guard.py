@@ -37,5 +37,6 @@ class Guard:
             return None
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says; its type where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
