@@ -34,10 +34,11 @@ from metriscope.run.record import FINISHED, INTERRUPTED, read_record
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = (
-    "loss=contrastive miner=all dataset=synthetic dataset.classes=10 dataset.per_class=120 dataset.dimension=8 "
-    "backbone.widths=[12] head.size=6 sampler.batch_size=20 evaluation.metrics.recall_at.k=[1,2] "
-    "evaluation.classification=false optimizer=adam trainer=cpu trainer.max_epochs=6 logger=files"
-).split()
+    *("loss=contrastive", "miner=all", "optimizer=adam", "trainer=cpu", "trainer.max_epochs=6", "logger=files"),
+    *("dataset=synthetic", "dataset.classes=10", "dataset.per_class=120", "dataset.dimension=8"),
+    *("backbone.widths=[12]", "head.size=6", "sampler.batch_size=20"),
+    *("evaluation.metrics.recall_at.k=[1,2]", "evaluation.classification=false"),
+)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What a run without a signal says on standard error.
 _USUAL = ("epoch ", "first step ")

@@ -76,6 +76,14 @@ def test_a_failed_run_leaves_the_others_alone_and_is_repeated(sweep, tmp_path):
 
 
 @pytest.mark.usefixtures("short_launch")
+def test_a_sweep_that_ran_nothing_is_no_success(sweep, monkeypatch):
+    monkeypatch.setattr("metriscope.sweeps.jobs.Task.__call__", lambda self, cfg: None)
+    code, ran, said = sweep("seed=range(2)")
+    assert (code, ran) == (1, [])
+    assert "2 runs: 2 missing" in said.out
+
+
+@pytest.mark.usefixtures("short_launch")
 def test_every_failure_is_in_its_own_log(sweep, tmp_path):
     sweep("seed=range(2)", behaviour=failing(0, 1, error=ZeroDivisionError))
     for seed, state in states(tmp_path).items():

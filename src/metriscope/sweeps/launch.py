@@ -15,6 +15,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from metriscope import environment
 from metriscope.config.hydra import launcher
 from metriscope.config.search_path import of_search_path
 from metriscope.config.words import first_lines, forced
@@ -79,8 +80,7 @@ class Launcher:
         self._number = 0
         self.stopped = False
         if self._pool:
-            # Threads that spin while waiting would use cores of the other jobs.
-            os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+            environment.share_cores()
         wanted = int(base.hydra.launcher.get("n_jobs") or base.hydra.launcher.get("array_parallelism") or 1)
         self.parallel = wanted if wanted > 0 else max(1, (os.cpu_count() or 1) + 1 + wanted)
 
