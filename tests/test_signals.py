@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 
 import pytest
@@ -89,6 +90,20 @@ def test_a_signal_stops_at_once_where_nothing_waits():
         with pytest.raises(KeyboardInterrupt):
             send(signal.SIGTERM)
     assert stop.received == signal.SIGTERM
+
+
+def test_a_signal_in_a_finalizer_stops_after_it(capsys):
+    class Dies:
+        def __del__(self):
+            send(signal.SIGTERM)
+
+    def finalize():
+        Dies()
+        time.sleep(10)
+
+    with Stop().listening(), pytest.raises(KeyboardInterrupt, match="stopped by SIGTERM"):
+        finalize()
+    assert capsys.readouterr().err == ""
 
 
 def test_a_signal_waits_for_what_has_to_be_whole():

@@ -197,7 +197,8 @@ def _execute(run: Run, stop: Stop) -> Outcome:
     finally:
         for logger in loggers:
             logger.finish(exit_code)
-    return Outcome(metrics, run.folder, trained=True, load=partial(Parts, trainer, module, data))
+    unsent = any(logger.unsent for logger in loggers)
+    return Outcome(metrics, run.folder, trained=True, unsent=unsent, load=partial(Parts, trainer, module, data))
 
 
 def _finished(run: Run, splits: Any) -> Parts:

@@ -1,18 +1,24 @@
 """Signals that ask a process or a run to stop, notices of a cluster, and how dataloader workers handle them."""
 
+import _thread
 import atexit
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 from metriscope.errors import Exit, Interrupted
 
 # `--signal` and submitit send these when the time of a job is up, or another job takes its place.
 NOTICES = (signal.SIGUSR1, signal.SIGUSR2)
+
+# Until a signal that arrived within a finalizer is handled again.
+_AGAIN_SECONDS = 0.01
 
 Handler = Callable[[int, FrameType | None], object]
 
@@ -37,17 +43,34 @@ def handlers_can_be_set() -> bool:
 def answered_by(handler: Handler, numbers: Sequence[int] | None = None) -> Iterator[None]:
     """Sets ``handler`` for the duration of a ``with`` block; does nothing outside the main thread.
 
+    What :func:`raise_interrupt` raises within a finalizer, where Python drops exceptions, is raised again after it.
+
     Args:
         handler: called with the number of the signal.
         numbers: of the signals; by default :func:`requests`.
     """
     chosen = requests() if numbers is None else numbers
     previous = {number: signal.getsignal(number) for number in chosen} if handlers_can_be_set() else {}
+    report = sys.unraisablehook
+
+    def again(unraisable: Any) -> None:
+        if isinstance(unraisable.exc_value, _Interrupt):
+            # Not from here: Python drops exceptions of this function, too.
+            timer = threading.Timer(
+                _AGAIN_SECONDS, _thread.interrupt_main, [signal.Signals(unraisable.exc_value.number)]
+            )
+            timer.daemon = True
+            timer.start()
+        else:
+            report(unraisable)
+
     for number in previous:
         signal.signal(number, handler)
     try:
+        sys.unraisablehook = again if previous else report
         yield
     finally:
+        sys.unraisablehook = report
         for number, before in previous.items():
             signal.signal(number, before)
 
@@ -78,9 +101,15 @@ def exit_on_requests() -> None:
     atexit.register(ignore)
 
 
+class _Interrupt(KeyboardInterrupt):
+    def __init__(self, number: int) -> None:
+        super().__init__(_told(number))
+        self.number = number
+
+
 def raise_interrupt(number: int, frame: FrameType | None) -> None:
     """A signal handler that stops as Ctrl-C does."""
-    raise KeyboardInterrupt(_told(number))
+    raise _Interrupt(number)
 
 
 def _told(number: int) -> str:
@@ -131,7 +160,7 @@ class Stop:
             return
         if os.getpid() != self._owner:
             os._exit(Exit.INTERRUPTED)  # a process that was forked from this one has nothing to save
-        raise KeyboardInterrupt(_told(number))
+        raise_interrupt(number, frame)
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

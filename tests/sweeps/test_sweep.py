@@ -84,6 +84,24 @@ def test_a_sweep_that_ran_nothing_is_no_success(sweep, monkeypatch):
 
 
 @pytest.mark.usefixtures("short_launch")
+def test_a_sweep_goes_offline_once_a_server_has_not_taken_a_run(monkeypatch, tmp_path):
+    modes = []
+
+    def execute(run, stop):
+        modes.append(run.config["logger"]["wandb"]["mode"])
+        return Outcome({}, run.folder, unsent=len(modes) == 2)
+
+    monkeypatch.setattr("metriscope.app._execute", execute)
+    words = [*TINY, f"paths.output_dir={tmp_path}", "logger=wandb", "seed=range(4)"]
+    monkeypatch.setattr(sys, "argv", ["train.py", "-m", *words])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 0
+    assert modes == ["auto", "auto", "offline", "offline"]
+    assert not list(tmp_path.glob("default/.multirun/offline*"))
+
+
+@pytest.mark.usefixtures("short_launch")
 def test_every_failure_is_in_its_own_log(sweep, tmp_path):
     sweep("seed=range(2)", behaviour=failing(0, 1, error=ZeroDivisionError))
     for seed, state in states(tmp_path).items():

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -34,12 +35,14 @@ class Task:
 
     Attributes:
         stop: path of a file; while it exists, no further job starts.
+        offline: path of a file; while it exists, W&B is used offline. A job whose data W&B did not take makes it.
         launcher: process id of the sweep.
         search_path: the words that name folders of further choices.
         side_by_side: whether other jobs run at the same time on this machine.
     """
 
     stop: Path
+    offline: Path
     launcher: int
     side_by_side: bool
     search_path: tuple[str, ...] = ()
@@ -60,7 +63,11 @@ class Task:
         try:
             from metriscope.app import train
 
-            train(cfg)
+            if self.offline.exists() and cfg.logger.get("wandb"):
+                cfg.logger.wandb.mode = "offline"
+            if train(cfg).unsent:
+                with suppress(OSError):  # a job of a cluster may outlive the folder of its sweep
+                    self.offline.touch()
         except Taken as error:
             print(f"metriscope: {error}", file=sys.stderr)
             return Refusal(ELSEWHERE, str(error))

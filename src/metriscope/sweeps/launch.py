@@ -73,9 +73,11 @@ class Launcher:
         target = str(base.hydra.launcher._target_)
         self._pool = "hydra_joblib_launcher" in target
         self._launch_jobs = slurm.launch if target.endswith(".SlurmLauncher") else _launch
-        self._mark = Path(base.hydra.sweep.dir) / f"stop-{socket.gethostname()}-{os.getpid()}"
+        mine = f"{socket.gethostname()}-{os.getpid()}"
+        self._mark, self._offline = (Path(base.hydra.sweep.dir) / f"{name}-{mine}" for name in ("stop", "offline"))
+        self._unsent = False
         search_path = tuple(of_search_path(list(base.hydra.overrides.hydra)))
-        task = Task(self._mark, os.getpid(), self._pool, search_path)
+        task = Task(self._mark, self._offline, os.getpid(), self._pool, search_path)
         self._launcher = launcher(base, task)
         self._number = 0
         self.stopped = False
@@ -133,11 +135,15 @@ class Launcher:
             print("metriscope: the runs at work save and stop; once more ends them at once", file=sys.stderr)
             _tell_to_stop(jobs)
 
+        if self._unsent:
+            self._offline.touch()
         try:
             with answered_by(receive):
                 yield
         finally:
-            self._mark.unlink(missing_ok=True)
+            self._unsent = self._offline.exists()
+            for mark in (self._mark, self._offline):
+                mark.unlink(missing_ok=True)
 
 
 def _launch(launcher: Any, jobs: Sequence[Words], first: int) -> Sequence[Any]:
