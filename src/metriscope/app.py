@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -39,6 +40,7 @@ def train(cfg: DictConfig) -> Outcome:
         Pruned: a search ended the run early.
         KeyboardInterrupt: a signal stopped the run; its state is saved.
     """
+    begun = time.monotonic()
     config = located(check(cfg))
     check_tasks(config["trainer"])
     forget_stale_ranks(config["trainer"])
@@ -50,6 +52,7 @@ def train(cfg: DictConfig) -> Outcome:
             return Outcome(metrics, run.folder, load=partial(_finished, run, splits))
         print_config(config)
         _import_parts()
+        run.begun, run.imported = begun, time.monotonic()
         stop = Stop()
         with log_to_file(run.folder), stop.listening(), _recorded(run, stop):
             outcome = _execute(run, stop)
