@@ -6,7 +6,8 @@ python scripts/signal_test.py --count 10 --seed 3
 Moments lie in start-up, training with its evaluations, report, and the end of the process in turn; SIGINT, SIGTERM
 and SIGHUP take turns as well. A run that was stopped has to end with exit code 130 and one line, and the same
 words have to finish it with the figures of an undisturbed run. A run whose record says finished may end with 0. Exits
-with 1 if any is wrong.
+with 1 if any is wrong. The heavy imports are made once, and runs are forked from there, except those that are to be
+stopped in their start-up.
 """
 
 import argparse
@@ -15,7 +16,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from metriscope import cli
 from metriscope.app import train
 from metriscope.config.compose import compose_config
 from metriscope.config.plain import plain
@@ -102,33 +105,69 @@ class Ending:
 
 
 class Child:
-    """A run in a process of its own."""
+    """A run in a process of its own.
 
-    def __init__(self, words: list[str], log: Path) -> None:
+    Args:
+        words: of the command line.
+        log: file for standard error.
+        forked: whether the process is a fork of this one, which has imported everything.
+    """
+
+    def __init__(self, words: list[str], log: Path, forked: bool) -> None:
         self.folder = folder_of(plain(compose_config(words)))
         self._log = log
-        with log.open("w") as file:
-            command = [sys.executable, str(ROOT / "train.py"), *words]
-            self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file, cwd=log.parent)
+        self._code: int | None = None
+        with log.open("w") as file, open(os.devnull, "w") as nowhere:
+            if forked:
+                sys.stdout.flush()
+                self.pid = os.fork()
+                if self.pid == 0:
+                    os.dup2(nowhere.fileno(), 1)
+                    os.dup2(file.fileno(), 2)
+                    sys.argv = ["train.py", *words]
+                    cli.train()  # exits
+            else:
+                command = [sys.executable, str(ROOT / "train.py"), *words]
+                self.pid = os.posix_spawn(
+                    sys.executable,
+                    command,
+                    os.environ,
+                    file_actions=[
+                        (os.POSIX_SPAWN_DUP2, nowhere.fileno(), 1),
+                        (os.POSIX_SPAWN_DUP2, file.fileno(), 2),
+                    ],
+                )
 
     def reaches(self, phase: Phase) -> bool:
         """Waits for a phase; False if the process has ended before."""
-        while not phase.begun(self.process.pid, self.folder):
-            if self.process.poll() is not None:
+        while not phase.begun(self.pid, self.folder):
+            if self._ended(os.WNOHANG):
                 return False
             time.sleep(_POLL)
         return True
 
+    def _ended(self, options: int) -> bool:
+        if self._code is None:
+            found, status = os.waitpid(self.pid, options)
+            self._code = os.waitstatus_to_exitcode(status) if found else None
+        return self._code is not None
+
+    def send(self, number: int) -> None:
+        """Sends a signal unless the process has ended."""
+        if not self._ended(os.WNOHANG):
+            os.kill(self.pid, number)
+
     def ending(self) -> Ending:
-        code = self.process.wait()
+        self._ended(0)
+        assert self._code is not None
         lines = [line for line in self._log.read_text().splitlines() if not line.startswith(_USUAL)]
         record = read_record(self.folder)
-        return Ending(code, lines, record and record.status)
+        return Ending(self._code, lines, record and record.status)
 
 
-def timed(words: list[str], log: Path) -> tuple[list[Phase], dict[str, Any]]:
+def timed(words: list[str], log: Path, forked: bool) -> tuple[list[Phase], dict[str, Any]]:
     """The phases of an undisturbed run with their seconds, and its figures."""
-    child, found, moments = Child(words, log), phases(), []
+    child, found, moments = Child(words, log, forked), phases(), []
     for phase in found:
         child.reaches(phase)
         moments.append(time.monotonic())
@@ -164,16 +203,21 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="signal-test-"))
     words = [*TINY, f"paths.output_dir={folder}"]
     started, draw, wrong = time.monotonic(), random.Random(arguments.seed), 0
-    found, figures = timed([*words, "study=undisturbed"], folder / "undisturbed.log")
+    found, figures = timed([*words, "study=undisturbed"], folder / "undisturbed.log", forked=False)
+    torch.set_num_threads(1)  # a fork has no threads but one
+    resumed([*words, "study=undisturbed"], figures)  # imports what is imported late
+    again, _ = timed([*words, "study=again"], folder / "again.log", forked=True)
+    for phase, forked in zip(found[1:], again[1:], strict=True):
+        phase.seconds = forked.seconds
     print(f"undisturbed: {', '.join(f'{phase.name} {phase.seconds:.1f} s' for phase in found)}")
     print(f"{'':>3} {'phase':<9}{'after s':>8}  {'signal':<8}{'code':>5}{'lines':>6}  {'record':<12} what is wrong")
     for number, phase in enumerate(turns(found, arguments.count)):
         own = [*words, f"study=run{number}"]
-        child = Child(own, folder / f"run{number}.log")
+        child = Child(own, folder / f"run{number}.log", forked=phase is not found[0])
         wait, chosen = draw.uniform(0, phase.seconds), SIGNALS[number % len(SIGNALS)]
         if child.reaches(phase):
             time.sleep(wait)
-            child.process.send_signal(chosen)
+            child.send(chosen)
         ending = child.ending()
         # A run without a record has not begun.
         fault = ending.wrong or (resumed(own, figures) if ending.record == INTERRUPTED else "")
