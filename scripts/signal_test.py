@@ -152,10 +152,12 @@ class Child:
             self._code = os.waitstatus_to_exitcode(status) if found else None
         return self._code is not None
 
-    def send(self, number: int) -> None:
-        """Sends a signal unless the process has ended."""
-        if not self._ended(os.WNOHANG):
-            os.kill(self.pid, number)
+    def send(self, number: int) -> bool:
+        """Sends a signal; False if the process has ended before."""
+        if self._ended(os.WNOHANG):
+            return False
+        os.kill(self.pid, number)
+        return True
 
     def ending(self) -> Ending:
         self._ended(0)
@@ -202,7 +204,7 @@ def main() -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     folder = Path(tempfile.mkdtemp(prefix="signal-test-"))
     words = [*TINY, f"paths.output_dir={folder}"]
-    started, draw, wrong = time.monotonic(), random.Random(arguments.seed), 0
+    started, draw, late, wrong = time.monotonic(), random.Random(arguments.seed), 0, 0
     found, figures = timed([*words, "study=undisturbed"], folder / "undisturbed.log", forked=False)
     torch.set_num_threads(1)  # a fork has no threads but one
     resumed([*words, "study=undisturbed"], figures)  # imports what is imported late
@@ -215,16 +217,18 @@ def main() -> int:
         own = [*words, f"study=run{number}"]
         child = Child(own, folder / f"run{number}.log", forked=phase is not found[0])
         wait, chosen = draw.uniform(0, phase.seconds), SIGNALS[number % len(SIGNALS)]
+        sent = False
         if child.reaches(phase):
             time.sleep(wait)
-            child.send(chosen)
+            sent = child.send(chosen)
+        late += not sent
         ending = child.ending()
         # A run without a record has not begun.
         fault = ending.wrong or (resumed(own, figures) if ending.record == INTERRUPTED else "")
         wrong += bool(fault)
-        row = f"{number:>3} {phase.name:<9}{wait:>8.2f}  {chosen.name:<8}{ending.code:>5}{len(ending.lines):>6}"
+        row = f"{number:>3} {phase.name:<9}{wait:>8.2f}  {chosen.name if sent else 'too late':<8}{ending.code:>5}{len(ending.lines):>6}"
         print(f"{row}  {ending.record or '-':<12} {fault}", flush=True)
-    print(f"{arguments.count} signals, {wrong} wrong; took {time.monotonic() - started:.0f} s")
+    print(f"{arguments.count} signals, {late} of them too late, {wrong} wrong; took {time.monotonic() - started:.0f} s")
     if wrong:
         print(f"kept: {folder}")
         return 1
