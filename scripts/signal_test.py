@@ -226,7 +226,8 @@ def main() -> int:
         # A run without a record has not begun.
         fault = ending.wrong or (resumed(own, figures) if ending.record == INTERRUPTED else "")
         wrong += bool(fault)
-        row = f"{number:>3} {phase.name:<9}{wait:>8.2f}  {chosen.name if sent else 'too late':<8}{ending.code:>5}{len(ending.lines):>6}"
+        said = chosen.name if sent else "too late"
+        row = f"{number:>3} {phase.name:<9}{wait:>8.2f}  {said:<8}{ending.code:>5}{len(ending.lines):>6}"
         print(f"{row}  {ending.record or '-':<12} {fault}", flush=True)
     print(f"{arguments.count} signals, {late} of them too late, {wrong} wrong; took {time.monotonic() - started:.0f} s")
     if wrong:
