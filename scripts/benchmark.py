@@ -10,10 +10,11 @@ and the ratio of times comes with the 95 % interval of its median.
 
 import argparse
 import importlib
-import os
 import sys
 import time
 from pathlib import Path
+
+from metriscope import environment
 
 SUBJECTS = {
     "triplets": "band triplet loss, forward and backward, against TripletMarginLoss and TripletMarginMiner",
@@ -25,6 +26,7 @@ SUBJECTS = {
     "limits": "peak memory and time of a step on large batches, beside the memory that it may take",
     "compare": "metriscope compare on 1,000 made-up runs of 100 epochs: seconds and peak memory",
     "step": "steps of training by this code against those of another commit: HEAD or --against REV",
+    "busy": "the default run on a quiet machine and beside two busy loops, with and without GOMP_SPINCOUNT",
     "kernels": "slopes by hand against the formulas of the same losses",
     "mnist": "an epoch of MNIST and its evaluation against the same job of the peer; needs --data-dir",
 }
@@ -34,7 +36,7 @@ COMPARE_COMMITS = {"step": "HEAD", "losses": None}
 
 
 def main() -> int:
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does, here for both sides
+    environment.prepare()  # as the command line does, here for both sides
     arguments = _parser().parse_args()
     chosen = arguments.subjects or [name for name in SUBJECTS if name not in NEED_DATA or arguments.data_dir]
 

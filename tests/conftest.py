@@ -25,6 +25,12 @@ def pytest_collection_finish():
     gc.set_threshold(50_000)
 
 
+@pytest.fixture(autouse=True)
+def own_handlers(monkeypatch):
+    """The commands leave the signals of the process that runs the tests alone."""
+    monkeypatch.setattr("metriscope.cli.exit_on_requests", lambda: None)
+
+
 @pytest.fixture
 def tiny(tmp_path):
     """Composes a config of a tiny run whose output goes below ``tmp_path``; overrides come on top.

@@ -18,6 +18,7 @@ from metriscope.config.rules import check
 from metriscope.errors import InputError
 from metriscope.run.folder import open_run
 from metriscope.run.identity import identity
+from metriscope.signals import Stop
 from metriscope.training.optimizers import build_optimizer
 from metriscope.training.schedules import build_scheduler
 
@@ -155,9 +156,9 @@ def test_trainers_build(group, choice, tmp_path):
     with open_run(OmegaConf.to_container(cfg, resolve=True)) as run:
         if cfg.trainer.accelerator == "gpu" and not torch.cuda.is_available():
             with pytest.raises(InputError, match=r"trainer: .*gpu"):
-                trainer_of(run, data, [])
+                trainer_of(run, data, [], Stop())
             return
-        trainer, _ = trainer_of(run, data, [])
+        trainer = trainer_of(run, data, [], Stop())
     assert trainer.max_epochs == cfg.trainer.max_epochs
     for key, node in cfg.callbacks.items():
         if key != "name":

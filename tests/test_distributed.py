@@ -20,6 +20,7 @@ from metriscope.data.datasets import synthetic
 from metriscope.errors import InputError
 from metriscope.run.folder import Run, open_run
 from metriscope.run.history import read_history
+from metriscope.signals import Stop
 
 
 def rows(folder):
@@ -42,7 +43,7 @@ def test_evaluation_is_the_same_on_one_and_on_two_processes(tiny, trained, tmp_p
         data = data_of(plain(cfg))
         module = learner_of(plain(cfg), data)
         run = Run(tmp_path / "none", OmegaConf.to_container(cfg, resolve=True), None)
-        trainer, _ = trainer_of(run, data, [])
+        trainer = trainer_of(run, data, [], Stop())
         found = {}
         for part in (trainer.validate, trainer.test):
             part(module, datamodule=data, ckpt_path=checkpoint, weights_only=True, verbose=False)

@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+import pkgutil
 import signal
+from contextlib import suppress
 
 import pytest
 import pytorch_lightning as pl
@@ -27,6 +29,7 @@ from interruptions import (
 )
 from tiny_runs import TINY
 
+import metriscope.build.run
 from metriscope.app import train
 from metriscope.cli import train as main
 from metriscope.data.datasets import synthetic
@@ -62,6 +65,77 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(tiny, watch, undisturb
     assert outcome.folder == folder
     assert record(folder)["resumed"] == 1
     same(traces(folder), wanted)
+
+
+def strike_in(monkeypatch, place, number=signal.SIGTERM, then=lambda: None):
+    """Sends a signal whenever the function at ``place`` is called."""
+    real = pkgutil.resolve_name(place)
+
+    def struck(*args, **kwargs):
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            then()
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(place, struck)
+
+
+@pytest.mark.parametrize(
+    ("place", "number"),
+    [
+        ("metriscope.app._load", signal.SIGINT),
+        ("metriscope.build.run.learner_of", signal.SIGTERM),
+        ("metriscope.build.loggers.build_loggers", signal.SIGHUP),
+        ("metriscope.ending.report", signal.SIGTERM),
+        ("metriscope.ending.write_json", signal.SIGINT),
+    ],
+)
+def test_a_signal_outside_of_training(tiny, undisturbed, monkeypatch, place, number):
+    words = ["trainer.max_epochs=1"]
+    wanted = undisturbed(*words)
+    with monkeypatch.context() as patched:
+        strike_in(patched, place, number)
+        folder = stopped(tiny, *words)
+    assert (record(folder)["status"], record(folder)["reason"]) == ("interrupted", f"stopped by {number.name}")
+    train(tiny(*words))
+    same(traces(folder), wanted)
+
+
+def test_what_a_signal_breaks_is_no_failure(tiny, monkeypatch):
+    def break_down():
+        raise RuntimeError("half of it\nis there")
+
+    strike_in(monkeypatch, "metriscope.build.run.learner_of", then=break_down)
+    reason = r"stopped by SIGTERM \(RuntimeError: half of it\)"
+    with pytest.raises(KeyboardInterrupt, match=f"{reason}: the same command resumes"):
+        train(tiny())
+    found = record(the_folder(tiny()))
+    assert found["status"] == "interrupted"
+
+
+def test_a_signal_that_was_swallowed_stops_the_run_before_its_next_step(tiny, monkeypatch):
+    def swallow(*args, **kwargs):
+        with suppress(BaseException):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(*args, **kwargs)
+
+    real = metriscope.build.run.data_of
+    monkeypatch.setattr("metriscope.build.run.data_of", swallow)
+    folder = stopped(tiny)
+    assert not (folder / "metrics.csv").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_record_is_written(tiny, monkeypatch, number):
+    """The run begins or ends first: its record says how, and the process stops all the same."""
+    with monkeypatch.context() as patched:
+        strike_in(patched, "metriscope.run.folder.Run.start", number)
+        assert record(stopped(tiny))["status"] == "interrupted"
+    strike_in(monkeypatch, "metriscope.run.folder.Run.end", number)
+    with pytest.raises(KeyboardInterrupt, match=rf"stopped by {number.name}: .* is finished"):
+        train(tiny())
+    assert record(the_folder(tiny()))["status"] == "finished"
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 """One run from a composed config: check, build, fit, test, report. Importable, and without Hydra's command line."""
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -19,7 +20,12 @@ from metriscope.run.ranks import forget_stale_ranks
 from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, PRUNED, Status
 from metriscope.run.shortages import shortage
 from metriscope.run.slurm import back_to_the_queue, check_tasks
+from metriscope.signals import Stop
 from metriscope.tracking.console import log_to_file, print_config, print_results
+from metriscope.tracking.guard import first_line
+
+if TYPE_CHECKING:
+    from metriscope.tracking.base import RunLogger
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +41,7 @@ def train(cfg: DictConfig) -> Outcome:
         Pruned: a search ended the run early.
         KeyboardInterrupt: a signal stopped the run; its state is saved.
     """
+    begun = time.monotonic()
     config = located(check(cfg))
     check_tasks(config["trainer"])
     forget_stale_ranks(config["trainer"])
@@ -45,11 +52,23 @@ def train(cfg: DictConfig) -> Outcome:
             _print(run, metrics, f"finished before ({run.record.ended}); resume=never runs it afresh")
             return Outcome(metrics, run.folder, load=partial(_finished, run, splits))
         print_config(config)
-        with _in_one_line(run.folder), log_to_file(run.folder), _recorded(run):
-            outcome = _execute(run)
+        _import_parts()
+        run.begun, run.imported = begun, time.monotonic()
+        stop = Stop()
+        with _in_one_line(run.folder), log_to_file(run.folder), stop.listening(), _recorded(run, stop):
+            outcome = _execute(run, stop)
+        if stop.received is not None and stop.noticed is None:
+            # A sweep has to stop as well.
+            raise KeyboardInterrupt(f"{Interrupted(stop.received)}: {run.folder} is finished")
         if run.is_main:
             _print(run, outcome.metrics, "results")
         return outcome
+
+
+def _import_parts() -> None:
+    """Import what a run needs before its record begins: a signal that interrupts an import may go unseen."""
+    import metriscope.build.run
+    import metriscope.ending  # noqa: F401
 
 
 @contextmanager
@@ -69,22 +88,27 @@ def _in_one_line(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _recorded(run: Run) -> Iterator[None]:
-    """Write to ``run.json`` how the run ended."""
+def _recorded(run: Run, stop: Stop) -> Iterator[None]:
+    """Write to ``run.json`` how the run ended; signals wait while it is written."""
+    stop.hold()
     run.start()
     if run.resumes:
         log.info("resuming %s", run.folder)
     try:
+        stop.release()
         yield
-    except (Interrupted, KeyboardInterrupt, SystemExit) as error:
-        # Lightning turns a KeyboardInterrupt into a SystemExit.
-        reason = "stopped at once" if isinstance(error, SystemExit) else str(error) or "interrupted"
-        _end(run, INTERRUPTED, reason)
-        raise KeyboardInterrupt(f"{reason}: the same command resumes {run.folder}") from error
-    except Pruned as error:
-        run.end(PRUNED, str(error))
-        raise
+        stop.hold()
     except BaseException as error:
+        stop.hold()
+        if stop.received is not None or isinstance(error, KeyboardInterrupt | Interrupted | SystemExit):
+            reason = _interruption(stop.received, error)
+            _end(run, INTERRUPTED, reason)
+            # A job goes back to the queue by the cause.
+            cause = error if stop.received is None else Interrupted(stop.received)
+            raise KeyboardInterrupt(f"{reason}: the same command resumes {run.folder}") from cause
+        if isinstance(error, Pruned):
+            run.end(PRUNED, str(error))
+            raise
         log.debug("the run failed", exc_info=True)
         told = shortage(error, run.folder) or (str(error) if isinstance(error, OSError) else None)
         _end(run, FAILED, told or f"{type(error).__name__}: {error}")
@@ -101,6 +125,18 @@ def _end(run: Run, status: Status, reason: str) -> None:
         run.end(status, reason)
     except OSError as error:
         log.debug("the record cannot be written: %s", error)
+
+
+def _interruption(received: int | None, error: BaseException) -> str:
+    """Why a run was interrupted; whatever it raises after a signal may be a consequence of it."""
+    if received is None:
+        # Lightning turns a KeyboardInterrupt into a SystemExit.
+        return "stopped at once" if isinstance(error, SystemExit) else str(error) or "interrupted"
+    reason = str(Interrupted(received))
+    log.debug("the run was %s", reason, exc_info=error)
+    if isinstance(error, KeyboardInterrupt | Interrupted | SystemExit):
+        return reason
+    return f"{reason} ({type(error).__name__}: {first_line(error)})"
 
 
 def _load(run: Run) -> Any:
@@ -135,7 +171,7 @@ def _unknown_monitor(config: Mapping[str, Any], metrics: Any) -> str | None:
     return None
 
 
-def _execute(run: Run) -> Outcome:
+def _execute(run: Run, stop: Stop) -> Outcome:
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     from metriscope.build.loggers import build_loggers
@@ -148,11 +184,12 @@ def _execute(run: Run) -> Outcome:
     module = learner_of(run.config, data)
     start = resumed(run, module, splits.fingerprint) if run.resumes else None
     run.record_data(splits.fingerprint)
-    loggers = build_loggers(run, start)
+    loggers: list[RunLogger] = []
     exit_code = 1
     try:
-        trainer, stop = trainer_of(run, data, loggers)
-        with stop.listening():
+        with stop.waiting():
+            loggers += build_loggers(run, start)
+            trainer = trainer_of(run, data, loggers, stop)
             try:
                 trainer.fit(module, datamodule=data, ckpt_path=start and start.path, weights_only=True)
             except MisconfigurationException as error:
@@ -160,7 +197,7 @@ def _execute(run: Run) -> Outcome:
             best = selected(run, trainer, module)
             path = run.best_checkpoint if best else None
             trainer.test(module, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
-            metrics = report(run, trainer, module, data, loggers, best)
+        metrics = report(run, trainer, module, data, loggers, best)
         exit_code = 0
     except Pruned:
         exit_code = 0
@@ -168,7 +205,8 @@ def _execute(run: Run) -> Outcome:
     finally:
         for logger in loggers:
             logger.finish(exit_code)
-    return Outcome(metrics, run.folder, trained=True, load=partial(Parts, trainer, module, data))
+    unsent = any(logger.unsent for logger in loggers)
+    return Outcome(metrics, run.folder, trained=True, unsent=unsent, load=partial(Parts, trainer, module, data))
 
 
 def _finished(run: Run, splits: Any) -> Parts:

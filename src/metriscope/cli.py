@@ -2,10 +2,12 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 from metriscope.errors import Exit, InputError, RunError, nearest
 from metriscope.escapes import shown
+from metriscope.signals import exit_on_requests
 from metriscope.terminal import outliving_its_reader
 
 COMMANDS = {
@@ -30,6 +32,7 @@ Exit codes: 0 finished, 1 a run failed, 2 wrong input or configuration, 130 inte
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the subcommand that the words (default: of the command line) begin with, and exit with its code."""
+    exit_on_requests()
     words = sys.argv[1:] if words is None else list(words)
     if words[:1] in (["--help"], ["-h"]):
         print(_HELP)
@@ -73,5 +76,6 @@ def _refuse(words: Sequence[str]) -> int:
 
 
 def _say(line: str, code: int) -> int:
-    print(f"metriscope: {shown(line)}", file=sys.stderr)
+    with suppress(OSError):  # the terminal may be gone
+        print(f"metriscope: {shown(line)}", file=sys.stderr)
     return code

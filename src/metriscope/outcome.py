@@ -31,12 +31,14 @@ class Outcome:
         metrics: flat figures, as in ``summary.json``.
         folder: the run folder.
         trained: False if the run had already finished, so that nothing was trained.
+        unsent: whether a logger's server did not get everything.
         load: gives trainer, module and data; called when one of them is first used.
     """
 
     metrics: dict[str, Any]
     folder: Path
     trained: bool = False
+    unsent: bool = False
     load: Callable[[], Parts] = field(default=Parts, repr=False, compare=False)
 
     @property

@@ -1,6 +1,8 @@
 import json
+import os
 import re
 import shlex
+import signal
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,29 @@ def test_a_report_has_tables_figures_and_verdicts(study, tmp_path, capsys):
         assert sorted(path.suffix for path in (study / "report" / table).glob("comparison.*")) == [
             ".csv", ".json", ".md", ".tex",
         ]  # fmt: skip
+
+
+def test_sigterm_reaches_the_sweep(monkeypatch):
+    class Sweep:
+        """Told to stop while it is waited for."""
+
+        code = None
+
+        def __init__(self, command):
+            assert command[1:5] == ["-m", "metriscope", "train", "-m"]
+
+        def terminate(self):
+            self.code = 130
+
+        def wait(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            assert self.code is None, "a terminal tells it by itself"
+            os.kill(os.getpid(), signal.SIGTERM)
+            return self.code
+
+    monkeypatch.setattr("subprocess.Popen", Sweep)
+    with pytest.raises(KeyboardInterrupt, match="the same command goes on"):
+        reproduce._train(["loss=triplet"])
 
 
 def test_what_is_refused(tmp_path, capsys):

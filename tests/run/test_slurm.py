@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +20,7 @@ from metriscope.callbacks.graceful_stop import GracefulStop
 from metriscope.errors import InputError, Interrupted, RunError
 from metriscope.run.identity import folder_of
 from metriscope.run.slurm import back_to_the_queue, check_tasks
-from metriscope.signals import notices
+from metriscope.signals import Stop, notices
 
 JOB = "4711"
 PREEMPTED = "JobState=RUNNING PreemptEligibleTime=2026-01-01T00:00:00 PreemptTime=2026-01-01T00:00:09"
@@ -170,15 +171,15 @@ def test_a_signal_before_training_stops_at_once_and_later_ones_change_nothing(jo
             for again in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
                 os.kill(os.getpid(), again)
 
-    with pytest.raises(Interrupted, match=number.name), back_to_the_queue():
+    with pytest.raises(KeyboardInterrupt, match=number.name), back_to_the_queue():
         build()
     assert signal.getsignal(number) == before
 
 
 def test_in_a_job_every_signal_but_ctrl_c_may_come_twice(job, tmp_path):
     job()
-    stop = GracefulStop(tmp_path / "last.ckpt", 1)
-    with back_to_the_queue(), stop.listening():
+    stop = Stop()
+    with suppress(KeyboardInterrupt), back_to_the_queue(), stop.listening(), stop.waiting():
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGUSR2, signal.SIGUSR2, signal.SIGTERM):
             os.kill(os.getpid(), number)
         assert stop.received == signal.SIGUSR2, "the notice, whatever comes before and after"
@@ -186,16 +187,17 @@ def test_in_a_job_every_signal_but_ctrl_c_may_come_twice(job, tmp_path):
 
 def test_an_evaluation_is_given_up_when_the_time_is_up(job, tmp_path, monkeypatch):
     job()
-    stop = GracefulStop(tmp_path / "last.ckpt", 1)
-    with back_to_the_queue(), stop.listening():
+    stop = Stop()
+    callback = GracefulStop(stop, tmp_path / "last.ckpt", 1)
+    with suppress(KeyboardInterrupt), back_to_the_queue(), stop.listening(), stop.waiting():
         os.kill(os.getpid(), signal.SIGTERM)
-        stop.on_validation_batch_end()
+        callback.on_validation_batch_end()
         os.kill(os.getpid(), signal.SIGUSR2)
-        stop.on_validation_batch_end()
+        callback.on_validation_batch_end()
         moment = metriscope.callbacks.graceful_stop.time.monotonic() + 60
         monkeypatch.setattr(metriscope.callbacks.graceful_stop, "time", SimpleNamespace(monotonic=lambda: moment))
         with pytest.raises(Interrupted, match="SIGUSR2"):
-            stop.on_validation_batch_end()
+            callback.on_validation_batch_end()
 
 
 def test_a_run_is_saved_before_its_job_is_requeued(job, tiny, monkeypatch):

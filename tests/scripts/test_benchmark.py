@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks import (
+    busy,
     compare,
     comparing,
     contests,
@@ -196,3 +197,13 @@ def test_help_names_the_subjects_and_an_unknown_one_is_refused() -> None:
     refused = subprocess.run([*command, "speed"], capture_output=True, text=True, check=False)
     assert refused.returncode == 2
     assert "no subject 'speed'" in refused.stderr
+
+
+def test_busy_prints_ratios(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    taken = iter([10.0, 25.0, 10.0, 70.0])
+    monkeypatch.setattr(busy, "seconds", lambda words, spins: next(taken))
+    busy.run(True, None)
+    out = capsys.readouterr().out
+    assert "2.50x" in out
+    assert "7.00x" in out
+    assert "1.000x" in out

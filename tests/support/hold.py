@@ -25,7 +25,7 @@ class Hold(pl.Callback):
         mark = Path(trainer.default_root_dir) / f"holding-{trainer.global_rank}"
         mark.touch()
         deadline = time.monotonic() + self.seconds
-        while stop.received is None:
+        while stop.stop.received is None:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"no signal within {self.seconds} s")
             time.sleep(0.05)

@@ -1,6 +1,7 @@
 """Searches: what is proposed, pruned, taken up again; with runs that do not train, and once for real."""
 
 import json
+import math
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from metriscope.config.compose import compose_config
 from metriscope.config.files import CONFIG_DIR
 from metriscope.config.rules import check
 from metriscope.errors import RunError
+from metriscope.files import write_json
 from metriscope.outcome import Outcome
 from metriscope.run.identity import identity
 from metriscope.run.trials import open_storage
@@ -33,11 +35,12 @@ def search(monkeypatch, capsys, tmp_path, short_launch):
     def go(*words, behaviour=lambda config: None):
         rates = []
 
-        def execute(run):
+        def execute(run, stop):
             rate = run.config["optimizer"]["lr"]
             rates.append(rate)
-            behaviour(run.config)
-            (run.folder / "summary.json").write_text(json.dumps({"best/val/map_at_r": rate}))
+            figure = behaviour(run.config)
+            figures = {"best/val/map_at_r": rate if figure is None else figure}
+            write_json(run.folder / "summary.json", figures)
             return Outcome({}, run.folder)
 
         monkeypatch.setattr(metriscope.app, "_execute", execute)
@@ -102,6 +105,30 @@ def test_a_failed_trial_is_repeated_by_the_next_invocation(search, tmp_path):
     code, rates, _ = search(*SEARCH)
     assert (code, rates) == (0, [first[1]])
     assert all(trial.state == optuna.trial.TrialState.COMPLETE for trial in trials(tmp_path))
+
+
+def test_a_trial_whose_metric_is_not_finite_counts_and_the_search_goes_on(search, tmp_path):
+    code, rates, said = search(*SEARCH, behaviour=lambda config: math.inf if config["sweep"]["trial"] == 1 else None)
+    assert (code, len(rates)) == (0, 4)
+    assert [trial.state.name for trial in trials(tmp_path)] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    (line,) = [line for line in said.out.splitlines() if "not finite" in line]
+    assert line.split()[:2] == ["1", "finished"]
+    code, rates, said = search(*SEARCH)
+    assert (code, rates) == (0, [])
+    assert "4 trials: 3 finished, 1 without a finite metric\n" in said.out
+
+
+def test_a_search_without_a_finite_metric_ends(search):
+    code, rates, said = search(*SEARCH, behaviour=lambda config: math.nan)
+    assert (code, len(rates)) == (0, 4)
+    assert "best:" not in said.out
+
+
+def test_a_trial_that_never_ran_is_no_success(search, monkeypatch):
+    monkeypatch.setattr("metriscope.sweeps.jobs.Task.__call__", lambda self, cfg: None)
+    code, rates, said = search(*SEARCH)
+    assert (code, rates) == (1, [])
+    assert said.out.count("  missing  ") == 4
 
 
 def test_a_trial_whose_parameters_were_not_all_drawn_is_given_up(search, tmp_path):

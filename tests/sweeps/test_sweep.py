@@ -24,7 +24,7 @@ def sweep(monkeypatch, capsys, tmp_path, one_composer):
     def go(*words, behaviour=lambda seed: None):
         ran = []
 
-        def execute(run):
+        def execute(run, stop):
             ran.append(run.config["seed"])
             behaviour(run.config["seed"])
             (run.folder / "summary.json").write_text("{}")
@@ -73,6 +73,32 @@ def test_a_failed_run_leaves_the_others_alone_and_is_repeated(sweep, tmp_path):
     code, ran, said = sweep("seed=range(3)")
     assert (code, ran) == (0, [1])
     assert "3 runs: 2 finished, 1 to repeat (failed)" in said.out
+
+
+@pytest.mark.usefixtures("short_launch")
+def test_a_sweep_that_ran_nothing_is_no_success(sweep, monkeypatch):
+    monkeypatch.setattr("metriscope.sweeps.jobs.Task.__call__", lambda self, cfg: None)
+    code, ran, said = sweep("seed=range(2)")
+    assert (code, ran) == (1, [])
+    assert "2 runs: 2 missing" in said.out
+
+
+@pytest.mark.usefixtures("short_launch")
+def test_a_sweep_goes_offline_once_a_server_has_not_taken_a_run(monkeypatch, tmp_path):
+    modes = []
+
+    def execute(run, stop):
+        modes.append(run.config["logger"]["wandb"]["mode"])
+        return Outcome({}, run.folder, unsent=len(modes) == 2)
+
+    monkeypatch.setattr("metriscope.app._execute", execute)
+    words = [*TINY, f"paths.output_dir={tmp_path}", "logger=wandb", "seed=range(4)"]
+    monkeypatch.setattr(sys, "argv", ["train.py", "-m", *words])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 0
+    assert modes == ["auto", "auto", "offline", "offline"]
+    assert not list(tmp_path.glob("default/.multirun/offline*"))
 
 
 @pytest.mark.usefixtures("short_launch")

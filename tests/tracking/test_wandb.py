@@ -113,6 +113,28 @@ def test_a_run_that_cannot_go_online_goes_offline(
     assert said == ["W&B is offline (no answer): wandb sync d"]
 
 
+def test_a_server_that_dies_after_the_start_is_one_line_with_the_command_that_sends_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def finish(exit_code: int) -> None:
+        raise TimeoutError("Timed out finishing run.")
+
+    nothing: Any = lambda *_, **__: None  # noqa: E731
+    settings = SimpleNamespace(root_dir="d")
+    known = {"project": "p", "id": "i", "name": "n", "dir": "d/files", "settings": settings, "url": "u", "step": 0}
+    run = SimpleNamespace(**known, define_metric=nothing, log=nothing, finish=finish)
+    monkeypatch.setattr(connection, "choose_mode", lambda *_: ("online", ""))
+    monkeypatch.setattr(connection, "_init", lambda *_: run)
+    logger = tracking.build_wandb(config("online"), tmp_path, "a")
+    assert logger is not None
+    logger.log_metrics({"a": 1.0}, 0)
+    assert not logger.unsent
+    caplog.clear()
+    logger.finish()
+    assert logger.unsent
+    assert caplog.messages == ["W&B could not finish (Timed out finishing run.): wandb sync d sends what is missing"]
+
+
 def test_a_folder_named_wandb_is_not_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

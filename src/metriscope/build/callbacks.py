@@ -10,7 +10,7 @@ from metriscope.callbacks.evaluation import EvaluationMonitor
 from metriscope.callbacks.finite import BatchGuard
 from metriscope.callbacks.graceful_stop import GracefulStop
 from metriscope.callbacks.greediness import GreedinessMonitor
-from metriscope.callbacks.progress import progress
+from metriscope.callbacks.progress import FirstStep, progress
 from metriscope.callbacks.variance import VarianceMonitor
 from metriscope.config.callbacks import callback_sections
 from metriscope.evaluation.measures import SKIPPED
@@ -52,6 +52,7 @@ def build_callbacks(
         BatchGuard(log_every_n_steps),
         *(instantiate(section, where) for where, section in callback_sections("callbacks", callbacks, evaluation)),
         *progress(),
+        FirstStep(run),
         *_pruning(sweep, run),
         stop,
         *_checkpoints(evaluation, run, validates),

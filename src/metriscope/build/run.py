@@ -24,6 +24,7 @@ from metriscope.models.embedder import Embedder
 from metriscope.objectives.objective import Objective
 from metriscope.objectives.objectives import Objectives
 from metriscope.run.folder import Run
+from metriscope.signals import Stop
 from metriscope.tracking.base import RunLogger
 from metriscope.tracking.checkpoints import WholeCheckpoints
 from metriscope.training.learner import MetricLearner
@@ -96,8 +97,8 @@ def learner_of(config: Config, data: DataModule) -> MetricLearner:
     )
 
 
-def trainer_of(run: Run, data: DataModule, loggers: Sequence[RunLogger]) -> tuple[pl.Trainer, GracefulStop]:
-    """The Lightning trainer of a run, and the callback that stops it on a signal."""
+def trainer_of(run: Run, data: DataModule, loggers: Sequence[RunLogger], stop: Stop) -> pl.Trainer:
+    """The Lightning trainer of a run, which signals stop by ``stop``."""
     config = run.config
     every = config["trainer"]["log_every_n_steps"]
     interval, batches = config["trainer"].get("val_check_interval"), len(data.train_batch_sampler)
@@ -105,18 +106,17 @@ def trainer_of(run: Run, data: DataModule, loggers: Sequence[RunLogger]) -> tupl
         raise InputError(
             f"trainer.val_check_interval={interval}: an epoch has {batches} batches; set it to at most that"
         )
-    stop = GracefulStop(run.last_checkpoint, every)
     callbacks = build_callbacks(
         config["evaluation"],
         config["diagnostics"],
         config["callbacks"],
         config.get("sweep"),
         run,
-        stop,
+        GracefulStop(stop, run.last_checkpoint, every),
         log_every_n_steps=every,
         validates=data.splits.validation is not None,
     )
     evaluates = config["evaluation"]["every_n_epochs"]
     kept = run.last_checkpoint, run.previous_checkpoint
     checkpoints = WholeCheckpoints(run.folder, kept, [logger.sync for logger in loggers])
-    return build_trainer(config["trainer"], callbacks, loggers, run.folder, evaluates, checkpoints), stop
+    return build_trainer(config["trainer"], callbacks, loggers, run.folder, evaluates, checkpoints)

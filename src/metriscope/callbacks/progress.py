@@ -8,6 +8,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
 
 from metriscope.evaluation.metrics import title_of
+from metriscope.run.folder import Run
 from metriscope.terminal import is_interactive
 
 _SHOWN = ("train/loss", "train/active_ratio", "val/recall_at_1", "val/map_at_r")
@@ -48,6 +49,25 @@ class EpochLines(Callback):
         if trainer.is_global_zero:
             line = epoch_line(trainer.current_epoch, trainer.max_epochs, trainer.callback_metrics)
             log.log(self.level, "%s  %.1f s", line, time.perf_counter() - self._start)
+
+
+class FirstStep(Callback):
+    """Logs one line after the first step: how long the start took, and its imports.
+
+    Args:
+        run: whose start it was.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._said = False
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        if trainer.is_global_zero and not self._said:
+            run = self._run
+            whole, imports = time.monotonic() - run.begun, run.imported - run.begun
+            log.info("first step after %.1f s, %.1f s of them for checks and imports", whole, imports)
+        self._said = True
 
 
 def epoch_line(epoch: int, epochs: int | None, metrics: Any) -> str:

@@ -8,14 +8,17 @@ Finished runs are not repeated, so the same command goes on after an interruptio
 
 import argparse
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from metriscope.commands.words import Parser
 from metriscope.errors import Exit, InputError
+from metriscope.signals import answered_by
 
 if TYPE_CHECKING:
     from metriscope.reports.papers import Paper
@@ -104,7 +107,15 @@ def _train(words: Sequence[str]) -> int:
         KeyboardInterrupt: the sweep was interrupted.
     """
     print(f"reproduce: metriscope train -m {shlex.join(words)}", flush=True)
-    code = subprocess.run([sys.executable, "-m", "metriscope", "train", "-m", *words], check=False).returncode
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        # Ctrl-C and the end of a terminal reach the sweep without help.
+        if number == signal.SIGTERM:
+            child.terminate()
+
+    child = subprocess.Popen([sys.executable, "-m", "metriscope", "train", "-m", *words])
+    with answered_by(receive):
+        code = child.wait()
     if code == Exit.INTERRUPTED:
         raise KeyboardInterrupt("interrupted: the same command goes on")
     if code == Exit.WRONG_INPUT:

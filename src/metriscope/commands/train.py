@@ -1,7 +1,6 @@
 """``metriscope train``: one run or, with ``-m``, a sweep. Hydra composes; mistakes are answered without torch."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import NoReturn
 import hydra
 from omegaconf import DictConfig
 
+from metriscope import environment
 from metriscope.config.compose import Composer, compose_config
 from metriscope.config.files import CONFIG_DIR, choices, summary
 from metriscope.config.hydra import flag_parser
@@ -32,8 +32,7 @@ def main(words: Sequence[str]) -> int:
         RunError: the run had to stop.
         KeyboardInterrupt: a signal stopped it.
     """
-    # On a CPU, large tensors come in huge pages: without, half the time of filling one goes into page faults.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    environment.prepare()
     flags, overrides = _read(words)
     for name in _NOT_FOR_RUNS:
         if getattr(flags, name):
@@ -119,7 +118,7 @@ def _groups(further: Sequence[Path]) -> dict[str, list[str]]:
 
 
 def _sweep(words: Sequence[str]) -> bool:
-    """Whether no run has failed."""
+    """Whether every run is finished, pruned, or at work elsewhere."""
     from metriscope.sweeps.plan import base_config
 
     base = base_config(words)

@@ -16,6 +16,8 @@ Section = Mapping[str, Any]
 def check_monitors(config: Section) -> None:
     """A monitored metric has to be one of the validation set, logged by this config, with one better end.
 
+    A search, which goes by the last values, may take one of training.
+
     Imports no torch unless a metric of one's own does.
 
     Args:
@@ -34,9 +36,9 @@ def check_monitors(config: Section) -> None:
             metric = str(evaluation["monitor"])
         elif metric.startswith("test/"):
             raise InputError(f"{key}={metric}: selecting by the test set is refused; use val/{metric[5:]}")
-        elif metric.startswith("val/"):
+        elif metric.startswith("val/") or (where == "sweep" and metric.startswith("train/")):
             check_logged(metric, key, config, closed)
-        elif where in ("evaluation", "scheduler"):
+        elif where in ("evaluation", "scheduler", "sweep"):
             raise InputError(f"{key}={said(section.get(name))}: it has to be a val/ metric, such as val/map_at_r")
         # A callback without a mode of its own may take none.
         if not where.startswith("callbacks.") or "mode" in section:

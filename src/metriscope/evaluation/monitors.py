@@ -58,10 +58,10 @@ def monitor_of(section: Section, where: str, evaluation: Section) -> Monitor:
 
 
 def check_logged(metric: str, key: str, config: Section, closed: bool) -> None:
-    """Refuse a validation metric that this config does not log.
+    """Refuse a metric of validation that this config does not log, or one of training that none does.
 
     Args:
-        metric: such as ``val/map_at_r``.
+        metric: such as ``val/map_at_r`` or ``train/loss``.
         key: of the config that names it.
         config: plain and resolved.
         closed: whether everything that logs is known; else a name that is in no registry may be that of a loss or
@@ -70,11 +70,13 @@ def check_logged(metric: str, key: str, config: Section, closed: bool) -> None:
     Raises:
         InputError: with the nearest name.
     """
-    names = [f"val/{name}" for name in _validated(config)]
-    known = known_metric(metric, config["evaluation"])
-    if metric in names or (known is None and not closed):
+    known, split = known_metric(metric, config["evaluation"]), metric.partition("/")[0]
+    trains = split == "train"
+    logged = [one.key for one in METRICS if split in one.splits] if trains else _validated(config)
+    names = [f"{split}/{name}" for name in logged]
+    if metric in names or (known is None and not closed) or (trains and known and split in known.splits):
         return
-    elsewhere = f" (it is one of {', '.join(known.splits)})" if known and "val" not in known.splits else ""
+    elsewhere = f" (it is one of {', '.join(known.splits)})" if known and split not in known.splits else ""
     raise InputError(f"{key}={metric}: this run logs no such metric{elsewhere}{nearest(metric, names)}")
 
 

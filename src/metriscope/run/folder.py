@@ -48,6 +48,8 @@ class Run:
         record: the content of ``run.json``; None before the run is started for the first time.
         resumes: whether the run is unfinished and has a checkpoint to resume from.
         is_main: whether this process writes the folder; the other processes of a distributed run only train.
+        begun: when its process began to work for it, in seconds of the monotonic clock.
+        imported: when all parts of it were imported.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any], record: Record | None) -> None:
@@ -58,6 +60,7 @@ class Run:
         self.resumes = not self.finished and any(path.exists() for path in self.generations)
         self._seconds_before = (record.seconds if record else None) or 0.0
         self._started = time.monotonic()
+        self.begun = self.imported = self._started
 
     @property
     def finished(self) -> bool:

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from metriscope.errors import InputError, Interrupted, RunError
-from metriscope.signals import NOTICES, handlers_can_be_set, notices
+from metriscope.signals import NOTICES, answered_by, notices
 
 log = logging.getLogger(__name__)
 
@@ -26,39 +26,32 @@ _REQUEUE_SECONDS = 60
 def back_to_the_queue() -> Iterator[None]:
     """Requeues the job after a signal has stopped the run, once the run has saved its state and closed its files.
 
-    The body must raise a KeyboardInterrupt whose cause is the run's :class:`Interrupted`. Under submitit the job
+    The body must raise an :class:`Interrupted`, or a KeyboardInterrupt whose cause is one. Under submitit the job
     is requeued by submitit's own handler, which counts time-outs; otherwise by ``scontrol``.
 
     Raises:
         RunError: SLURM refuses to requeue the job.
     """
-    if not handlers_can_be_set():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, *notices())}
-    if notices():
-        _answer(_stop)
     told = None
     try:
-        yield
+        # For the time before a run listens, when there is no state to save.
+        with answered_by(_stop, (signal.SIGTERM, *notices()) if notices() else ()):
+            yield
+    except Interrupted as error:
+        told = error.number
+        raise KeyboardInterrupt(str(error)) from error
     except KeyboardInterrupt as error:
         told = getattr(error.__cause__, "number", None)
         raise
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if told in notices() or (told == signal.SIGTERM and _preempted()):
             _requeue()
 
 
-def _answer(handler: Any) -> None:
-    for number in (signal.SIGTERM, *notices()):
-        signal.signal(number, handler)
-
-
 def _stop(number: int, frame: FrameType | None) -> None:
-    """Stop at the first signal, for the time outside training, when there is no state to save."""
-    _answer(signal.SIG_IGN)
+    """Stop at the first signal and ignore later ones."""
+    for later in (signal.SIGTERM, *notices()):
+        signal.signal(later, signal.SIG_IGN)
     raise Interrupted(number)
 
 

@@ -3,10 +3,9 @@
 import os
 import signal
 import sys
-import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
@@ -19,7 +18,7 @@ from metriscope.config.words import keys_of
 from metriscope.errors import InputError, Pruned, RunError
 from metriscope.run.folder import Taken
 from metriscope.run.identity import folder_of
-from metriscope.signals import notices
+from metriscope.signals import handlers_can_be_set, notices, raise_interrupt
 from metriscope.sweeps.devices import take_share
 
 ELSEWHERE, REFUSED = "running elsewhere", "refused"
@@ -38,12 +37,14 @@ class Task:
 
     Attributes:
         stop: path of a file; while it exists, no further job starts.
+        offline: path of a file; while it exists, W&B is used offline. A job whose data W&B did not take makes it.
         launcher: process id of the sweep.
         search_path: the words that name folders of further choices.
         side_by_side: whether other jobs run at the same time on this machine.
     """
 
     stop: Path
+    offline: Path
     launcher: int
     side_by_side: bool
     search_path: tuple[str, ...] = ()
@@ -64,7 +65,11 @@ class Task:
         try:
             from metriscope.app import train
 
-            train(cfg)
+            if self.offline.exists() and cfg.logger.get("wandb"):
+                cfg.logger.wandb.mode = "offline"
+            if train(cfg).unsent:
+                with suppress(OSError):  # a job of a cluster may outlive the folder of its sweep
+                    self.offline.touch()
         except Taken as error:
             print(f"metriscope: {error}", file=sys.stderr)
             return Refusal(ELSEWHERE, str(error))
@@ -88,16 +93,12 @@ class Task:
 
     def _settle(self, cfg: DictConfig) -> None:
         take_share(int(HydraConfig.get().job.num), cfg)
-        if threading.current_thread() is threading.main_thread():
-            # Ctrl-C reaches every process of a terminal. Between runs only the sweep handles it, and then sends
-            # SIGTERM to the runs.
+        if handlers_can_be_set():
+            # Ctrl-C and the end of a terminal reach every process of it. Between runs only the sweep handles them, and
+            # then sends SIGTERM to the runs.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, raise_interrupt)
-
-
-def raise_interrupt(number: int, frame: FrameType | None) -> None:
-    """A signal handler that stops as Ctrl-C does."""
-    raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
 
 
 def _given() -> frozenset[str]:

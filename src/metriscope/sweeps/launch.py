@@ -15,13 +15,15 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from metriscope import environment
 from metriscope.config.hydra import launcher
 from metriscope.config.search_path import of_search_path
 from metriscope.config.words import first_lines, forced
 from metriscope.errors import InputError, RunError
 from metriscope.run.record import INTERRUPTED, RUNNING, read_record
+from metriscope.signals import answered_by, raise_interrupt
 from metriscope.sweeps import slurm
-from metriscope.sweeps.jobs import Refusal, Task, raise_interrupt
+from metriscope.sweeps.jobs import Refusal, Task
 from metriscope.sweeps.plan import Job, Words
 from metriscope.sweeps.states import State, state_of
 
@@ -71,15 +73,16 @@ class Launcher:
         target = str(base.hydra.launcher._target_)
         self._pool = "hydra_joblib_launcher" in target
         self._launch_jobs = slurm.launch if target.endswith(".SlurmLauncher") else _launch
-        self._mark = Path(base.hydra.sweep.dir) / f"stop-{socket.gethostname()}-{os.getpid()}"
+        mine = f"{socket.gethostname()}-{os.getpid()}"
+        self._mark, self._offline = (Path(base.hydra.sweep.dir) / f"{name}-{mine}" for name in ("stop", "offline"))
+        self._unsent = False
         search_path = tuple(of_search_path(list(base.hydra.overrides.hydra)))
-        task = Task(self._mark, os.getpid(), self._pool, search_path)
+        task = Task(self._mark, self._offline, os.getpid(), self._pool, search_path)
         self._launcher = launcher(base, task)
         self._number = 0
         self.stopped = False
         if self._pool:
-            # Threads that spin while waiting would use cores of the other jobs.
-            os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+            environment.share_cores()
         wanted = int(base.hydra.launcher.get("n_jobs") or base.hydra.launcher.get("array_parallelism") or 1)
         self.parallel = wanted if wanted > 0 else max(1, (os.cpu_count() or 1) + 1 + wanted)
 
@@ -122,24 +125,25 @@ class Launcher:
 
     @contextmanager
     def _listening(self, jobs: Sequence[Job]) -> Iterator[None]:
-        """On the first Ctrl-C or SIGTERM active runs save and stop; a second signal ends all runs immediately."""
+        """On the first signal that asks to stop, active runs save and stop; a second one ends all immediately."""
 
         def receive(number: int, frame: FrameType | None) -> None:
-            if self.stopped or not self._pool:
-                raise_interrupt(number, frame)
-            self.stopped = True
+            again, self.stopped = self.stopped, True
             self._mark.touch()
+            if again or not self._pool:
+                raise_interrupt(number, frame)
             print("metriscope: the runs at work save and stop; once more ends them at once", file=sys.stderr)
             _tell_to_stop(jobs)
 
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        previous = {number: signal.signal(number, receive) for number in numbers}
+        if self._unsent:
+            self._offline.touch()
         try:
-            yield
+            with answered_by(receive):
+                yield
         finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-            self._mark.unlink(missing_ok=True)
+            self._unsent = self._offline.exists()
+            for mark in (self._mark, self._offline):
+                mark.unlink(missing_ok=True)
 
 
 def _launch(launcher: Any, jobs: Sequence[Words], first: int) -> Sequence[Any]:

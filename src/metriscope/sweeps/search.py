@@ -21,13 +21,13 @@ from metriscope.errors import InputError
 from metriscope.evaluation.monitors import monitor_of
 from metriscope.parts import instantiate
 from metriscope.run.identity import folder_of, identity
-from metriscope.run.record import FAILED, FINISHED, FORMAT, PRUNED, read_json
+from metriscope.run.record import FINISHED, FORMAT, PRUNED, read_json
 from metriscope.run.trials import open_storage
 from metriscope.sweeps.launch import Launcher, check_launcher
 from metriscope.sweeps.plan import Job, Words, split
 from metriscope.sweeps.space import distributions, split_space, words_of
 from metriscope.sweeps.states import State, duration, state_of
-from metriscope.sweeps.sweep import Interruption, leave_agent, outcome
+from metriscope.sweeps.sweep import Interruption, done, leave_agent, outcome
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -51,8 +51,10 @@ def search(words: Sequence[str], base: DictConfig) -> bool:
         words: overrides of the command line.
         base: config composed from the first value of each override, with Hydra's own settings.
 
+    A trial whose metric is not finite counts, as a failed trial of a finished run.
+
     Returns:
-        True if no run failed.
+        As :func:`metriscope.sweeps.sweep.done` of its runs.
 
     Raises:
         InputError: an override or a config is invalid, or the storage holds another search.
@@ -87,7 +89,7 @@ def search(words: Sequence[str], base: DictConfig) -> bool:
         print(_report(study, states, settings.sweep.metric), flush=True)
     if launcher.stopped:
         raise Interruption("interrupted: the same command goes on")
-    return not any(state.status == FAILED for state in states.values())
+    return done(states.values())
 
 
 def _check_parts(sweep: Mapping[str, Any]) -> None:
@@ -168,7 +170,7 @@ def _left_open(study: "Study") -> list[Any]:
 
     left = []
     for trial in study.get_trials(states=[TrialState.RUNNING]):
-        if trial.user_attrs.get("drawn"):
+        if _ran(trial):
             left.append(trial)
         else:
             study.tell(trial.number, state=TrialState.FAIL)
@@ -176,9 +178,15 @@ def _left_open(study: "Study") -> list[Any]:
 
 
 def _number(study: "Study") -> int:
+    """How many trials count: all whose parameters were drawn."""
     from optuna.trial import TrialState
 
-    return sum(trial.state != TrialState.FAIL for trial in study.get_trials(deepcopy=False))
+    trials = study.get_trials(deepcopy=False)
+    return sum(trial.state != TrialState.FAIL or _ran(trial) for trial in trials)
+
+
+def _ran(trial: Any) -> bool:
+    return bool(trial.user_attrs.get("drawn"))
 
 
 def _ask(study: "Study", settings: DictConfig, space: "Mapping[str, BaseDistribution]", compose: _Jobs) -> _Trial:
@@ -200,16 +208,20 @@ def _tell(study: "Study", trial: _Trial, state: State, metric: str) -> None:
         study.tell(trial.number, state=TrialState.PRUNED)
     elif state.status == FINISHED:
         summary = read_json(trial.job.folder / "summary.json")
-        value = summary.get(f"best/{metric}", summary.get(metric))
-        if value is None or not math.isfinite(value):
+        values = [summary[key] for key in (f"best/{metric}", metric) if key in summary]
+        if not values:
             raise InputError(f"sweep.metric={metric}: {trial.job.folder} has no such figure in its summary.json")
-        study.tell(trial.number, value)
+        if values[0] is None or not math.isfinite(values[0]):  # JSON has no infinity
+            study.tell(trial.number, state=TrialState.FAIL)
+        else:
+            study.tell(trial.number, values[0])
 
 
 def _beginning(study: "Study", trials: int) -> str:
-    number = Counter(trial.state.name for trial in study.get_trials(deepcopy=False))
+    number = Counter(trial.state.name for trial in study.get_trials(deepcopy=False) if _ran(trial))
     new = max(0, trials - _number(study))
-    parts = {"finished": number["COMPLETE"], "pruned": number["PRUNED"], "to resume": number["RUNNING"], "new": new}
+    finished = {"finished": number["COMPLETE"], "without a finite metric": number["FAIL"], "pruned": number["PRUNED"]}
+    parts = {**finished, "to resume": number["RUNNING"], "new": new}
     return f"{trials} trials: " + ", ".join(f"{count} {kind}" for kind, count in parts.items() if count)
 
 
@@ -217,15 +229,21 @@ def _report(study: "Study", states: Mapping[int, State], metric: str) -> str:
     """The table of all trials, the best trial, and the failures."""
     from optuna.trial import TrialState
 
-    names = {TrialState.COMPLETE: FINISHED, TrialState.PRUNED: PRUNED, TrialState.RUNNING: "open"}
+    names = {
+        TrialState.COMPLETE: FINISHED,
+        TrialState.FAIL: FINISHED,
+        TrialState.PRUNED: PRUNED,
+        TrialState.RUNNING: "open",
+    }
     lines = [f"\ntrial  status     {metric:>16}      time  parameters"]
-    trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state in names]
+    trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state in names and _ran(trial)]
     for trial in trials:
         state = states.get(trial.number)
         status = state.status if state and trial.state == TrialState.RUNNING else names[trial.state]
-        value = "-" if trial.value is None else f"{trial.value:.4f}"
+        infinite = trial.state == TrialState.FAIL
+        value = "not finite" if infinite else "-" if trial.value is None else f"{trial.value:.4f}"
         seconds = duration(state.seconds if state else None)
-        reason = f"  ({state.reason})" if state and status == FAILED else ""
+        reason = f"  ({state.reason})" if state and state.reason and not done([state]) else ""
         words = " ".join(words_of(trial.params))
         lines.append(f"{trial.number:>5}  {status:<11}{value:>16}{seconds:>10}  {words}{reason}")
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]

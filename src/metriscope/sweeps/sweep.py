@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,8 +25,13 @@ class Interruption(KeyboardInterrupt):
     """A signal stopped the sweep; the runs it had begun are saved."""
 
 
-# Of a sweep that went well; a run that is at work belongs to another process.
+# A run that is at work belongs to another process.
 _DONE = (FINISHED, PRUNED, RUNNING)
+
+
+def done(states: Iterable[State]) -> bool:
+    """Whether every run is finished, pruned, or at work elsewhere; one that is missing is not."""
+    return all(state.status in _DONE for state in states)
 
 
 def sweep(words: Sequence[str], base: DictConfig) -> bool:
@@ -37,7 +42,7 @@ def sweep(words: Sequence[str], base: DictConfig) -> bool:
         base: config composed from the first value of each override, with Hydra's own settings.
 
     Returns:
-        True if no run failed.
+        As :func:`done`.
 
     Raises:
         InputError: an override or a config is invalid; raised before any run starts.
@@ -62,7 +67,7 @@ def sweep(words: Sequence[str], base: DictConfig) -> bool:
         raise gave_up
     if launcher.stopped:
         raise Interruption("interrupted: the same command goes on")
-    return all(state.status in _DONE for state in states)
+    return done(states)
 
 
 def leave_agent() -> None:

@@ -10,6 +10,11 @@ from pytorch_lightning.loggers.logger import Logger
 class RunLogger(Logger):
     """A Lightning logger that also gets the figures, the final values and the end of a run."""
 
+    @property
+    def unsent(self) -> bool:
+        """Whether a server did not get everything."""
+        return False
+
     def log_figures(self, paths: Iterable[Path]) -> None:
         """Take PNG files of the run folder; nothing by default."""
 

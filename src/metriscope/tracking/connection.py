@@ -36,9 +36,14 @@ class Started(NamedTuple):
         """Where the run is, or how to send it there."""
         if self.mode == "online":
             return f"W&B: {self.run.url}"
+        return f"W&B is offline{self.reason and f' ({self.reason})'}: {self.sync}"
+
+    @property
+    def sync(self) -> str:
+        """The command that sends its files."""
         files = Path(self.run.dir).parent
         here = files.relative_to(Path.cwd()) if files.is_relative_to(Path.cwd()) else files
-        return f"W&B is offline{self.reason and f' ({self.reason})'}: wandb sync {here}"
+        return f"wandb sync {here}"
 
 
 def start(asked: str, folder: Path, *, init_timeout: float, **options: Any) -> Started:
@@ -98,6 +103,7 @@ def _init(mode: Mode, folder: Path, init_timeout: float, options: Mapping[str, A
         "disable_code": True,
         "init_timeout": init_timeout,
         "finish_timeout": FINISH_SECONDS,
+        "finish_timeout_raises": True,
         "reinit": "finish_previous",
     }
     known = set(getattr(wandb.Settings, "model_fields", settings))

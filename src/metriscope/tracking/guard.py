@@ -14,10 +14,12 @@ class Guard:
 
     Args:
         label: name of the guarded object, for the warning.
+        advice: how the warning ends.
     """
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, advice: str = "the run goes on without it") -> None:
         self.label = label
+        self.advice = advice
         self.lost = False
 
     def __call__(self, action: str, call: Callable[[], T], *, always: bool = False) -> T | None:
@@ -32,10 +34,11 @@ class Guard:
             return call()
         except Exception as error:
             if not self.lost:
-                log.warning("%s could not %s (%s): the run goes on without it", self.label, action, first_line(error))
+                log.warning("%s could not %s (%s): %s", self.label, action, first_line(error), self.advice)
             self.lost = True
             return None
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says; its type where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

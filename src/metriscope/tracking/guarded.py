@@ -18,13 +18,21 @@ class GuardedLogger(RunLogger):
             :class:`~metriscope.tracking.base.RunLogger` and Lightning's other ones are called where they are there.
         label: what it is called in the warning.
         logged: the last step already sent for each key; a resumed run sends no value twice.
+        sync: the command that sends later what a server did not get, for the warning.
     """
 
-    def __init__(self, logger: Any, label: str, logged: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, logger: Any, label: str, logged: Mapping[str, int] | None = None, sync: str | None = None
+    ) -> None:
         super().__init__()
         self.logger = logger
-        self._guard = Guard(label)
+        self._guard = Guard(label) if sync is None else Guard(label, f"{sync} sends what is missing")
+        self._sends = sync is not None
         self._logged = dict(logged or {})
+
+    @property
+    def unsent(self) -> bool:
+        return self._sends and self._guard.lost
 
     @property
     def name(self) -> str | None:

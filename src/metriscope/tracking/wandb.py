@@ -60,7 +60,11 @@ class Wandb(WandbLogger):
         self.experiment.summary.update(dict(values))
 
     def finish(self, exit_code: int = 0) -> None:
-        """End the W&B run, so that the next run of the process does not join it; ``exit_code`` 0 means success."""
+        """End the W&B run, so that the next run of the process does not join it; ``exit_code`` 0 means success.
+
+        Raises:
+            TimeoutError: W&B did not take everything in time.
+        """
         self.experiment.finish(exit_code=exit_code)
 
 
@@ -114,4 +118,5 @@ def build_wandb(
         return None
     unexpected = asked == "online" and started.mode == "offline"
     log.log(logging.WARNING if unexpected else logging.INFO, "%s", started)
-    return GuardedLogger(Wandb(started.run), "W&B", logged if sent else None)
+    sync = started.sync if started.mode == "online" else None
+    return GuardedLogger(Wandb(started.run), "W&B", logged if sent else None, sync)
