@@ -1,0 +1,131 @@
+"""Commands in forks of this process, which has imported everything, and the runs that they are given."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from metriscope import cli
+
+SUPPORT = Path(__file__).resolve().parents[2] / "tests" / "support"
+TINY = [
+    "dataset.classes=5",
+    "dataset.per_class=20",
+    "dataset.dimension=8",
+    "backbone.widths=[12]",
+    "head.size=6",
+    "sampler.batch_size=20",
+    "trainer=cpu",
+    "trainer.max_epochs=3",
+    "trainer.log_every_n_steps=1",
+    "optimizer=adam",
+    "scheduler=cosine",
+    "evaluation.metrics.recall_at.k=[1,2]",
+    "evaluation.monitor=val/loss",
+    "evaluation.classification=false",
+    "evaluation.save_embeddings=true",
+    "evaluation.per_class=true",
+    "study=faults",
+]
+LOSSES = {
+    "memory": ["loss=contrastive", "memory=xbm", "memory.size=40", "miner=all"],
+    "proxies": ["loss=proxy_anchor"],
+    "state": ["loss=remembering"],
+}
+"""Words of a loss with a memory, one with parameters, and one with a state for each sample."""
+FURTHER = {
+    "plain": ["dataset=synthetic", "logger=none"],
+    "figures": ["dataset=synthetic", "logger=files"],
+    "workers": ["dataset=folder", "dataset.cache=none", "dataset.num_workers=1", "backbone=small_cnn",
+                "augmentation=none", "dataset.image_size=8", "logger=none"],
+}  # fmt: skip
+"""Words by what a point needs."""
+
+_SECONDS = 900
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended; ``code`` is negative for a signal and None for a command that had to be ended."""
+
+    code: int | None
+    errors: str
+
+    @property
+    def in_one_line(self) -> bool:
+        """Whether it says what was wrong in one line."""
+        last = self.errors.rstrip().rpartition("\n")[2]
+        return last.startswith("metriscope: ") and "Traceback" not in self.errors
+
+
+class Bench:
+    """A folder in which one run after the other is made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.outputs = folder / "outputs"
+        self.flag = folder / "struck"
+        sys.path.insert(0, str(SUPPORT))
+        part = folder / "configs" / "loss" / "remembering.yaml"
+        part.parent.mkdir(parents=True)
+        part.write_text("# Similarities, times what each sample has cost so far.\n_target_: toy_parts.Remembering\n")
+        _write_images(folder / "images")
+
+    def words(self, loss: str, needs: str) -> list[str]:
+        """The command line of a run."""
+        words = [*FURTHER[needs], *TINY, *LOSSES[loss], f"paths.output_dir={self.outputs}"]
+        words += [f"--config-dir={self.folder / 'configs'}"]
+        if needs == "workers":
+            own = ("dataset.classes", "dataset.per_class", "dataset.dimension", "backbone.widths")
+            words = [word for word in words if not word.startswith(own)] + [f"dataset.path={self.folder / 'images'}"]
+        return words
+
+    def command(self, words: list[str], before: Callable[[], None] | None = None) -> Ended:
+        """Run ``train.py`` with these words; ``before`` is called in its process."""
+        output, errors = self.folder / "output.log", self.folder / "errors.log"
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            _become(words, before, output, errors)
+        deadline = time.monotonic() + _SECONDS
+        while not (found := os.waitpid(pid, os.WNOHANG))[0]:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                return Ended(None, errors.read_text())
+            time.sleep(0.005)
+        return Ended(os.waitstatus_to_exitcode(found[1]), errors.read_text())
+
+
+def _become(words: list[str], before: Callable[[], None] | None, output: Path, errors: Path) -> None:
+    code = 1
+    try:
+        for stream, path in ((1, output), (2, errors)):
+            with path.open("w") as file:
+                os.dup2(file.fileno(), stream)
+        if before is not None:
+            before()
+        sys.argv = ["train.py", *words]
+        cli.train()
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _write_images(folder: Path) -> None:
+    """Five classes of twelve images of one grey each."""
+    for label in range(5):
+        place = folder / f"class{label}"
+        place.mkdir(parents=True)
+        for number in range(12):
+            Image.new("RGB", (8, 8), (40 * label, 20 * number, 128)).save(place / f"{number}.png")
