@@ -174,7 +174,7 @@ def main() -> int:
                     wanted[key] = undisturbed(bench, *key)
                 case = judge(bench, point, fault, loss, wanted[key])
                 cases.append(case)
-                print("\n".join([line(case.cells), *(f"  WRONG: {one}" for one in case.wrong)]), flush=True)
+                print("\n".join([line(case.cells), *(f"  WRONG: {one[:300]}" for one in case.wrong)]), flush=True)
     wrong = sum(bool(case.wrong) for case in cases)
     print(f"{len(cases)} faults at {len(points)} points, {wrong} of them wrong; {time.monotonic() - started:.0f} s")
     shutil.rmtree(folder)

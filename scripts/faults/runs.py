@@ -14,24 +14,12 @@ from metriscope import cli
 
 SUPPORT = Path(__file__).resolve().parents[2] / "tests" / "support"
 TINY = [
-    "dataset.classes=5",
-    "dataset.per_class=20",
-    "dataset.dimension=8",
-    "backbone.widths=[12]",
-    "head.size=6",
-    "sampler.batch_size=20",
-    "trainer=cpu",
-    "trainer.max_epochs=3",
-    "trainer.log_every_n_steps=1",
-    "optimizer=adam",
-    "scheduler=cosine",
-    "evaluation.metrics.recall_at.k=[1,2]",
-    "evaluation.monitor=val/loss",
-    "evaluation.classification=false",
-    "evaluation.save_embeddings=true",
-    "evaluation.per_class=true",
+    "dataset.classes=5", "dataset.per_class=20", "dataset.dimension=8", "backbone.widths=[12]", "head.size=6",
+    "sampler.batch_size=20", "trainer=cpu", "trainer.max_epochs=3", "trainer.log_every_n_steps=1",
+    "optimizer=adam", "scheduler=cosine", "evaluation.metrics.recall_at.k=[1,2]", "evaluation.monitor=val/loss",
+    "evaluation.classification=false", "evaluation.save_embeddings=true", "evaluation.per_class=true",
     "study=faults",
-]
+]  # fmt: skip
 LOSSES = {
     "memory": ["loss=contrastive", "memory=xbm", "memory.size=40", "miner=all"],
     "proxies": ["loss=proxy_anchor"],
@@ -41,7 +29,7 @@ LOSSES = {
 FURTHER = {
     "plain": ["dataset=synthetic", "logger=none"],
     "figures": ["dataset=synthetic", "logger=files"],
-    "workers": ["dataset=folder", "dataset.cache=none", "dataset.num_workers=1", "backbone=small_cnn",
+    "workers": ["dataset=folder", "dataset.cache=none", "dataset.memory_limit_mb=0", "dataset.num_workers=1", "backbone=small_cnn",
                 "augmentation=none", "dataset.image_size=8", "logger=none"],
 }  # fmt: skip
 """Words by what a point needs."""

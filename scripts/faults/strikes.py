@@ -35,12 +35,13 @@ def folder_below(outputs: Path) -> Path:
 
 
 def flip(path: Path) -> None:
-    """Change the last bit of a weight in the middle of a checkpoint: a value like any other, and a wrong one."""
+    """Change one bit of a weight of the network: a value like any other, and a wrong one."""
     weights = torch.load(path, weights_only=True)["state_dict"]
-    largest = max(weights.values(), key=lambda tensor: tensor.numel() * tensor.is_floating_point())
-    content, known = bytearray(path.read_bytes()), largest.contiguous().numpy().tobytes()
+    network = [tensor for key, tensor in weights.items() if key.startswith("embedder.") and tensor.is_floating_point()]
+    known = max(network, key=torch.Tensor.numel).contiguous().numpy().tobytes()
+    content = bytearray(path.read_bytes())
     start = content.find(known)
     if start < 0:
         raise ValueError(f"{path} does not hold its weights as plain bytes: flip a bit in another way")
-    content[start + len(known) // 8 * 4] ^= 1
+    content[start + 2] ^= 64  # the first bit of a fraction: up to a half more or less
     path.write_bytes(content)
