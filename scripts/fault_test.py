@@ -57,7 +57,7 @@ class Case:
 
 
 HEADER = ("point", "fault", "loss", "first", "state", "again", "equal")
-WIDTHS = (22, 10, 8, 6, 12, 8)
+WIDTHS = (25, 10, 8, 6, 12, 8)
 
 
 def line(cells: tuple[str, ...]) -> str:

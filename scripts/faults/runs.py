@@ -14,9 +14,9 @@ from metriscope import cli
 
 SUPPORT = Path(__file__).resolve().parents[2] / "tests" / "support"
 TINY = [
-    "dataset.classes=5", "dataset.per_class=20", "dataset.dimension=8", "backbone.widths=[12]", "head.size=6",
+    "head.size=6",
     "sampler.batch_size=20", "trainer=cpu", "trainer.max_epochs=3", "trainer.log_every_n_steps=1",
-    "optimizer=adam", "scheduler=cosine", "evaluation.metrics.recall_at.k=[1,2]", "evaluation.monitor=val/loss",
+    "optimizer=adam", "evaluation.metrics.recall_at.k=[1,2]", "evaluation.monitor=val/loss",
     "evaluation.classification=false", "evaluation.save_embeddings=true", "evaluation.per_class=true",
     "study=faults",
 ]  # fmt: skip
@@ -26,11 +26,18 @@ LOSSES = {
     "state": ["loss=remembering"],
 }
 """Words of a loss with a memory, one with parameters, and one with a state for each sample."""
+_SYNTHETIC = ["dataset=synthetic", "dataset.classes=5", "dataset.per_class=20", "dataset.dimension=8",
+              "backbone.widths=[12]"]  # fmt: skip
 FURTHER = {
-    "plain": ["dataset=synthetic", "logger=none"],
-    "figures": ["dataset=synthetic", "logger=files"],
-    "workers": ["dataset=folder", "dataset.cache=none", "dataset.memory_limit_mb=0", "dataset.num_workers=1", "backbone=small_cnn",
-                "augmentation=none", "dataset.image_size=8", "logger=none"],
+    "plain": [*_SYNTHETIC, "scheduler=cosine", "logger=none"],
+    "figures": [*_SYNTHETIC, "scheduler=cosine", "logger=files"],
+    "schedule by epochs": [*_SYNTHETIC, "scheduler=step", "scheduler.step_size=1", "logger=none"],
+    "schedule by a metric": [*_SYNTHETIC, "scheduler=plateau", "scheduler.patience=0", "scheduler.monitor=val/mrr",
+                             "logger=none"],
+    "stopping early": [*_SYNTHETIC, "callbacks=early_stopping", "callbacks.early_stopping.patience=1",
+                       "callbacks.early_stopping.monitor=val/mrr", "trainer.max_epochs=6", "logger=none"],
+    "workers": ["dataset=folder", "dataset.cache=none", "dataset.memory_limit_mb=0", "dataset.num_workers=1",
+                "dataset.image_size=8", "backbone=small_cnn", "augmentation=none", "logger=none"],
 }  # fmt: skip
 """Words by what a point needs."""
 
@@ -66,12 +73,10 @@ class Bench:
 
     def words(self, loss: str, needs: str) -> list[str]:
         """The command line of a run."""
-        words = [*FURTHER[needs], *TINY, *LOSSES[loss], f"paths.output_dir={self.outputs}"]
-        words += [f"--config-dir={self.folder / 'configs'}"]
+        words = [*TINY, *FURTHER[needs], *LOSSES[loss], f"paths.output_dir={self.outputs}"]
         if needs == "workers":
-            own = ("dataset.classes", "dataset.per_class", "dataset.dimension", "backbone.widths")
-            words = [word for word in words if not word.startswith(own)] + [f"dataset.path={self.folder / 'images'}"]
-        return words
+            words.append(f"dataset.path={self.folder / 'images'}")
+        return [*words, f"--config-dir={self.folder / 'configs'}"]
 
     def command(self, words: list[str], before: Callable[[], None] | None = None) -> Ended:
         """Run ``train.py`` with these words; ``before`` is called in its process."""
