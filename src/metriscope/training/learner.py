@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from metriscope import seeds
 from metriscope.evaluation.embedded import EvaluatedSet
@@ -102,4 +103,8 @@ class MetricLearner(pl.LightningModule):
         steps = int(self.trainer.estimated_stepping_batches)
         epochs = self.trainer.max_epochs or 1
         scheduler = self.build_scheduler(optimizer, steps, max(1, steps // epochs))
+        if scheduler is not None and isinstance(scheduler["scheduler"], ReduceLROnPlateau):
+            # With the interval "epoch" it goes on after the checkpoint of an epoch, and a run that resumes from this
+            # checkpoint never catches up.
+            scheduler |= {"interval": "step", "frequency": self.trainer.num_training_batches}
         return optimizer if scheduler is None else {"optimizer": optimizer, "lr_scheduler": scheduler}
