@@ -33,10 +33,16 @@ def _without_times(path: Path) -> dict[str, Any]:
     return {key: value for key, value in json.loads(path.read_bytes()).items() if "seconds" not in key}
 
 
+# The score that the best checkpoint was compared with last: Lightning saves it, but neither restores nor reads it.
+_UNUSED = "current_score"
+
+
 def differences(one: Any, other: Any, place: str = "") -> Iterator[str]:
     """The places at which two contents differ, in type, shape or any bit."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in [*one, *(key for key in other if key not in one)]:
+            if key == _UNUSED:
+                continue
             here = f"{place}.{key}" if place else str(key)
             if key in one and key in other:
                 yield from differences(one[key], other[key], here)
