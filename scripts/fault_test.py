@@ -24,7 +24,7 @@ import matplotlib.figure
 import torch
 from faults.points import POINTS, QUICK, Missing, Point, by_name
 from faults.runs import LOSSES, Bench, Ended
-from faults.strikes import FLIP_BEST, FLIP_LAST, FULL, KILL, TERM, VANISH, flip, folder_below, strike_of
+from faults.strikes import FLIP_BEST, FLIP_LAST, FULL, KILL, TEAR, TERM, VANISH, flip, folder_below, strike_of, tear
 from faults.traces import Traces, differences, traces
 from kill_test import torn
 
@@ -34,7 +34,8 @@ from metriscope.files import drafts
 from metriscope.run.record import FINISHED, read_record
 
 # What the first command may exit with; a signal before the run listens, and one that comes too late, included.
-ALLOWED = {KILL: {-9}, TERM: {130, -15, 0}, FULL: {1, 2}, VANISH: {0, 1, 2}, FLIP_LAST: {-9}, FLIP_BEST: {-9}}
+ALLOWED = {KILL: {-9}, TERM: {130, -15, 0}, FULL: {1, 2}, VANISH: {0, 1, 2}}
+ALLOWED |= dict.fromkeys((FLIP_LAST, FLIP_BEST, TEAR), {-9})
 FLIPPED = {FLIP_LAST: "last.ckpt", FLIP_BEST: "best.ckpt"}
 
 
@@ -86,7 +87,7 @@ def judge(bench: Bench, point: Point, fault: str, loss: str, wanted: Traces) -> 
     first = bench.command(words, partial(point.patch, strike_of(fault, bench.outputs), bench.flag))
     case.first, case.state = str(first.code), _state(bench)
     if not bench.flag.exists():
-        wrong.append("the point was not reached")
+        wrong.append(f"the point is not reached: {point.function} is no longer called as it was")
     # A worker of the run, and not the run itself, gets the signal.
     allowed = {0, 1} if point.needs == "workers" else ALLOWED[fault]
     if first.code not in allowed:
@@ -119,6 +120,8 @@ def _again(bench: Bench, words: list[str], fault: str, case: Case, wrong: list[s
     """Give the command again; a refused checkpoint is deleted, and the command given once more."""
     if fault in FLIPPED:
         flip(folder_below(bench.outputs) / "checkpoints" / FLIPPED[fault])
+    if fault == TEAR:
+        tear(folder_below(bench.outputs) / "metrics.csv")
     again = bench.command(words)
     case.again = str(again.code)
     if fault in FLIPPED and again.code == 2:

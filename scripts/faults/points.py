@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from faults.strikes import FLIP_BEST, FLIP_LAST, FULL, KILL, TERM, VANISH
+from faults.strikes import FLIP_BEST, FLIP_LAST, FULL, KILL, TEAR, TERM, VANISH
 
 Calls = Callable[..., bool]
 
@@ -130,7 +130,7 @@ POINTS = (
     Point("amid-optimizer-step", "torch.optim.adam:adam", "before", STOP, nth=14),
     Point("before-observed", "metriscope.objectives.objective:Objective.learners", "before", STOP, nth=9),
     Point("before-step-row", LOG, "before", STOP, nth=7, which=_of_a_step),
-    Point("after-step-row", LOG, "after", (*STOP, VANISH), nth=7, which=_of_a_step),
+    Point("after-step-row", LOG, "after", (*STOP, VANISH, TEAR), nth=7, which=_of_a_step),
     Point("amid-row", "metriscope.tracking.history:_line", "before", (KILL, FULL), nth=15),
     Point("before-epoch-row", LOG, "before", STOP, nth=2, which=_of_the_epoch),
     Point("after-epoch-row", LOG, "after", STOP, nth=2, which=_of_the_epoch),

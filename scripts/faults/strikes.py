@@ -9,7 +9,9 @@ from pathlib import Path
 
 import torch
 
-KILL, TERM, FULL, VANISH, FLIP_LAST, FLIP_BEST = "SIGKILL", "SIGTERM", "ENOSPC", "vanished", "flip-last", "flip-best"
+KILL, TERM, FULL, VANISH = "SIGKILL", "SIGTERM", "ENOSPC", "vanished"
+FLIP_LAST, FLIP_BEST, TEAR = "flip-last", "flip-best", "torn-row"
+"""Killed, and afterwards a bit of a checkpoint is flipped, or the last row of the history cut off within."""
 
 
 def strike_of(fault: str, outputs: Path) -> Callable[[], None]:
@@ -45,3 +47,8 @@ def flip(path: Path) -> None:
         raise ValueError(f"{path} does not hold its weights as plain bytes: flip a bit in another way")
     content[start + 2] ^= 64  # the first bit of a fraction: up to a half more or less
     path.write_bytes(content)
+
+
+def tear(path: Path) -> None:
+    """Cut off a history within its last row."""
+    path.write_bytes(path.read_bytes()[:-9])
