@@ -16,14 +16,14 @@ import shutil
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import matplotlib.figure
 import torch
 from faults.points import POINTS, QUICK, Missing, Point, by_name
-from faults.runs import LOSSES, Bench, Ended
+from faults.runs import LOSSES, Bench
 from faults.strikes import FLIP_BEST, FLIP_LAST, FULL, KILL, TEAR, TERM, VANISH, flip, folder_below, strike_of, tear
 from faults.traces import Traces, differences, traces
 from kill_test import torn
@@ -35,7 +35,7 @@ from metriscope.run.record import FINISHED, read_record
 
 # What the first command may exit with; a signal before the run listens, and one that comes too late, included.
 ALLOWED = {KILL: {-9}, TERM: {130, -15, 0}, FULL: {1, 2}, VANISH: {0, 1, 2}}
-ALLOWED |= dict.fromkeys((FLIP_LAST, FLIP_BEST, TEAR), {-9})
+ALLOWED |= {fault: {-9} for fault in (FLIP_LAST, FLIP_BEST, TEAR)}
 FLIPPED = {FLIP_LAST: "last.ckpt", FLIP_BEST: "best.ckpt"}
 
 
@@ -50,7 +50,7 @@ class Case:
     state: str = ""
     again: str = ""
     equal: str = ""
-    wrong: tuple[str, ...] = ()
+    wrong: list[str] = field(default_factory=list)
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -76,10 +76,21 @@ def undisturbed(bench: Bench, loss: str, needs: str) -> Traces:
 
 def judge(bench: Bench, point: Point, fault: str, loss: str, wanted: Traces) -> Case:
     """Disturb a run, give its command again, and compare."""
-    case, wrong = Case(point.name, fault, loss), []
-    words = bench.words(loss, point.needs)
-    for path in (bench.outputs, bench.folder / "struck"):
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    case = Case(point.name, fault, loss)
+    shutil.rmtree(bench.outputs, ignore_errors=True)
+    bench.flag.unlink(missing_ok=True)
+    try:
+        words = bench.words(loss, point.needs)
+        _disturb(bench, words, point, fault, case)
+        _again(bench, words, fault, case)
+        _compare(folder_below(bench.outputs), wanted, case)
+    except Exception as error:  # whatever a reader makes of a broken file
+        case.wrong.append(f"{type(error).__name__}: {error}")
+    return case
+
+
+def _disturb(bench: Bench, words: list[str], point: Point, fault: str, case: Case) -> None:
+    """Give the command for the first time, and strike."""
     if point.resumed:
         (killed,) = by_name(["after-last"])
         bench.command(words, partial(killed.patch, strike_of(KILL, bench.outputs), bench.flag))
@@ -87,50 +98,42 @@ def judge(bench: Bench, point: Point, fault: str, loss: str, wanted: Traces) -> 
     first = bench.command(words, partial(point.patch, strike_of(fault, bench.outputs), bench.flag))
     case.first, case.state = str(first.code), _state(bench)
     if not bench.flag.exists():
-        wrong.append(f"the point is not reached: {point.function} is no longer called as it was")
+        case.wrong.append(f"the point is not reached: {point.function} is no longer called as it was")
     # A worker of the run, and not the run itself, gets the signal.
-    allowed = {0, 1} if point.needs == "workers" else ALLOWED[fault]
-    if first.code not in allowed:
-        wrong.append(f"the first command exits with {first.code}")
+    if first.code not in ({0, 1} if point.needs == "workers" else ALLOWED[fault]):
+        case.wrong.append(f"the first command exits with {first.code}")
     if first.code in (1, 2, 130) and not first.in_one_line:
-        wrong.append(f"the first command does not say it in one line: {_last(first)}")
-    wrong += torn(bench.outputs)
-    again = _again(bench, words, fault, case, wrong)
-    if again.code != 0:
-        wrong.append(f"the command given again exits with {again.code}: {_last(again)}")
-    if (state := _state(bench)) != FINISHED:
-        wrong.append(f"in the end it is {state}")
-    try:
-        folder = folder_below(bench.outputs)
-    except ValueError:
-        wrong.append("there is no run folder")
-    else:
-        wrong += [f"{draft}: left behind" for draft in drafts(folder)]
-        found = traces(folder)
-        same = {name: list(differences(content, found[name])) for name, content in wanted.items()}
-        case.equal = " ".join(name for name, places in same.items() if not places)
-        if not any(same.values()):
-            case.equal = "all"
-        wrong += [f"{name} differs: {', '.join(places[:6])}" for name, places in same.items() if places]
-    case.wrong = tuple(wrong)
-    return case
-
-
-def _again(bench: Bench, words: list[str], fault: str, case: Case, wrong: list[str]) -> Ended:
-    """Give the command again; a refused checkpoint is deleted, and the command given once more."""
+        case.wrong.append(f"the first command does not say it in one line: {first.last_line}")
+    case.wrong += torn(bench.outputs)
     if fault in FLIPPED:
         flip(folder_below(bench.outputs) / "checkpoints" / FLIPPED[fault])
     if fault == TEAR:
         tear(folder_below(bench.outputs) / "metrics.csv")
+
+
+def _again(bench: Bench, words: list[str], fault: str, case: Case) -> None:
+    """Give the command again; a refused checkpoint is deleted, and the command given once more."""
     again = bench.command(words)
     case.again = str(again.code)
-    if fault in FLIPPED and again.code == 2:
+    if fault in FLIPPED and again.code in (1, 2):
         if not again.in_one_line or FLIPPED[fault] not in again.errors:
-            wrong.append(f"the refusal does not name the checkpoint: {_last(again)}")
-        (folder_below(bench.outputs) / "checkpoints" / FLIPPED[fault]).unlink()
+            case.wrong.append(f"the refusal does not name the checkpoint: {again.last_line}")
+        (folder_below(bench.outputs) / "checkpoints" / FLIPPED[fault]).unlink(missing_ok=True)
         again = bench.command(words)
         case.again += f", {again.code}"
-    return again
+    if again.code != 0:
+        case.wrong.append(f"the command given again exits with {again.code}: {again.last_line}")
+    if (state := _state(bench)) != FINISHED:
+        case.wrong.append(f"in the end it is {state}")
+
+
+def _compare(folder: Path, wanted: Traces, case: Case) -> None:
+    """Compare what the run has left in the end."""
+    case.wrong += [f"{draft}: left behind" for draft in drafts(folder)]
+    found = traces(folder)
+    different = {name: list(differences(content, found[name])) for name, content in wanted.items()}
+    case.equal = " ".join(name for name in different if not different[name]) if any(different.values()) else "all"
+    case.wrong += [f"{name} differs: {', '.join(places[:6])}" for name, places in different.items() if places]
 
 
 def _state(bench: Bench) -> str:
@@ -139,10 +142,6 @@ def _state(bench: Bench) -> str:
     except ValueError:
         return "no folder"
     return record.status if record else "no record"
-
-
-def _last(ended: Ended) -> str:
-    return ended.errors.rstrip().rpartition("\n")[2][:200]
 
 
 def main() -> int:

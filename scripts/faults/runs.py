@@ -58,8 +58,11 @@ class Ended:
     @property
     def in_one_line(self) -> bool:
         """Whether it says what was wrong in one line."""
-        last = self.errors.rstrip().rpartition("\n")[2]
-        return last.startswith("metriscope: ") and "Traceback" not in self.errors
+        return self.last_line.startswith("metriscope: ") and "Traceback" not in self.errors
+
+    @property
+    def last_line(self) -> str:
+        return self.errors.rstrip().rpartition("\n")[2]
 
 
 class Bench:
