@@ -153,8 +153,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a few points, one loss")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    assert ending  # imported, like the next two, for the commands that are forked
-    assert run
+    assert run  # imported, like the next, for the commands that are forked
     assert matplotlib.figure
     try:
         points = by_name(arguments.points or (QUICK if arguments.quick else names))
@@ -166,7 +165,7 @@ def main() -> int:
     losses = arguments.losses or (["memory"] if arguments.quick else list(LOSSES))
     folder, started = Path(tempfile.mkdtemp(prefix="fault-test-")), time.monotonic()
     bench, wanted, cases = Bench(folder), {}, []
-    print(line(HEADER), flush=True)
+    print(f"of {Path(ending.__file__).parent}", line(HEADER), sep="\n", flush=True)
     for loss in losses:
         for point in points:
             for fault in point.faults:

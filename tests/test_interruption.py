@@ -120,6 +120,18 @@ def test_whatever_the_run_is_made_of(tiny, watch, undisturbed, words):
     same(traces(folder), wanted)
 
 
+def test_a_run_that_stopped_early_does_not_train_on(tiny, watch, undisturbed):
+    words = ["trainer.max_epochs=4", "callbacks=early_stopping", "callbacks.early_stopping.patience=1"]
+    words += ["+callbacks.early_stopping.min_delta=1"]
+    wanted = undisturbed(*words)
+    watch(At(interrupt(), "on_test_epoch_start", step=10))
+    folder = stopped(tiny, *words)
+    assert state(folder)["epoch"] == 1
+    watch()
+    train(tiny(*words))
+    same(traces(folder), wanted)
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -26,10 +26,13 @@ TINY = [
 ]  # fmt: skip
 LOSSES = {
     "memory": ["loss=contrastive", "memory=xbm", "memory.size=40", "miner=all"],
-    "proxies": ["loss=proxy_anchor"],
+    "proxies": ["loss=proxy_anchor", "optimizer.lr=0.01"],
     "state": ["loss=remembering"],
 }
-"""Words of a loss with a memory, one with parameters, and one with a state for each sample."""
+"""Words of a loss with a memory, one with parameters, and one with a state for each sample.
+
+The loss of the validation set, which picks the best checkpoint, falls in every epoch.
+"""
 _SYNTHETIC = ["dataset=synthetic", "dataset.classes=5", "dataset.per_class=20", "dataset.dimension=8",
               "backbone.widths=[12]"]  # fmt: skip
 FURTHER = {
@@ -39,7 +42,7 @@ FURTHER = {
     "schedule by a metric": [*_SYNTHETIC, "scheduler=plateau", "scheduler.patience=0", "scheduler.monitor=val/mrr",
                              "logger=none"],
     "stopping early": [*_SYNTHETIC, "callbacks=early_stopping", "callbacks.early_stopping.patience=1",
-                       "callbacks.early_stopping.monitor=val/mrr", "trainer.max_epochs=6", "logger=none"],
+                       "+callbacks.early_stopping.min_delta=1", "trainer.max_epochs=6", "logger=none"],
     "workers": ["dataset=folder", "dataset.cache=none", "dataset.memory_limit_mb=0", "dataset.num_workers=1",
                 "dataset.image_size=8", "backbone=small_cnn", "augmentation=none", "logger=none"],
 }  # fmt: skip
@@ -76,7 +79,7 @@ class Bench:
         sys.path.insert(0, str(SUPPORT))
         part = folder / "configs" / "loss" / "remembering.yaml"
         part.parent.mkdir(parents=True)
-        part.write_text("# Similarities, times what each sample has cost so far.\n_target_: toy_parts.Remembering\n")
+        part.write_text("# What each sample has cost so far.\nname: remembering\n_target_: toy_parts.Remembering\n")
         _write_images(folder / "images")
 
     def words(self, loss: str, needs: str) -> list[str]:

@@ -15,7 +15,7 @@ from metriscope.models.embedder import Embedder, Embedding
 from metriscope.objectives.objective import Objective, Step
 from metriscope.objectives.objectives import Objectives
 from metriscope.objectives.samples import Moment, Spaces
-from metriscope.training.checkpoints import mark, upgrade
+from metriscope.training.checkpoints import mark, upgrade, was_stopped
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -52,6 +52,7 @@ class MetricLearner(pl.LightningModule):
         self.step: Step | None = None
         self.embedding: Embedding | None = None
         self.evaluated: EvaluatedSet | None = None
+        self._stopped_early = False
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Trainable parameters by part: trunk, head and loss."""
@@ -61,6 +62,10 @@ class MetricLearner(pl.LightningModule):
     def forward(self, inputs: Tensor) -> Embedding:
         embedding: Embedding = self.embedder(inputs)
         return embedding
+
+    def on_train_start(self) -> None:
+        # Lightning forgets it: a run that stopped early, and was interrupted in its test, would train on.
+        self.trainer.should_stop |= self._stopped_early
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Layers that draw (dropout) use the global generator: a resumed step needs it in the same state.
@@ -93,10 +98,11 @@ class MetricLearner(pl.LightningModule):
         return self(inputs).z, labels
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        mark(checkpoint)
+        mark(checkpoint, self.trainer.should_stop)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         upgrade(checkpoint, self.state_dict())
+        self._stopped_early = was_stopped(checkpoint)
 
     def configure_optimizers(self) -> Any:
         optimizer = self.build_optimizer(self.parameter_groups(), self.embedder.trunk.blocks())
