@@ -23,7 +23,7 @@ _RENAMED = {
 
 def mark(checkpoint: dict[str, Any], stopped: bool = False) -> None:
     """Write into a checkpoint its format, and whether a callback has asked the training to stop early."""
-    checkpoint[_KEY] = {"format": FORMAT, "stopped": stopped}
+    checkpoint[_KEY] = {"format": FORMAT} | ({"stopped": True} if stopped else {})
 
 
 def was_stopped(checkpoint: Mapping[str, Any]) -> bool:
