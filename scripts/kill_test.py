@@ -80,7 +80,7 @@ def torn(study: Path) -> list[str]:
         "*.json": lambda path: json.loads(path.read_bytes()),
         "*.yaml": lambda path: yaml.safe_load(path.read_text()),
         "*.ckpt": lambda path: load(path)["state_dict"],
-        "*.csv": _read_rows,
+        "metrics.csv": _read_rows,
     }
     found = []
     for pattern, read in readers.items():

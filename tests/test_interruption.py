@@ -158,6 +158,39 @@ def test_whatever_the_run_is_made_of(tiny, watch, undisturbed, words):
     same(traces(folder), wanted)
 
 
+def test_a_run_that_stopped_early_does_not_train_on(tiny, watch, undisturbed):
+    words = ["trainer.max_epochs=4", "callbacks=early_stopping", "callbacks.early_stopping.patience=1"]
+    words += ["+callbacks.early_stopping.min_delta=1"]
+    wanted = undisturbed(*words)
+    watch(At(interrupt(), "on_test_epoch_start", step=10))
+    folder = stopped(tiny, *words)
+    assert state(folder)["epoch"] == 1
+    watch()
+    train(tiny(*words))
+    same(traces(folder), wanted)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["loss=contrastive", "memory=xbm", "memory.size=24"],
+        ["loss=proxy_anchor", "optimizer=adam", "scheduler=plateau", "scheduler.patience=0"],
+        ["loss=sum", "loss.losses=[{name: remembering, _target_: toy_parts.Remembering, weight: 1.0}]"],
+    ],
+    ids=["memory", "parameters", "state of samples"],
+)
+def test_stopped_after_every_step(tiny, watch, undisturbed, words):
+    wanted = undisturbed(*words)
+    for step in range(9):
+        watch(At(interrupt(), step=step))
+        folder = stopped(tiny, *words)
+        assert state(folder)["global_step"] == step + 1
+    watch()
+    train(tiny(*words))
+    assert record(folder)["resumed"] == 9
+    same(traces(folder), wanted)
+
+
 def test_stopped_again_and_again(tiny, watch, undisturbed):
     wanted = undisturbed()
     for step in (1, 2, 6):
@@ -267,19 +300,20 @@ def test_a_full_disk_is_one_line(tiny, watch):
         train(tiny())
 
 
-def test_a_killed_run_resumes_from_its_last_epoch(tiny, watch, undisturbed):
+@pytest.mark.parametrize("words", [[], ["scheduler=plateau", "scheduler.patience=0"]], ids=["", "plateau"])
+def test_a_killed_run_resumes_from_its_last_epoch(tiny, watch, undisturbed, words):
     """SIGKILL leaves no chance to save: a process of its own dies in its second epoch."""
-    wanted = undisturbed()
+    wanted = undisturbed(*words)
     watch(At(interrupt(signal.SIGKILL)))
     child = os.fork()
     if child == 0:
         try:
-            train(tiny())
+            train(tiny(*words))
         finally:
             os._exit(1)
     _, status = os.waitpid(child, 0)
     assert os.WTERMSIG(status) == signal.SIGKILL
-    cfg = tiny()
+    cfg = tiny(*words)
     folder = the_folder(cfg)
     assert record(folder)["status"] == "running"
     assert state(folder)["global_step"] == 5

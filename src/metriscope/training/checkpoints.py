@@ -21,9 +21,14 @@ _RENAMED = {
 }
 
 
-def mark(checkpoint: dict[str, Any]) -> None:
-    """Write the format into a checkpoint."""
-    checkpoint[_KEY] = {"format": FORMAT}
+def mark(checkpoint: dict[str, Any], stopped: bool = False) -> None:
+    """Write into a checkpoint its format, and whether a callback has asked the training to stop early."""
+    checkpoint[_KEY] = {"format": FORMAT} | ({"stopped": True} if stopped else {})
+
+
+def was_stopped(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether a callback had asked the training to stop early."""
+    return bool((checkpoint.get(_KEY) or {}).get("stopped", False))
 
 
 def upgrade(checkpoint: dict[str, Any], wanted: Mapping[str, torch.Tensor]) -> None:

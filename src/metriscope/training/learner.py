@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from metriscope import seeds
 from metriscope.errors import InputError
@@ -15,7 +16,7 @@ from metriscope.models.embedder import Embedder, Embedding
 from metriscope.objectives.objective import Objective, Step
 from metriscope.objectives.objectives import Objectives
 from metriscope.objectives.samples import Moment, Spaces
-from metriscope.training.checkpoints import mark, upgrade
+from metriscope.training.checkpoints import mark, upgrade, was_stopped
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -52,6 +53,7 @@ class MetricLearner(pl.LightningModule):
         self.step: Step | None = None
         self.embedding: Embedding | None = None
         self.evaluated: EvaluatedSet | None = None
+        self._stopped_early = False
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Trainable parameters by part: trunk, head and loss."""
@@ -61,6 +63,10 @@ class MetricLearner(pl.LightningModule):
     def forward(self, inputs: Tensor) -> Embedding:
         embedding: Embedding = self.embedder(inputs)
         return embedding
+
+    def on_train_start(self) -> None:
+        # Lightning forgets it: a run that stopped early, and was interrupted in its test, would train on.
+        self.trainer.should_stop |= self._stopped_early
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Layers that draw (dropout) use the global generator: a resumed step needs it in the same state.
@@ -101,14 +107,19 @@ class MetricLearner(pl.LightningModule):
         return self(inputs).z, labels
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        mark(checkpoint)
+        mark(checkpoint, self.trainer.should_stop)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         upgrade(checkpoint, self.state_dict())
+        self._stopped_early = was_stopped(checkpoint)
 
     def configure_optimizers(self) -> Any:
         optimizer = self.build_optimizer(self.parameter_groups(), self.embedder.trunk.blocks())
         steps = int(self.trainer.estimated_stepping_batches)
         epochs = self.trainer.max_epochs or 1
         scheduler = self.build_scheduler(optimizer, steps, max(1, steps // epochs))
+        if scheduler is not None and isinstance(scheduler["scheduler"], ReduceLROnPlateau):
+            # With the interval "epoch" it goes on after the checkpoint of an epoch, and a run that resumes from this
+            # checkpoint never catches up.
+            scheduler |= {"interval": "step", "frequency": self.trainer.num_training_batches}
         return optimizer if scheduler is None else {"optimizer": optimizer, "lr_scheduler": scheduler}
