@@ -116,7 +116,7 @@ def differences(one: Path, other: Path) -> list[str]:
         if "seconds" not in key and summaries[0].get(key) != summaries[1].get(key):
             found.append(f"{other}/summary.json: {key}")
     for name in ("best", "last"):
-        states = [torch.load(f / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"] for f in (one, other)]
+        states = [load(f / "checkpoints" / f"{name}.ckpt")["state_dict"] for f in (one, other)]
         if states[0].keys() != states[1].keys() or not all(torch.equal(v, states[1][k]) for k, v in states[0].items()):
             found.append(f"{other}/checkpoints/{name}.ckpt")
     return found
