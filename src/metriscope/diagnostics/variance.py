@@ -41,7 +41,7 @@ class ClassMoments:
 
     def update(self, z: Tensor, labels: Tensor) -> None:
         """Add a batch in place: z (B, D), labels (B,), at a cost of O(B D) however many classes there are."""
-        classes, places = labels.unique(return_inverse=True)
+        classes, places = torch.unique(labels, return_inverse=True)
         batch = ClassMoments.of(z, places, len(classes))
         there = ClassMoments(self.count[classes], self.mean[classes], self.scatter[classes])
         there.merge(batch)
