@@ -140,6 +140,8 @@ def _execute(run: Run) -> Outcome:
     from metriscope.ending import report
 
     splits = _load(run)
+    if run.is_main:
+        log.info(splits.said())
     resumed_at = _resumed_step(run, splits.fingerprint) if run.resumes else None
     run.record_data(splits.fingerprint)
     data = data_of(run.config, splits)

@@ -9,12 +9,13 @@ in gradients. A compiler cannot trace the search for such pairs: in a compiled g
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from metriscope.objectives.numerics import squares
 
-NUMBERS = 2**20  # entries of a matrix, and of gathered rows, that are looked at together
+NUMBERS = 2**20  # numbers of rows that are gathered together
 
 
 class Pairs(NamedTuple):
@@ -24,43 +25,37 @@ class Pairs(NamedTuple):
     references: Tensor
 
 
-def close_pairs(anchors: Tensor, references: Tensor, distances: Tensor, power: int) -> Iterator[Pairs]:
-    """The close pairs of rows (r, D) and (R, D), each once, some at a time.
+def close_pairs(anchors: Tensor, references: Tensor, distances: Tensor, power: int) -> Pairs | None:
+    """The close pairs of rows (r, D) and (R, D); None where there are none but of a row with itself.
 
     Args:
-        distances: (r, R) of the rows, which may be changed at the pairs that were given.
+        distances: (r, R) of the rows.
         power: 2 for squared distances, 1 for their roots.
     """
-    if torch.compiler.is_compiling() or distances.numel() == 0:
-        return
     share = torch.finfo(distances.dtype).eps ** 0.5
-    own = squares(anchors).unsqueeze(1)
-    # The norms of a close pair are nearly equal.
-    reach = (3 * share * own).pow(power / 2)
-    nearest = _nearest(distances)
-    found = _rows(distances.gather(1, nearest) < reach)
-    if len(found) == 0:
-        return
-    # The nearest is mostly the sample itself, which would hide whether there are others.
-    crowded = _rows(distances.scatter(1, nearest, torch.inf).amin(1, keepdim=True) < reach)
-    norms = squares(references)
-    yield Pairs(found, nearest[found, 0])
-    step = max(NUMBERS // distances.shape[1], 1)
-    for rows in torch.split(crowded, step) if len(crowded) else ():
-        near = distances[rows] < (share * (own[rows] + norms)).pow(power / 2)
-        i, j = near.scatter_(1, nearest[rows], False).nonzero(as_tuple=True)
-        yield Pairs(rows[i], j)
-
-
-def _nearest(distances: Tensor) -> Tensor:
-    """(r, 1) the place of the least distance."""
+    own = squares(anchors)
+    # The norms of a close pair are nearly equal, so that few others lie within this reach.
+    reach = (3 * share * own).pow_(power / 2)
     if distances.device.type == "cpu":  # numpy is many times as fast
-        return torch.from_numpy(distances.numpy().argmin(1)).unsqueeze(1)
-    return distances.argmin(1, keepdim=True)
+        table = distances.numpy()
+        some, itself = np.less(table, float(reach.max())), _itself(anchors, references)
+        if np.count_nonzero(some) == (0 if itself is None else np.count_nonzero(some.diagonal(itself))):
+            return None
+        places = torch.from_numpy(np.flatnonzero(np.less(table, reach.unsqueeze(1).numpy())))
+    else:
+        places = (distances < reach.unsqueeze(1)).flatten().nonzero().squeeze(1)
+    i, j = places // distances.shape[1], places % distances.shape[1]
+    close = distances[i, j] < (share * (own[i] + squares(references)[j])).pow_(power / 2)
+    return Pairs(i[close], j[close])
 
 
-def _rows(mask: Tensor) -> Tensor:
-    return mask.squeeze(1).nonzero().squeeze(1)
+def _itself(anchors: Tensor, references: Tensor) -> int | None:
+    """Where the first anchor stands among the references, if anchors are a view of them."""
+    if anchors.untyped_storage().data_ptr() != references.untyped_storage().data_ptr():
+        return None
+    first, off = divmod(int(anchors.storage_offset() - references.storage_offset()), max(references.shape[1], 1))
+    same = anchors.stride() == references.stride() == (references.shape[1], 1) and off == 0
+    return first if same and 0 <= first <= len(references) - len(anchors) else None
 
 
 def _in_parts(pairs: Pairs, size: int) -> Iterator[Pairs]:
@@ -69,25 +64,35 @@ def _in_parts(pairs: Pairs, size: int) -> Iterator[Pairs]:
         yield Pairs(*(places[start : start + step] for places in pairs))
 
 
+def _differences(anchors: Tensor, references: Tensor, pairs: Pairs) -> Tensor:
+    return anchors.index_select(0, pairs.anchors).sub_(references.index_select(0, pairs.references))
+
+
 @torch.no_grad()
 def resolve(anchors: Tensor, references: Tensor, squared: Tensor, factor: float = 1.0) -> None:
     """Replaces the squared distances (r, R), each times ``factor``, of close pairs."""
     # Backward passes need the rows alone, so what the graph holds may change.
     anchors, references, squared = anchors.detach(), references.detach(), squared.detach()
-    for found in close_pairs(anchors, references, squared, 2):
-        for i, j in _in_parts(found, anchors.shape[1]):
-            squared[i, j] = (anchors[i] - references[j]).square_().sum(1) * factor
+    if torch.compiler.is_compiling() or squared.numel() == 0:
+        return
+    found = close_pairs(anchors, references, squared, 2)
+    if found is None:
+        itself = _itself(anchors, references)
+        if itself is not None:
+            squared.diagonal(itself).zero_()
+        return
+    for i, j in _in_parts(found, anchors.shape[1]):
+        squared[i, j] = _differences(anchors, references, Pairs(i, j)).square_().sum(1).mul_(factor)
 
 
 def pull_close(
     anchors: Tensor, references: Tensor, distances: Tensor, weights: Tensor, power: int
 ) -> Iterator[tuple[Pairs, Tensor]]:
     """Takes the close pairs out of the weights (r, R), and gives them with w (r - a), (n, D), some at a time."""
-    for found in close_pairs(anchors, references, distances, power):
-        for i, j in _in_parts(found, anchors.shape[1]):
-            taken = weights[i, j]
-            weights[i, j] = 0
-            (some,) = taken.nonzero(as_tuple=True)
-            if len(some):
-                i, j = i[some], j[some]
-                yield Pairs(i, j), (references[j] - anchors[i]).mul_(taken[some].unsqueeze(1))
+    if torch.compiler.is_compiling() or distances.numel() == 0:
+        return
+    found = close_pairs(anchors, references, distances, power)
+    for i, j in () if found is None else _in_parts(found, anchors.shape[1]):
+        by = _differences(references, anchors, Pairs(j, i)).mul_(weights[i, j].unsqueeze(1))
+        weights[i, j] = 0
+        yield Pairs(i, j), by
