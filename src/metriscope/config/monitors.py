@@ -27,7 +27,7 @@ def check_monitors(config: Section) -> None:
     evaluation = config["evaluation"]
     asked_metrics(evaluation)
     closed = _closed(config)
-    for where, section in _watching(config):
+    for where, section in watching(config):
         name = "metric" if where == "sweep" else "monitor"
         key, metric = f"{where}.{name}", str(section.get(name) or "")
         if not metric and where == "scheduler":
@@ -52,7 +52,7 @@ def check_monitors(config: Section) -> None:
         )
 
 
-def _watching(config: Section) -> Iterator[tuple[str, Section]]:
+def watching(config: Section) -> Iterator[tuple[str, Section]]:
     """The sections that go by a metric, after their keys."""
     yield "evaluation", config["evaluation"]
     if "monitor" in config["scheduler"]:
