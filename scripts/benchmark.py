@@ -20,6 +20,7 @@ SUBJECTS = {
     "triplets": "band triplet loss, forward and backward, against TripletMarginLoss and TripletMarginMiner",
     "evaluation": "metrics of a whole set against AccuracyCalculator and faiss, and their growth with the set",
     "diagnostics": "an epoch with all diagnostics against one without",
+    "variance": "all measures of variance of SOP's test half, and of 200,000 samples in 100,000 classes",
     "input": "batches of small images, and of photographs at 224 px, against torchvision's transforms in a DataLoader",
     "frozen": "a head on a frozen trunk: features kept against forwarding in every epoch; needs --data-dir",
     "losses": "every loss that both have, and how band triplets grow; or --against REV: those of another commit",

@@ -67,3 +67,27 @@ def test_odd_images_are_converted_and_broken_ones_named(go, tmp_path):
         go(*words, "seed=1")
     assert str(error.value).startswith(f"cannot read the image {folder / 'Übung P3.png'}: ")
     assert "\n" not in str(error.value)
+
+
+def test_a_validation_set_in_which_nothing_can_be_found_selects_nothing(go, tmp_path, caplog):
+    """One image of each class: neighbours have nothing to find, and triplets no positive."""
+    lines = ["path,label"]
+    for label in range(3):
+        for number in range(14):
+            layouts.image(tmp_path / "own" / f"{label}-{number}.png", label, number)
+            lines.append(f"{label}-{number}.png,{label}")
+    (tmp_path / "own" / "list.csv").write_text("\n".join(lines))
+    words = "dataset=csv", f"dataset.path={tmp_path / 'own' / 'list.csv'}", "loss=triplet"
+    with pytest.warns(UserWarning, match="none of 3 queries has an image of its class to find: retrieval metrics are"):
+        outcome = go(*words)
+    assert "validation holds one image of each class" in caplog.text
+    assert "train: 33 images, 3 classes; validation: 3 images, 3 classes; test: 6 images, 3 classes" in caplog.text
+    assert "best/epoch" not in outcome.metrics
+    assert not any(
+        key.startswith(("val/recall", "val/map", "val/mrr", "val/loss", "best/val/r")) for key in outcome.metrics
+    )
+    assert 0 <= outcome.metrics["test/recall_at_1"] <= 1
+    with pytest.raises(InputError, match="scheduler goes by val/map_at_r, but validation holds one image of each"):
+        go(*words, "scheduler=plateau")
+    with pytest.raises(InputError, match=r"callbacks\.early_stopping goes by val/map_at_r"):
+        go(*words, "callbacks=early_stopping")

@@ -180,6 +180,8 @@ def _execute(run: Run, stop: Stop) -> Outcome:
     from metriscope.ending import report
 
     splits = _load(run)
+    if run.is_main:
+        log.info(splits.said())
     data = data_of(run.config, splits)
     module = learner_of(run.config, data)
     start = resumed(run, module, splits.fingerprint) if run.resumes else None

@@ -160,3 +160,35 @@ def test_reset_forgets_and_memory_does_not_grow() -> None:
     assert [tuple(x.shape) for x in metric.unit_mean] == [(2, 5)]
     metric.reset()
     assert metric.compute() == {}
+
+
+def test_an_update_changes_the_rows_of_its_classes_alone() -> None:
+    z, labels = sample([3, 0, 2, 4])
+    moments = ClassMoments.none(1_000_000, 5)
+    kept = moments.mean
+    moments.update(z, labels + 999_000)
+    assert moments.mean is kept
+    assert torch.equal(moments.mean[999_000:999_004], ClassMoments.of(z, labels, 4).mean)
+    assert not moments.mean[:999_000].any()
+
+
+def test_an_update_after_a_merge_leaves_the_merged_metric_as_it_was() -> None:
+    z, labels = sample([3, 4])
+    one, other = VarianceMetrics(2), VarianceMetrics(2)
+    other.update(z, z, labels)
+    expected = {k: float(v) for k, v in other.compute().items()}
+    one.merge_state(other)
+    one.update(z + 1, z - 1, labels)
+    other._computed = None
+    assert {k: float(v) for k, v in other.compute().items()} == expected
+
+
+def test_updates_inside_and_outside_of_inference_mode() -> None:
+    z, labels = sample([3, 4])
+    metric, wanted = VarianceMetrics(2), VarianceMetrics(2)
+    with torch.inference_mode():
+        metric.update(z.clone(), z.clone(), labels.clone())
+    metric.update(z, z, labels)
+    wanted.update(torch.cat([z, z]), torch.cat([z, z]), torch.cat([labels, labels]))
+    found = {k: float(v) for k, v in metric.compute().items()}
+    assert found == pytest.approx({k: float(v) for k, v in wanted.compute().items()}, rel=1e-9)

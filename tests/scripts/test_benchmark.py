@@ -21,6 +21,7 @@ from benchmarks import (
     mnist,
     photographs,
     table,
+    variance,
 )
 
 from metriscope.config.objective import shipped
@@ -153,6 +154,15 @@ def test_large_batches_are_measured_beside_their_limits(
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
     assert [row[-5:-3] for row in rows] == [["256", "128"], ["256", "8"], *[["512", "128"]] * 3]
     assert [row[-2] for row in rows] == ["191", "381", "1431", "1431", "1907"]
+
+
+def test_variances_of_many_classes_are_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(variance, "isolated", lambda function, case: function(case))
+    variance.run(quick=True, data_dir=None)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
+    assert [row[-5:-2] for row in rows] == [["1,000", "16", "300"]] * 2
 
 
 def test_slopes_by_hand_are_measured_beside_formulas(

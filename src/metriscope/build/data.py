@@ -1,10 +1,13 @@
 """Builds the data module of a run from sections of its config."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from metriscope.build.normalisation import normalisation
 from metriscope.config.sections import SECTIONS
@@ -13,10 +16,14 @@ from metriscope.data.datamodule import DataModule
 from metriscope.data.inputs.augment import Augmentation
 from metriscope.data.inputs.decoded import DecodeOnce
 from metriscope.data.inputs.features import EmbedOnce
-from metriscope.data.inputs.images import ImageFiles, common_size
+from metriscope.data.inputs.images import ImageFiles, Squashed, common_size
 from metriscope.data.splits import Splits
 from metriscope.errors import InputError
 from metriscope.parts import instantiate
+
+log = logging.getLogger(__name__)
+
+_SAMPLE = 8  # images that are looked at before training
 
 
 def build_data(
@@ -54,7 +61,27 @@ def build_data(
     )
     if data.embedding is None:
         data.decode()
+        _warn_of_one_colour(data)
     return data
+
+
+def _warn_of_one_colour(data: DataModule) -> None:
+    """Warn where most images of a sample have one colour throughout, as files of an unusual kind may decode to."""
+    files = data.splits.train.inputs
+    if not isinstance(files, ImageFiles):
+        return
+    images = data.serving.images("train", training=True)
+    places = torch.linspace(0, len(files) - 1, min(_SAMPLE, len(files))).long()
+    assert not isinstance(images, torch.Tensor)
+    pixels = (images.fetch(places[i : i + 1]) for i in range(len(places)))
+    plain = [bool((x == x[..., :1, :1]).all()) for x in (p.pixels if isinstance(p, Squashed) else p for p in pixels)]
+    if 2 * sum(plain) > len(plain):
+        log.warning(
+            "%d of %d training images that were looked at have one colour throughout, such as %s: do they look so?",
+            sum(plain),
+            len(plain),
+            files.paths[int(places[plain.index(True)])],
+        )
 
 
 def _decoding(

@@ -1,5 +1,6 @@
 """Builds the parts of a run from its plain config; each builder gets its own sections."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from metriscope.build.normalisation import normalisation
 from metriscope.build.objective import build_objective
 from metriscope.build.trainer import build_trainer
 from metriscope.callbacks.graceful_stop import GracefulStop
+from metriscope.config.monitors import watching
 from metriscope.data.datamodule import DataModule
 from metriscope.data.loading import load_splits
 from metriscope.data.splits import Splits
 from metriscope.errors import InputError
 from metriscope.evaluation.monitors import monitor_of
+from metriscope.evaluation.set_metric import known_metric
 from metriscope.models.embedder import Embedder
 from metriscope.objectives.objective import Objective
 from metriscope.objectives.objectives import Objectives
@@ -28,6 +31,8 @@ from metriscope.signals import Stop
 from metriscope.tracking.base import RunLogger
 from metriscope.tracking.checkpoints import WholeCheckpoints
 from metriscope.training.learner import MetricLearner
+
+log = logging.getLogger(__name__)
 
 Config = Mapping[str, Any]
 
@@ -114,9 +119,33 @@ def trainer_of(run: Run, data: DataModule, loggers: Sequence[RunLogger], stop: S
         run,
         GracefulStop(stop, run.last_checkpoint, every),
         log_every_n_steps=every,
-        validates=data.splits.validation is not None,
+        validates=_selects(run, data.splits),
     )
     evaluates = config["evaluation"]["every_n_epochs"]
     kept = run.last_checkpoint, run.previous_checkpoint
     checkpoints = WholeCheckpoints(run.folder, kept, [logger.sync for logger in loggers])
     return build_trainer(config["trainer"], callbacks, loggers, run.folder, evaluates, checkpoints)
+
+
+def _selects(run: Run, splits: Splits) -> bool:
+    """Whether the validation set selects the best epoch.
+
+    Raises:
+        InputError: training goes by retrieval in a validation set in which nothing can be found.
+    """
+    if splits.validation is None or splits.validation.can_rank:
+        return splits.validation is not None
+    evaluation = run.config["evaluation"]
+    why = "validation holds one image of each class, so that none can be found"
+    what = "raise dataset.validation"
+    in_vain = {}
+    for where, section in watching(run.config):
+        metric = str(section.get("metric" if where == "sweep" else "monitor") or evaluation["monitor"])
+        known = known_metric(metric, evaluation) if metric.startswith("val/") else None
+        if known is not None and known.section == "retrieval":
+            in_vain[where] = metric
+    if driven := [where for where in in_vain if where != "evaluation"]:
+        raise InputError(f"{driven[0]} goes by {in_vain[driven[0]]}, but {why}: {what}")
+    if in_vain and run.is_main:
+        log.warning("%s: %s selects no epoch, and the last one is tested (%s)", why, in_vain["evaluation"], what)
+    return not in_vain

@@ -1,5 +1,6 @@
 """The callback that embeds a whole validation or test set, and computes the metrics of it that a config asks for."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,10 +46,12 @@ class EvaluationMonitor(WholeSet):
         self.layers = tuple(layers)
         self.queries: Tensor | None = None
         self.samples: dict[str, SetCollector] = {}
+        self.told = False
 
     def begin(self, pl_module: pl.LightningModule, splits: Splits, stage: str) -> None:
         self.queries = splits.queries if stage == "test" else None
         self.samples = {layer: SetCollector().to(pl_module.device) for layer in self.layers}
+        self.told = False if stage == "test" else self.told
 
     def follow(self, outputs: Any, batch: Any) -> None:
         _, labels, index = batch
@@ -72,6 +75,12 @@ class EvaluationMonitor(WholeSet):
             return EvaluatedSet(embeddings, labels)
         queries = None if self.queries is None else self.queries.to(index.device)[index]
         scores = checked_scores(embeddings, labels, self.measures, queries, self.memory_mb)
+        if not self.told and not (scores.relevant > 0).any():
+            self.told = True
+            warnings.warn(
+                f"none of {len(scores.relevant)} queries has an image of its class to find: retrieval metrics are "
+                "left out", stacklevel=2,
+            )  # fmt: skip
         return EvaluatedSet(embeddings, labels, scores)
 
 

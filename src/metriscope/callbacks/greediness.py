@@ -217,18 +217,21 @@ class GreedinessMonitor(pl.Callback):
             # With limit_val_batches only a part of the set is embedded, and fixed batches are incomplete.
             return
         embeddings, labels = pl_module.evaluated.embeddings, pl_module.evaluated.labels
+        judged = False
         for number, rows in enumerate(data.validation_batches()):
             z = embeddings[rows].to(pl_module.device).requires_grad_()
             with torch.enable_grad():
                 generator = seeds.generator(pl_module.seed, "validation miner", number)
                 batch = Spaces.of(z, labels[rows].to(pl_module.device))
                 step = objective(batch, Moment(trainer.current_epoch, generator=generator))
+                judged = judged or float(step.output.terms) > 0
                 averages.add(loss_measures(step))
                 if self.threshold is not None:
                     wanted = (z, *judged_matrices(step))
                     by_z, *by_pair = torch.autograd.grad(step.output.value, wanted, allow_unused=True)
                     averages.add(pull_measures(step, by_pair, by_z, objective.hinge, self.threshold))
-        self._report("val", averages.compute(distributed=False), pl_module)
+        if judged:  # else these would be means over nothing
+            self._report("val", averages.compute(distributed=False), pl_module)
 
     def _report(self, stage: str, values: dict[str, float], pl_module: pl.LightningModule) -> None:
         loss = values.get("loss_mean", values.get("loss"))

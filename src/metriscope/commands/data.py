@@ -68,7 +68,7 @@ def _decode(paths: list[str]) -> None:
 
     from rich.progress import track
 
-    from metriscope.data.inputs.images import decode
+    from metriscope.data.inputs.decoding import decode
     from metriscope.terminal import is_interactive
 
     def fault(path: str) -> str | None:

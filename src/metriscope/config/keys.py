@@ -28,6 +28,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "dataset.num_workers": (0, math.inf, True),
     "dataset.image_size": (1, math.inf, True),
     "dataset.memory_limit_mb": (0, math.inf, False),
+    "dataset.image_limit_mb": (0, 682, False),  # Pillow reads no image of more pixels
     "evaluation.batch_size": (1, math.inf, True),
     "evaluation.every_n_epochs": (1, math.inf, True),
     "evaluation.memory_mb": (1, math.inf, False),

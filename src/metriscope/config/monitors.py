@@ -29,7 +29,7 @@ def check_monitors(config: Section) -> None:
     evaluation = config["evaluation"]
     asked_metrics(evaluation)
     closed = _closed(config)
-    for where, section in _watching(config):
+    for where, section in watching(config):
         name = "metric" if where == "sweep" else "monitor"
         key, metric = f"{where}.{name}", str(section.get(name) or "")
         if not metric and where == "scheduler":
@@ -62,7 +62,7 @@ def _check_validated(config: Section) -> None:
     none = f"evaluation.every_n_epochs={every} with trainer.max_epochs={epochs}" if every > epochs else none
     if not none:
         return
-    for where, section in _watching(config):
+    for where, section in watching(config):
         name = "metric" if where == "sweep" else "monitor"
         metric = str(section.get(name) or config["evaluation"]["monitor"])
         # Without any validation, the last checkpoint is the best.
@@ -72,7 +72,7 @@ def _check_validated(config: Section) -> None:
             )
 
 
-def _watching(config: Section) -> Iterator[tuple[str, Section]]:
+def watching(config: Section) -> Iterator[tuple[str, Section]]:
     """The sections that go by a metric, after their keys."""
     yield "evaluation", config["evaluation"]
     if "monitor" in config["scheduler"]:

@@ -47,7 +47,7 @@ class Section(NamedTuple):
 
 
 _HABITS = {"library", "weights", "freeze", "freeze_batch_norm", "precision", "cache_features", "channels_last"}
-_SPLIT = {"protocol", "fold", "validation", "num_workers", "cache", "memory_limit_mb"}
+_SPLIT = {"protocol", "fold", "validation", "num_workers", "cache", "memory_limit_mb", "image_limit_mb"}
 _STATISTICS = {"mean", "std"}
 _RATES = {"lr_trunk", "lr_head", "lr_loss", "layer_decay"}
 _SAMPLER, _AUGMENTATION = "metriscope.data.samplers.BatchSampler", "metriscope.data.inputs.augment.Augmentation"

@@ -1,5 +1,6 @@
 """Dataloaders over the parts of a data set."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,7 @@ from metriscope.data.inputs.features import EmbedOnce, KeptFeatures, ViewsInTurn
 from metriscope.data.inputs.images import ImageFiles
 from metriscope.data.provider import Serving
 from metriscope.data.samplers import BatchSampler, SequentialBatchSampler
+from metriscope.data.shared_memory import check_room
 from metriscope.data.splits import Splits
 from metriscope.errors import InputError, RunError
 from metriscope.models.embedder import Features
@@ -25,6 +27,11 @@ from metriscope.seeds import generator
 from metriscope.signals import spare_worker
 
 Batch = tuple[Any, Tensor, Tensor]
+
+_PREFETCHED = 4
+"""Batches that a worker reads ahead."""
+_LONGEST_WAIT = 1800
+"""Seconds without a batch after which workers are taken for dead."""
 
 
 class BatchDataset(Dataset[Batch]):
@@ -236,6 +243,9 @@ class DataModule(LightningDataModule):
         before: Callable[[], None] | None = None,
     ) -> DataLoader[Batch]:
         workers = self.num_workers if isinstance(examples.inputs, ImageFiles) else 0
+        if workers:
+            batch = math.ceil(len(examples) / max(len(batches) * self._place()[1], 1))
+            check_room(workers * (_PREFETCHED + 1), batch * math.prod(examples.shape), workers)
         loader = _LateLoader(
             BatchDataset(examples),
             batch_size=None,
@@ -244,7 +254,8 @@ class DataModule(LightningDataModule):
             num_workers=workers,
             worker_init_fn=spare_worker,
             persistent_workers=workers > 0,
-            prefetch_factor=4 if workers else None,
+            prefetch_factor=_PREFETCHED if workers else None,
+            timeout=_LONGEST_WAIT if workers else 0,
             pin_memory=torch.cuda.is_available(),
             generator=generator(self.seed, "workers"),
         )
@@ -264,7 +275,15 @@ class _LateLoader(DataLoader[Batch]):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         if self.before is not None:
             self.before()
-        yield from super().__iter__()
+        try:
+            yield from super().__iter__()
+        except RuntimeError as error:
+            if "DataLoader timed out" not in str(error):
+                raise
+            raise RunError(
+                f"the workers gave no batch within {_LONGEST_WAIT / 60:g} minutes: is the disk at hand, and /dev/shm "
+                "large enough? Set dataset.num_workers=0 to read without workers"
+            ) from error
 
     # There is no state to save, but without these methods Lightning warns that runs cannot resume within an epoch.
     def state_dict(self) -> dict[str, Any]:

@@ -93,6 +93,11 @@ class Examples:
         """Examples per class, int64 (num_classes,)."""
         return torch.bincount(self.labels, minlength=self.num_classes)
 
+    @property
+    def can_rank(self) -> bool:
+        """Whether an example has another of its class to find."""
+        return bool((self.counts > 1).any())
+
     def take(self, indices: Tensor) -> "Examples":
         """The chosen examples, with class ids and names unchanged."""
         chosen = self.inputs[indices] if isinstance(self.inputs, Tensor) else self.inputs.take(indices)

@@ -1,10 +1,12 @@
 """Loads and splits the data set that the section ``dataset`` of a config describes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from metriscope.config.sections import SECTIONS
-from metriscope.data.examples import Source
+from metriscope.data.examples import Examples, Source
+from metriscope.data.inputs.images import ImageFiles
 from metriscope.data.splits import Splits, split
 from metriscope.parts import instantiate
 
@@ -18,4 +20,15 @@ def load_splits(dataset: Mapping[str, Any]) -> Splits:
         InputError: the data are missing or broken, or cannot be split in this way.
     """
     source: Source = instantiate(SECTIONS["dataset"].arguments(dataset), "dataset")
+    limit_mb = dataset.get("image_limit_mb")
+    if limit_mb is not None:
+        test = None if source.test is None else _limited(source.test, limit_mb)
+        source = replace(source, train=_limited(source.train, limit_mb), test=test)
     return split(source, dataset["protocol"], dataset.get("fold", 0), dataset.get("validation"))
+
+
+def _limited(part: Examples, limit_mb: float) -> Examples:
+    """The same part, of which no image may take more memory than this, decoded."""
+    if not isinstance(part.inputs, ImageFiles):
+        return part
+    return replace(part, inputs=replace(part.inputs, limit_mb=limit_mb))

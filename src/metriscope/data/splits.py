@@ -35,6 +35,15 @@ class Splits:
     protocol: str
     queries: Tensor | None = None
 
+    def said(self) -> str:
+        """How many images of how many classes each part has, in words."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return "; ".join(
+            f"{name}: {len(part):,} {'images' if len(part.shape) == 3 else 'examples'}, {part.num_classes:,} classes"
+            for name, part in parts.items()
+            if part is not None
+        )
+
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
         """See :func:`metriscope.data.fingerprint.fingerprint`."""

@@ -33,9 +33,19 @@ class ClassMoments:
         scatter = z.new_zeros(num_classes).index_add_(0, labels, (z - mean[labels]).square().sum(1))
         return cls(count, mean, scatter)
 
+    @classmethod
+    def none(cls, num_classes: int, size: int, device: torch.device | None = None) -> "ClassMoments":
+        """The moments of no sample: C classes, D = ``size``."""
+        vectors = torch.zeros(2, num_classes, dtype=torch.float64, device=device)
+        return cls(vectors[0], vectors.new_zeros(num_classes, size), vectors[1])
+
     def update(self, z: Tensor, labels: Tensor) -> None:
-        """Add a batch: z (B, D), labels (B,)."""
-        self.merge(ClassMoments.of(z, labels, len(self.count)))
+        """Add a batch in place: z (B, D), labels (B,), at a cost of O(B D) however many classes there are."""
+        classes, places = torch.unique(labels, return_inverse=True)
+        batch = ClassMoments.of(z, places, len(classes))
+        there = ClassMoments(self.count[classes], self.mean[classes], self.scatter[classes])
+        there.merge(batch)
+        self.count[classes], self.mean[classes], self.scatter[classes] = there.count, there.mean, there.scatter
 
     def merge(self, other: "ClassMoments") -> None:
         """Add the samples of other moments, of the same classes."""
@@ -46,9 +56,15 @@ class ClassMoments:
         self.scatter = self.scatter + other.scatter + self.count * share * step.square().sum(1)
         self.count = count
 
+    def copy(self) -> "ClassMoments":
+        """The same moments in tensors of their own."""
+        return ClassMoments(self.count.clone(), self.mean.clone(), self.scatter.clone())
+
     def present(self) -> "ClassMoments":
         """Only the classes that have samples."""
         found = self.count > 0
+        if found.all():
+            return self
         return ClassMoments(self.count[found], self.mean[found], self.scatter[found])
 
 
@@ -177,9 +193,8 @@ class VarianceMetrics(Metric):
         self._begin()
 
     def _begin(self) -> None:
-        vector = torch.zeros(self.num_classes, dtype=torch.float64, device=self.device)
-        nothing = ClassMoments(vector, vector[:, None][:, :0], vector)
-        self._hold(nothing, nothing, vector[:0, None][:, :0])
+        nothing = ClassMoments.none(self.num_classes, 0, self.device)
+        self._hold(nothing, nothing, nothing.mean[:0])
 
     def _hold(self, unit: ClassMoments, raw: ClassMoments, moment: Tensor) -> None:
         self.count, self.moment = [unit.count], [moment]
@@ -199,13 +214,25 @@ class VarianceMetrics(Metric):
         super().reset()
         self._begin()
 
+    # States that were made in inference mode could not be changed in place outside of it.
+    @torch.inference_mode(False)
     def update(self, z: Tensor, raw: Tensor, labels: Tensor) -> None:
         """Add a batch: embeddings z (B, D), the head's unnormalised output raw (B, D), labels (B,)."""
         labels = labels.to(self.device)
         z, raw = (x.detach().to(self.device).double() for x in (z, raw))
         z = normalize(z, dim=1)
-        unit, rest = (ClassMoments.of(x, labels, self.num_classes) for x in (z, raw))
-        self._hold(*_merged([*self._parts(), (unit, rest, second_moment(z))]))
+        parts = self._parts()
+        if parts:
+            unit, rest, moment = _merged(parts)
+        else:
+            unit, rest = (ClassMoments.none(self.num_classes, x.shape[1], self.device) for x in (z, raw))
+            moment = second_moment(z[:0])
+        if len(self.count) > 1:  # what was merged may belong to other metrics
+            unit, rest = unit.copy(), rest.copy()
+        rest.count = unit.count.clone()
+        unit.update(z, labels)
+        rest.update(raw, labels)
+        self._hold(unit, rest, moment + second_moment(z))
 
     def compute(self) -> dict[str, Tensor]:
         """The metrics over the samples of all processes, as float64 scalars; empty before the first sample."""
@@ -213,6 +240,7 @@ class VarianceMetrics(Metric):
         if not parts:
             return {}
         unit, raw, moment = _merged(parts)
+        unit, raw = unit.present(), raw.present()
         metrics = {f.__name__: f(unit) for f in VARIANCES + COSINES}
         metrics |= {f"{f.__name__}_raw": f(raw) for f in VARIANCES}
         metrics["spectral_decay"] = spectral_decay(moment)

@@ -3,6 +3,7 @@
 They are computed by leave-one-out among all samples, or for queries in a separate gallery.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -86,9 +87,9 @@ def query_scores(
 
 
 def mean(scores: QueryScores, values: Tensor) -> float:
-    """The mean of values (Q,) over the queries that have something to find; 0 where there are none."""
+    """The mean of values (Q,) over the queries that have something to find; NaN where there are none."""
     counted = scores.relevant > 0
-    return float(values[counted].double().sum()) / max(int(counted.sum()), 1)
+    return float(values[counted].double().sum()) / int(counted.sum()) if counted.any() else math.nan
 
 
 def recall_at(scores: QueryScores, k: int) -> float:
@@ -120,8 +121,8 @@ def means(scores: QueryScores, measures: Measures) -> dict[str, float]:
     if measures.map_at_r:
         metrics["r_precision"] = mean(scores, scores.r_precision)
         metrics["map_at_r"] = mean(scores, scores.average_precision)
-    metrics["queries_skipped"] = skipped(scores)
-    return metrics
+    metrics = {key: value for key, value in metrics.items() if not math.isnan(value)}
+    return {**metrics, "queries_skipped": skipped(scores)}
 
 
 def retrieval_metrics(
@@ -146,8 +147,8 @@ def retrieval_metrics(
 
     Returns:
         ``recall_at_K``, ``precision_at_K``, ``mrr``, ``r_precision`` and ``map_at_r``, means over the queries whose
-        class has another member, or a member in the gallery (0 if there are no such queries), and ``queries_skipped``,
-        the number of other queries.
+        class has another member, or a member in the gallery (absent if there are no such queries), and
+        ``queries_skipped``, the number of other queries.
 
     Raises:
         RunError: embeddings that are not finite, or no query or no gallery among them.

@@ -1,5 +1,6 @@
 """Metrics of evaluated sets: their base class, and those that a config asks for. Imports no torch."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -99,7 +100,7 @@ class Built(NamedTuple):
     metric: SetMetric
 
     def of(self, embedded: "EvaluatedSet") -> dict[str, float]:
-        """The figures, by the keys that are logged.
+        """The figures, by the keys that are logged; without means of retrieval over no query.
 
         Raises:
             RunError: the metric fails, or returns no number, or other figures than it says.
@@ -112,7 +113,9 @@ class Built(NamedTuple):
                 raise ValueError(f"it returns {', '.join(map(str, values))} where it logs {', '.join(names)}")
             if texts := [name for name in names if isinstance(values[name], str)]:
                 raise TypeError(f"{texts[0]} is a text where it has to be a number")
-            return {name: float(values[name]) for name in names}
+            numbers = {name: float(values[name]) for name in names}
+            empty = {one.key for one in self.asked.figures if one.section == "retrieval"}
+            return {name: value for name, value in numbers.items() if not (name in empty and math.isnan(value))}
         except (InputError, RunError):
             raise
         except Exception as error:

@@ -47,6 +47,11 @@ class Block:
         return self._distances
 
     @property
+    def known(self) -> Tensor | None:
+        """The distances (r, R) if somebody has asked for them."""
+        return self._distances
+
+    @property
     def similarities(self) -> Tensor:
         """(r, R) cosine similarities. That somebody else has asked for distances changes no bit of them."""
         if self._similarities is None:

@@ -26,7 +26,7 @@ from metriscope.run.vocabulary import of_format_2
 # Cached decoded images equal newly decoded ones; cached features equal computed ones up to rounding.
 _IRRELEVANT = {
     "paths", "logger", "tags", "study", "resume", "scale", "sweep", "loss_memory_mb",
-    "dataset.data_dir", "dataset.download", "dataset.num_workers", "dataset.memory_limit_mb",
+    "dataset.data_dir", "dataset.download", "dataset.num_workers", "dataset.memory_limit_mb", "dataset.image_limit_mb",
     "dataset.cache", "backbone.cache_features",
     "evaluation.memory_mb", "evaluation.save_embeddings",
     "trainer.name", "trainer.accelerator", "trainer.log_every_n_steps",

@@ -85,3 +85,42 @@ def test_folders_that_hold_no_data(tmp_path):
     fill(tmp_path, ["a"])
     with pytest.raises(InputError, match="image_size=0"):
         folder.load(str(tmp_path), image_size=0)
+
+
+def test_files_that_are_not_used_are_counted(tmp_path):
+    fill(tmp_path, ["a", "b"])
+    fill(tmp_path / "a", ["deeper"], count=4)
+    for name in ("x.heic", "y.heic", "notes.txt"):
+        (tmp_path / "a" / name).write_bytes(b"")
+    (tmp_path / "b" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "loose.png").write_bytes(b"")
+    with pytest.warns(UserWarning, match="9 files are not used: 4 images in subfolders of a class, 2 ending") as caught:
+        assert len(folder.load(str(tmp_path)).train) == 10
+    (said,) = (str(each.message) for each in caught)
+    for words in ("2 ending in .heic", "1 ending in .txt", "1 links to nothing", "1 images outside of the class"):
+        assert words in said
+
+
+def test_jfif_is_jpeg(tmp_path):
+    fill(tmp_path, ["a"], count=2)
+    Image.new("RGB", (6, 6), (200, 0, 0)).save(tmp_path / "a" / "2.JFIF", "JPEG")
+    assert pixels(folder.load(str(tmp_path)).train)[2, 0, 0, 0] > 190
+
+
+def test_a_folder_beside_train_and_test_is_told(tmp_path):
+    for half in ("train", "val", "test"):
+        fill(tmp_path / half, ["a", "b"])
+    with pytest.warns(UserWarning, match="folders beside train and test are not used: val"):
+        folder.load(str(tmp_path))
+
+
+def test_images_that_lie_deeper_are_counted_where_there_is_none(tmp_path):
+    fill(tmp_path / "kind", ["a", "b"])
+    with pytest.raises(InputError, match=r"no images in .*; 10 files are not used: 10 images in subfolders"):
+        folder.load(str(tmp_path))
+
+
+def test_how_many_images_each_part_has(tmp_path):
+    fill(tmp_path, ["a", "b"], count=20)
+    said = split(folder.load(str(tmp_path)), "closed_set").said()
+    assert said == "train: 30 images, 2 classes; validation: 2 images, 2 classes; test: 8 images, 2 classes"

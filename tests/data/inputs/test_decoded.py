@@ -11,6 +11,7 @@ from PIL import Image
 from metriscope.build.run import data_of
 from metriscope.config.plain import plain
 from metriscope.data.inputs import images
+from metriscope.data.inputs.decoding import ResizeCrop
 from metriscope.errors import InputError
 
 
@@ -131,7 +132,7 @@ def test_evaluation_is_the_fields(photos, tmp_path):
     for pixels, _, index in shown:
         for image, place in zip(pixels, index.tolist(), strict=True):
             with Image.open(data.splits.test.inputs.paths[place]) as file:
-                wanted = images.ResizeCrop(18, 16)(file.convert("RGB"))
+                wanted = ResizeCrop(18, 16)(file.convert("RGB"))
             assert np.array_equal(image.permute(1, 2, 0).numpy(), np.asarray(wanted))
     inputs, _, _ = data.on_after_batch_transfer(next(iter(shown)), 0)
     assert inputs.shape[1:] == (3, 16, 16) == data.input_shape
@@ -186,3 +187,15 @@ def test_images_of_one_size_may_keep_it(photos, tmp_path):
         assert data.input_shape == (3, 14, 20)
         seen = fit(data, tmp_path, epochs=1)
         assert seen["train"][0][2].shape[1:] == (3, 14, 20)
+
+
+@pytest.mark.parametrize("cache", ["auto", "none"])
+def test_images_of_one_colour_are_told_once(photos, caplog, cache):
+    build(photos, dataset__cache=cache)
+    assert not caplog.records
+    paths = sorted(photos.rglob("*.jpg"))
+    for path in paths:
+        Image.new("RGB", (20, 20)).save(path)
+    build(photos, dataset__cache=cache)
+    (said,) = (record.message for record in caplog.records if "one colour" in record.message)
+    assert said.startswith("8 of 8 training images that were looked at have one colour throughout, such as ")

@@ -11,8 +11,9 @@ from torchvision.transforms import functional
 from metriscope.data.datamodule import BatchDataset
 from metriscope.data.examples import Examples
 from metriscope.data.inputs.augment import Augmentation
-from metriscope.data.inputs.images import ImageFiles, ResizeCrop, Square, Squashed, common_size
-from metriscope.data.inputs.images import decode as decode_with_size
+from metriscope.data.inputs.decoding import ResizeCrop, Square
+from metriscope.data.inputs.decoding import decode as decode_with_size
+from metriscope.data.inputs.images import ImageFiles, Squashed, common_size
 from metriscope.data.inputs.resample import resized_crops
 from metriscope.errors import InputError
 

@@ -10,8 +10,9 @@ from torch.nn.functional import normalize
 
 from metriscope.evaluation.search import neighbors, screening
 from metriscope.evaluation.search import tiles as sweep
-from metriscope.evaluation.search.half_distances import half_distances, padded, points
+from metriscope.evaluation.search.half_distances import half_distances, padded
 from metriscope.evaluation.search.neighbors import nearest
+from metriscope.evaluation.search.points import points
 
 
 def gaussian(count: int, size: int, seed: int = 0) -> Tensor:
@@ -34,7 +35,7 @@ def norms_of_all_sizes() -> Tensor:
     return gaussian(900, 96) * torch.logspace(-8, 7, 900)[torch.randperm(900)][:, None]
 
 
-OUT_OF_RANGE = {"all zero", "tiny", "too large"}
+OUT_OF_RANGE = {"all zero", "all equal", "tiny", "too large"}
 INPUTS: dict[str, Callable[[], Tensor]] = {
     "unit": lambda: normalize(gaussian(900, 96)),
     "not a multiple of anything": lambda: gaussian(833, 77),

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,10 @@ from pathlib import Path
 import torch
 
 from metriscope.data.examples import Examples, Source
+from metriscope.data.inputs.decoding import ENDINGS
 from metriscope.data.inputs.images import ImageFiles
 from metriscope.errors import InputError
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 _PIECES = re.compile(r"([0-9]*)([^0-9]*)")
 
 
@@ -97,12 +98,41 @@ def class_folders(root: Path) -> tuple[dict[str, list[str]], list[str]]:
     return {name: files for name, files in folders.items() if files}, [name for name in names if not folders[name]]
 
 
+def passed_over(root: Path) -> str | None:
+    """How many files of ``<root>/<class>/`` are not used, and why; None where all are. Hidden ones do not count."""
+    found: Counter[str] = Counter()
+    for entry in os.scandir(root):
+        if not _shown(entry.name):
+            continue
+        if entry.is_dir():
+            _count_passed_over(entry.path, found)
+        elif entry.name.lower().endswith(ENDINGS):
+            found["images outside of the class folders"] += 1
+    words = ", ".join(f"{count} {what}" for what, count in found.most_common())
+    return f"{sum(found.values())} files are not used: {words}" if found else None
+
+
+def _count_passed_over(folder: str, found: Counter[str]) -> None:
+    for entry in os.scandir(folder):
+        name = entry.name.lower()
+        if not _shown(name):
+            continue
+        if entry.is_dir():
+            below = sum(f.lower().endswith(ENDINGS) for *_, files in os.walk(entry.path) for f in files if _shown(f))
+            found["images in subfolders of a class"] += below
+        elif not name.endswith(ENDINGS):
+            found[f"ending in {os.path.splitext(name)[1] or 'nothing'}"] += 1
+        elif not entry.is_file():
+            found["links to nothing"] += 1
+    found += Counter()  # drops zeros
+
+
 def images_in(folder: Path) -> list[str]:
     """Paths of the images directly in a folder, in natural order."""
     names = [
         file.name
         for file in os.scandir(folder)
-        if _shown(file.name) and file.name.lower().endswith(IMAGE_ENDINGS) and file.is_file()
+        if _shown(file.name) and file.name.lower().endswith(ENDINGS) and file.is_file()
     ]
     return [os.path.join(folder, name) for name in natural(names)]
 

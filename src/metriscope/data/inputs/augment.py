@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from metriscope.data.inputs.images import ResizeCrop, Square, Squashed
+from metriscope.data.inputs.decoding import ResizeCrop, Square
+from metriscope.data.inputs.images import Squashed
 from metriscope.data.inputs.resample import resize_center_crop, resized_crops
 from metriscope.errors import InputError
 from metriscope.parts import ArgumentError, PartType

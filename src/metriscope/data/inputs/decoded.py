@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from metriscope.data.inputs.caches import ArrayFile, Draft, digest_of_files
-from metriscope.data.inputs.images import ImageFiles, Size, Squashed
+from metriscope.data.inputs.decoding import Size
+from metriscope.data.inputs.images import ImageFiles, Squashed
 from metriscope.errors import InputError
 
 MODES = ("auto", "disk", "none")

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from metriscope.evaluation.search.half_distances import full_precision, points
+from metriscope.evaluation.search.half_distances import full_precision
 from metriscope.evaluation.search.neighbors import RowSearch, plan_blocks, search_blocks, whole_block
+from metriscope.evaluation.search.points import both_points
 from metriscope.evaluation.search.ranking import pack
 
 NEVER = torch.iinfo(torch.int64).max
@@ -30,8 +31,7 @@ def first_match_ranks(
         memory_mb: bound on the temporaries in MiB.
     """
     (asking, own), (there, kept) = queries, gallery
-    right = points(there, "gallery")
-    left = right if exclude_self else points(asking, "query")
+    left, right = both_points(None if exclude_self else asking, there)
     blocks = plan_blocks(len(right.rows), 1, memory_mb, asking.device)
     ranks = torch.zeros_like(own)
 

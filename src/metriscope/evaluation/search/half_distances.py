@@ -1,4 +1,11 @@
-"""Half the squared distance between the rows of two sets, |q|^2/2 + |g|^2/2 - q.g in float32, clipped at zero.
+"""Half the squared distance between the rows of two sets, in float32.
+
+It is |q|^2/2 + |g|^2/2 - q.g of rows that are moved so that the gallery's mean lies near the origin, clipped at zero;
+the move is computed in float64. Its error is at most (D + 8) 2^-24 of |q|^2/2 + |g|^2/2, with norms after the move.
+Where it falls below ``CLOSE`` = 2^-12 of these norms, the digits that are lost are those that count: there it is
+computed from the differences of the given numbers (:mod:`metriscope.evaluation.search.close`), and its error is at most
+(D + 8) 2^-24 of itself. So two items whose distances differ, by a share of (D + 8) 2^-11 at least, rank as in
+float64, wherever the points lie and however close they are to one another; equal rows are at zero.
 
 On a CPU every thread computes whole blocks, padded to multiples of ``PAD`` rows and columns: a value then depends
 neither on the block in which it is computed nor on the number of threads (verified for MKL). The norms are added first
@@ -8,54 +15,34 @@ and the product is subtracted from their sum, so that exchanging q and g changes
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from metriscope.errors import RunError
+from metriscope.evaluation.search.close import resolve
+from metriscope.evaluation.search.points import Points
 
 PAD = 16  # smaller blocks use BLAS kernels with a different summation order, which changes the last bits
-
-
-class Points(NamedTuple):
-    """A set of points, possibly followed by padding that lies infinitely far away."""
-
-    rows: Tensor
-    """(N, D) float32."""
-    half: Tensor
-    """(N, 1) float32, half the squared norms."""
-
-    def take(self, index: Tensor | slice) -> "Points":
-        """The points at these positions."""
-        return Points(self.rows[index], self.half[index])
-
-
-def points(embeddings: Tensor, name: str) -> Points:
-    """Points of (N, D) embeddings.
-
-    Raises:
-        RunError: naming ``name``, for embeddings that are not finite or too large to be squared in float32.
-    """
-    rows = embeddings.detach().float()
-    half = torch.cat([block.double().square().sum(1, keepdim=True).float() / 2 for block in torch.split(rows, 8192)])
-    bad = int((~half.isfinite()).sum())
-    if bad:
-        raise RunError(f"{bad} of {len(half)} {name} embeddings are not finite or too large for float32")
-    return Points(rows, half)
 
 
 def padded(these: Points, multiple: int) -> Points:
     """The points with padding to a multiple of ``multiple`` rows, and at least ``multiple`` rows."""
     missing = round_up(max(len(these.rows), 1), multiple) - len(these.rows)
     if missing == 0:
-        return Points(these.rows.contiguous(), these.half)
+        return these._replace(rows=these.rows.contiguous())
     rows = torch.cat([these.rows, these.rows.new_zeros(missing, these.rows.shape[1])])
-    return Points(rows, torch.cat([these.half, these.half.new_full((missing, 1), torch.inf)]))
+    half = torch.cat([these.half, these.half.new_full((missing, 1), torch.inf)])
+    places = torch.cat([these.places, these.places.new_zeros(missing)])
+    return these._replace(rows=rows, half=half, places=places)
 
 
 def half_distances(left: Points, right: Points, out: Tensor) -> Tensor:
     """(a, b) distances of a and b points, written to ``out``."""
+    return resolve(left, right, products(left, right, out))
+
+
+def products(left: Points, right: Points, out: Tensor) -> Tensor:
+    """The same before those of close pairs are resolved."""
     torch.add(left.half, right.half.T, out=out)
     return out.addmm_(left.rows, right.rows.T, alpha=-1).clamp_(min=0)
 

@@ -10,7 +10,7 @@ result:
 - tiles with products in bfloat16 where the machine computes them faster
   (:mod:`metriscope.evaluation.search.screening`); rows that are not proven exact are searched row by row.
 
-Pairs at distances that float32 does not resolve, about 1e-7 of the squared norms, count as equally near.
+Neighbours are those of float64 up to the error that :mod:`metriscope.evaluation.search.half_distances` states.
 """
 
 from collections.abc import Callable
@@ -20,16 +20,17 @@ import torch
 from torch import Tensor
 
 from metriscope.evaluation.search import screening
+from metriscope.evaluation.search.close import resolve
 from metriscope.evaluation.search.half_distances import (
     PAD,
-    Points,
     full_precision,
     half_distances,
     padded,
-    points,
+    products,
     round_up,
     single_threaded_workers,
 )
+from metriscope.evaluation.search.points import Points, both_points
 from metriscope.evaluation.search.ranking import COLUMN_MASK, pack, smallest
 from metriscope.evaluation.search.tiles import Product, plan_tiles, sweep
 
@@ -101,8 +102,7 @@ def visit_nearest(
     device = queries.device
     available = max(len(gallery) - int(exclude_self), 0)
     depths = torch.as_tensor(k, device=device).expand(len(queries)).clamp(0, available)
-    right = points(gallery, "gallery")
-    left = right if exclude_self else points(queries, "query")
+    left, right = both_points(None if exclude_self else queries, gallery)
     order = depths.argsort(stable=True)
     with full_precision(device):
         order = _visit_swept(left, right, depths, order, visit, exclude_self, memory_mb)
@@ -237,11 +237,12 @@ class RowSearch:
         """Distances (b, c) from a padded block of queries to consecutive columns; the next call overwrites them."""
         first, width = int(columns[0]), len(columns)
         out = self.buffer[: len(block.rows) * width].view(len(block.rows), width)
-        half_distances(block, self.right.take(slice(first, first + width)), out)
+        there = self.right.take(slice(first, first + width))
+        products(block, there, out)
         if self.exclude_self:
             inside = ((rows >= first) & (rows < first + width)).nonzero().squeeze(1)
-            out[inside, rows[inside] - first] = torch.inf
-        return out
+            out[inside, rows[inside] - first] = torch.inf  # before close pairs are looked for: these are no pairs
+        return resolve(block, there, out)
 
     def _candidates(self, distances: Tensor, columns: Tensor, k: int) -> Tensor:
         """The keys (b, <= k) of the nearest columns.

@@ -18,7 +18,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from metriscope.evaluation.search.half_distances import PAD, Points, half_distances, single_threaded_workers
+from metriscope.evaluation.search.half_distances import PAD, half_distances, single_threaded_workers
+from metriscope.evaluation.search.points import Points
 from metriscope.evaluation.search.ranking import COLUMN_MASK, distances_of, pack, smallest
 from metriscope.evaluation.search.tiles import NOTHING, Product, Tiling, sweep
 
@@ -108,7 +109,7 @@ class _Screen:
         self.points, self.rows = these, these.rows.bfloat16()
         lost = torch.zeros((), dtype=torch.float64)
         for start in range(0, len(self.rows), 8192):
-            exact, half = these.take(slice(start, start + 8192))
+            exact, half = these.take(slice(start, start + 8192))[:2]
             error = (exact - self.rows[start : start + 8192]).square().sum(1, keepdim=True, dtype=torch.float64)
             lost = torch.maximum(lost, (error / (2 * half.double())).nan_to_num(0).max())
         self.rounding = float(lost.sqrt())
@@ -160,7 +161,8 @@ def _rank_again(queries: Points, gallery: Points, bounds: Tensor, k: int, worker
             # block.
             near = columns.flatten()
             torch.index_select(gallery.rows, 0, near, out=rows)
-            pairs = half_distances(queries.take(these), Points(rows, gallery.half[near]), buffer)
+            there = gallery._replace(rows=rows, half=gallery.half[near], places=gallery.places[near])
+            pairs = half_distances(queries.take(these), there, buffer)
             distances = pairs.view(PAD, PAD, m)[own, own].masked_fill(block == NOTHING, torch.inf)
             keys = smallest(pack(distances, columns, torch.empty_like(block)), k)
             found[these] = keys

@@ -4,13 +4,14 @@ Each distance is computed in float32 at least, whatever the precision of trainin
 of distances, of which bfloat16 keeps two digits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from metriscope.errors import InputError
+from metriscope.objectives.distances.close import Pairs
 from metriscope.parts import PartType
 from metriscope.unit import unit_rows
 
@@ -90,6 +91,15 @@ class Distance(nn.Module, metaclass=PartType):
         differentiated.
         """
         raise NotImplementedError
+
+    def pull_close(
+        self, anchors: Tensor, references: Tensor, distances: Tensor, products: Tensor
+    ) -> Iterator[tuple[Pairs, Tensor]]:
+        """Pairs whose gradients two matrix products would lose to rounding, with p (r - a) for each, (n, D).
+
+        They are taken out of the :meth:`products` (r, R). Only with :attr:`differences`; mostly there are none.
+        """
+        yield from ()
 
     @property
     def pulls(self) -> bool:

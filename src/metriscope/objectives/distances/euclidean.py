@@ -1,12 +1,13 @@
-"""Euclidean distance, plain and squared."""
+"""Euclidean distance, plain and squared; see :mod:`metriscope.objectives.distances.close` for its precision."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from metriscope.objectives.distances.base import Distance, precise
+from metriscope.objectives.distances.close import Pairs, pull_close, resolve
 from metriscope.objectives.numerics import equal, squares
 
 
@@ -16,6 +17,7 @@ def _measure(anchors: Tensor, references: Tensor, squared: bool) -> Tensor:
         own = others if anchors is references else squares(anchors)
         distances = torch.addmm(others, anchors, references.T, alpha=-2)
         distances.add_(own.unsqueeze(1)).clamp_min_(0)
+    resolve(anchors, references, distances, own)
     return distances if squared else distances.sqrt_()
 
 
@@ -26,19 +28,26 @@ class _Euclidean(torch.autograd.Function):
     def forward(ctx: Any, anchors: Tensor, references: Tensor, squared: bool) -> Tensor:
         distances = _measure(anchors, references, squared)
         ctx.squared = squared
-        ctx.save_for_backward(anchors, references, *([] if squared else [distances]))
+        ctx.save_for_backward(anchors, references, distances)
         return distances
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        anchors, references = ctx.saved_tensors[:2]
-        weights = grad if ctx.squared else _over(grad, ctx.saved_tensors[2])
+        anchors, references, distances = ctx.saved_tensors
+        weights = grad.clone() if ctx.squared else _over(grad, distances)
+        apart = list(pull_close(anchors, references, distances, weights, 2 if ctx.squared else 1))
         factor = 2 if ctx.squared else 1
         by_anchors = by_references = None
         if ctx.needs_input_grad[0]:
-            by_anchors = _by_anchors(anchors, references, weights).mul_(factor)
+            by_anchors = _by_anchors(anchors, references, weights)
+            for pairs, by in apart:
+                by_anchors.index_add_(0, pairs.anchors, by, alpha=-1)
+            by_anchors.mul_(factor)
         if ctx.needs_input_grad[1]:
-            by_references = _by_anchors(references, anchors, weights.T).mul_(factor)
+            by_references = _by_anchors(references, anchors, weights.T)
+            for pairs, by in apart:
+                by_references.index_add_(0, pairs.references, by)
+            by_references.mul_(factor)
         return by_anchors, by_references, None
 
 
@@ -87,9 +96,15 @@ def _centred(anchors: Tensor, others: Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 class _Flat(Distance):
     differences = True
+    power: ClassVar[int]
 
     def prepare(self, anchors: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
         return _centred(precise(anchors), [precise(rows) for rows in others])
+
+    def pull_close(
+        self, anchors: Tensor, references: Tensor, distances: Tensor, products: Tensor
+    ) -> Iterator[tuple[Pairs, Tensor]]:
+        return pull_close(anchors, references, distances, products, self.power)
 
     def similarities(self, anchors: Tensor, references: Tensor) -> Tensor:
         """1 - d^2 / 2, without a root."""
@@ -102,6 +117,7 @@ class SquaredEuclidean(_Flat):
     """d = ||a - b||_2^2, the distance of the triplet hinge in [CT] (arXiv:2510.02161)."""
 
     name = "squared_euclidean"
+    power = 2
 
     def block(self, anchors: Tensor, references: Tensor) -> Tensor:
         return _euclidean(anchors, references, squared=True)
@@ -132,6 +148,7 @@ class Euclidean(_Flat):
     """d = ||a - b||_2, the plain distance of most libraries."""
 
     name = "euclidean"
+    power = 1
 
     def block(self, anchors: Tensor, references: Tensor) -> Tensor:
         return _euclidean(anchors, references, squared=False)
@@ -140,9 +157,8 @@ class Euclidean(_Flat):
         return _over(slopes, distances).neg_()
 
     def slope(self, distances: Tensor) -> Tensor:
-        # Pairs that coincide up to rounding have no direction: the pole of the slope there counts as 0.
-        touching = distances <= 4 * torch.finfo(distances.dtype).eps ** 0.5
-        return distances.reciprocal().masked_fill_(touching, 0)
+        # Pairs that coincide have no direction: the pole of the slope there counts as 0.
+        return distances.reciprocal().masked_fill_(distances == 0, 0)
 
     def from_similarity_(self, weights: Tensor, distances: Tensor) -> Tensor:
         return weights.mul_(distances).neg_()

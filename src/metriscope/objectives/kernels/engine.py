@@ -259,7 +259,7 @@ class Engine:
     def _add(self, of_sum: Gradients, block: Block, slopes: Tensor, by_others: Sequence[Tensor | None]) -> None:
         by_learned: Sequence[Tensor | None] = ()
         if self.comparison.distance.pulls:
-            of_sum.multiply(block, self._products(block, slopes), self.comparison.distance.differences)
+            of_sum.multiply(block, self._products(block, slopes), self.comparison.distance)
         else:
             by_anchors, by_references, *by_learned = self._pull(block, slopes)
             of_sum.anchors[block.rows] += 0 if by_anchors is None else by_anchors

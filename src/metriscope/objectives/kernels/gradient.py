@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from metriscope.objectives.block import Block
+from metriscope.objectives.distances.base import Distance
 
 
 class KnownGradients(torch.autograd.Function):
@@ -55,9 +56,13 @@ class Gradients:
         # Sums of the products' slopes, by which lengths count.
         self.by_lengths = [rows.new_zeros(len(rows), 1) for rows in self.targets[: 1 if same else 2]]
 
-    def multiply(self, block: Block, products: Tensor, differences: bool) -> None:
-        """Adds what follows from slopes (r, R) of dot products."""
-        rows = block.rows
+    def multiply(self, block: Block, products: Tensor, distance: Distance) -> None:
+        """Adds what follows from slopes (r, R) of dot products; changes them."""
+        rows, differences = block.rows, distance.differences
+        if differences and block.known is not None:
+            for pairs, by in distance.pull_close(block.anchors, block.references, block.known, products):
+                self.anchors[rows].index_add_(0, pairs.anchors, by)
+                self.references.index_add_(0, pairs.references, by, alpha=-1)
         if self.same and len(products) == len(self.anchors):
             # Each pair is met from both of its ends, so one matrix product does for both.
             both = products + products.T

@@ -1,0 +1,94 @@
+"""Points that are searched: embeddings moved near the origin in float64, beside the numbers that were given."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metriscope.errors import RunError
+
+BLOCK = 8192  # rows that are looked at in float64 at a time
+
+
+class Points(NamedTuple):
+    """A set of points, possibly followed by padding that lies infinitely far away."""
+
+    rows: Tensor
+    """(N, D) float32, moved."""
+    half: Tensor
+    """(N, 1) float32, half the squared norms of these rows."""
+    places: Tensor
+    """(N,) where each point stands in ``given``; 0 for padding."""
+    given: Tensor
+    """(M, D) embeddings as they were given."""
+    digests: Tensor
+    """(M,) int64, the same number for two given rows of the same bits."""
+
+    def take(self, index: Tensor | slice) -> "Points":
+        """The points at these positions."""
+        return self._replace(rows=self.rows[index], half=self.half[index], places=self.places[index])
+
+
+def points(embeddings: Tensor, name: str, centre: Tensor | None = None) -> Points:
+    """Points of (N, D) embeddings.
+
+    Args:
+        centre: (D,) float64, what is subtracted; None for nothing.
+
+    Raises:
+        RunError: naming ``name``, for embeddings that are not finite or too large to be squared in float32.
+    """
+    given = embeddings.detach()
+    rows = given.float()
+    half = _checked_half(rows, name)
+    if centre is not None and centre.any():
+        rows = torch.cat([(block.double() - centre).float() for block in torch.split(given, BLOCK)])
+        half = _checked_half(rows, name)
+    digests = torch.cat([_digests(block) for block in torch.split(given, BLOCK)])
+    return Points(rows, half, torch.arange(len(given), device=given.device), given, digests)
+
+
+def both_points(queries: Tensor | None, gallery: Tensor) -> tuple[Points, Points]:
+    """Queries and gallery as points with one origin; the same object where there are no queries of their own."""
+    centre = _centre(gallery)
+    right = points(gallery, "gallery", centre)
+    return (right if queries is None else points(queries, "query", centre)), right
+
+
+def _centre(embeddings: Tensor) -> Tensor:
+    """The mean (D,) in float64, rounded to the power of two below the spread.
+
+    Subtracting a number with few digits is exact for most embeddings, and ties stay ties.
+    """
+    first = embeddings[:1].detach().double()
+    if len(embeddings) == 0:
+        return first.new_zeros(embeddings.shape[1])
+    total, squares = torch.zeros_like(first[0]), torch.zeros_like(first[0])
+    for block in torch.split(embeddings.detach(), BLOCK):
+        moved = block.double() - first
+        total += moved.sum(0)
+        squares += moved.square().sum(0)
+    mean = total / len(embeddings)
+    spread = (squares / len(embeddings) - mean.square()).mean().clamp(min=0).sqrt()
+    if not spread.isfinite() or spread == 0:
+        return first[0].nan_to_num(0, 0, 0)
+    step = spread.log2().floor().exp2()
+    return ((first[0] + mean) / step).round() * step
+
+
+def _checked_half(rows: Tensor, name: str) -> Tensor:
+    blocks = torch.split(rows, BLOCK)
+    half = torch.cat([block.double().square().sum(1, keepdim=True).float() / 2 for block in blocks])
+    bad = int((~half.isfinite()).sum())
+    if bad:
+        raise RunError(f"{bad} of {len(half)} {name} embeddings are not finite or too large for float32")
+    return half
+
+
+def _digests(rows: Tensor) -> Tensor:
+    """Sums of the rows' bits with odd weights (n,), modulo 2^64."""
+    bits = rows.contiguous().view({2: torch.int16, 4: torch.int32, 8: torch.int64}[rows.element_size()]).long()
+    bits = bits ^ (bits >> 32)
+    source = torch.Generator().manual_seed(0)
+    weights = torch.randint(-(2**62), 2**62, (rows.shape[1],), generator=source).to(rows.device) * 2 + 1
+    return (bits * weights).sum(1)
