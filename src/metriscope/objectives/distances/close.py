@@ -3,8 +3,8 @@
 |a|^2 + |r|^2 - 2 a.r has an error of about eps (|a|^2 + |r|^2), and a difference of sums of rows one of eps |a|. Where
 |a - r|^2 lies below sqrt(eps) (|a|^2 + |r|^2), the pair is close: there a - r itself is computed. So squared distances
 have a relative error of a few sqrt(eps) at most, 1e-3 in float32, however close points are, as have the shares of pairs
-in gradients. A compiler cannot trace the search for such pairs, and on a GPU the host would have to wait for their number
-in every step: in compiled graphs and on GPUs they are left as they are.
+in gradients. A compiler cannot trace the search for such pairs, and on a GPU the host would have to wait for its end in
+every step: in compiled graphs and on GPUs they are left as they are.
 """
 
 from collections.abc import Iterator
