@@ -82,19 +82,19 @@ class Classes:
         """The positives of some anchors; None where the host would have to wait for the size of a class."""
         if self.order.device.type != "cpu" or torch.compiler.is_compiling():
             return None
-        start, size, count = self.start[rows], self.size[rows], len(self.own[rows])
-        width = max(1, int(size.max()) - 1) if count else 1
+        start, count = self.start[rows], len(self.own[rows])
+        sizes = self.size[rows] - 1
+        width = max(1, int(sizes.max())) if count else 1
         if self.places is None:
-            self.places = torch.empty_like(self.order)
-            self.places[self.order] = torch.arange(len(self.order))
-        own = self.places[self.first + rows.start : self.first + rows.start + count] - start
-        steps = torch.arange(width)
-        present = steps < (size - 1).unsqueeze(1)
+            self.places = torch.empty_like(self.order).scatter_(0, self.order, torch.arange(len(self.order)))
+        own = self.places[self.first + rows.start : self.first + rows.start + count]
+        steps = start.unsqueeze(1) + torch.arange(width)
+        present = steps < (start + sizes).unsqueeze(1)
         if self.some_are_empty:
             present &= (self.own[rows] >= 0).unsqueeze(1)
         # The anchor itself is stepped over.
-        steps = steps + (steps >= own.unsqueeze(1))
-        columns = self.order[(start.unsqueeze(1) + steps).clamp_max_(len(self.order) - 1)]
+        steps += steps >= own.unsqueeze(1)
+        columns = self.order.take(steps.clamp_max_(len(self.order) - 1))
         if self.never is not None:
             present &= ~self.never[columns]
         return Members(columns, present)

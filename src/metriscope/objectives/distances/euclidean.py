@@ -85,12 +85,13 @@ def _centred(anchors: Tensor, others: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """
     with torch.no_grad():
         mean = anchors.mean(0)
-        # The mean of all squares is the square of the mean, and the variance.
-        squares = torch.linalg.vector_norm(anchors).square() / max(1, len(anchors))
-        far = (1 + 1 / _FAR) * mean.square().sum() > squares
+        lengths = torch.linalg.vector_norm(mean), torch.linalg.vector_norm(anchors) / max(1, len(anchors)) ** 0.5
+    # The mean of all squares is the square of the mean, and the variance.
     if anchors.device.type == "cpu" and not torch.compiler.is_compiling():
+        offset, size = (float(length) for length in lengths)
+        far = offset > (1 + 1 / _FAR) ** -0.5 * size
         return tuple(rows - mean for rows in (anchors, *others)) if far else (anchors, *others)
-    mean = mean.masked_fill(~far, 0)
+    mean = mean.masked_fill(lengths[0] <= (1 + 1 / _FAR) ** -0.5 * lengths[1], 0)
     return tuple(rows - mean for rows in (anchors, *others))
 
 
