@@ -14,7 +14,7 @@ from metriscope.objectives.classes import listed
 from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.kernels.gradient import Gradients, attach
 from metriscope.objectives.kernels.rules import Inputs, Judged, Rows, Rule, check_slopes
-from metriscope.objectives.kernels.sums import RowSums
+from metriscope.objectives.kernels.sums import ByAnchor, RowSums, Total
 from metriscope.objectives.output import PairSlopes
 from metriscope.objectives.selection import Pairs, Selection, pairs_of
 
@@ -31,11 +31,6 @@ class _Found(NamedTuple):
     by_others: Sequence[Sequence[Tensor | None]]
 
 
-def _joined(blocks: dict[int, Tensor], nothing: Tensor) -> Tensor:
-    """What blocks of anchors come to, one below the other; of a single block, itself."""
-    return torch.cat([nothing, *blocks.values()]) if len(blocks) != 1 else next(iter(blocks.values()))
-
-
 class Engine:
     """Applies a rule to the rows of a comparison; see :func:`metriscope.objectives.kernels.rows.over_rows`."""
 
@@ -45,12 +40,12 @@ class Engine:
         anchors, _ = comparison.prepared
         self.classes = comparison.classes if comparison.part is None else None
         self.class_sizes = torch.zeros(0) if self.classes is None else self.classes.sizes
-        # What each block of anchors comes to, by the position of its first.
-        self.losses: dict[int, Tensor] = {}
-        self.active: dict[int, Tensor] = {}
-        self.sizes: dict[int, Tensor] = {}
-        self.valid: dict[int, Tensor] = {}
-        self.totals: dict[int, Tensor] = {}
+        count, numbers, counts = len(anchors), anchors.detach(), comparison.anchors.labels
+        self.losses = ByAnchor(count, numbers.new_zeros(0, rule.sums + rule.reported))
+        self.sizes = ByAnchor(count, counts.new_zeros(0, 2, dtype=torch.int64))
+        self.valid = ByAnchor(count, counts.new_zeros(0, 1, dtype=torch.bool))
+        self.totals = Total(numbers.new_zeros(rule.sums, dtype=torch.float64))
+        self.active = Total(counts.new_zeros(rule.counts, dtype=torch.int64))
         self.factors = None if self.comparison.weigh is None else anchors.new_zeros(len(anchors), 1)
         self.weighed = False
         self.wanted = False
@@ -77,7 +72,7 @@ class Engine:
                         self.held[block.rows.start] = [s.clone() for s in found.slopes], values
                     for of_sum, slopes, by_others in zip(gradients, found.slopes, found.by_others, strict=True):
                         self._add(of_sum, block, slopes, by_others)
-        totals = self._totals()
+        totals = self.totals.value.unbind()
         if wanted:
             sums = zip(totals, gradients, strict=True)
             return self._result([attach(total, of_sum.known(differences)) for total, of_sum in sums])
@@ -101,7 +96,7 @@ class Engine:
                 found = self._judge(block, self._values(block))
                 self._note(block.rows, found)
         attached = []
-        for total, slopes, by_others in zip(self._totals(), found.slopes, found.by_others, strict=True):
+        for total, slopes, by_others in zip(self.totals.value.unbind(), found.slopes, found.by_others, strict=True):
             known = [(x, by) for x, by in zip(self.others, by_others, strict=True) if by is not None]
             attached.append(attach(total, [(matrix, slopes), *known]))
         return self._result(attached)
@@ -134,32 +129,19 @@ class Engine:
 
     def _note(self, rows: slice, found: _Found) -> None:
         """Keeps what is asked for in the end."""
-        self.losses[rows.start] = found.losses
+        self.losses.put(rows, found.losses)
         if found.active is not None:
-            self.active[rows.start] = found.active.sum(0, keepdim=True)
+            self.active.add(found.active.sum(0))
         losses = found.losses[:, : self.rule.sums] if self.rule.reported else found.losses
         losses = losses if self.factors is None else losses * self.factors[rows]
-        self.totals[rows.start] = losses.sum(0, keepdim=True, dtype=torch.float64)
-
-    def _totals(self) -> tuple[Tensor, ...]:
-        """The sums of the losses, K scalars of float64."""
-        nothing = self.comparison.anchors.labels.new_zeros(0, self.rule.sums, dtype=torch.float64)
-        return _joined(self.totals, nothing).sum(0).unbind()
+        self.totals.add(losses.sum(0, dtype=torch.float64))
 
     def _result(self, totals: Sequence[Tensor]) -> RowSums:
         self.weighed = True
         # A traced graph returns tensors alone.
         slopes = None if torch.compiler.is_compiling() else self.slopes
-        counts = self.comparison.anchors.labels.new_zeros(0, dtype=torch.int64)
-        numbers = self.comparison.prepared[0].detach().new_zeros(0)
-        return RowSums(
-            tuple(totals),
-            _joined(self.losses, numbers.view(0, self.rule.sums + self.rule.reported)),
-            _joined(self.active, counts.view(0, self.rule.counts)).sum(0),
-            _joined(self.sizes, counts.view(0, 2)),
-            _joined(self.valid, counts.view(0, 1).bool()),
-            slopes,
-        )
+        by_anchor = self.losses.rows, self.active.value, self.sizes.rows, self.valid.rows
+        return RowSums(tuple(totals), *by_anchor, slopes)
 
     def _view(self, block: Block, values: Tensor, anchors: Tensor | None, references: Tensor | None) -> Rows:
         pairs, rows = pairs_of(self.selection, block), block.rows
@@ -181,7 +163,8 @@ class Engine:
         else:
             valid = sizes.new_ones(len(values), 1, dtype=torch.bool)
             share = values.new_ones(len(values), 1)
-        self.sizes[rows.start], self.valid[rows.start] = sizes * valid if self.rule.complete else sizes, valid
+        self.sizes.put(rows, sizes * valid if self.rule.complete else sizes)
+        self.valid.put(rows, valid)
         return Rows(values, positive, negative, share, sizes, weighed, find, anchors, references)
 
     def _checked(self, found: Judged | Tensor, view: Rows) -> Judged:

@@ -10,6 +10,46 @@ from torch import Tensor
 from metriscope.objectives.output import LossOutput, PairSlopes
 
 
+class ByAnchor:
+    """Rows of all anchors, which are found for a block of anchors at a time.
+
+    Those of several blocks are copied into one tensor at once: small tensors that stay among large ones that are freed
+    would leave the heap in pieces, of which each block needs new ones.
+
+    Args:
+        count: B.
+        none: (0, ...), of no anchors.
+    """
+
+    def __init__(self, count: int, none: Tensor) -> None:
+        self.count = count
+        self.rows = none
+
+    def put(self, rows: slice, found: Tensor) -> None:
+        """Take the rows of a block of anchors."""
+        if len(found) == self.count:
+            self.rows = found
+            return
+        if len(self.rows) != self.count:
+            self.rows = found.new_zeros(self.count, *found.shape[1:])
+        self.rows[rows] = found
+
+
+class Total:
+    """The sum of what blocks of anchors come to.
+
+    Args:
+        nothing: the sum over no block.
+    """
+
+    def __init__(self, nothing: Tensor) -> None:
+        self.value = nothing
+
+    def add(self, found: Tensor) -> None:
+        """Add what a block comes to."""
+        self.value += found
+
+
 class RowSums(NamedTuple):
     """What a rule comes to over all anchors; anchors that do not count hold zeros.
 
