@@ -48,8 +48,8 @@ def save(content: Any, path: Path, previous: Path | None = None) -> None:
         target: Any = _Remembering(file)
         try:
             torch.save(content, target)
-        except RuntimeError:
-            # Torch hides why a write failed.
+        except (RuntimeError, OSError):
+            # Torch may hide why a write failed.
             if target.error is None:
                 raise
         if target.error is not None:
