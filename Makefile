@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test test-slurm test-all coverage lint bench report clean
+.PHONY: train test test-processes test-slurm test-all coverage lint bench report clean
 
 train: .venv/.core
 	$(BIN)/python train.py $(ARGS)
@@ -11,6 +11,10 @@ train: .venv/.core
 test: export OMP_NUM_THREADS = 1
 test: .venv/.dev lint
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal $(ARGS)
+
+test-processes: export OMP_NUM_THREADS = 1
+test-processes: .venv/.dev
+	$(BIN)/python -m pytest -m processes --numprocesses auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 test-slurm: .venv/.dev
 	$(BIN)/python -m pytest -m slurm tests/slurm $(ARGS)

@@ -275,6 +275,7 @@ def test_a_rank_that_was_left_in_the_environment(run, monkeypatch, name):
     assert (folder / "checkpoints" / "best.ckpt").exists()
 
 
+@pytest.mark.processes
 def test_the_command_with_a_rank_that_was_left_in_the_environment(tmp_path):
     command = [sys.executable, str(CONFIG_DIR.parent / "train.py"), *TINY, f"paths.output_dir={tmp_path}"]
     done = subprocess.run(

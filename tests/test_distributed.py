@@ -149,6 +149,7 @@ def test_it_does_not_matter_who_comes_first(tiny):
     on_ranks(lambda: train(cfg), first=1, ready=lambda: time.monotonic() > a_second_later)
 
 
+@pytest.mark.processes
 def test_the_command_line_starts_the_second_process_itself(tmp_path):
     words = [*TINY, *DDP, "trainer.max_epochs=1", f"paths.output_dir={tmp_path}"]
     root = Path(__file__).parents[1]

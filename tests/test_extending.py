@@ -40,6 +40,7 @@ def words():
     return line.split()[3:]
 
 
+@pytest.mark.processes
 def test_every_part_of_the_page_trains_and_compares(metriscope, words):
     done = metriscope("train", *words, *SHORT, "-m", "seed=0,1")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -68,11 +69,13 @@ def test_a_loss_of_rows_learns_its_parameter(own):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.processes
 def test_a_loss_of_rows_trains(metriscope):
     done = metriscope("train", *line_with("loss=softened").split()[3:], *SHORT)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.processes
 def test_weights_and_references_train(metriscope):
     line = line_with("weighting=")
     done = metriscope("train", *line.split()[3:], *SHORT)

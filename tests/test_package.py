@@ -49,6 +49,7 @@ def installed(tmp_path_factory):
     return target
 
 
+@pytest.mark.processes
 def test_the_wheel_trains_in_an_empty_folder(installed, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     words = ["dataset=digits", "logger=files", "trainer.max_epochs=1", "trainer.limit_train_batches=3"]

@@ -47,6 +47,7 @@ def test_make_targets_exist():
     assert set(re.findall(r"\bmake ([\w-]+)", README)) <= targets
 
 
+@pytest.mark.processes
 def test_own_loss_runs(tmp_path):
     for _, text in BLOCKS:
         first = text.splitlines()[0]

@@ -92,6 +92,7 @@ def test_a_signal_stops_at_once_where_nothing_waits():
     assert stop.received == signal.SIGTERM
 
 
+@pytest.mark.processes
 def test_a_signal_in_a_finalizer_stops_after_it(capsys):
     class Dies:
         def __del__(self):

@@ -66,6 +66,7 @@ def own(tmp_path, monkeypatch):
     sys.modules.pop("my_loggers", None)
 
 
+@pytest.mark.processes
 def test_an_own_logger_is_a_class_and_a_yaml(tmp_path):
     (tmp_path / "my_loggers.py").write_text(OWN)
     (tmp_path / "my_configs" / "logger").mkdir(parents=True)

@@ -78,6 +78,7 @@ def test_the_page_declares_it_as_this_test_does(mine):
     assert f"[metriscope.configs]\n{''.join(declared)}\n" == next(mine.glob("*.dist-info/entry_points.txt")).read_text()
 
 
+@pytest.mark.processes
 def test_it_is_swept_by_joblib_and_compared(metriscope):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     short = (*TINY, "trainer.max_epochs=1", "loss=pull", "seed=0,1")

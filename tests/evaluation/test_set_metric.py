@@ -174,6 +174,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.processes
 def test_an_own_metric_is_trained_monitored_and_compared(folder: Path) -> None:
     (line,) = [text for text in BLOCKS if text.startswith("PYTHONPATH=")]
     page = shlex.split(line)[3:]

@@ -273,6 +273,7 @@ def test_tasks_that_do_not_fit_are_one_line(monkeypatch, devices, environment, r
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.processes
 def test_the_command_line_says_so_too(monkeypatch, tmp_path):
     words = [*TINY, f"paths.output_dir={tmp_path}"]
     monkeypatch.setenv("SLURM_NTASKS", "3")

@@ -59,6 +59,7 @@ def test_wrong_words_are_one_line(words, line):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.processes
 def test_a_tree_is_equal_to_itself(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["", ".", ".", "--assert-equal", "--runs", "arcface", "--precisions", "float32"])
     monkeypatch.chdir(SCRIPTS.parent)

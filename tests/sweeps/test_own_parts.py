@@ -43,6 +43,7 @@ def metriscope(tmp_path):
 SHORT = (*TINY, "trainer.max_epochs=1", "loss=pull_together,triplet")
 
 
+@pytest.mark.processes
 def test_a_parallel_sweep_of_an_own_loss_finishes_and_compares(metriscope):
     """``tests/test_extending.py`` does the same with Hydra's own launcher and ``--config-dir``."""
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")

@@ -56,6 +56,7 @@ def at_work(study):
     return [record for record in records if record["status"] == "running"]
 
 
+@pytest.mark.processes
 def test_outcomes_of_other_processes_are_counted(begin, tmp_path):
     process = begin("optimizer=sgd", "head.normalize=false", "optimizer.lr=0.01,1e30", "seed=range(2)", *PARALLEL)
     out, err = process.communicate(timeout=250)
