@@ -99,8 +99,9 @@ def _disturb(bench: Bench, words: list[str], point: Point, fault: str, case: Cas
     case.first, case.state = str(first.code), _state(bench)
     if not bench.flag.exists():
         case.wrong.append(f"the point is not reached: {point.function} is no longer called as it was")
-    # A worker of the run, and not the run itself, gets the signal.
-    if first.code not in ({0, 1} if point.needs == "workers" else ALLOWED[fault]):
+    # A worker of the run, and not the run itself, gets the signal; figures that fail are left out.
+    allowed = {"workers": {0, 1}, "figures": ALLOWED[fault] | {0}}.get(point.needs, ALLOWED[fault])
+    if first.code not in allowed:
         case.wrong.append(f"the first command exits with {first.code}")
     if first.code in (1, 2, 130) and not first.in_one_line:
         case.wrong.append(f"the first command does not say it in one line: {first.last_line}")

@@ -44,7 +44,7 @@ TINY = (
 )
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What a run without a signal says on standard error.
-_USUAL = ("epoch ", "first step ")
+_USUAL = ("train: ", "first step ", "epoch ")
 _POLL = 0.002
 
 

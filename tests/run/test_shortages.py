@@ -67,6 +67,10 @@ CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. G
     ("error", "line"),
     [
         (CUDA, r"the GPU is out of memory \(2.00 GiB more were asked for\): lower sampler.batch_size, or evaluation"),
+        (
+            RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"),
+            r"a process that loads data was killed: run",
+        ),
         (MemoryError(), r"this machine is out of memory: lower sampler.batch_size, or evaluation.batch_size"),
         (raised(lambda: torch.empty(10**15)), r"this machine is out of memory \(4000000000000000 bytes more were"),
         (raised(lambda: np.empty(10**16)), r"this machine is out of memory \(71.1 PiB more were asked for\): lower"),

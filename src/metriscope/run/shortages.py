@@ -1,4 +1,4 @@
-"""What has run out, in one line: room on a disk, shared memory, memory, or the run folder itself. Imports no torch."""
+"""What a run has lost, in one line: room on a disk, shared memory, memory, a worker, or its folder. Imports no torch."""
 
 import errno
 import re
@@ -11,6 +11,7 @@ _SHARED = Path("/dev/shm")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _OF_SHARED = re.compile(r"out of shared memory|shared memory (?:object|file)|</torch_\d|/dev/shm", re.IGNORECASE)
 _OF_MEMORY = re.compile(r"out of memory|can't allocate memory|unable to allocate|cannot allocate memory", re.IGNORECASE)
+_OF_WORKER = re.compile(r"DataLoader worker .*(?:exited unexpectedly|killed by signal)", re.DOTALL)
 _AMOUNT = re.compile(r"(?:allocate|requested)[^0-9]{0,20}([0-9][0-9.]* ?(?:[KMGTP]i?B|bytes))")
 
 
@@ -36,6 +37,8 @@ def shortage(error: BaseException, folder: Path) -> str | None:
         return _shared()
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError | OSError) and _OF_MEMORY.search(text)):
         return _memory(text)
+    if isinstance(error, RuntimeError) and _OF_WORKER.search(text):
+        return "a process that loads data was killed: run again; if this machine is out of memory, lower dataset.num_workers"
     return None
 
 
