@@ -1,4 +1,4 @@
-"""What a run has lost, in one line: room on a disk, shared memory, memory, a worker, or its folder. Imports no torch."""
+"""What a run has lost, in one line: room on a disk, memory, a worker, or its folder. Imports no torch."""
 
 import errno
 import re
@@ -38,7 +38,7 @@ def shortage(error: BaseException, folder: Path) -> str | None:
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError | OSError) and _OF_MEMORY.search(text)):
         return _memory(text)
     if isinstance(error, RuntimeError) and _OF_WORKER.search(text):
-        return "a process that loads data was killed: run again; if this machine is out of memory, lower dataset.num_workers"
+        return "a process that loads data was killed: run again; if memory is short, lower dataset.num_workers"
     return None
 
 
