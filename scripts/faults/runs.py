@@ -44,7 +44,8 @@ FURTHER = {
     "stopping early": [*_SYNTHETIC, "callbacks=early_stopping", "callbacks.early_stopping.patience=1",
                        "+callbacks.early_stopping.min_delta=1", "trainer.max_epochs=6", "logger=none"],
     "workers": ["dataset=folder", "dataset.cache=none", "dataset.memory_limit_mb=0", "dataset.num_workers=1",
-                "dataset.image_size=8", "backbone=small_cnn", "augmentation=none", "logger=none"],
+                "dataset.validation=0.5", "dataset.image_size=8", "backbone=small_cnn", "augmentation=none",
+                "logger=none"],
 }  # fmt: skip
 """Words by what a point needs."""
 

@@ -163,11 +163,16 @@ def _load(run: Run) -> Any:
 
 def _unknown_monitor(config: Mapping[str, Any], metrics: Any) -> str | None:
     """Error message for a monitored metric that is never logged; None if all are logged."""
+    from metriscope.evaluation.set_metric import known_metric
+
     for group in ("evaluation", "scheduler"):
         key, name = f"{group}.monitor", config[group].get("monitor")
         if name and name not in metrics:
             there = sorted(metric for metric in metrics if "/" in metric)
-            return f"{key}={name}: no such metric{nearest(name, there)} There are: {', '.join(there)}"
+            why = f"no such metric{nearest(name, there)}"
+            if known_metric(name, config["evaluation"]) is not None:
+                why = "this run does not measure it, as where nothing of a validation set has another of its class."
+            return f"{key}={name}: {why} There are: {', '.join(there)}"
     return None
 
 

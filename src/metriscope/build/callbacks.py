@@ -18,7 +18,7 @@ from metriscope.evaluation.monitors import VARIANCE, monitor_of
 from metriscope.evaluation.set_metric import build_metrics
 from metriscope.parts import arguments_of, instantiate, locate
 from metriscope.run.folder import Run
-from metriscope.tracking.checkpoints import LastCheckpoint
+from metriscope.tracking.checkpoints import BestCheckpoint, LastCheckpoint
 
 # What per_class.csv shows.
 _PER_CLASS = SKIPPED._replace(recall_at=(1,), map_at_r=True)
@@ -101,5 +101,5 @@ def _checkpoints(evaluation: Section, run: Run, validates: bool) -> list[ModelCh
     if not validates:
         return [last]
     metric, mode = monitor_of(evaluation, "evaluation", evaluation)
-    best = ModelCheckpoint(filename="best", save_on_train_epoch_end=False, monitor=metric, mode=mode, **options)
+    best = BestCheckpoint(filename="best", save_on_train_epoch_end=False, monitor=metric, mode=mode, **options)
     return [best, last]

@@ -79,3 +79,25 @@ class LastCheckpoint(ModelCheckpoint):
         connector.update_train_epoch_metrics()
         loop._batches_that_stepped += 1
         super().on_train_epoch_end(trainer, pl_module)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Saves when the monitored metric is better than before, also in a run folder that has moved.
+
+    Lightning forgets the best value there, and would save a worse epoch over the best one.
+    """
+
+    @property
+    def state_key(self) -> str:
+        # Checkpoints hold this callback's state below the name of Lightning's.
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def here(path: str) -> str:
+            return str(Path(self.dirpath or "", Path(path).name)) if path else path
+
+        moved: dict[str, Any] = {**state_dict, "dirpath": self.dirpath}
+        for name in {"best_model_path", "kth_best_model_path"} & moved.keys():
+            moved[name] = here(moved[name])
+        moved["best_k_models"] = {here(path): value for path, value in state_dict.get("best_k_models", {}).items()}
+        super().load_state_dict(moved)
