@@ -53,7 +53,13 @@ def of_another_network(path):
     torch.save(content, path)
 
 
-@pytest.mark.parametrize("spoil", [flip, half, other, of_another_network, Path.unlink])
+def of_other_data(path):
+    content = torch.load(path, weights_only=True)
+    content["DataModule"]["fingerprint"]["content"]["examples"] += 1
+    torch.save(content, path)
+
+
+@pytest.mark.parametrize("spoil", [flip, half, other, of_another_network, of_other_data, Path.unlink])
 def test_a_broken_checkpoint_is_set_aside_and_the_run_goes_on_from_the_one_before(
     tiny, watch, undisturbed, caplog, spoil
 ):

@@ -149,6 +149,7 @@ def _embedding_figures(folder: Path, tested: EvaluatedSet, data: DataModule, see
 
     written = [guarded("projection", plane)]
     shows_images = len(data.input_shape) == 3 and data.input_shape[0] in (1, 3)
-    if shows_images and len(labels) > 1:
+    # A query needs another image of its class to find.
+    if shows_images and len(np.unique(labels)) < len(labels):
         written.append(guarded("retrieval_gallery", gallery))
     return [path for path in written if path]

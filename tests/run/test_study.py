@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,16 @@ def test_sections_read_as_the_whole_does(tmp_path: Path) -> None:
     text = yaml.safe_dump({"seed": 0, "one": shared, "two": {"three": shared}})
     assert "*id001" in text
     assert reading._parse(text) == {"seed": 0, "one": ["same"], "two": {"three": ["same"]}}
+
+
+def test_a_copy_of_a_run_is_no_repeat_of_it(tmp_path: Path) -> None:
+    folder = write_study(tmp_path, {"contrastive": 0.7}, seeds=2, epochs=1)
+    wanted = load_study(folder)
+    one = wanted.finished[0]
+    assert one.folder is not None
+    copy = shutil.copytree(one.folder, one.folder.with_name("seed99-cccccccc"))
+    found = load_study(folder)
+    assert len(found.runs) == len(wanted.runs)
+    (line,) = set(found.problems) - set(wanted.problems)
+    assert "have the same config" in line
+    assert copy.name in line

@@ -10,7 +10,7 @@ import torch
 
 from metriscope import tensor_files
 from metriscope.data.datamodule import DataModule
-from metriscope.data.fingerprint import check_same
+from metriscope.data.fingerprint import check_same, difference
 from metriscope.errors import InputError, RunError
 from metriscope.run.folder import Run
 from metriscope.run.history import Selected
@@ -54,6 +54,8 @@ def _usable(path: Path, run: Run, module: torch.nn.Module, data: Mapping[str, An
         needs_best = any(_is_best(one) for one in state.get("callbacks", {}).values())
     except Exception as error:
         raise tensor_files.Damaged("is no checkpoint of a run") from error
+    if "fingerprint" in known and run.data and difference(run.data, known["fingerprint"]):
+        raise tensor_files.Damaged("is of a run on other data")
     if "fingerprint" in known:
         check_same(known["fingerprint"], data, run.folder)
     _check_tensors(state, module)

@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from metriscope.errors import InputError
 from metriscope.escapes import cleaned, shown
 from metriscope.reading import bounded, parse_yaml, read_bytes
 from metriscope.run.history import Row, read_history
-from metriscope.run.identity import located, relevant
+from metriscope.run.identity import identity, located, relevant
 from metriscope.run.record import FINISHED, Record, Status, Unreadable, read_record, read_summary
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,8 @@ def load_study(folder: Path) -> Study:
     """The runs below ``outputs/<study>``; histories are read on demand.
 
     Folders that ``resume=never`` set aside (``seed0-<hash>.1``) are skipped; a run whose files are broken,
-    half-written or hostile becomes a line of ``problems``. Links are not followed.
+    half-written or hostile becomes a line of ``problems``, as does one whose config another one has. Links are not
+    followed.
 
     Raises:
         InputError: the folder does not exist, or no run in it can be read.
@@ -120,7 +121,30 @@ def load_study(folder: Path) -> Study:
     if not runs:
         reason = f": {problems[0]}" if problems else ": train some with study=<name>"
         raise InputError(f"{folder} holds no {'readable run' if problems else 'runs'}{reason}")
-    return Study(shown(folder.resolve().name), runs, problems)
+    return Study(shown(folder.resolve().name), once_each(sorted(runs, key=_ended), problems), problems)
+
+
+def _ended(run: StudyRun) -> str:
+    return run.record.ended or ""
+
+
+def once_each(runs: Iterable[StudyRun], problems: list[str]) -> list[StudyRun]:
+    """The runs by name; of those with the same config, seed included, only the last that has finished.
+
+    A copy of a run is no repeat of it: counted as one, it would narrow the intervals.
+
+    Args:
+        runs: earlier ones first.
+        problems: gets a line for each that does not count.
+    """
+    kept: dict[str, StudyRun] = {}
+    for run in runs:
+        known = kept.get(key := identity(run.config))
+        if known is None or run.status == FINISHED or known.status != FINISHED:
+            kept[key] = run
+        if known is not None:
+            problems.append(f"{run.name} and {known.name} have the same config; {kept[key].name} counts")
+    return sorted(kept.values(), key=lambda run: run.name)
 
 
 def run_folders(folder: Path, problems: list[str]) -> Iterator[Path]:

@@ -6,9 +6,8 @@ from typing import Any
 from metriscope.errors import InputError
 from metriscope.escapes import shown
 from metriscope.run.history import EPOCHS, Row
-from metriscope.run.identity import identity
 from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, RUNNING, Record, Status, is_figure
-from metriscope.run.study import Study, StudyRun, flat_config
+from metriscope.run.study import Study, StudyRun, flat_config, once_each
 from metriscope.tracking.connection import connect
 
 COMPARISON = "comparison"
@@ -43,8 +42,8 @@ def load_project(project: str, study: str, api: Any = None) -> Study:
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"W&B project {project} cannot be read: {reason[:200]}") from error
-    runs: dict[str, StudyRun] = {}
-    problems = []
+    runs: list[StudyRun] = []
+    problems: list[str] = []
     for remote in found:
         try:
             run = _read(remote)
@@ -55,14 +54,10 @@ def load_project(project: str, study: str, api: Any = None) -> Study:
         if "seed" not in run.config:
             problems.append(f"{run.name} has no seed in its config; left out")
             continue
-        known = runs.get(key := identity(run.config))
-        if known is None or run.status == FINISHED or known.status != FINISHED:
-            runs[key] = run
-        if known is not None:
-            problems.append(f"{run.name} and {known.name} have the same config; {runs[key].name} counts")
+        runs.append(run)
     if not runs:
         raise InputError(f"W&B project {project} holds no run of study {study!r}")
-    return Study(study, sorted(runs.values(), key=lambda run: run.name), problems)
+    return Study(study, once_each(runs, problems), problems)
 
 
 def _read(remote: Any) -> StudyRun:
