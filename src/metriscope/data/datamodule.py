@@ -22,7 +22,7 @@ from metriscope.data.samplers import BatchSampler, SequentialBatchSampler
 from metriscope.data.shared_memory import check_room
 from metriscope.data.splits import Splits
 from metriscope.errors import InputError, RunError
-from metriscope.models.embedder import Features
+from metriscope.models.network import Features
 from metriscope.seeds import generator
 from metriscope.signals import spare_worker
 
