@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from metriscope.objectives.objective import Objective
     from metriscope.outcome import Outcome
     from metriscope.run.study import Study, load_study
+    from metriscope.serving.embedder import Embedder, load
 
     __version__: str
 
 __all__ = [
+    "Embedder",
     "InputError",
     "Objective",
     "Outcome",
@@ -30,6 +32,7 @@ __all__ = [
     "__version__",
     "compose_config",
     "distances",
+    "load",
     "load_study",
     "losses",
     "metrics",
@@ -38,6 +41,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Embedder": "serving.embedder",
     "InputError": "errors",
     "Objective": "objectives.objective",
     "Outcome": "outcome",
@@ -45,6 +49,7 @@ _MODULES = {
     "RunError": "errors",
     "Study": "run.study",
     "compose_config": "config.compose",
+    "load": "serving.embedder",
     "load_study": "run.study",
     "train": "app",
 }
