@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from metriscope.errors import InputError, Pruned, RunError
     from metriscope.objectives.objective import Objective
     from metriscope.outcome import Outcome
-    from metriscope.run.study import Study, load_study
+    from metriscope.run.study import load_study
     from metriscope.serving.embedder import Embedder, load
 
     __version__: str
@@ -28,7 +28,6 @@ __all__ = [
     "Outcome",
     "Pruned",
     "RunError",
-    "Study",
     "__version__",
     "compose_config",
     "distances",
@@ -47,7 +46,6 @@ _MODULES = {
     "Outcome": "outcome",
     "Pruned": "errors",
     "RunError": "errors",
-    "Study": "run.study",
     "compose_config": "config.compose",
     "load": "serving.embedder",
     "load_study": "run.study",
