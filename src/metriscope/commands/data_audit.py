@@ -14,6 +14,7 @@ Exit codes: 0 the audit is done, 1 with --strict and something serious found, 2 
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +46,7 @@ def main(words: Sequence[str]) -> int:
         if parse(word).is_sweep_override():
             raise InputError(f"{word} gives several values: an audit looks at one data set")
     config = plain(compose_config(arguments.words, arguments.config_dir).dataset)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     from metriscope.data.audit.audit import NEAR, audit
     from metriscope.data.audit.findings import SERIOUS, findings
     from metriscope.data.loading import load_splits

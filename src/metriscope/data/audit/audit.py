@@ -117,7 +117,7 @@ def audit(splits: Splits, limit: float = NEAR) -> Audit:
         faults |= {start + place: line for place, line in part.faults.items()}
         start += len(part.stored)
     signatures[list(faults)] = torch.nan
-    images, uniform = _identities(parts, seen, signatures, faults)
+    images, uniform, likely = _identities(parts, seen, signatures, faults, max(limit, _LIKELY))
     part_of = np.repeat(np.arange(len(parts)), [len(part) for part in parts.values()])
     labels = [part.classes[label] for part in parts.values() for label in part.labels.tolist()]
     ends = np.cumsum([0, *map(len, parts.values())])
@@ -135,7 +135,7 @@ def audit(splits: Splits, limit: float = NEAR) -> Audit:
         _ids([key for part in seen for key in part.stored], faults),
         images,
         groups(images),
-        _near(signatures, limit, images, part_of, np.unique(labels, return_inverse=True)[1], list(parts)),
+        _near(signatures, likely, limit, images, part_of, np.unique(labels, return_inverse=True)[1], list(parts)),
         uniform,
         faults,
         {name: _alone(parts[name], splits.queries if name == "test" else None) for name in ceilings},
@@ -148,12 +148,12 @@ def _are_images(part: Examples) -> bool:
 
 
 def _identities(
-    parts: Mapping[str, Examples], seen: Sequence[Seen], signatures: Tensor, faults: dict[int, str]
-) -> tuple[Positions, list[int]]:
+    parts: Mapping[str, Examples], seen: Sequence[Seen], signatures: Tensor, faults: dict[int, str], limit: float
+) -> tuple[Positions, list[int], Positions]:
     """Ids (N,), equal for identical examples, and the positions of those of one colour; adds to ``faults``.
 
-    Image files are decoded in full where another has a close signature, and where they may be of one colour: these
-    have no signature.
+    Image files are decoded in full where another has a signature within ``limit``, and where they may be of one colour:
+    these have no signature. The last result are the positions that were, or all of data in memory.
     """
     keys: list[bytes] = [key for part in seen for key in part.pixels or part.stored]
     uniform = [flag for part in seen for flag in part.uniform]
@@ -163,19 +163,20 @@ def _identities(
         if isinstance(part.inputs, ImageFiles)
         for path in part.inputs.paths
     ]
+    chosen = np.arange(len(keys))
     if files:
         likely = np.array(uniform)
-        for i, j, _ in close_pairs(signatures, _LIKELY):
+        for i, j, _ in close_pairs(signatures, limit):
             likely[i.numpy()] = likely[j.numpy()] = True
         likely[list(faults)] = False
-        chosen = np.flatnonzero(likely).tolist()
-        for place, found in zip(chosen, full_digests([files[place] for place in chosen]), strict=True):
+        chosen = np.flatnonzero(likely)
+        for place, found in zip(chosen.tolist(), full_digests([files[place] for place in chosen]), strict=True):
             if isinstance(found, str):
                 faults[place] = found
                 signatures[place] = torch.nan
             else:
                 keys[place], uniform[place] = found
-    return _ids(keys, faults), [place for place, flag in enumerate(uniform) if flag and place not in faults]
+    return _ids(keys, faults), [place for place, flag in enumerate(uniform) if flag and place not in faults], chosen
 
 
 def _ids(keys: Sequence[bytes], faults: Mapping[int, str]) -> Positions:
@@ -186,6 +187,7 @@ def _ids(keys: Sequence[bytes], faults: Mapping[int, str]) -> Positions:
 
 def _near(
     signatures: Tensor,
+    among: Positions,
     limit: float,
     images: Positions,
     part_of: Positions,
@@ -197,8 +199,8 @@ def _near(
     closest = np.full(size, np.inf)
     conflicting, leaking = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
     components = Components(size)
-    for i, j, distances in close_pairs(signatures, limit) if limit > 0 else ():
-        a, b, distance = i.numpy(), j.numpy(), distances.numpy()
+    for i, j, distances in close_pairs(signatures[torch.from_numpy(among)], limit) if limit > 0 else ():
+        a, b, distance = among[i.numpy()], among[j.numpy()], distances.numpy()
         different = images[a] != images[b]
         a, b, distance = a[different], b[different], distance[different]
         conflict, leak = labels[a] != labels[b], part_of[a] != part_of[b]
@@ -211,10 +213,9 @@ def _near(
         components.connect(a, b)
     components.connect(np.arange(size), images)  # an id is the first position with these pixels
     found = [group for group in groups(components.found()) if np.isfinite(closest[group]).any()]
-    both = [(a, b) for a, b in combinations_with_replacement(range(parts), 2)]
-    pairs, conflicts = (
-        {(names[a], names[b]): int(row[a * parts + b]) for a, b in both} for row in counts
-    )  # a position of an earlier part is the smaller one
+    # A position of an earlier part is the smaller one of a pair.
+    both = list(combinations_with_replacement(range(parts), 2))
+    pairs, conflicts = ({(names[a], names[b]): int(row[a * parts + b]) for a, b in both} for row in counts)
     return Near(pairs, conflicts, found, closest, conflicting, leaking)
 
 
