@@ -8,7 +8,7 @@ from typing import Any
 
 from metriscope.data.audit.audit import Audit
 from metriscope.data.audit.counts import counts
-from metriscope.data.audit.findings import findings, names
+from metriscope.data.audit.findings import distances, findings, names
 from metriscope.escapes import cleaned, for_csv
 from metriscope.files import replacing, write_json
 from metriscope.reports.audit_tables import title
@@ -53,7 +53,7 @@ def _rows(audit: Audit) -> Iterator[dict[str, Any]]:
     for number, one in enumerate(findings(audit)):
         for place in one.positions:
             part, position = audit.place(place)
-            distance = float(audit.near.closest[place])
+            distance = float(distances(audit, one.kind)[place])
             near = one.kind.startswith("near") and math.isfinite(distance)
             values = (one.kind, number, one.note, part, position, name[place], audit.labels[place])
             yield dict(zip(_COLUMNS, (*values, round(distance, 4) if near else None), strict=True))

@@ -60,6 +60,14 @@ def test_counts_by_part():
     assert "identical_bytes" not in found
 
 
+def test_a_conflict_across_parts_says_so():
+    found = audit(splits(pixels(1, 2, 2), pixels(1, 2, 3), [0, 0, 1], [1, 0, 2]))
+    assert [(one.kind, one.positions, one.note) for one in findings(found)[:2]] == [
+        ("conflict", [0, 3], "also in two parts"),
+        ("conflict", [1, 2, 4], "also in two parts"),
+    ]
+
+
 def test_vectors():
     vectors = torch.randn(12, 6, generator=torch.Generator().manual_seed(0))
     vectors[5] = vectors[0]
@@ -78,13 +86,15 @@ def test_vectors():
     assert not audit(splits(vectors[:6], vectors[6:], [0] * 6, [0] * 6), limit=0).near.groups
 
 
-def test_near_groups_name_those_that_decide_first():
-    base = pixels(1)
-    train = torch.cat([base, base + 3, base + 6, pixels(2, 2)])
-    train[3:] += torch.tensor([0, 2], dtype=torch.uint8)[:, None, None, None]
+def test_near_groups_name_the_pair_that_decides_first():
+    train = pixels(1, 1, 1, 2, 2)
+    train[1, :, 20] += 4
+    train[2, :, 10:30] += 9
+    train[3] += 2
     found = audit(splits(train, pixels(8, 9), [0, 0, 1, 2, 2], [0, 0]))
-    kinds = summary(found)
-    assert {kind: sorted(positions) for kind, positions in kinds} == {"near conflict": [0, 1, 2], "near copy": [3, 4]}
+    assert summary(found) == [("near conflict", [1, 2, 0]), ("near copy", [3, 4])]
+    assert found.near.closest[0] < found.near.conflicting[0] > found.near.conflicting[1]
+    assert findings(found)[0].note == f"distance {found.near.conflicting[1]:.3f}"
     assert found.near.conflicts["train", "train"] == 2
     assert found.near.pairs["train", "train"] == 4
 

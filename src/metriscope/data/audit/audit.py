@@ -16,7 +16,7 @@ from metriscope.data.examples import Examples
 from metriscope.data.inputs.images import ImageFiles
 from metriscope.data.splits import Splits
 
-Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
+Distances = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 NEAR = 0.15
 """The default distance of near duplicates. Of the photographs of Stanford Cars every pair below it shows the same
@@ -31,16 +31,16 @@ class Near:
     Attributes:
         pairs: how many pairs, by two parts; ``conflicts`` those with different labels.
         groups: positions of the examples that near pairs connect, with their identical ones.
-        closest: (N,) the distance of the nearest one; infinite for none.
-        conflicting, leaking: bool (N,), whether it has another label or lies in another part.
+        closest: (N,) distance of the nearest one; infinite for none.
+        conflicting, leaking: (N,) the same of those with another label, and of those in another part.
     """
 
     pairs: Mapping[tuple[str, str], int]
     conflicts: Mapping[tuple[str, str], int]
     groups: Sequence[Sequence[int]]
-    closest: "np.ndarray[tuple[int], np.dtype[np.float64]]"
-    conflicting: Flags
-    leaking: Flags
+    closest: Distances
+    conflicting: Distances
+    leaking: Distances
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,8 +196,7 @@ def _near(
 ) -> Near:
     size, parts = len(images), len(names)
     counts = np.zeros((2, parts * parts), dtype=np.int64)
-    closest = np.full(size, np.inf)
-    conflicting, leaking = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
+    closest, conflicting, leaking = (np.full(size, np.inf) for _ in range(3))
     components = Components(size)
     for i, j, distances in close_pairs(signatures[torch.from_numpy(among)], limit) if limit > 0 else ():
         a, b, distance = among[i.numpy()], among[j.numpy()], distances.numpy()
@@ -208,8 +207,8 @@ def _near(
             counts[kind] += np.bincount((part_of[a] * parts + part_of[b])[chosen], minlength=parts * parts)
         for ends in (a, b):
             np.minimum.at(closest, ends, distance)
-            conflicting[ends[conflict]] = True
-            leaking[ends[leak]] = True
+            np.minimum.at(conflicting, ends[conflict], distance[conflict])
+            np.minimum.at(leaking, ends[leak], distance[leak])
         components.connect(a, b)
     components.connect(np.arange(size), images)  # an id is the first position with these pixels
     found = [group for group in groups(components.found()) if np.isfinite(closest[group]).any()]

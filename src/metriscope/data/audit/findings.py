@@ -3,7 +3,9 @@
 import os
 from typing import NamedTuple
 
-from metriscope.data.audit.audit import Audit
+import numpy as np
+
+from metriscope.data.audit.audit import Audit, Distances
 from metriscope.data.inputs.images import ImageFiles
 
 KINDS = {
@@ -27,7 +29,7 @@ class Finding(NamedTuple):
 
     kind: str
     positions: list[int]
-    """Of a group of near duplicates those that decide its kind come first, and the closest before others."""
+    """Of a group of near duplicates the closest pair that decides its kind comes first."""
     note: str
 
 
@@ -47,6 +49,12 @@ def findings(audit: Audit) -> list[Finding]:
     return sorted(found, key=lambda one: order.index(one.kind))
 
 
+def distances(audit: Audit, kind: str) -> Distances:
+    """For every example the distance (N,) of the nearest one of a kind of near duplicates; infinite for none."""
+    near = audit.near
+    return {"near conflict": near.conflicting, "near leak": near.leaking}.get(kind, near.closest)
+
+
 def names(audit: Audit) -> list[str]:
     """A name for every example: the path of a file from the folder of all, or part and position in memory."""
     files = [part.inputs.paths for part in audit.parts.values() if isinstance(part.inputs, ImageFiles)]
@@ -58,24 +66,29 @@ def names(audit: Audit) -> list[str]:
 
 
 def _identical(audit: Audit, group: list[int]) -> Finding:
-    kind = "copy"
+    spread = len({audit.place(place)[0] for place in group}) > 1
+    kind = "leak" if spread else "copy"
+    note = ("same bytes" if audit.same_bytes(group) else "same pixels in other bytes") if audit.from_files else ""
     if len({audit.labels[place] for place in group}) > 1:
         kind = "conflict"
-    elif len({audit.place(place)[0] for place in group}) > 1:
-        kind = "leak"
-    if not audit.from_files:
-        return Finding(kind, group, "")
-    return Finding(kind, group, "same bytes" if audit.same_bytes(group) else "same pixels in other bytes")
+        note = _and_spread(note, spread)
+    return Finding(kind, group, note)
 
 
 def _near(audit: Audit, group: list[int]) -> Finding:
-    near = audit.near
-    deciding, kind = near.conflicting, "near conflict"
-    if not near.conflicting[group].any():
-        deciding, kind = near.leaking, "near leak" if near.leaking[group].any() else "near copy"
-    ordered = sorted(group, key=lambda place: (not deciding[place], near.closest[place], place))
-    return Finding(kind, ordered, f"distance {near.closest[group].min():.3f}")
+    kinds = ("near conflict", "near leak", "near copy")
+    kind = next(one for one in kinds if np.isfinite(distances(audit, one)[group]).any())
+    deciding = distances(audit, kind)
+    ordered = sorted(group, key=lambda place: (deciding[place], place))
+    note = f"distance {deciding[ordered[0]]:.3f}"
+    if kind == "near conflict":
+        note = _and_spread(note, bool(np.isfinite(audit.near.leaking[group]).any()))
+    return Finding(kind, ordered, note)
+
+
+def _and_spread(note: str, spread: bool) -> str:
+    return ", ".join([note] * bool(note) + ["also in two parts"] * spread)
 
 
 def _closest(audit: Audit, finding: Finding) -> float:
-    return float(audit.near.closest[finding.positions].min())
+    return float(distances(audit, finding.kind)[finding.positions[0]])
