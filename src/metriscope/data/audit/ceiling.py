@@ -13,8 +13,8 @@ identical images decide some queries before anything is trained:
 This is also reached: with the points of each label's first images, and of the queries that are to find them, close
 together and far from those of other labels, with all distances different, every query that is not excluded here is a
 hit. ``hits`` is therefore the exact maximum over embeddings that put different images on different points. (Where the
-last bits of an embedding depend on the batch that it is computed in, copies are nearest all the same, and chance decides
-which of three or more.)
+last bits of an embedding depend on the batch that it is computed in, copies are the nearest all the same, and chance
+decides which of three or more.)
 
 An embedding that puts different images on exactly one point can do better by chance of positions: an earlier image of
 the right label, moved onto two identical images with different labels, is found by both. But identical queries then
