@@ -1,7 +1,10 @@
 """``metriscope data audit`` in process, on a small folder of image files."""
 
 import csv
+import io
 import json
+import re
+from base64 import b64decode
 
 import numpy as np
 import pytest
@@ -61,7 +64,8 @@ def test_what_is_found_is_named_counted_and_written(audit, photos, tmp_path, cap
 
     page = files[0].read_text(encoding="utf-8")
     assert page.count("<img ") == 6
-    assert page.count("src='data:image/jpeg;base64,") == 6
+    pictures = re.findall("src='data:image/jpeg;base64,([^']+)'", page)
+    assert [Image.open(io.BytesIO(b64decode(one))).size for one in pictures] == [(48, 40)] * 6
     assert "&lt;b&gt;cat" in page
     assert "<b>cat" not in page
 
