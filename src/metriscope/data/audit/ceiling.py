@@ -1,4 +1,4 @@
-"""The highest Recall@1 that identical images leave possible, whatever embeds them.
+"""The highest Recall@1 that identical images leave possible.
 
 An embedding that is a function of the image alone puts identical images on one point. A search ranks equal distances by
 position (:mod:`metriscope.evaluation.search.ranking`) and never finds the query itself. So the labels and positions of
@@ -17,10 +17,10 @@ last bits of an embedding depend on the batch that it is computed in, copies are
 decides which of three or more.)
 
 An embedding that puts different images on exactly one point can do better by chance of positions: an earlier image of
-the right label, moved onto two identical images with different labels, is found by both. But identical queries then
-still find one and the same image, except for that image itself, which finds one of another label or of its own. So
-never more than the most frequent label of each group are hits: ``collapsed`` is a bound for every deterministic
-embedding, and not always reached.
+the right label, moved onto two identical images with different labels, is found by both. But all queries on one point
+find the same image, the first one there, and only that one finds the second. So all hits of a point have one label, and
+never more than the most frequent label of each group of identical images are hits: ``collapsed`` is a bound for every
+deterministic embedding, and not always reached.
 """
 
 from typing import NamedTuple
