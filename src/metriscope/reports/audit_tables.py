@@ -40,8 +40,8 @@ def caption(audit: Audit) -> str:
     for part, one in audit.ceilings.items():
         if one.hits < one.queries:
             said += (
-                f"{part}: at most {one.hits:,} of {one.queries:,} queries can be hits where different {audit.noun} have "
-                f"different embeddings, and {one.collapsed:,} in any case. "
+                f"{part}: at most {one.hits:,} of {one.queries:,} queries can be hits where different {audit.noun} "
+                f"have different embeddings, and {one.collapsed:,} in any case. "
             )
     return said.rstrip()
 
