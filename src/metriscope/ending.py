@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from metriscope.config.evaluates import EVALUATES
 from metriscope.data.datamodule import DataModule
 from metriscope.diagnostics.decay import exponential_fit
 from metriscope.evaluation.embedded import EvaluatedSet, References
@@ -60,15 +61,17 @@ def report(
     metrics: dict[str, Any] = summary(history, best, final)
     write_json(run.folder / "summary.json", metrics)
     run.record_metrics(_described(metrics, evaluation))
+    trained = {} if run.config.get(EVALUATES) else {EPOCHS: epochs_trained(history)}
     for logger in loggers:
-        logger.log_summary({**metrics, EPOCHS: epochs_trained(history)})
+        logger.log_summary({**metrics, **trained})
     if evaluation["save_embeddings"]:
         _save_embeddings(run.folder / "embeddings.npz", tested, data)
     if evaluation["per_class"]:
         assert tested.scores is not None
         write_per_class(run.folder / "per_class.csv", per_class(tested.scores, data.splits.test.classes))
     if run.config["logger"]["figures"]:
-        paths = write_history_figures(run.folder / "figures", history, best and best.epoch)
+        curves = [] if run.config.get(EVALUATES) else history
+        paths = write_history_figures(run.folder / "figures", curves, best and best.epoch)
         paths += _embedding_figures(run.folder / "figures", tested, data, run.config["seed"])
         for logger in loggers:
             logger.log_figures(paths)

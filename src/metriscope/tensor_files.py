@@ -108,6 +108,16 @@ def verify(path: Path) -> None:
             _check_members(file)
 
 
+def digest(path: Path) -> str:
+    """SHA-256 of all bytes of a file, in hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return _digest(file, file.seek(0, io.SEEK_END)).decode()
+
+
 def _check_members(file: BinaryIO) -> None:
     try:
         with zipfile.ZipFile(file) as archive:

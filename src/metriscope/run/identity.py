@@ -13,6 +13,7 @@ from yaml import YAMLError
 
 from metriscope.config.completing import whole_loss
 from metriscope.config.defaults import groups
+from metriscope.config.evaluates import EVALUATES, ZERO_SHOT
 from metriscope.config.files import choices, section
 from metriscope.config.plain import flatten
 from metriscope.config.sections import NO_PART
@@ -79,6 +80,7 @@ def identity(config: Mapping[str, Any]) -> str:
 def folder_of(config: Mapping[str, Any]) -> Path:
     """``<output_dir>/<study>/<dataset>-<backbone>/<loss>-<miner>/seed<k>-<hash>``.
 
+    In place of ``<loss>-<miner>`` an evaluation has ``<loss>-<miner>-evaluated`` or ``zero-shot``.
     If this folder does not exist, a folder beside it that holds the same run is used: an earlier version may have
     hashed the config in another way.
     """
@@ -87,10 +89,23 @@ def folder_of(config: Mapping[str, Any]) -> Path:
         Path(config["paths"]["output_dir"])
         / config["study"]
         / f"{config['dataset']['name']}-{config['backbone']['name']}"
-        / f"{config['loss']['name']}-{config['miner']['name']}"
+        / _method(config)
         / f"seed{config['seed']}-{wanted[:8]}"
     )
     return folder if folder.exists() else _earlier(folder, wanted) or folder
+
+
+def _method(config: Mapping[str, Any]) -> str:
+    evaluates = config.get(EVALUATES)
+    if evaluates == ZERO_SHOT:
+        return ZERO_SHOT
+    return f"{config['loss']['name']}-{config['miner']['name']}" + ("-evaluated" if evaluates else "")
+
+
+def name_without_seed(config: Mapping[str, Any]) -> str:
+    """``<dataset>-<backbone>/<loss>-<miner>/<hash>``, the same for all seeds of a config."""
+    data = f"{config['dataset']['name']}-{config['backbone']['name']}"
+    return f"{data}/{_method(config)}/{identity({**config, 'seed': None})[:8]}"
 
 
 def holds(folder: Path, record: Record | None, wanted: str) -> bool:

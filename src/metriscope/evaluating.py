@@ -1,0 +1,257 @@
+"""Evaluation without training: of the weights of a finished run, or of a trunk with its pretrained weights."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metriscope import seeds, tensor_files
+from metriscope.app import carry_out, load_checked
+from metriscope.config.evaluates import EVALUATES, ZERO_SHOT
+from metriscope.config.evaluating import of_pretrained, of_run
+from metriscope.errors import InputError
+from metriscope.outcome import Outcome, Parts
+from metriscope.run.finished import finished_run, study_of
+from metriscope.run.folder import Run
+from metriscope.run.identity import folder_of, located, name_without_seed, relevant
+from metriscope.run.record import read_record
+from metriscope.run.slurm import back_to_the_queue
+from metriscope.signals import Stop
+
+if TYPE_CHECKING:
+    from metriscope.data.datamodule import DataModule
+    from metriscope.tracking.base import RunLogger
+    from metriscope.training.learner import MetricLearner
+
+log = logging.getLogger(__name__)
+
+# Keys of the section dataset that say how images are prepared, and not which they are.
+_PREPARATION = ("dataset.mean", "dataset.std")
+
+
+@back_to_the_queue()
+def evaluate(words: Sequence[str] = (), run: str | Path | None = None, config_dir: str | Path | None = None) -> Outcome:
+    """Evaluate the weights of a finished run, or those that a library publishes, unless that has been done.
+
+    The run folder that comes of it is one of the study in which the evaluated run lies.
+
+    Args:
+        words: overrides, as on the command line.
+        run: the folder of the run; None for a trunk with its pretrained weights.
+        config_dir: a folder of further choices.
+
+    Raises:
+        InputError: the words, the run, its checkpoint or the data are invalid, or do not fit each other.
+        RunError: the evaluation had to stop.
+        KeyboardInterrupt: a signal stopped it.
+    """
+    begun = time.monotonic()
+    if run is None:
+        config = located({EVALUATES: ZERO_SHOT, **of_pretrained(words, config_dir)})
+        return carry_out(config, partial(_execute, None), partial(_parts, None), begun, _lacks_embeddings)
+    weights = _Weights(finished_run(Path(run)))
+    config = located({EVALUATES: name_without_seed(weights.run.config), **_of(weights.run, words, config_dir)})
+    weights.check_same(config)
+    return carry_out(config, partial(_execute, weights), partial(_parts, weights), begun, _lacks_embeddings)
+
+
+def _of(run: Run, words: Sequence[str], config_dir: str | Path | None) -> dict[str, Any]:
+    output_dir, study = study_of(run)
+    paths = {**run.config["paths"], "output_dir": str(output_dir)}
+    return of_run({**run.config, "paths": paths, "study": study, "resume": "auto"}, words, config_dir)
+
+
+def _lacks_embeddings(run: Run) -> bool:
+    """Whether a finished evaluation is asked for embeddings that it did not write: its identity does not say so."""
+    return bool(run.config["evaluation"]["save_embeddings"]) and not (run.folder / "embeddings.npz").exists()
+
+
+class _Weights:
+    """The tested weights of a finished run.
+
+    Args:
+        run: the run.
+
+    Raises:
+        InputError: their checkpoint is gone or damaged.
+    """
+
+    def __init__(self, run: Run) -> None:
+        from metriscope.build.finished import tested_checkpoint
+
+        self.run = run
+        self.path = tested_checkpoint(run)
+        try:
+            tensor_files.verify(self.path)
+            self.digest = tensor_files.digest(self.path)
+        except FileNotFoundError:
+            raise InputError(f"{self.path} is gone: without it there are no weights to evaluate") from None
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be read: {error.strerror}") from error
+        except tensor_files.Damaged as error:
+            raise self._refused(error) from error
+
+    def check_same(self, config: Mapping[str, Any]) -> None:
+        """Refuse to show an evaluation of weights that the run no longer has.
+
+        Raises:
+            InputError: the finished evaluation with this config was of others.
+        """
+        folder = folder_of(config)
+        record = read_record(folder) if config["resume"] != "never" else None
+        before = (record.data or {}).get("weights") if record else None
+        if before not in (None, self.digest):
+            raise InputError(f"{folder} is of weights that {self.run.folder} no longer has: set resume=never")
+
+    def check_data(self, splits: Any, config: Mapping[str, Any]) -> None:
+        """Refuse data on which the weights cannot be, or data that have changed since the run.
+
+        Raises:
+            InputError: the data, and how they differ.
+        """
+        from metriscope.data.fingerprint import difference
+
+        before = self.run.data or {}
+        if not self.on_other_data(config):
+            changed = difference(before, splits.fingerprint) if before.get("content") else None
+            if changed:
+                raise InputError(
+                    f"the data are not those of {self.run.folder} ({changed}): restore them, or say dataset=... to "
+                    "evaluate on others"
+                )
+            return
+        shape, trained = splits.train.shape, self._trained_on()
+        kinds = ["images" if len(one) == 3 else "vectors" for one in (shape, trained) if one]
+        name = config["dataset"]["name"]
+        if len(set(kinds)) > 1:
+            raise InputError(f"dataset={name} has {kinds[0]}, and {self.run.folder} was trained on {kinds[1]}")
+        if len(shape) == 3 and trained and trained[0] != shape[0]:
+            raise InputError(
+                f"dataset={name} has images of {shape[0]} channels, and {self.run.folder} was trained on {trained[0]}"
+            )
+
+    def on_other_data(self, config: Mapping[str, Any]) -> bool:
+        """Whether a config has other data than the run."""
+        own, other = (
+            {key: value for key, value in relevant({"dataset": one["dataset"]}).items() if key not in _PREPARATION}
+            for one in (located(self.run.config), config)
+        )
+        return own != other
+
+    def _trained_on(self) -> tuple[int, ...] | None:
+        """The shape of an input of the training, of which runs of earlier versions tell the channels at most."""
+        shape = (self.run.data or {}).get("shape")
+        mean = self.run.config["dataset"].get("mean")
+        if shape:
+            return tuple(shape)
+        return (len(mean), 0, 0) if mean and len(mean) > 1 else None
+
+    def load_into(self, module: "MetricLearner") -> None:
+        """Fill the network of a module.
+
+        Raises:
+            InputError: they do not fit it, or are no checkpoint of a run.
+        """
+        from metriscope.training.checkpoints import upgrade
+
+        network = module.embedder
+        wanted = network.state_dict()
+        try:
+            checkpoint = tensor_files.load(self.path)
+            upgrade(checkpoint, module.state_dict())
+            found = {
+                key.removeprefix("embedder."): value
+                for key, value in checkpoint["state_dict"].items()
+                if key.startswith("embedder.")
+            }
+            for key, value in wanted.items():
+                if key in found and found[key].shape != value.shape:
+                    raise InputError(
+                        f"the network of {self.run.folder} does not take these inputs: its {key} is "
+                        f"{tuple(found[key].shape)}, and they would need {tuple(value.shape)}"
+                    )
+            network.load_state_dict(found)
+        except InputError:
+            raise
+        except Exception as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: Exception) -> InputError:
+        known = isinstance(error, tensor_files.Damaged | tensor_files.Unsafe)
+        why = f" (it {error})" if known else ""
+        return InputError(f"{self.path} is no checkpoint of this run{why}: train the run again, or restore the file")
+
+
+def _execute(weights: _Weights | None, run: Run, stop: Stop) -> Outcome:
+    from metriscope.build.finished import evaluator_of
+    from metriscope.build.loggers import build_loggers
+    from metriscope.callbacks.graceful_stop import GracefulStop
+    from metriscope.ending import report
+
+    splits = load_checked(run)
+    data, module = _built(weights, run, splits)
+    run.record_data({
+        **splits.fingerprint,
+        "shape": list(data.input_shape),
+        **({"weights": weights.digest} if weights else {}),
+    })  # fmt: skip
+    loggers: list[RunLogger] = []
+    exit_code = 1
+    try:
+        with stop.waiting():
+            loggers += build_loggers(run, None)
+            trainer = evaluator_of(run.config, run.folder, loggers, [GracefulStop(stop, run.last_checkpoint, 1)])
+            trainer.test(module, datamodule=data, verbose=False)
+        metrics = report(run, trainer, module, data, loggers, None)
+        exit_code = 0
+    finally:
+        for logger in loggers:
+            logger.finish(exit_code)
+    unsent = any(logger.unsent for logger in loggers)
+    return Outcome(metrics, run.folder, unsent=unsent, load=partial(Parts, trainer, module, data))
+
+
+def _built(weights: _Weights | None, run: Run, splits: Any) -> "tuple[DataModule, MetricLearner]":
+    """The data, and a module with the weights to evaluate."""
+    import pytorch_lightning as pl
+
+    from metriscope.build.learner import build_embedding_only
+    from metriscope.build.normalisation import normalisation
+    from metriscope.build.run import data_of, network_of
+
+    config = dict(run.config)
+    if run.is_main:
+        log.info(splits.said())
+    if weights is not None:
+        weights.check_data(splits, config)
+        other = weights.on_other_data(config)
+        # Every weight of the network is in the checkpoint.
+        config["backbone"] = {**config["backbone"], "weights": None}
+        if other:
+            # The cache holds features of whole data sets, and this needs those of a part, once.
+            config["backbone"]["cache_features"] = False
+        if other and run.is_main and len(splits.train.shape) == 3:
+            mean, std = normalisation(config["dataset"], config["backbone"], splits.train.shape[0])
+            log.info(
+                "images are prepared as those of the run, unless the words say otherwise: augmentation=%s, mean %s, std %s",
+                config["augmentation"]["name"], mean, std,
+            )  # fmt: skip
+    data = data_of(config, splits, trains=False)
+    pl.seed_everything(seeds.derive(config["seed"], "run") % 2**32, verbose=False)
+    network = network_of(config, data.input_shape)
+    if config["compile"]:
+        network.compile()
+    module = build_embedding_only(network, seed=config["seed"])
+    if weights is not None:
+        weights.load_into(module)
+    return data, module.eval()
+
+
+def _parts(weights: _Weights | None, run: Run, splits: Any) -> Parts:
+    """The parts of an evaluation that had finished before."""
+    from metriscope.build.finished import evaluator_of
+
+    data, module = _built(weights, run, splits or load_checked(run))
+    return Parts(evaluator_of(run.config, run.folder), module, data)
