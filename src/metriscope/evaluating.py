@@ -22,6 +22,7 @@ from metriscope.signals import Stop
 
 if TYPE_CHECKING:
     from metriscope.data.datamodule import DataModule
+    from metriscope.models.network import Network
     from metriscope.tracking.base import RunLogger
     from metriscope.training.learner import MetricLearner
 
@@ -234,19 +235,36 @@ def _built(weights: _Weights | None, run: Run, splits: Any) -> "tuple[DataModule
             config["backbone"]["cache_features"] = False
         if other and run.is_main and len(splits.train.shape) == 3:
             mean, std = normalisation(config["dataset"], config["backbone"], splits.train.shape[0])
-            log.info(
-                "images are prepared as those of the run, unless the words say otherwise: augmentation=%s, mean %s, std %s",
-                config["augmentation"]["name"], mean, std,
-            )  # fmt: skip
+            name = config["augmentation"]["name"]
+            kept = "as those of the run, but for what the words say"
+            log.info("images are prepared %s: augmentation=%s, mean %s, std %s", kept, name, mean, std)
     data = data_of(config, splits, trains=False)
     pl.seed_everything(seeds.derive(config["seed"], "run") % 2**32, verbose=False)
     network = network_of(config, data.input_shape)
     if config["compile"]:
         network.compile()
     module = build_embedding_only(network, seed=config["seed"])
-    if weights is not None:
+    if weights is None:
+        _check_whole(network)
+    else:
         weights.load_into(module)
     return data, module.eval()
+
+
+def _check_whole(network: "Network") -> None:
+    """Refuse a trunk that pretrained weights fill in part only.
+
+    Raises:
+        InputError: naming a tensor that would be random.
+    """
+    found, state = network.trunk.loaded, network.trunk.body.state_dict()
+    # A single number, such as the exponent of gem, begins at a value of its own.
+    lacking = [key for key in (*found.misfits, *found.missing) if state[key].ndim] if found else []
+    if found and lacking:
+        raise InputError(
+            f"backbone.weights={found.source} fill {found.matched} of {found.total} tensors of the trunk: {lacking[0]} "
+            "would be random; give weights that fit the backbone and the data"
+        )
 
 
 def _parts(weights: _Weights | None, run: Run, splits: Any) -> Parts:

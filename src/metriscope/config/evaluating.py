@@ -14,6 +14,7 @@ from metriscope.config.completing import complete
 from metriscope.config.compose import compose_config
 from metriscope.config.defaults import groups, of_all
 from metriscope.config.evaluates import ZERO_SHOT
+from metriscope.config.files import default, section
 from metriscope.config.hydra import apply_overrides
 from metriscope.config.known import suggestion
 from metriscope.config.plain import flatten, plain
@@ -104,9 +105,11 @@ def of_run(config: Config, words: Sequence[str], config_dir: str | Path | None =
             raise InputError(
                 f"{word}: the weights are those of the run, and so is its {key.split('.')[0]}; leave it out"
             )
-    cfg = _following({**config, "sweep": None})
+    # A run of an earlier version lacks the keys that came later.
+    evaluation = {**plain(section("evaluation", default("evaluation")), resolve=False), **config["evaluation"]}
+    cfg = _following({**config, "evaluation": evaluation, **({"sweep": None} if "sweep" in config else {})})
     chosen = [word for word in words if str(parse(word).key_or_group) in groups()]
-    composed = compose_config([*chosen, *of_search_path(words)])
+    composed = compose_config([*chosen, *of_search_path(words)]) if chosen else cfg
     for word in chosen:
         group = str(parse(word).key_or_group)
         cfg[group] = {**plain(composed[group], resolve=False), **_kept(group, config[group], given)}
@@ -123,10 +126,10 @@ def of_run(config: Config, words: Sequence[str], config_dir: str | Path | None =
     return _checked(complete(cfg, folders(words), given), given)
 
 
-def _kept(group: str, section: Mapping[str, Any], given: Collection[str]) -> Config:
+def _kept(group: str, own: Mapping[str, Any], given: Collection[str]) -> Config:
     """The values of a run that stay where the words choose another section in the place of its own."""
     keys: Collection[str] = {"trainer": _OF_FITTING, "evaluation": _OF_SELECTING, "dataset": _STATISTICS}.get(group, ())
-    return {key: section.get(key) for key in keys if f"{group}.{key}" not in given and key in section}
+    return {key: own[key] for key in keys if f"{group}.{key}" not in given and key in own}
 
 
 def _check_words(words: Sequence[str]) -> None:
@@ -172,8 +175,7 @@ def _check_weights(config: Config) -> None:
             f"backbone={backbone['name']} backbone.weights=null: a trunk that was never trained is not evaluated; give "
             "backbone.weights=..., a backbone that has weights, or the folder of a run"
         )
-    section = SECTIONS["head"]
-    layers = instantiate(section.arguments(head), "head", features=head.get("size") or 1)
+    layers = instantiate(SECTIONS["head"].arguments(head), "head", features=head.get("size") or 1)
     if any(True for _ in layers.parameters()):
         raise InputError(
             f"head={head['name']}: it would be random, as nothing has trained it; leave it out for the features of the "
@@ -186,9 +188,9 @@ def _following(config: Config) -> DictConfig:
     cfg = OmegaConf.create(_escaped(config))
     assert isinstance(cfg, DictConfig)
     for key, value in flatten(config).items():
-        for default in of_all().get(key, ()):
-            if isinstance(default, str) and "${" in default:
-                OmegaConf.update(cfg, key, default)
+        for shipped in of_all().get(key, ()):
+            if isinstance(shipped, str) and "${" in shipped:
+                OmegaConf.update(cfg, key, shipped)
                 if _selected(cfg, key) == value:
                     break
                 OmegaConf.update(cfg, key, _escaped(value))
@@ -220,5 +222,5 @@ def _unknown(cfg: DictConfig, given: Collection[str], error: Exception) -> str:
     return first_lines(error)
 
 
-def _without(section: Mapping[str, Any], keys: Collection[str]) -> Config:
-    return {key: value for key, value in section.items() if key not in keys}
+def _without(own: Mapping[str, Any], keys: Collection[str]) -> Config:
+    return {key: value for key, value in own.items() if key not in keys}
