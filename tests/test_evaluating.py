@@ -12,6 +12,7 @@ from tiny_runs import COMPOSER, TINY
 
 from metriscope.app import train
 from metriscope.build.run import network_of
+from metriscope.build.trained import read_trained
 from metriscope.callbacks.evaluation import EvaluationMonitor
 from metriscope.cli import run
 from metriscope.config.plain import plain
@@ -193,11 +194,11 @@ def test_what_is_no_finished_run(copied, tmp_path):
         with pytest.raises(InputError, match=said):
             evaluate(run=folder)
 
-    refuses(tmp_path / "none", "none: no such folder; give that of a run, such as outputs/")
-    refuses(copied.parents[2], "is no run folder, as it has no run.json")
+    refuses(tmp_path / "none", "none: there is no such folder; give the folder of a run")
+    refuses(copied.parents[2], "is no folder of a run: it holds no run.json; there are runs in it, such as")
     refuses(evaluate(run=copied).folder, "is an evaluation and has no weights of its own: give the run")
     edit(copied / "run.json", lambda content: content.update(status="failed", reason="disk full"))
-    refuses(copied, r"is not finished \(failed: disk full\): the command that began it goes on with it")
+    refuses(copied, r"is not finished \(failed\): finish it")
 
 
 def test_weights_that_are_not_those_of_the_run(copied):
@@ -209,10 +210,13 @@ def test_weights_that_are_not_those_of_the_run(copied):
     flipped = bytearray(path.read_bytes())
     flipped[len(flipped) // 2] ^= 1
     path.write_bytes(flipped)
-    with pytest.raises(InputError, match=r"best.ckpt is no checkpoint of this run \(it is damaged"):
+    with pytest.raises(
+        InputError,
+        match=r"best.ckpt is damaged: its bytes are not those",
+    ):
         evaluate(run=copied)
     path.unlink()
-    with pytest.raises(InputError, match=r"best\.ckpt is gone: without it there are no weights to evaluate"):
+    with pytest.raises(InputError, match=r"best\.ckpt is not there: the run has left no such checkpoint"):
         evaluate(run=copied)
 
 
@@ -222,11 +226,16 @@ def test_data_that_have_changed_since_the_run(copied):
         evaluate(run=copied)
 
 
-def test_images_of_other_channels(copied):
-    assert record(copied)["data"]["shape"] == [8]
-    edit(copied / "run.json", lambda content: content["data"].update(shape=[3, 8, 8]))
+@pytest.mark.parametrize(("inputs", "mean"), [({"shape": [3, 8, 8]}, None), ({}, [0.1, 0.2, 0.3])])
+def test_images_of_other_channels(trained, tmp_path, monkeypatch, inputs, mean):
+    """A run that did not write the shape of its inputs down tells their channels by its mean."""
+    found = read_trained(trained)
+    config = {**found.config, "dataset": {**found.config["dataset"], "mean": mean, "std": mean}}
+    monkeypatch.setattr(
+        "metriscope.build.trained.read_trained", lambda folder: found._replace(inputs=inputs, config=config)
+    )
     with pytest.raises(InputError, match=r"dataset=digits has images of 1 channels, and .* was trained on 3"):
-        evaluate(["dataset=digits"], copied)
+        evaluate(["dataset=digits", f"paths.output_dir={tmp_path}"], trained)
 
 
 def test_a_pretrained_trunk_beside_a_run_and_its_evaluation(weights, copied):

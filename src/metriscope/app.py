@@ -211,7 +211,7 @@ def _execute(run: Run, stop: Stop) -> Outcome:
     data = data_of(run.config, splits)
     module = learner_of(run.config, data)
     start = resumed(run, module, splits.fingerprint) if run.resumes else None
-    run.record_data({**splits.fingerprint, "shape": list(data.input_shape)})
+    run.record_data(splits.fingerprint)
     loggers: list[RunLogger] = []
     exit_code = 1
     try:

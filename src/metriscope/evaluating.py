@@ -13,9 +13,8 @@ from metriscope.config.evaluates import EVALUATES, ZERO_SHOT
 from metriscope.config.evaluating import of_pretrained, of_run
 from metriscope.errors import InputError
 from metriscope.outcome import Outcome, Parts
-from metriscope.run.finished import finished_run, study_of
 from metriscope.run.folder import Run
-from metriscope.run.identity import folder_of, located, name_without_seed, relevant
+from metriscope.run.identity import folder_of, located, name_without_seed, relevant, study_of
 from metriscope.run.record import read_record
 from metriscope.run.slurm import back_to_the_queue
 from metriscope.signals import Stop
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# What the names of the network's tensors begin with in a checkpoint.
+_NETWORK = "embedder."
 # Keys of the section dataset that say how images are prepared, and not which they are.
 _PREPARATION = ("dataset.mean", "dataset.std")
 
@@ -52,16 +53,17 @@ def evaluate(words: Sequence[str] = (), run: str | Path | None = None, config_di
     if run is None:
         config = located({EVALUATES: ZERO_SHOT, **of_pretrained(words, config_dir)})
         return carry_out(config, partial(_execute, None), partial(_parts, None), begun, _lacks_embeddings)
-    weights = _Weights(finished_run(Path(run)))
-    config = located({EVALUATES: name_without_seed(weights.run.config), **_of(weights.run, words, config_dir)})
+    weights = _Weights(Path(run))
+    config = located({EVALUATES: name_without_seed(weights.config), **_of(weights, words, config_dir)})
     weights.check_same(config)
     return carry_out(config, partial(_execute, weights), partial(_parts, weights), begun, _lacks_embeddings)
 
 
-def _of(run: Run, words: Sequence[str], config_dir: str | Path | None) -> dict[str, Any]:
-    output_dir, study = study_of(run)
-    paths = {**run.config["paths"], "output_dir": str(output_dir)}
-    return of_run({**run.config, "paths": paths, "study": study, "resume": "auto"}, words, config_dir)
+def _of(weights: "_Weights", words: Sequence[str], config_dir: str | Path | None) -> dict[str, Any]:
+    config = dict(weights.config)
+    output_dir, study = study_of(weights.folder, config)
+    paths = {**config["paths"], "output_dir": str(output_dir)}
+    return of_run({**config, "paths": paths, "study": study, "resume": "auto"}, words, config_dir)
 
 
 def _lacks_embeddings(run: Run) -> bool:
@@ -73,26 +75,18 @@ class _Weights:
     """The tested weights of a finished run.
 
     Args:
-        run: the run.
+        folder: of the run.
 
     Raises:
-        InputError: their checkpoint is gone or damaged.
+        InputError: it holds no finished run, or its checkpoint is gone or damaged.
     """
 
-    def __init__(self, run: Run) -> None:
-        from metriscope.build.finished import tested_checkpoint
+    def __init__(self, folder: Path) -> None:
+        from metriscope.build.trained import read_trained
 
-        self.run = run
-        self.path = tested_checkpoint(run)
-        try:
-            tensor_files.verify(self.path)
-            self.digest = tensor_files.digest(self.path)
-        except FileNotFoundError:
-            raise InputError(f"{self.path} is gone: without it there are no weights to evaluate") from None
-        except OSError as error:
-            raise InputError(f"{self.path} cannot be read: {error.strerror}") from error
-        except tensor_files.Damaged as error:
-            raise self._refused(error) from error
+        self.trained = read_trained(folder)
+        self.folder, self.config = folder, self.trained.config
+        self.digest = tensor_files.digest(self.trained.checkpoint)
 
     def check_same(self, config: Mapping[str, Any]) -> None:
         """Refuse to show an evaluation of weights that the run no longer has.
@@ -104,7 +98,7 @@ class _Weights:
         record = read_record(folder) if config["resume"] != "never" else None
         before = (record.data or {}).get("weights") if record else None
         if before not in (None, self.digest):
-            raise InputError(f"{folder} is of weights that {self.run.folder} no longer has: set resume=never")
+            raise InputError(f"{folder} is of weights that {self.folder} no longer has: set resume=never")
 
     def check_data(self, splits: Any, config: Mapping[str, Any]) -> None:
         """Refuse data on which the weights cannot be, or data that have changed since the run.
@@ -114,12 +108,12 @@ class _Weights:
         """
         from metriscope.data.fingerprint import difference
 
-        before = self.run.data or {}
+        before = self.trained.record.data or {}
         if not self.on_other_data(config):
             changed = difference(before, splits.fingerprint) if before.get("content") else None
             if changed:
                 raise InputError(
-                    f"the data are not those of {self.run.folder} ({changed}): restore them, or say dataset=... to "
+                    f"the data are not those of {self.folder} ({changed}): restore them, or say dataset=... to "
                     "evaluate on others"
                 )
             return
@@ -127,62 +121,46 @@ class _Weights:
         kinds = ["images" if len(one) == 3 else "vectors" for one in (shape, trained) if one]
         name = config["dataset"]["name"]
         if len(set(kinds)) > 1:
-            raise InputError(f"dataset={name} has {kinds[0]}, and {self.run.folder} was trained on {kinds[1]}")
+            raise InputError(f"dataset={name} has {kinds[0]}, and {self.folder} was trained on {kinds[1]}")
         if len(shape) == 3 and trained and trained[0] != shape[0]:
             raise InputError(
-                f"dataset={name} has images of {shape[0]} channels, and {self.run.folder} was trained on {trained[0]}"
+                f"dataset={name} has images of {shape[0]} channels, and {self.folder} was trained on {trained[0]}"
             )
 
     def on_other_data(self, config: Mapping[str, Any]) -> bool:
         """Whether a config has other data than the run."""
         own, other = (
             {key: value for key, value in relevant({"dataset": one["dataset"]}).items() if key not in _PREPARATION}
-            for one in (located(self.run.config), config)
+            for one in (self.config, config)
         )
         return own != other
 
     def _trained_on(self) -> tuple[int, ...] | None:
         """The shape of an input of the training, of which runs of earlier versions tell the channels at most."""
-        shape = (self.run.data or {}).get("shape")
-        mean = self.run.config["dataset"].get("mean")
-        if shape:
+        mean = self.config["dataset"].get("mean")
+        if shape := self.trained.inputs.get("shape"):
             return tuple(shape)
         return (len(mean), 0, 0) if mean and len(mean) > 1 else None
 
-    def load_into(self, module: "MetricLearner") -> None:
-        """Fill the network of a module.
+    def load_into(self, network: "Network") -> None:
+        """Fill a network.
 
         Raises:
-            InputError: they do not fit it, or are no checkpoint of a run.
+            InputError: they do not fit it.
         """
-        from metriscope.training.checkpoints import upgrade
-
-        network = module.embedder
+        state = self.trained.state.items()
+        found = {key.removeprefix(_NETWORK): value for key, value in state if key.startswith(_NETWORK)}
         wanted = network.state_dict()
-        try:
-            checkpoint = tensor_files.load(self.path)
-            upgrade(checkpoint, module.state_dict())
-            found = {
-                key.removeprefix("embedder."): value
-                for key, value in checkpoint["state_dict"].items()
-                if key.startswith("embedder.")
-            }
-            for key, value in wanted.items():
-                if key in found and found[key].shape != value.shape:
-                    raise InputError(
-                        f"the network of {self.run.folder} does not take these inputs: its {key} is "
-                        f"{tuple(found[key].shape)}, and they would need {tuple(value.shape)}"
-                    )
-            network.load_state_dict(found)
-        except InputError:
-            raise
-        except Exception as error:
-            raise self._refused(error) from error
-
-    def _refused(self, error: Exception) -> InputError:
-        known = isinstance(error, tensor_files.Damaged | tensor_files.Unsafe)
-        why = f" (it {error})" if known else ""
-        return InputError(f"{self.path} is no checkpoint of this run{why}: train the run again, or restore the file")
+        shapes = {key: (tuple(value.shape), tuple(found[key].shape)) for key, value in wanted.items() if key in found}
+        for key, (needs, has) in shapes.items():
+            if needs != has:
+                raise InputError(
+                    f"the network of {self.folder} does not take these inputs: its {key} is {has}, and they would need "
+                    f"{needs}"
+                )
+        if wanted.keys() != found.keys():
+            raise InputError(f"{self.trained.checkpoint} holds another network than its config describes")
+        network.load_state_dict(found)
 
 
 def _execute(weights: _Weights | None, run: Run, stop: Stop) -> Outcome:
@@ -193,11 +171,7 @@ def _execute(weights: _Weights | None, run: Run, stop: Stop) -> Outcome:
 
     splits = load_checked(run)
     data, module = _built(weights, run, splits)
-    run.record_data({
-        **splits.fingerprint,
-        "shape": list(data.input_shape),
-        **({"weights": weights.digest} if weights else {}),
-    })  # fmt: skip
+    run.record_data({**splits.fingerprint, **({"weights": weights.digest} if weights else {})})
     loggers: list[RunLogger] = []
     exit_code = 1
     try:
@@ -247,7 +221,7 @@ def _built(weights: _Weights | None, run: Run, splits: Any) -> "tuple[DataModule
     if weights is None:
         _check_whole(network)
     else:
-        weights.load_into(module)
+        weights.load_into(network)
     return data, module.eval()
 
 

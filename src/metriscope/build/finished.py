@@ -31,7 +31,7 @@ def parts_of(run: Run, splits: Splits | None = None) -> Parts:
     config = run.config
     data = data_of(config, splits)
     trainer = evaluator_of(config, run.folder)
-    path = tested_checkpoint(run)
+    path = run.best_checkpoint if "best/epoch" in run.summary() else run.last_checkpoint
     if not path.exists():
         return Parts(trainer, None, data)
     with isolate_rng(include_cuda=False):
@@ -47,11 +47,6 @@ def parts_of(run: Run, splits: Splits | None = None) -> Parts:
         why = f" (it {error})" if known else ""
         raise InputError(f"{path} is no checkpoint of this run{why}: move it away, or set resume=never") from error
     return Parts(trainer, module.eval(), data)
-
-
-def tested_checkpoint(run: Run) -> Path:
-    """The checkpoint whose weights were tested: the best, or the last where no validation has selected any."""
-    return run.best_checkpoint if "best/epoch" in run.summary() else run.last_checkpoint
 
 
 def evaluator_of(

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor
 
 from metriscope import tensor_files
+from metriscope.config.evaluates import EVALUATES
 from metriscope.errors import InputError
 from metriscope.reading import kind_of
 from metriscope.run.configs import read_config
@@ -50,6 +51,8 @@ def read_trained(folder: Path, which: Which | None = None) -> Trained:
     """
     record = _record_of(folder)
     config = read_config(folder)
+    if config.get(EVALUATES):
+        raise InputError(f"{folder} is an evaluation and has no weights of its own: give the run that it evaluates")
     if which is None:
         if record.status != FINISHED:
             raise InputError(

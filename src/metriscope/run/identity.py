@@ -108,6 +108,19 @@ def name_without_seed(config: Mapping[str, Any]) -> str:
     return f"{data}/{_method(config)}/{identity({**config, 'seed': None})[:8]}"
 
 
+def study_of(folder: Path, config: Mapping[str, Any]) -> tuple[Path, str]:
+    """The output folder and the name of the study in which a run folder lies; those of its config if it lies alone."""
+    study = str(config["study"])
+    place = folder.resolve()
+    named = folder_of({**config, "paths": {"output_dir": ""}, "study": ""})
+    if place.parts[-3:-1] != named.parts[-3:-1]:
+        return Path(config["paths"]["output_dir"]), study
+    above = place.parents[2]
+    if above.as_posix().endswith(f"/{study}"):
+        return Path(above.as_posix().removesuffix(f"/{study}")), study
+    return above.parent, above.name
+
+
 def holds(folder: Path, record: Record | None, wanted: str) -> bool:
     """Whether a folder with this record holds the run with the identity ``wanted``."""
     if record is None:
