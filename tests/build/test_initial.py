@@ -101,6 +101,15 @@ def test_the_last_checkpoint_where_nothing_selects_a_best(source, begun, lines):
     assert lines() == [f"init={there}: trunk and head taken from last.ckpt of epoch 0"]
 
 
+def test_a_source_that_has_not_finished(tiny, watch, begun, lines):
+    """Its best checkpoint, once there is one; before that its last."""
+    for seed, (step, checkpoint) in enumerate([(2, "last.ckpt"), (7, "best.ckpt")], start=1):
+        watch(At(interrupt(), step=step))
+        there = stopped(tiny)
+        begun(f"init={there}", f"seed={seed}")
+        assert lines()[-1] == f"init={there}: trunk and head taken from {checkpoint} of epoch 0"
+
+
 @pytest.mark.parametrize(
     ("words", "taken", "why"),
     [

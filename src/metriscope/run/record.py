@@ -45,8 +45,8 @@ class Record:
         seed, protocol: as in its config.
         started, running_since, ended: ISO 8601 in UTC; at first, at the last resume, and when it ended.
         data: fingerprint of the data.
-        init: where its first weights come from: folder and name of the run, checkpoint, epoch and digest; None where they
-            were drawn by the seed.
+        init: where its first weights come from: folder and name of the run, checkpoint, epoch and digest; None where
+            they were drawn by the seed.
         extends: name of the folder of the shorter run that it goes on from.
         seconds: time spent on it, over all resumes, and on the shorter run that it extends.
         epochs: how many were trained to their end.
