@@ -71,6 +71,16 @@ def test_an_extended_run_is_an_undisturbed_one(tiny, undisturbed, lines, words):
     assert not list(longer.rglob("previous.ckpt"))
 
 
+def test_a_run_that_stopped_early_in_its_last_epoch(tiny, undisturbed):
+    """The longer one ends there as well."""
+    words = ["callbacks=early_stopping", "callbacks.early_stopping.patience=1", "+callbacks.early_stopping.min_delta=1"]
+    wanted = undisturbed(LONGER, *words)
+    shorter = train(tiny(*words)).folder
+    longer = train(tiny(LONGER, *words)).folder
+    assert record(longer)["epochs"] == 2
+    same(in_its_folder(traces(longer), shorter, longer), wanted)
+
+
 def in_its_folder(content, *places):
     """The same, where a checkpoint that was copied says its own place: nothing else of it may differ."""
     if isinstance(content, dict):
