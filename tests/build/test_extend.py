@@ -206,10 +206,14 @@ def test_what_extends_nothing_says_nothing(run, lines, words):
     assert lines() == []
 
 
-def test_another_interval_of_logging_is_another_history(run, lines):
+def test_other_bits_in_the_same_run(run, lines):
     run("trainer.max_epochs=1")
-    assert record(run("trainer.log_every_n_steps=2").folder)["extends"] is None
-    assert lines()[0].endswith("afresh: trainer.log_every_n_steps was 1")
+    words = ["trainer.log_every_n_steps=2", "trainer.accelerator=auto"]
+    for word in words:
+        assert record(run(word, "resume=auto").folder)["extends"] is None
+        shutil.rmtree(run(word).folder)
+    was = [line.partition("afresh: ")[2] for line in lines()]
+    assert was == ["trainer.log_every_n_steps was 1", "trainer.accelerator was cpu"]
 
 
 def test_two_processes_extend(tiny):

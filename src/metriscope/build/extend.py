@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from metriscope import tensor_files
+from metriscope.annotations import said
 from metriscope.build.initial import differs
 from metriscope.config.callbacks import callback_sections
 from metriscope.config.entries import entries
+from metriscope.config.plain import flatten
 from metriscope.data.fingerprint import difference
 from metriscope.errors import InputError
 from metriscope.files import folder_in, replacing
@@ -27,7 +29,8 @@ from metriscope.training.schedules import knows_the_length
 log = logging.getLogger(__name__)
 
 _EPOCHS = "trainer.max_epochs"
-_EVERY = "trainer.log_every_n_steps"
+# Keys that leave the identity of a run as it is, but not every bit of its checkpoints and history.
+_BITS = ("trainer.log_every_n_steps", "trainer.accelerator", "backbone.cache_features", "loss_memory_mb")
 # Callbacks that do the same in a longer run.
 _CALLBACKS = {f"pytorch_lightning.callbacks.{name}" for name in ("EarlyStopping", "LearningRateMonitor")}
 _DECIDING = ("metriscope", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy")
@@ -127,8 +130,9 @@ def _unlike(run: Run, shorter: StudyRun, data: Mapping[str, Any]) -> str | None:
     for name in _DECIDING:
         if record.versions.get(name) not in (None, known[name]):
             return f"it was trained with {name} {record.versions[name]}, here is {known[name]}"
-    if config.get(_EVERY) != run.config["trainer"]["log_every_n_steps"]:
-        return f"{_EVERY} was {config.get(_EVERY)}"
+    now = flatten(run.config)
+    if others := [key for key in _BITS if config.get(key) != now.get(key)]:
+        return f"{others[0]} was {said(config.get(others[0]))}"
     assert shorter.folder is not None
     return _incomplete(shorter.folder, epochs, "best/epoch" in shorter.metrics)
 
