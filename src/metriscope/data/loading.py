@@ -22,8 +22,9 @@ def load_splits(dataset: Mapping[str, Any]) -> Splits:
     source: Source = instantiate(SECTIONS["dataset"].arguments(dataset), "dataset")
     limit_mb = dataset.get("image_limit_mb")
     if limit_mb is not None:
-        test = None if source.test is None else _limited(source.test, limit_mb)
-        source = replace(source, train=_limited(source.train, limit_mb), test=test)
+        parts = {name: getattr(source, name) for name in ("train", "validation", "test")}
+        limited: dict[str, Any] = {name: _limited(part, limit_mb) for name, part in parts.items() if part is not None}
+        source = replace(source, **limited)
     return split(source, dataset["protocol"], dataset.get("fold", 0), dataset.get("validation"))
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from metriscope.data.examples import Source
 from metriscope.data.files.archives import Archive, obtain
+from metriscope.data.files.class_folders import class_folders
 from metriscope.data.files.completeness import FIRST, LAST, TEST_SHARE, complete
-from metriscope.data.files.listing import ImageList, Listing, class_folders, source
+from metriscope.data.files.listing import ImageList, Listing, source
 from metriscope.data.files.matlab import annotations, class_names
 from metriscope.data.files.tables import text_of
 from metriscope.errors import InputError
