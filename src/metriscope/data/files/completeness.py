@@ -69,25 +69,26 @@ def complete(
     """
     present = {part: _present(images) for part, images in listing.parts.items()}
     absent = [path for part, images in listing.parts.items() for path in _unkept(images, present[part])]
-    missing, such = [], ""
+    faults, such = [], ""
     if absent:
         total = sum(map(len, listing.parts.values()))
-        missing.append(f"{len(absent)} of {total} listed images are missing")
+        faults.append(f"{len(absent)} of {total} listed images are missing")
         such = f", such as {os.path.relpath(absent[0], root)}"
         listing = _kept(listing, present)
     found = counts(listing)
-    missing += [f"{found[what]} {what} instead of {n}" for what, n in published.items() if found[what] != n]
-    if not missing:
+    counted = [f"{found[what]} {what} instead of {n}" for what, n in published.items() if found[what] != n]
+    faults += counted
+    if not faults:
         return listing
     where = f"{name} ({layout})" if layout else name
-    line = f"{where} in {root} is not complete: {', '.join([missing[0] + such, *missing[1:]])}"
+    line = f"{where} in {root} is not complete: {', '.join([faults[0] + such, *faults[1:]])}"
     if verify or not found["images"]:
         raise InputError(
             f"{line}; put it right, or move the folder away and fetch the data anew"
             + (" (dataset.verify=false goes on with what is there)" if found["images"] else "")
         )
     log.warning("%s; going on with what is there (dataset.verify=false)", line)
-    return replace(listing, incomplete=f"{name} is not complete: {', '.join(missing)}")
+    return replace(listing, incomplete=f"{name} is not complete: {(counted or faults)[0]}")
 
 
 def _present(images: ImageList) -> list[bool]:
