@@ -62,7 +62,8 @@ def load(
         data_dir: holds one of these layouts, or the archives.
         image_size: see :func:`metriscope.data.files.listing.source`.
         download: check and unpack the archives in ``data_dir``; nothing is fetched, since their host is gone.
-        verify: refuse counts other than the published ones; False uses the images that exist.
+        verify: refuse counts other than the published ones; False uses the images that exist, also where one of
+            ``cars_train/`` and ``cars_test/`` is absent.
 
     Raises:
         InputError: the data are missing, incomplete or broken.
