@@ -101,8 +101,8 @@ def split(source: Source, protocol: str, fold: int = 0, validation: float | None
     if given is not None and (fold != 0 or (validation is not None and share != 0)):
         key = f"dataset.fold={fold}" if fold else f"dataset.validation={share:g}"
         raise InputError(
-            f"{key}: the data bring their own validation part; leave the key out, or set dataset.validation=0 to "
-            "train without it"
+            f"{key}: the data bring their own validation part; leave the key out (dataset.validation=0 trains "
+            "without the part)"
         )
     closed = protocol == "closed_set"
     train, test, queries = _closed_set(source) if closed else _class_disjoint(source)

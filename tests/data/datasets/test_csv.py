@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from metriscope.data.datasets import csv
+from metriscope.data.loading import load_splits
 from metriscope.data.splits import split
 from metriscope.errors import InputError
 
@@ -46,6 +47,15 @@ def test_without_a_split_the_data_come_as_one(table):
     assert source.train.classes == ("x", "y")
 
 
+def test_too_few_images_to_test_any(table):
+    path = table("path,label", *(row(name, i, name) for name in "aü" for i in range(4)))
+    section = {"_target_": "metriscope.data.datasets.csv.load", "name": "csv", "path": path, "protocol": "closed_set"}
+    with pytest.raises(
+        InputError, match=r"^8 examples in 2 classes leave none to test: bring more of each class, or a te"
+    ):
+        load_splits({**section, "validation": 0})
+
+
 def test_halves_by_class_stay_as_they_are(table):
     lines = [row("a", i, f"a{i % 2}", "test") for i in range(4)] + [row("ü", i, f"b{i % 2}", "train") for i in range(4)]
     source = csv.load(table("path,label,split", *lines), 8)
@@ -72,6 +82,7 @@ def test_halves_by_class_stay_as_they_are(table):
         (["path,label,spilt", row("a", 0, "x", "test")], r"no column 'split', 'spilt' in its header"),
         (["path,label,split", row("a", 0, "x", "test")], r"no line of the split 'train'"),
         (["path,label,split", row("a", 0, "x", "train"), row("a", 1, "x", "query")], r"has query but no gallery: quer"),
+        (["path,kind", row("a", 0, "x")], r"no column 'label', .*\(dataset\.label=<column> names another\)$"),
         (["path,label"], r"names no image"),
         ([""], r"no column 'path'"),
     ],

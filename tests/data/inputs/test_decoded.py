@@ -170,9 +170,10 @@ def test_another_transform_is_another_cache(photos):
 
 
 def test_images_that_are_turned_have_a_cache_of_their_own(photos):
-    for exif in (True, True, False):
-        build(photos, dataset__cache="disk", dataset__exif=exif)
+    built = [build(photos, dataset__cache="disk", dataset__exif=exif) for exif in (True, True, False)]
     assert len(list((photos.parent / "cache" / "images").glob("*.array"))) == 2 * 3
+    turned = [data.serving.whole("train", None).facts.get("exif") for data in built]
+    assert turned == [True, True, None], "features of a frozen trunk go by it too"
 
 
 def test_boxes_are_kept_each_for_itself(photos):

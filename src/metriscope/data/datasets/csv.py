@@ -166,7 +166,8 @@ def _box_places(file: Path, header: list[str], box: bool | None) -> tuple[int, .
 
 def _missing(file: Path, header: list[str], column: str, near: list[str]) -> InputError:
     found = f"'{near[0]}'" if near else f"only '{_listed(header)}'"
-    return InputError(f"{file} has no column '{column}', {found} in its header: it has to be path,label[,split]")
+    other = " (dataset.label=<column> names another)" if column == "label" else ""
+    return InputError(f"{file} has no column '{column}', {found} in its header: it has to be path,label[,split]{other}")
 
 
 def _listed(header: list[str]) -> str:
