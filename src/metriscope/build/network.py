@@ -11,20 +11,20 @@ from metriscope.build.normalisation import Statistics, disagreement
 from metriscope.config.sections import SECTIONS
 from metriscope.errors import InputError
 from metriscope.models.backbones import build_trunk
-from metriscope.models.embedder import Embedder
+from metriscope.models.network import Network
 from metriscope.parts import instantiate
 
 log = logging.getLogger(__name__)
 
 
-def build_embedder(
+def build_network(
     backbone: Mapping[str, Any],
     head: Mapping[str, Any],
     input_shape: tuple[int, ...],
     *,
     normalised_with: Statistics,
     seed: int,
-) -> Embedder:
+) -> Network:
     """The network that the sections ``backbone`` and ``head`` describe, for inputs of ``input_shape`` (no batch).
 
     Initial values are a function of the seed and the two sections; the global generator stays unchanged. A
@@ -44,4 +44,4 @@ def build_embedder(
         settings = disagreement(normalised_with, (loaded.published.mean, loaded.published.std))
         if settings:
             log.warning("backbone.weights=%s expect images normalised in another way: set %s", loaded.source, settings)
-    return Embedder(trunk, layers, layers.size, normalize=head["normalize"])
+    return Network(trunk, layers, layers.size, normalize=head["normalize"])

@@ -103,44 +103,68 @@ def decode(
             if pixels is not None:
                 return pixels, (pixels.shape[0], pixels.shape[1])
         with Image.open(path, formats=FORMATS) as image:
-            turn = turn_of(image) if exif else None
-            seen = size or _part(upright_size(image, turn), box)
-            # JPEG can be decoded at a fraction of its size, in which no box fits; twice the target keeps the quality.
-            if box is None and size is not None:
-                height, width = size[::-1] if turn in SIDEWAYS else size
-                image.draft(None, (2 * width, 2 * height))
-            elif box is None and isinstance(transform, Square):
-                image.draft(None, (2 * transform.size, 2 * transform.size))
-            _check_size((image.height, image.width), limit_mb)
-            rgb = _rgb(image)
-            if turn is not None:
-                rgb = rgb.transpose(turn)
-            if box is not None:
-                rgb = rgb.crop(box.edges)
-            if size is not None and rgb.size != size[::-1]:
-                rgb = ImageOps.fit(rgb, size[::-1], Image.Resampling.BILINEAR)
-            if transform is not None:
-                rgb = transform(rgb)
-            return torch.from_numpy(np.array(rgb)), seen
+            seen = size or _size_of(image, box, exif)
+            return pixels_of(image, size, transform, limit_mb, box, exif), seen
     except Exception as error:  # Pillow raises almost any exception type for a broken file
         raise _unreadable(path, error) from error
+
+
+def pixels_of(
+    image: Image.Image,
+    size: Size | None = None,
+    transform: Transform | None = None,
+    limit_mb: float = LIMIT_MB,
+    box: Box | None = None,
+    exif: bool = False,
+) -> Tensor:
+    """An image of any mode as uint8 (H, W, 3); arguments as of :func:`decode`.
+
+    Raises:
+        InputError: it is too large, its values cannot be read as colours, or the box is not inside of it.
+    """
+    turn = turn_of(image) if exif else None
+    if box is not None:
+        box.check_inside(*upright_size(image, turn))
+    # JPEG can be decoded at a fraction of its size, in which no box fits; twice the target size keeps the quality
+    elif size is not None:
+        height, width = size[::-1] if turn in SIDEWAYS else size
+        image.draft(None, (2 * width, 2 * height))
+    elif isinstance(transform, Square):
+        image.draft(None, (2 * transform.size, 2 * transform.size))
+    _check_size((image.height, image.width), limit_mb)
+    rgb = _rgb(image)
+    if turn is not None:
+        rgb = rgb.transpose(turn)
+    if box is not None:
+        rgb = rgb.crop(box.edges)
+    if size is not None and rgb.size != size[::-1]:
+        rgb = ImageOps.fit(rgb, size[::-1], Image.Resampling.BILINEAR)
+    if transform is not None:
+        rgb = transform(rgb)
+    return torch.from_numpy(np.array(rgb))
+
+
+def fitted(pixels: Tensor, size: Size) -> Tensor:
+    """uint8 (H, W, 3) pixels, scaled by the shorter side and cropped to ``size`` around the centre."""
+    return torch.from_numpy(
+        np.array(ImageOps.fit(Image.fromarray(pixels.numpy()), size[::-1], Image.Resampling.BILINEAR))
+    )
 
 
 def header_size(path: str, box: Box | None = None, exif: bool = False) -> Size:
     """Height and width by the file's header; arguments and InputError as :func:`decode`."""
     try:
         with Image.open(path, formats=FORMATS) as image:
-            return _part(upright_size(image, turn_of(image) if exif else None), box)
+            if box is not None:
+                box.check_inside(*_size_of(image, None, exif))
+            return _size_of(image, box, exif)
     except Exception as error:
         raise _unreadable(path, error) from error
 
 
-def _part(size: Size, box: Box | None) -> Size:
-    """The size of the box of an image of this size; InputError where it is not inside."""
-    if box is None:
-        return size
-    box.check_inside(*size)
-    return box.height, box.width
+def _size_of(image: Image.Image, box: Box | None, exif: bool) -> Size:
+    """Height and width of the part of an opened image that is read."""
+    return upright_size(image, turn_of(image) if exif else None) if box is None else (box.height, box.width)
 
 
 def _unreadable(path: str, error: Exception) -> ImageFileError:
