@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from metriscope.data.datamodule import DataModule
+from metriscope.data.splits import Splits
 from metriscope.diagnostics.decay import exponential_fit
 from metriscope.evaluation.embedded import EvaluatedSet, References
 from metriscope.evaluation.per_class import per_class, write_per_class
+from metriscope.evaluation.per_query import QueryResult, per_query, write_per_query
 from metriscope.evaluation.search.neighbors import nearest
 from metriscope.evaluation.set_metric import build_metrics, known_metric
 from metriscope.files import replacing, write_json
@@ -63,10 +65,12 @@ def report(
     for logger in loggers:
         logger.log_summary({**metrics, EPOCHS: epochs_trained(history)})
     if evaluation["save_embeddings"]:
-        _save_embeddings(run.folder / "embeddings.npz", tested, data)
+        _save_embeddings(run.folder / "embeddings.npz", tested, data.splits)
     if evaluation["per_class"]:
         assert tested.scores is not None
         write_per_class(run.folder / "per_class.csv", per_class(tested.scores, data.splits.test.classes))
+    if evaluation.get("per_query"):
+        write_per_query(run.folder / "per_query.csv", _per_query(tested, data.splits, evaluation["memory_mb"]))
     if run.config["logger"]["figures"]:
         paths = write_history_figures(run.folder / "figures", history, best and best.epoch)
         paths += _embedding_figures(run.folder / "figures", tested, data, run.config["seed"])
@@ -113,15 +117,25 @@ def _references(trainer: pl.Trainer, module: MetricLearner, data: DataModule) ->
     return References(known, labels)
 
 
-def _save_embeddings(path: Path, tested: EvaluatedSet, data: DataModule) -> None:
-    """``embeddings`` (N, D) float32, ``labels`` (N,) int64, ``classes`` (C,) names of the test set."""
+def _save_embeddings(path: Path, tested: EvaluatedSet, splits: Splits) -> None:
+    """``embeddings`` (N, D) float32, ``labels`` (N,) int64, ``classes`` (C,) names of the test set.
+
+    Where the data are image files, also ``paths`` (N,), relative to the common folder of all parts.
+    """
+    arrays: dict[str, Any] = {
+        "embeddings": tested.embeddings.cpu().numpy(),
+        "labels": tested.labels.cpu().numpy(),
+        "classes": np.array(splits.test.classes, dtype=np.str_),
+    }
+    names = splits.file_names("test")
+    if names is not None and tested.positions is not None:
+        arrays["paths"] = np.array([names[position] for position in tested.positions.tolist()], dtype=np.str_)
     with replacing(path) as draft:
-        np.savez(
-            draft,
-            embeddings=tested.embeddings.cpu().numpy(),
-            labels=tested.labels.cpu().numpy(),
-            classes=np.array(data.splits.test.classes, dtype=np.str_),
-        )
+        np.savez(draft, **arrays)
+
+
+def _per_query(tested: EvaluatedSet, splits: Splits, memory_mb: float) -> list[QueryResult]:
+    return per_query(tested, splits.test.classes, splits.file_names("test"), splits.queries, memory_mb)
 
 
 class _TestImages:

@@ -20,8 +20,8 @@ from metriscope.parts import arguments_of, instantiate, locate
 from metriscope.run.folder import Run
 from metriscope.tracking.checkpoints import BestCheckpoint, LastCheckpoint
 
-# What per_class.csv shows.
-_PER_CLASS = SKIPPED._replace(recall_at=(1,), map_at_r=True)
+# What per_class.csv and per_query.csv show.
+_SHOWN = SKIPPED._replace(recall_at=(1,), map_at_r=True)
 
 Section = Mapping[str, Any]
 
@@ -61,7 +61,7 @@ def build_callbacks(
 
 def build_evaluation(evaluation: Section) -> EvaluationMonitor:
     """The callback that computes the metrics of evaluated sets; ``evaluation`` as of :func:`build_callbacks`."""
-    further = _PER_CLASS if evaluation["per_class"] else None
+    further = _SHOWN if evaluation["per_class"] or evaluation.get("per_query") else None
     return EvaluationMonitor(build_metrics(evaluation), evaluation["layers"], evaluation["memory_mb"], further)
 
 

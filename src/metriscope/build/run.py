@@ -140,7 +140,7 @@ def _selects(run: Run, splits: Splits) -> bool:
         return splits.validation is not None
     evaluation = run.config["evaluation"]
     why = "validation holds one image of each class, so that none can be found"
-    what = "raise dataset.validation"
+    what = "raise dataset.validation, or bring more images of each class to validate with"
     in_vain = {}
     for where, section in watching(run.config):
         metric = str(section.get("metric" if where == "sweep" else "monitor") or evaluation["monitor"])

@@ -30,7 +30,10 @@ from metriscope.run.versions import git_state, versions
 log = logging.getLogger(__name__)
 
 # What a run that begins afresh removes.
-_LEFTOVERS = ("checkpoints", "figures", "tensorboard", "metrics.csv", "summary.json", "embeddings.npz", "per_class.csv")
+_LEFTOVERS = (
+    "checkpoints", "figures", "tensorboard", "metrics.csv", "summary.json", "embeddings.npz", "per_class.csv",
+    "per_query.csv",
+)  # fmt: skip
 
 # Seconds that a process waits until the main process of its run has claimed the folder.
 _JOIN_SECONDS = 300
