@@ -180,6 +180,7 @@ def _execute(run: Run, stop: Stop) -> Outcome:
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     from metriscope.build.loggers import build_loggers
+    from metriscope.build.network import warn_of_few_images
     from metriscope.build.resume import resumed, selected
     from metriscope.build.run import data_of, learner_of, trainer_of
     from metriscope.ending import report
@@ -190,6 +191,8 @@ def _execute(run: Run, stop: Stop) -> Outcome:
     data = data_of(run.config, splits)
     module = learner_of(run.config, data)
     start = resumed(run, module, splits.fingerprint) if run.resumes else None
+    if run.is_main and start is None:
+        warn_of_few_images(module.embedder.trunk, splits, data.input_shape)
     run.record_data(splits.fingerprint)
     loggers: list[RunLogger] = []
     exit_code = 1
