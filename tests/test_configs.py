@@ -9,7 +9,7 @@ import torch
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from metriscope.build.run import data_of, embedder_of, objective_of, trainer_of
+from metriscope.build.run import data_of, network_of, objective_of, trainer_of
 from metriscope.config.compose import compose_config
 from metriscope.config.files import CONFIG_DIR, choices, section, summary
 from metriscope.config.objective import fitting_miners, shipped
@@ -115,12 +115,12 @@ def test_networks_build(choice):
     cfg = sound("backbone", choice).copy()
     cfg.backbone.weights = None
     with torch.device("meta"):  # no time is spent on initial values
-        assert embedder_of(plain(cfg), shape).size == 128
+        assert network_of(plain(cfg), shape).size == 128
 
 
 @pytest.mark.parametrize("choice", choices("head"))
 def test_heads_build(choice):
-    embedder = embedder_of(plain(composed(f"head={choice}", "dataset=synthetic")), (64,))
+    embedder = network_of(plain(composed(f"head={choice}", "dataset=synthetic")), (64,))
     assert embedder(torch.randn(4, 64)).z.shape == (4, embedder.size)
 
 

@@ -35,7 +35,7 @@ def peer(data_dir: str, overrides: list[str]) -> tuple[Spans, dict[str, float]]:
     from pytorch_metric_learning.utils.inference import CustomKNN
     from torchvision import datasets, transforms
 
-    from metriscope.build.run import embedder_of
+    from metriscope.build.run import network_of
     from metriscope.config.compose import compose_config
     from metriscope.config.plain import plain
 
@@ -45,7 +45,7 @@ def peer(data_dir: str, overrides: list[str]) -> tuple[Spans, dict[str, float]]:
     normalise = transforms.Normalize(tuple(cfg.dataset.mean), tuple(cfg.dataset.std))
     transform = transforms.Compose([transforms.ToTensor(), normalise])
     train_set, test_set = (datasets.MNIST(data_dir, train=train, transform=transform) for train in (True, False))
-    embedder = embedder_of(plain(cfg), (1, 28, 28))
+    embedder = network_of(plain(cfg), (1, 28, 28))
     model = torch.nn.Sequential(embedder.trunk, embedder.head)
     optimizer = torch.optim.Adam(model.parameters(), lr=cfg.optimizer.lr)
     sampler = samplers.MPerClassSampler(train_set.targets, PER_CLASS, BATCH, len(train_set))

@@ -122,7 +122,7 @@ POINTS = (
     Point("before-record", REPLACE, "before", WRITE, which=_becomes("run.json")),
     Point("after-record", REPLACE, "after", (*STOP, VANISH), which=_becomes("run.json")),
     Point("data-loaded", "metriscope.data.loading:load_splits", "after", STOP),
-    Point("network-built", "metriscope.build.run:build_embedder", "after", STOP),
+    Point("network-built", "metriscope.build.run:build_network", "after", STOP),
     Point("first-step", "metriscope.training.learner:MetricLearner.training_step", "after", STOP),
     Point("batch-read", "metriscope.data.datamodule:BatchDataset.__getitem__", "before", STOP, nth=9),
     Point("after-backward", "torch:Tensor.backward", "after", STOP, nth=8),

@@ -16,20 +16,22 @@ if TYPE_CHECKING:
     from metriscope.errors import InputError, Pruned, RunError
     from metriscope.objectives.objective import Objective
     from metriscope.outcome import Outcome
-    from metriscope.run.study import Study, load_study
+    from metriscope.run.study import load_study
+    from metriscope.serving.embedder import Embedder, load
 
     __version__: str
 
 __all__ = [
+    "Embedder",
     "InputError",
     "Objective",
     "Outcome",
     "Pruned",
     "RunError",
-    "Study",
     "__version__",
     "compose_config",
     "distances",
+    "load",
     "load_study",
     "losses",
     "metrics",
@@ -38,13 +40,14 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Embedder": "serving.embedder",
     "InputError": "errors",
     "Objective": "objectives.objective",
     "Outcome": "outcome",
     "Pruned": "errors",
     "RunError": "errors",
-    "Study": "run.study",
     "compose_config": "config.compose",
+    "load": "serving.embedder",
     "load_study": "run.study",
     "train": "app",
 }

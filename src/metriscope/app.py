@@ -179,8 +179,8 @@ def _unknown_monitor(config: Mapping[str, Any], metrics: Any) -> str | None:
 def _execute(run: Run, stop: Stop) -> Outcome:
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+    from metriscope.build.few_images import warn_of_few_images
     from metriscope.build.loggers import build_loggers
-    from metriscope.build.network import warn_of_few_images
     from metriscope.build.resume import resumed, selected
     from metriscope.build.run import data_of, learner_of, trainer_of
     from metriscope.ending import report

@@ -8,7 +8,7 @@ from studies import config, write_run, write_study
 
 from metriscope.config.plain import flatten
 from metriscope.errors import InputError
-from metriscope.run import study as reading
+from metriscope.run import configs as reading
 from metriscope.run.history import points, read_history
 from metriscope.run.record import INTERRUPTED, RUNNING
 from metriscope.run.study import load_run, load_study

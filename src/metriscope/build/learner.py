@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from metriscope.evaluation.monitors import Monitor
-from metriscope.models.embedder import Embedder
+from metriscope.models.network import Network
 from metriscope.objectives.objective import Objective
 from metriscope.objectives.objectives import Objectives
 from metriscope.training.learner import MetricLearner
@@ -14,7 +14,7 @@ from metriscope.training.schedules import build_scheduler
 
 
 def build_learner(
-    embedder: Embedder,
+    embedder: Network,
     objective: Objective | Objectives,
     optimizer: Mapping[str, Any],
     scheduler: Mapping[str, Any],

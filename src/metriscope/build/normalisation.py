@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-Statistics = tuple[list[float] | None, list[float] | None]
+Statistics = tuple[Sequence[float] | None, Sequence[float] | None]
 
 
 def normalisation(dataset: Mapping[str, Any], backbone: Mapping[str, Any] | None, channels: int) -> Statistics:

@@ -11,7 +11,7 @@ from metriscope import seeds
 from metriscope.build.callbacks import build_callbacks
 from metriscope.build.data import build_data
 from metriscope.build.learner import build_learner
-from metriscope.build.network import build_embedder
+from metriscope.build.network import build_network
 from metriscope.build.normalisation import normalisation
 from metriscope.build.objective import build_objective
 from metriscope.build.trainer import build_trainer
@@ -23,7 +23,7 @@ from metriscope.data.splits import Splits
 from metriscope.errors import InputError
 from metriscope.evaluation.monitors import monitor_of
 from metriscope.evaluation.set_metric import known_metric
-from metriscope.models.embedder import Embedder
+from metriscope.models.network import Network
 from metriscope.objectives.objective import Objective
 from metriscope.objectives.objectives import Objectives
 from metriscope.run.folder import Run
@@ -51,10 +51,10 @@ def data_of(config: Config, splits: Splits | None = None) -> DataModule:
     )
 
 
-def embedder_of(config: Config, input_shape: tuple[int, ...]) -> Embedder:
+def network_of(config: Config, input_shape: tuple[int, ...]) -> Network:
     """The network of a run, for inputs of this shape (no batch)."""
     backbone = config["backbone"]
-    return build_embedder(
+    return build_network(
         backbone,
         config["head"],
         input_shape,
@@ -80,7 +80,7 @@ def objective_of(
 def learner_of(config: Config, data: DataModule) -> MetricLearner:
     """The LightningModule of a run for this data; initial values are a function of the seed."""
     pl.seed_everything(seeds.derive(config["seed"], "run") % 2**32, verbose=False)
-    embedder = embedder_of(config, data.input_shape)
+    embedder = network_of(config, data.input_shape)
     objective = objective_of(
         config,
         data.num_classes,

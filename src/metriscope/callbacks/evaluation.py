@@ -14,7 +14,7 @@ from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.evaluation.measures import Measures, together
 from metriscope.evaluation.retrieval import check_finite, checked_scores
 from metriscope.evaluation.set_metric import Built
-from metriscope.models.embedder import Embedding
+from metriscope.models.network import Embedding
 from metriscope.training.learner import MetricLearner
 from metriscope.unit import unit_rows
 

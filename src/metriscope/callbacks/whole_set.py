@@ -15,7 +15,7 @@ class WholeSet(pl.Callback):
         raise NotImplementedError
 
     def follow(self, outputs: Any, batch: Any) -> None:
-        """A batch was embedded; ``outputs`` is its :class:`metriscope.models.embedder.Embedding`."""
+        """A batch was embedded; ``outputs`` is its :class:`metriscope.models.network.Embedding`."""
         raise NotImplementedError
 
     def finish(self, pl_module: pl.LightningModule, stage: str) -> None:

@@ -22,7 +22,7 @@ from metriscope.data.samplers import BatchSampler, SequentialBatchSampler
 from metriscope.data.shared_memory import check_room
 from metriscope.data.splits import Splits
 from metriscope.errors import InputError, RunError
-from metriscope.models.embedder import Features
+from metriscope.models.network import Features
 from metriscope.seeds import generator
 from metriscope.signals import spare_worker
 
@@ -113,8 +113,9 @@ class DataModule(LightningDataModule):
         return self.splits.protocol
 
     def state_dict(self) -> dict[str, Any]:
-        """The fingerprint of the data, for the checkpoint."""
-        return {"fingerprint": self.splits.fingerprint}
+        """For the checkpoint: the fingerprint of the data, and what one input is, for those who load the model."""
+        inputs = {"shape": list(self.splits.train.shape), "files": self.serving.from_files}
+        return {"fingerprint": self.splits.fingerprint, "inputs": inputs}
 
     def decode(self) -> None:
         """Reads all image files that are decoded once.

@@ -5,20 +5,17 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from yaml import YAMLError
-
-from metriscope.config.completing import in_words_of_today
 from metriscope.config.plain import flatten
 from metriscope.errors import InputError
-from metriscope.escapes import cleaned, shown
-from metriscope.reading import bounded, parse_yaml, read_bytes
+from metriscope.escapes import shown
+from metriscope.run.configs import CUT_OFF, of_today, read_config
 from metriscope.run.history import Row, read_history
-from metriscope.run.identity import identity, located, relevant
-from metriscope.run.record import FINISHED, Record, Status, Unreadable, read_record, read_summary
+from metriscope.run.identity import identity, relevant
+from metriscope.run.record import FINISHED, Record, Status, read_record, read_summary
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +23,6 @@ _RUN_FOLDER = re.compile(r"seed\d+-[0-9a-f]{8}")
 _ASIDE = re.compile(_RUN_FOLDER.pattern + r"\.\d+")
 REPORT = "report"
 """The folder of a study that its comparison goes to."""
-_CUT_OFF = "is missing: the run never started or was cut off"
-# A line that begins with a key begins a section of the file.
-_SECTION = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
-# More sections than any config has: then the file is parsed as a whole.
-_SECTIONS = 100
-# Some hundred times the size of a config.
-_BYTES = 2**18
 # Run folders lie three levels below their study, whose folder may lie below that of several studies.
 _LEVELS = 6
 
@@ -185,10 +175,10 @@ def load_run(folder: Path, name: str = "") -> StudyRun:
     try:
         record = read_record(folder)
         if record is None:
-            raise InputError(f"{folder / 'run.json'} {_CUT_OFF}; left out")
-        config = _read_config(folder / "config.yaml")
+            raise InputError(f"{folder / 'run.json'} {CUT_OFF}")
+        config = flatten(read_config(folder))
         metrics = read_summary(folder) if record.status == FINISHED else {}
-    except Unreadable as error:
+    except InputError as error:
         raise InputError(f"{error}; left out") from error
     run = StudyRun(
         name=shown(name if name not in ("", ".") else folder.name),
@@ -205,46 +195,9 @@ def load_run(folder: Path, name: str = "") -> StudyRun:
     return run
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = flat_config(located(_parse(read_bytes(path, _BYTES).decode())))
-        if "seed" not in config:
-            raise ValueError("cut off, or no config of a run")
-    except FileNotFoundError:
-        raise InputError(f"{path} {_CUT_OFF}; left out") from None
-    except (OSError, ValueError, YAMLError) as error:
-        raise InputError(f"{path} is not readable ({_first_line(error)}); left out") from error
-    return config
-
-
 def flat_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The nested config of a run of any version: flat, with the keys of today and without control characters."""
-    try:
-        said = in_words_of_today(config)[0]
-    except InputError:  # only what it says in full is left as it is
-        said = dict(config)
-    return dict(cleaned(flatten(said)))
-
-
-def _parse(text: str) -> dict[str, Any]:
-    """The mapping in a YAML text, parsed by section and cached: most sections of a study's configs are equal."""
-    if re.search(r"[:-] [&*]", text):  # an anchor may tie sections together
-        return dict(_parse_section(text))
-    sections = _SECTION.split(text)
-    if len(sections) > _SECTIONS:
-        return dict(_parse_section(text))
-    config: dict[str, Any] = {}
-    for section in sections:
-        config.update(_parse_section(section))
-    return dict(bounded(config))
-
-
-@lru_cache(maxsize=1024)
-def _parse_section(text: str) -> Mapping[str, Any]:
-    content = parse_yaml(text) if text.strip() else {}
-    if not isinstance(content, dict):
-        raise ValueError("not a mapping")
-    return content
+    return flatten(of_today(config))
 
 
 def _first_line(error: Exception) -> str:

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from metriscope import seeds
 from metriscope.errors import InputError
 from metriscope.evaluation.embedded import EvaluatedSet
-from metriscope.models.embedder import Embedder, Embedding
+from metriscope.models.network import Embedding, Network
 from metriscope.objectives.objective import Objective, Step
 from metriscope.objectives.objectives import Objectives
 from metriscope.objectives.samples import Moment, Spaces
@@ -38,7 +38,7 @@ class MetricLearner(pl.LightningModule):
 
     def __init__(
         self,
-        embedder: Embedder,
+        embedder: Network,
         objective: Objective | Objectives,
         build_optimizer: Callable[[dict[str, list[nn.Parameter]], list[list[nn.Parameter]]], torch.optim.Optimizer],
         build_scheduler: Callable[[torch.optim.Optimizer, int, int], dict[str, Any] | None],

@@ -94,20 +94,38 @@ def decode(
                 return pixels, (pixels.shape[0], pixels.shape[1])
         with Image.open(path, formats=FORMATS) as image:
             seen = size or (image.height, image.width)
-            # JPEG can be decoded at a fraction of its size; twice the target size keeps the quality
-            if size is not None:
-                image.draft(None, (2 * size[1], 2 * size[0]))
-            elif isinstance(transform, Square):
-                image.draft(None, (2 * transform.size, 2 * transform.size))
-            _check_size((image.height, image.width), limit_mb)
-            rgb = _rgb(image)
-            if size is not None and rgb.size != size[::-1]:
-                rgb = ImageOps.fit(rgb, size[::-1], Image.Resampling.BILINEAR)
-            if transform is not None:
-                rgb = transform(rgb)
-            return torch.from_numpy(np.array(rgb)), seen
+            return pixels_of(image, size, transform, limit_mb), seen
     except Exception as error:  # Pillow raises almost any exception type for a broken file
         raise _unreadable(path, error) from error
+
+
+def pixels_of(
+    image: Image.Image, size: Size | None = None, transform: Transform | None = None, limit_mb: float = LIMIT_MB
+) -> Tensor:
+    """An image of any mode as uint8 (H, W, 3); arguments as of :func:`decode`.
+
+    Raises:
+        InputError: it is too large, or its values cannot be read as colours.
+    """
+    # JPEG can be decoded at a fraction of its size; twice the target size keeps the quality
+    if size is not None:
+        image.draft(None, (2 * size[1], 2 * size[0]))
+    elif isinstance(transform, Square):
+        image.draft(None, (2 * transform.size, 2 * transform.size))
+    _check_size((image.height, image.width), limit_mb)
+    rgb = _rgb(image)
+    if size is not None and rgb.size != size[::-1]:
+        rgb = ImageOps.fit(rgb, size[::-1], Image.Resampling.BILINEAR)
+    if transform is not None:
+        rgb = transform(rgb)
+    return torch.from_numpy(np.array(rgb))
+
+
+def fitted(pixels: Tensor, size: Size) -> Tensor:
+    """uint8 (H, W, 3) pixels, scaled by the shorter side and cropped to ``size`` around the centre."""
+    return torch.from_numpy(
+        np.array(ImageOps.fit(Image.fromarray(pixels.numpy()), size[::-1], Image.Resampling.BILINEAR))
+    )
 
 
 def header_size(path: str) -> Size:

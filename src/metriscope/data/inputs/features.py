@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from metriscope.data.inputs.caches import ArrayFile, Draft
-from metriscope.models.embedder import Features
+from metriscope.models.network import Features
 from metriscope.models.trunk import Trunk
 
 log = logging.getLogger(__name__)

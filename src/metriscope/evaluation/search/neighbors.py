@@ -30,7 +30,7 @@ from metriscope.evaluation.search.half_distances import (
     round_up,
     single_threaded_workers,
 )
-from metriscope.evaluation.search.points import Points, both_points
+from metriscope.evaluation.search.points import Points, Prepared, both_points
 from metriscope.evaluation.search.ranking import COLUMN_MASK, pack, smallest
 from metriscope.evaluation.search.tiles import Product, plan_tiles, sweep
 
@@ -71,7 +71,7 @@ def plan_blocks(gallery_size: int, k: int, memory_mb: float, device: torch.devic
 
 def visit_nearest(
     queries: Tensor,
-    gallery: Tensor,
+    gallery: Tensor | Prepared,
     k: int | Tensor,
     visit: Visit,
     *,
@@ -82,7 +82,7 @@ def visit_nearest(
 
     Args:
         queries: (Q, D).
-        gallery: (N, D), on the same device.
+        gallery: (N, D), on the same device; or prepared, where it is searched often.
         k: how many neighbours, or (Q,) how many for each query. There are fewer where the gallery has fewer.
         visit: called as ``visit(rows, indices)`` with the positions (b,) of the block's queries and the
             gallery positions (b, k) of their neighbours, nearest first, ties by the lower position. With one
@@ -201,7 +201,9 @@ def whole_block(left: Points, rows: Tensor) -> Points:
     return left.take(torch.cat([rows, padding]))
 
 
-def nearest(queries: Tensor, gallery: Tensor, k: int, *, exclude_self: bool = False, memory_mb: float = 256) -> Tensor:
+def nearest(
+    queries: Tensor, gallery: Tensor | Prepared, k: int, *, exclude_self: bool = False, memory_mb: float = 256
+) -> Tensor:
     """The gallery positions (Q, min(k, available)) of each query's neighbours, nearest first.
 
     Arguments and errors as in :func:`visit_nearest`.

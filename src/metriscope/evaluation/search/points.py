@@ -48,10 +48,30 @@ def points(embeddings: Tensor, name: str, centre: Tensor | None = None) -> Point
     return Points(rows, half, torch.arange(len(given), device=given.device), given, digests)
 
 
-def both_points(queries: Tensor | None, gallery: Tensor) -> tuple[Points, Points]:
-    """Queries and gallery as points with one origin; the same object where there are no queries of their own."""
+class Prepared(NamedTuple):
+    """A gallery as points, with the origin that they were moved to."""
+
+    points: Points
+    centre: Tensor
+    """(D,) float64."""
+
+    def __len__(self) -> int:
+        return len(self.points.given)
+
+
+def prepared(gallery: Tensor) -> Prepared:
+    """A gallery (N, D) for one search or for many.
+
+    Raises:
+        RunError: embeddings that are not finite, or too large to be squared in float32.
+    """
     centre = _centre(gallery)
-    right = points(gallery, "gallery", centre)
+    return Prepared(points(gallery, "gallery", centre), centre)
+
+
+def both_points(queries: Tensor | None, gallery: Tensor | Prepared) -> tuple[Points, Points]:
+    """Queries and gallery as points with one origin; the same object where there are no queries of their own."""
+    right, centre = gallery if isinstance(gallery, Prepared) else prepared(gallery)
     return (right if queries is None else points(queries, "query", centre)), right
 
 

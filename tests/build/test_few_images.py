@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from metriscope.build.network import warn_of_few_images
+from metriscope.build.few_images import warn_of_few_images
 from metriscope.data.examples import Examples
 from metriscope.data.inputs.images import ImageFiles
 from metriscope.data.splits import Splits

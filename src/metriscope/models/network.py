@@ -29,7 +29,7 @@ class Features(NamedTuple):
     values: Tensor
 
 
-class Embedder(nn.Module):
+class Network(nn.Module):
     """Inputs (B, *shape), or their :class:`Features`, to an :class:`Embedding`.
 
     Args:

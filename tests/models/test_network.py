@@ -5,7 +5,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from metriscope.build.run import embedder_of
+from metriscope.build.run import network_of
 from metriscope.config.plain import plain
 from metriscope.errors import InputError
 
@@ -27,7 +27,7 @@ def compose(backbone: str = "small_cnn", head: str = "linear", seed: int = 0, **
 )
 @pytest.mark.parametrize("normalize", [True, False])
 def test_embedding_shapes(head: str, changes: dict[str, Any], size: int, normalize: bool) -> None:
-    net = embedder_of(plain(compose(head=head, normalize=normalize, **changes)), SHAPE)
+    net = network_of(plain(compose(head=head, normalize=normalize, **changes)), SHAPE)
     z, raw, features = net(torch.randn(4, *SHAPE))
     assert z.shape == raw.shape == (4, size) == (4, net.size)
     assert features.shape == (4, 128)
@@ -39,7 +39,7 @@ def test_embedding_shapes(head: str, changes: dict[str, Any], size: int, normali
 
 
 def test_embedding_is_float32_under_autocast() -> None:
-    net = embedder_of(plain(compose()), SHAPE)
+    net = network_of(plain(compose()), SHAPE)
     with torch.autocast("cpu", torch.bfloat16):
         z, raw, features = net(torch.randn(4, *SHAPE))
     assert (z.dtype, raw.dtype, features.dtype) == (torch.float32, torch.float32, torch.bfloat16)
@@ -57,7 +57,7 @@ def test_embedding_is_float32_under_autocast() -> None:
 )
 def test_impossible_heads_are_refused(head: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        embedder_of(plain(compose(head=head, **changes)), SHAPE)
+        network_of(plain(compose(head=head, **changes)), SHAPE)
 
 
 def test_initial_values_depend_on_the_seed_only() -> None:
@@ -65,7 +65,7 @@ def test_initial_values_depend_on_the_seed_only() -> None:
     for seed, disturbance in ((3, 0), (3, 1), (4, 0)):
         torch.manual_seed(disturbance)
         before = torch.get_rng_state()
-        states.append(embedder_of(plain(compose(seed=seed)), SHAPE).state_dict())
+        states.append(network_of(plain(compose(seed=seed)), SHAPE).state_dict())
         assert torch.equal(torch.get_rng_state(), before)
     first, again, other = states
     assert all(torch.equal(first[key], again[key]) for key in first)
@@ -74,10 +74,10 @@ def test_initial_values_depend_on_the_seed_only() -> None:
 
 
 def test_checkpoint_of_an_embedder_starts_another(tmp_path: Path) -> None:
-    source = embedder_of(plain(compose(seed=1)), SHAPE)
+    source = network_of(plain(compose(seed=1)), SHAPE)
     path = tmp_path / "last.ckpt"
     torch.save({"state_dict": {f"embedder.{key}": value for key, value in source.state_dict().items()}}, path)
     cfg = compose(seed=2, size=9)
     cfg.backbone.weights = str(path)
-    net = embedder_of(plain(cfg), SHAPE)
+    net = network_of(plain(cfg), SHAPE)
     assert all(torch.equal(value, source.trunk.state_dict()[key]) for key, value in net.trunk.state_dict().items())

@@ -1,0 +1,126 @@
+"""What a model is, in plain values: its network, how images are prepared for it, and where it comes from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from metriscope.build.normalisation import normalisation
+from metriscope.build.trained import Trained
+from metriscope.config.files import targets
+from metriscope.errors import InputError
+from metriscope.parts import judge
+
+FORMAT = 1
+"""Counts up when a description changes in a way that earlier versions cannot read."""
+
+_SECTIONS = ("backbone", "head", "augmentation")
+_LIMIT_MB = 512.0
+
+
+@dataclass(frozen=True)
+class Description:
+    """A model in plain values, as ``config.json`` of an exported one holds them.
+
+    Attributes:
+        backbone, head: sections of the run's config, without weights to load.
+        augmentation: the section that says how images are brought to the size of the network.
+        shape: of one example as the data set stores it: (C, H, W) of images, (F,) of vectors.
+        files: whether the examples came from image files.
+        mean, std: per channel on the [0, 1] scale; None for no normalisation.
+        image_size: side to which files are scaled and cropped when they are read; None for their own.
+        exif: whether images are turned upright by their EXIF orientation.
+        image_limit_mb: MiB of memory that one decoded image may take.
+        source: where the model comes from: data set, protocol, loss, run, versions.
+        format: see :data:`FORMAT`.
+    """
+
+    backbone: Mapping[str, Any]
+    head: Mapping[str, Any]
+    augmentation: Mapping[str, Any]
+    shape: Annotated[Sequence[Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=3)]
+    files: bool
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    image_size: Annotated[int, Field(ge=1)] | None = None
+    exif: bool = True
+    image_limit_mb: Annotated[float, Field(gt=0)] = _LIMIT_MB
+    source: Mapping[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @classmethod
+    def of_run(cls, run: Trained) -> "Description":
+        """The description of a trained run.
+
+        Raises:
+            InputError: the run did not write down what its inputs are.
+        """
+        config, dataset = run.config, run.config["dataset"]
+        if not run.inputs:
+            raise InputError(f"{run.checkpoint} does not say what its inputs are: train it again with this version")
+        shape = list(run.inputs["shape"])
+        mean, std = normalisation(dataset, config["backbone"], shape[0])
+        return cls(
+            backbone={**config["backbone"], "weights": None},
+            head=config["head"],
+            augmentation=config["augmentation"],
+            shape=shape,
+            files=run.inputs["files"],
+            mean=mean,
+            std=std,
+            image_size=dataset.get("image_size"),
+            exif=dataset.get("exif", True),
+            image_limit_mb=dataset.get("image_limit_mb", _LIMIT_MB),
+            source={
+                "dataset": dataset["name"],
+                "protocol": dataset["protocol"],
+                "loss": config["loss"].get("name"),
+                "study": config.get("study"),
+                "seed": config["seed"],
+                "run": run.record.identity,
+                "versions": dict(run.record.versions),
+            },
+        )
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> "Description":
+        """The description that :meth:`plain` gave; keys that this version does not know are passed over.
+
+        Raises:
+            InputError: a later format, or a value that is missing or of another type.
+        """
+        number = content.get("format", FORMAT)
+        if not isinstance(number, int) or number > FORMAT:
+            raise InputError(f"a later version of Metriscope wrote it (format {number}, this one reads {FORMAT})")
+        known = {one.name: content[one.name] for one in fields(cls) if one.name in content}
+        judge(cls, known)
+        return cls(**known)
+
+    def plain(self) -> dict[str, Any]:
+        """All of it as values of JSON."""
+        return asdict(self)
+
+    def check_parts(self) -> None:
+        """Refuse parts that do not ship with Metriscope: a file that names them could name any code.
+
+        Raises:
+            InputError: naming the part.
+        """
+        for group in _SECTIONS:
+            section = getattr(self, group)
+            target = str(section.get("_target_"))
+            shipped = {f"{module}.{name}" for name, module in targets(group).items()}
+            within = {key: value for key, value in section.items() if key != "_target_"}
+            if target not in shipped or _names_code(within):
+                told = target if target not in shipped else "a part within it"
+                raise InputError(
+                    f"{group}: {told} does not ship with Metriscope, and loading it would run its code; "
+                    "trust_code=True allows this, for a model whose source you know"
+                )
+
+
+def _names_code(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return "_target_" in value or any(map(_names_code, value.values()))
+    return isinstance(value, list | tuple) and any(map(_names_code, value))
