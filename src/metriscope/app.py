@@ -34,6 +34,11 @@ log = logging.getLogger(__name__)
 def train(cfg: DictConfig) -> Outcome:
     """Train the run that ``cfg`` describes, unless it has already finished; an unfinished run resumes.
 
+    >>> from metriscope import compose_config, train
+    >>> outcome = train(compose_config(["dataset=digits", "trainer.max_epochs=1", "logger=none"]))
+    >>> outcome.metrics["test/recall_at_1"] > 0.5
+    True
+
     Raises:
         InputError: the configuration or the data are invalid, or the data differ from those that the run began
             with; raised before training.
