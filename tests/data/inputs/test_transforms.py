@@ -144,6 +144,10 @@ def test_a_list_that_leads_elsewhere_is_refused_before_training(entries, size, l
 def test_vectors_are_refused():
     with pytest.raises(InputError, match=r"^augmentation\.transforms are for images, .* set augmentation=none$"):
         Transforms(LIST).check_shape((6,))
+    with pytest.raises(
+        RunError, match=r"^augmentation\.transforms are for uint8 images, and the data are float32: set"
+    ):
+        Transforms(LIST).plan(images().float(), numbers(4))
 
 
 def test_sizes_that_contradict_each_other():
