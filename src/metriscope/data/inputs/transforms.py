@@ -54,8 +54,8 @@ class Transforms(Augmentation):
 
     The random numbers of an image are a function of the numbers that :meth:`plan` gets for it; the global generators
     stay as they are. On a GPU, the few transforms that draw whole images of numbers, such as ``GaussianNoise``, draw
-    other ones than on the CPU. Images go through the list one by one: on one core, a crop to 224 pixels and mirroring take
-    6 ms per image, twice as long as the batches of :class:`Augmentation`, and ``ColorJitter`` 15 ms more.
+    other ones than on the CPU. Images go through the list one by one: on one core, a crop to 224 pixels and mirroring
+    take 6 ms per image, twice as long as the batches of :class:`Augmentation`, and ``ColorJitter`` 15 ms more.
 
     Args:
         transforms: mappings with the name of a class and its arguments, such as ``{"name": "ColorJitter",
