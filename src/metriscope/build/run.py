@@ -54,6 +54,9 @@ def data_of(config: Config, splits: Splits | None = None) -> DataModule:
 def network_of(config: Config, input_shape: tuple[int, ...]) -> Network:
     """The network of a run, for inputs of this shape (no batch)."""
     backbone = config["backbone"]
+    if config.get("init"):
+        # The trunk of the run that init names replaces them.
+        backbone = {**backbone, "weights": None}
     return build_network(
         backbone,
         config["head"],

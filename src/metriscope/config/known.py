@@ -13,7 +13,7 @@ _NEEDED = (
     "backbone.freeze", "optimizer.lr", "memory.size", "logger.figures",
 )  # fmt: skip
 _NAMED = ("dataset", "backbone", "loss", "miner", "distance")
-_OPTIONAL = ("loss_memory_mb", "tags", "references", "weighting", "scale", "sweep")
+_OPTIONAL = ("init", "loss_memory_mb", "tags", "references", "weighting", "scale", "sweep")
 
 
 def check_whole(config: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from metriscope.escapes import shown
 from metriscope.run.configs import CUT_OFF, of_today, read_config
 from metriscope.run.frames import table_frame
 from metriscope.run.history import Row, read_history
-from metriscope.run.identity import identity, relevant
+from metriscope.run.identity import RUN_FOLDER, identity, relevant
 from metriscope.run.record import FINISHED, Record, Status, read_record, read_summary
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_RUN_FOLDER = re.compile(r"seed\d+-[0-9a-f]{8}")
-_ASIDE = re.compile(_RUN_FOLDER.pattern + r"\.\d+")
+_ASIDE = re.compile(RUN_FOLDER.pattern + r"\.\d+")
 REPORT = "report"
 """The folder of a study that its comparison goes to."""
 # Run folders lie three levels below their study, whose folder may lie below that of several studies.
@@ -162,7 +161,7 @@ def run_folders(folder: Path, problems: list[str]) -> Iterator[Path]:
     Args:
         problems: gets a line for every link and every folder that cannot be listed.
     """
-    if _RUN_FOLDER.fullmatch(folder.resolve().name):
+    if RUN_FOLDER.fullmatch(folder.resolve().name):
         yield folder
     else:
         yield from _below(folder, _LEVELS, problems)
@@ -177,9 +176,9 @@ def _below(folder: Path, levels: int, problems: list[str]) -> Iterator[Path]:
         return
     for name, is_link, is_folder in found:
         path = folder / name
-        if is_folder and _RUN_FOLDER.fullmatch(name):
+        if is_folder and RUN_FOLDER.fullmatch(name):
             yield path
-        elif is_link and (_RUN_FOLDER.fullmatch(name) or os.path.isdir(path)) and not name.startswith("."):
+        elif is_link and (RUN_FOLDER.fullmatch(name) or os.path.isdir(path)) and not name.startswith("."):
             problems.append(shown(f"{path} is a link, which is not followed; left out"))
         elif is_folder and levels and not name.startswith(".") and name != REPORT and not _ASIDE.fullmatch(name):
             yield from _below(path, levels - 1, problems)

@@ -83,15 +83,9 @@ class Transforms(Augmentation):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(
-            "none" if size is None else "random_resized",
-            size=size or 1,
-            resize=resize,
-            stored_size=stored_size,
-            views=views,
-            mean=mean,
-            std=std,
-        )
+        super().__init__(size=size or 1, resize=resize, stored_size=stored_size, views=views, mean=mean, std=std)
+        if size is not None:  # read and evaluated as for random resized crops
+            self.crop = "random_resized"
         self.keeps_size = size is None
         self.transforms = [dict(entry) for entry in transforms]
         self.width = 2
