@@ -35,6 +35,11 @@ log = logging.getLogger(__name__)
 def train(cfg: DictConfig) -> Outcome:
     """Train the run that ``cfg`` describes, unless it has already finished; an unfinished run resumes.
 
+    >>> from metriscope import compose_config, train
+    >>> outcome = train(compose_config(["dataset=digits", "trainer.max_epochs=1", "logger=none"]))
+    >>> outcome.metrics["test/recall_at_1"] > 0.5
+    True
+
     Raises:
         InputError: the configuration or the data are invalid, or the data differ from those that the run began
             with; raised before training.
@@ -184,6 +189,7 @@ def _unknown_monitor(config: Mapping[str, Any], metrics: Any) -> str | None:
 def _execute(run: Run, stop: Stop) -> Outcome:
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+    from metriscope.build.few_images import warn_of_few_images
     from metriscope.build.loggers import build_loggers
     from metriscope.build.resume import selected
     from metriscope.build.run import data_of, learner_of, trainer_of
@@ -196,6 +202,8 @@ def _execute(run: Run, stop: Stop) -> Outcome:
     data = data_of(run.config, splits)
     module = learner_of(run.config, data)
     start = start_of(run, module, splits.fingerprint)
+    if run.is_main and start is None and not run.config.get("init"):
+        warn_of_few_images(module.embedder.trunk, splits, data.input_shape)
     run.record_data(splits.fingerprint)
     loggers: list[RunLogger] = []
     exit_code = 1
