@@ -74,8 +74,10 @@ def test_own_loss_runs(tmp_path):
     assert "Recall@1" in done.stdout
 
 
-def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
+def test_the_python_examples_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (example,) = [text for kind, text in BLOCKS if kind == "python" and text.startswith("from metriscope import")]
-    exec(compile(example, "README.md", "exec"), {})
+    run, parts = [text for kind, text in BLOCKS if kind == "python" and text.startswith(("from ", "import "))]
+    exec(compile(run, "README.md", "exec"), {})
     assert str(Path("outputs") / "default") in capsys.readouterr().out
+    exec(compile(parts, "README.md", "exec"), {})
+    assert 0 <= float(capsys.readouterr().out) <= 1

@@ -52,23 +52,27 @@ def evaluate(words: Sequence[str] = (), run: str | Path | None = None, config_di
     begun = time.monotonic()
     if run is None:
         config = located({EVALUATES: ZERO_SHOT, **of_pretrained(words, config_dir)})
-        return carry_out(config, partial(_execute, None), partial(_parts, None), begun, _lacks_embeddings)
+        return carry_out(config, partial(_execute, None), partial(_parts, None), begun, _lacks)
     weights = _Weights(Path(run))
-    config = located({EVALUATES: name_without_seed(weights.config), **_of(weights, words, config_dir)})
+    config = located({EVALUATES: weights.name(), **_of(weights, words, config_dir)})
     weights.check_same(config)
-    return carry_out(config, partial(_execute, weights), partial(_parts, weights), begun, _lacks_embeddings)
+    return carry_out(config, partial(_execute, weights), partial(_parts, weights), begun, _lacks)
 
 
 def _of(weights: "_Weights", words: Sequence[str], config_dir: str | Path | None) -> dict[str, Any]:
     config = dict(weights.config)
     output_dir, study = study_of(weights.folder, config)
     paths = {**config["paths"], "output_dir": str(output_dir)}
+    if "init" in config:
+        config["init"] = None  # where the evaluated weights began is a matter of their run
     return of_run({**config, "paths": paths, "study": study, "resume": "auto"}, words, config_dir)
 
 
-def _lacks_embeddings(run: Run) -> bool:
-    """Whether a finished evaluation is asked for embeddings that it did not write: its identity does not say so."""
-    return bool(run.config["evaluation"]["save_embeddings"]) and not (run.folder / "embeddings.npz").exists()
+def _lacks(run: Run) -> bool:
+    """Whether a finished evaluation is asked for a file that it did not write: its identity does not say so."""
+    asked = {"save_embeddings": "embeddings.npz", "per_query": "per_query.csv"}
+    evaluation = run.config["evaluation"]
+    return any(evaluation.get(key) and not (run.folder / name).exists() for key, name in asked.items())
 
 
 class _Weights:
@@ -86,7 +90,14 @@ class _Weights:
 
         self.trained = read_trained(folder)
         self.folder, self.config = folder, self.trained.config
-        self.digest = tensor_files.digest(self.trained.checkpoint)
+        self.digest = tensor_files.seal_of(self.trained.checkpoint)
+
+    def name(self) -> str:
+        """Of the run, seeds aside; where the run from which it began is gone, its record says which that was."""
+        origin = (self.trained.record.init or {}).get("run")
+        if origin and self.config.get("init"):
+            return name_without_seed({**self.config, "init": str(Path(self.config["init"]).with_name(str(origin)))})
+        return name_without_seed(self.config)
 
     def check_same(self, config: Mapping[str, Any]) -> None:
         """Refuse to show an evaluation of weights that the run no longer has.

@@ -60,7 +60,7 @@ def prepare(name: str, data_dir: Path, download: bool = False, decode: bool = Fa
 
         listing = module.find(data_dir, download)
         if decode:
-            _decode([path for part in listing.lists for path in part.paths])
+            _decode([path for part in listing.parts.values() for path in part.paths])
         found = ", ".join(f"{number} {what}" for what, number in counts(listing).items())
         return f"complete, {found}" + (", all of them readable" if decode else "")
     variant: dict[str, Any] = {"variant": config.variant} if "variant" in config else {}

@@ -9,6 +9,7 @@ from metriscope.data.audit.audit import audit
 from metriscope.data.audit.counts import counts
 from metriscope.data.audit.findings import findings, names
 from metriscope.data.examples import Examples, ImageFiles
+from metriscope.data.inputs.boxes import Box, Item
 from metriscope.data.splits import Splits
 
 
@@ -158,3 +159,12 @@ def test_many_files_are_all_read(folder):
     assert [len(group) for group in found.identical] == [60] * 5
     assert all(found.same_bytes(group) for group in found.identical)
     assert not found.near.groups
+
+
+def test_boxes_of_one_photograph_are_no_copies(tmp_path):
+    for number in range(2):
+        wide = pixels(2 * number, 2 * number + 1)
+        Image.fromarray(torch.cat([*wide], 2).permute(1, 2, 0).numpy()).save(tmp_path / f"{number}.png")
+    boxes = Box(0, 0, 40, 40), Box(40, 0, 40, 40)
+    files = [ImageFiles(()).holding(Item(str(tmp_path / f"{n}.png"), box) for box in boxes) for n in range(2)]
+    assert summary(audit(splits(*files, [0, 1], [0, 1], classes=("a", "b")))) == [("alone", [2]), ("alone", [3])]

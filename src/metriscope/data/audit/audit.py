@@ -158,10 +158,10 @@ def _identities(
     keys: list[bytes] = [key for part in seen for key in part.pixels or part.stored]
     uniform = [flag for part in seen for flag in part.uniform]
     files = [
-        (path, part.inputs.limit_mb)
+        (part.inputs, position)
         for part in parts.values()
         if isinstance(part.inputs, ImageFiles)
-        for path in part.inputs.paths
+        for position in range(len(part.inputs))
     ]
     chosen = np.arange(len(keys))
     if files:
@@ -170,7 +170,9 @@ def _identities(
             likely[i.numpy()] = likely[j.numpy()] = True
         likely[list(faults)] = False
         chosen = np.flatnonzero(likely)
-        for place, found in zip(chosen.tolist(), full_digests([files[place] for place in chosen]), strict=True):
+        for place, found in zip(
+            chosen.tolist(), full_digests([files[place][0].take([files[place][1]]) for place in chosen]), strict=True
+        ):
             if isinstance(found, str):
                 faults[place] = found
                 signatures[place] = torch.nan

@@ -46,16 +46,17 @@ def read(part: Examples) -> Seen:
     return _read_memory(part)
 
 
-def full_digests(files: Sequence[tuple[str, float]]) -> list[tuple[bytes, bool] | str]:
+def full_digests(files: Sequence[ImageFiles]) -> list[tuple[bytes, bool] | str]:
     """Decodes files in full: the digest of the pixels of each, and whether they have one colour; a text says why not.
 
     Args:
-        files: paths, each with the MiB that it may take, decoded.
+        files: one each.
     """
 
-    def one(file: tuple[str, float]) -> tuple[bytes, bool] | str:
+    def one(file: ImageFiles) -> tuple[bytes, bool] | str:
+        ((path, box),) = file.items
         try:
-            pixels, size = decode(file[0], limit_mb=file[1])
+            pixels, size = decode(path, None, None, file.limit_mb, box, file.exif)
         except InputError as error:
             return str(error)
         return digest(pixels.contiguous().numpy().tobytes(), repr(size)), bool((pixels == pixels[:1, :1]).all())
@@ -73,14 +74,14 @@ def digest(content: bytes, more: str = "") -> bytes:
 
 def _read_files(files: ImageFiles) -> Seen:
     def chunk(start: int) -> Seen:
-        paths = files.paths[start : start + _CHUNK]
-        thumbnails = torch.zeros(len(paths), THUMBNAIL, THUMBNAIL, 3, dtype=torch.uint8)
+        items = files.items[start : start + _CHUNK]
+        thumbnails = torch.zeros(len(items), THUMBNAIL, THUMBNAIL, 3, dtype=torch.uint8)
         stored, faults = [], {}
-        for place, path in enumerate(paths):
+        for place, (path, box) in enumerate(items):
             try:
-                thumbnails[place], _ = decode(path, None, Square(THUMBNAIL), files.limit_mb)
+                thumbnails[place], _ = decode(path, None, Square(THUMBNAIL), files.limit_mb, box, files.exif)
                 with open(path, "rb") as file:
-                    stored.append(digest(file.read()))
+                    stored.append(digest(file.read(), repr(box) if box else ""))
             except (InputError, OSError) as error:
                 stored.append(b"")
                 faults[start + place] = str(error)
