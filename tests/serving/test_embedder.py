@@ -72,7 +72,7 @@ def test_files_arrays_tensors_and_pictures_of_the_same_image_embed_alike(run):
 def test_images_are_turned_upright(run, tmp_path):
     model = metriscope.load(run[0])
     image = Image.open(run[1] / "class 1" / "2.png")
-    turned = image.getexif()
+    turned = Image.Exif()
     turned[0x0112] = 6  # to be turned clockwise
     image.save(tmp_path / "turned.png", exif=turned)
     upright = model.embed(image.rotate(-90)).embeddings
