@@ -80,7 +80,7 @@ def test_equal_to_pytorch_metric_learning_over_batches(bins):
     labels, momentum = torch.tensor(LABELLED), 0.3
     objective = Objective(Euclidean(), AllMiner(), DynamicSoftMarginLoss(num_bins=bins, momentum=momentum)).double()
     terms = objective(Spaces.of(unit(10), labels)).output.terms.item()
-    objective.loss.histogram.zero_()
+    objective.loss.frequencies.zero_()
     # There, the histogram of a batch is one of counts.
     peer = Constant(num_bins=bins + (bins == 1), momentum=momentum / (terms * (1 - momentum) + momentum))
     for seed in range(3):
@@ -92,7 +92,7 @@ def test_equal_to_pytorch_metric_learning_over_batches(bins):
             wanted = torch.stack(list(_gaps(z, labels))).mean()
         else:
             wanted = peer(z, labels)
-            torch.testing.assert_close(objective.loss.histogram, peer.hist_, rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(objective.loss.frequencies, peer.hist_, rtol=1e-9, atol=1e-12)
         torch.testing.assert_close(value, wanted, rtol=1e-9, atol=1e-12)
         found, expected = (torch.autograd.grad(one, leaf, retain_graph=True)[0] for one in (value, wanted))
         torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-9)
@@ -111,17 +111,17 @@ def test_only_training_moves_the_histogram():
     objective = Objective(Euclidean(), AllMiner(), DynamicSoftMarginLoss(momentum=0.5))
     labels = torch.tensor(LABELLED)
     objective.eval()(Spaces.of(unit(10), labels))
-    assert not objective.loss.histogram.any()
+    assert not objective.loss.frequencies.any()
     objective.train()(Spaces.of(unit(10), labels))
-    first = objective.loss.histogram.clone()
+    first = objective.loss.frequencies.clone()
     assert first.sum().item() == pytest.approx(1)
     objective(Spaces.of(unit(10), torch.zeros(10, dtype=torch.int64)))
-    assert torch.equal(objective.loss.histogram, first), "a batch without triplets"
+    assert torch.equal(objective.loss.frequencies, first), "a batch without triplets"
     objective(Spaces.of(unit(10, seed=1), labels))
-    assert not torch.equal(objective.loss.histogram, first)
+    assert not torch.equal(objective.loss.frequencies, first)
     restored = DynamicSoftMarginLoss()
     restored.load_state_dict(objective.loss.state_dict())
-    assert torch.equal(restored.histogram, objective.loss.histogram)
+    assert torch.equal(restored.frequencies, objective.loss.frequencies)
 
 
 def test_triplets_beyond_the_last_node_count_there():
@@ -129,7 +129,7 @@ def test_triplets_beyond_the_last_node_count_there():
     objective = Objective(Euclidean(), AllMiner(), DynamicSoftMarginLoss())
     value = objective(Spaces.of(z, torch.tensor([0, 0, 1, 1]))).output.value
     # x is 2 where the negative coincides with the anchor, and 0 where it lies opposite.
-    assert objective.loss.histogram.tolist() == [0] * 5 + [0.5] + [0] * 3 + [0.5]
+    assert objective.loss.frequencies.tolist() == [0] * 5 + [0.5] + [0] * 3 + [0.5]
     assert value.item() == pytest.approx((2 * 1.0 + 0 * 0.5) / 2)
 
 

@@ -4,20 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from metriscope.objectives.arguments import Count, Positive
-from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.losses.classes.proxies import (
-    ProxyLoss,
-    multiply_angle,
-    own_classes,
-    own_scores,
-    precise,
-    softmax_loss,
-)
-from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Selection
+from metriscope.objectives.losses.classes.multiplied_angle import MultipliedAngleLoss
 
 
-class LargeMarginSoftmaxLoss(ProxyLoss):
+class LargeMarginSoftmaxLoss(MultipliedAngleLoss):
     """-log e^{s |x| |w_y| psi(theta_y)} / (e^{s |x| |w_y| psi(theta_y)} + sum_{j != y} e^{s |x| |w_j| cos(theta_j)}).
 
     psi(theta) = (-1)^k cos(m theta) - 2 k for theta between k pi / m and (k + 1) pi / m. theta_j is the angle between
@@ -27,7 +17,8 @@ class LargeMarginSoftmaxLoss(ProxyLoss):
     vector is hardly pulled. ``active`` and ``terms`` both count samples; ``similarities`` are the cosines, beside which
     the lengths of embeddings count.
 
-    Equal to pytorch-metric-learning's ``LargeMarginSoftmaxLoss`` without a miner and a regulariser of weights.
+    Equal to pytorch-metric-learning's ``LargeMarginSoftmaxLoss`` without a miner and a regulariser of weights, whose
+    slope at exactly theta = pi has the other sign.
 
     Args:
         num_classes, embedding_size: see :class:`ProxyLoss`. Components of the vectors are drawn from N(0, 1), because
@@ -39,24 +30,9 @@ class LargeMarginSoftmaxLoss(ProxyLoss):
     paper = "arXiv:1612.02295"
 
     def __init__(self, num_classes: Count, embedding_size: Count, margin: Count = 4, scale: Positive = 1.0) -> None:
-        super().__init__(num_classes, embedding_size)
-        self.margin = margin
-        self.scale = scale
-        self.initialise()
-
-    def initialise(self) -> None:
-        """Draws the vectors."""
+        super().__init__(num_classes, embedding_size, margin, scale)
         nn.init.normal_(self.proxies)
 
     def lengths(self, proxies: Tensor) -> Tensor:
-        """(C, D) -> (C,) by which scores of the classes are multiplied."""
         lengths: Tensor = torch.linalg.vector_norm(proxies, dim=1)
         return lengths
-
-    def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        own = own_classes(comparison.anchors.labels, self.num_classes)
-        cosines = self.similarities(comparison)
-        embeddings, proxies = precise(comparison.anchors.embeddings, self.proxies)
-        lengths = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True) * self.lengths(proxies)
-        target = multiply_angle(own_scores(cosines, own), self.margin) * own_scores(lengths, own)
-        return softmax_loss(cosines * lengths, own, self.scale, target, cosines)

@@ -165,21 +165,3 @@ def add_angle(cosine: Tensor, margin: float) -> Tensor:
     sine = (1 - cosine.square()).clamp_min(8 * torch.finfo(cosine.dtype).eps).sqrt()
     moved = cosine * math.cos(margin) - sine * math.sin(margin)
     return torch.where(cosine >= -math.cos(margin), moved, cosine - margin * math.sin(margin))
-
-
-def multiply_angle(cosine: Tensor, factor: int) -> Tensor:
-    """(-1)^k cos(m theta) - 2 k from cos(theta), k the whole part of m theta / pi; it falls from 1 to 1 - 2 m.
-
-    cos(m theta) is a polynomial of cos(theta), so that no arc cosine is differentiated.
-
-    Args:
-        cosine: cos(theta), any shape.
-        factor: m, at least 1.
-    """
-    before, multiple = torch.ones_like(cosine), cosine
-    for _ in range(factor - 1):
-        before, multiple = multiple, 2 * cosine * multiple - before
-    with torch.no_grad():
-        turns = (cosine.clamp(-1, 1).acos() * (factor / math.pi)).floor().clamp_max(factor - 1)
-        sign = 1 - 2 * turns.remainder(2)
-    return sign * multiple - 2 * turns

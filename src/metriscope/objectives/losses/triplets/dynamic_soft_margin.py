@@ -44,7 +44,7 @@ class DynamicSoftMarginLoss(Loss):
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
     paper = "Zhang & Rusinkiewicz, ICCV 2019"
-    histogram: Tensor
+    frequencies: Tensor
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class DynamicSoftMarginLoss(Loss):
         super().__init__()
         self.steps = Steps(min_val, -2 * min_val / num_bins, num_bins)
         self.momentum = momentum
-        self.register_buffer("histogram", torch.zeros(num_bins))
+        self.register_buffer("frequencies", torch.zeros(num_bins))
         self._moved: Tensor | None = None
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
@@ -84,7 +84,7 @@ class DynamicSoftMarginLoss(Loss):
 
     def _weights(self, counts: Tensor, terms: Tensor) -> Tensor:
         """(K + 1,), of the bins, once the triplets of a batch are in the histogram (K,)."""
-        before = self.histogram.double()
+        before = self.frequencies.double()
         share = torch.where(before.sum() > 0, before.new_full((), self.momentum), 1.0)
         moved = torch.where(terms > 0, (1 - share) * before + share * counts / terms.clamp_min(1), before)
         self._moved = moved
@@ -94,4 +94,4 @@ class DynamicSoftMarginLoss(Loss):
     @torch.no_grad()
     def observe(self, account: Account, moment: Moment) -> None:
         if self._moved is not None:
-            self.histogram.copy_(self._moved)
+            self.frequencies.copy_(self._moved)

@@ -7,7 +7,7 @@ import torch
 
 from metriscope.errors import InputError
 from metriscope.losses import LargeMarginSoftmaxLoss, SphereFaceLoss
-from metriscope.objectives.losses.classes.proxies import multiply_angle
+from metriscope.objectives.losses.classes.multiplied_angle import multiply_angle
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3, 4, 7])
