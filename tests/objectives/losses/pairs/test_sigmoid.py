@@ -31,8 +31,8 @@ def build(scale=SCALE, bias=BIAS, dtype=torch.float64):
 def oracle(batch, scale=SCALE, bias=BIAS):
     terms = []
     for a in batch.full_anchors:
-        up = sum(-torch.sigmoid(scale * batch.similarity(a, p) + bias).log() for p in batch.positive[a])
-        down = sum(-torch.sigmoid(-(scale * batch.similarity(a, n) + bias)).log() for n in batch.negative[a])
+        up = sum(-torch.sigmoid(scale * (1 - batch.distances[a][p]) + bias).log() for p in batch.positive[a])
+        down = sum(-torch.sigmoid(-(scale * (1 - batch.distances[a][n]) + bias)).log() for n in batch.negative[a])
         terms.append(up + down)
     return Account(mean(terms), len(terms), len(terms))
 

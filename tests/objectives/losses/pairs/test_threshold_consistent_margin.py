@@ -20,9 +20,8 @@ KEYS = {"positive_margin": 0.4, "negative_margin": -0.2, "positive_weight": 2.0,
 
 
 def oracle(batch):
-    s = batch.similarity
-    positives = [s(a, p) for a, some in enumerate(batch.positive) for p in some]
-    negatives = [s(a, n) for a, some in enumerate(batch.negative) for n in some]
+    positives = [1 - batch.distances[a][p] for a, some in enumerate(batch.positive) for p in some]
+    negatives = [1 - batch.distances[a][n] for a, some in enumerate(batch.negative) for n in some]
     pulls, pushes = [0.4 - x for x in positives if x <= 0.4], [x + 0.2 for x in negatives if x >= -0.2]
     value = 2 * mean(pulls) + 3 * mean(pushes)
     return Account(value, len(pulls) + len(pushes), len(positives) + len(negatives))

@@ -18,8 +18,8 @@ def points(count, size=4):
 
 def oracle(z, labels):
     n, size = z.shape
-    mean = sum(z) / n
-    cov = [[sum((x[d] - mean[d]) * (x[e] - mean[e]) for x in z) / (n - 1) for e in range(size)] for d in range(size)]
+    columns = [z[:, d] - z[:, d].mean() for d in range(size)]
+    cov = [[(columns[d] * columns[e]).sum() / (n - 1) for e in range(size)] for d in range(size)]
     spread = sum((0.9 - (cov[d][d] + 0.01).sqrt()).clamp_min(0) for d in range(size)) / size
     between = sum(cov[d][e] ** 2 for d in range(size) for e in range(size) if d != e) / size
     first = {i: next((j for j in range(n) if j != i and labels[j] == labels[i]), None) for i in range(n)}

@@ -16,8 +16,8 @@ def oracle(batch):
     terms = []
     for i, label in enumerate(batch.labels):
         if len(columns) > 1:
-            every = sum(torch.exp(GAMMA * batch.similarity(i, j)) for j in columns)
-            terms.append(every.log() - GAMMA * batch.similarity(i, known.index(label)))
+            every = sum(torch.exp(GAMMA * (1 - batch.distances[i][j])) for j in columns)
+            terms.append(every.log() - GAMMA * (1 - batch.distances[i][known.index(label)]))
     return Account(mean(terms), len(terms), len(terms))
 
 
