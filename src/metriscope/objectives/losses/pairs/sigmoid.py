@@ -17,11 +17,12 @@ from metriscope.objectives.selection import Selection
 class SigmoidLoss(RowLoss):
     """Mean over anchors i of sum_{j != i} -log sigmoid(q_ij (t s_ij + b)), q = 1 for positives and -1 for negatives.
 
-    Zhai et al., Sigmoid Loss for Language Image Pre-Training (SigLIP), arXiv:2303.15343 (remembered, not read again),
-    with labels for pairs and one modality: each pair is a binary classification of its own, and no sample is compared
-    with itself. s is the cosine similarity; t = exp(t') and b are learned, with the loss's learning rate
-    (``optimizer.lr_loss``). They begin at 10 and -10, where nearly all pairs of a batch are negatives. Anchors without
-    a positive or without a negative are left out. pytorch-metric-learning has no such loss.
+    Zhai et al., Sigmoid Loss for Language Image Pre-Training (SigLIP), arXiv:2303.15343 (as read in the authors' code;
+    where t and b begin is remembered), with labels for pairs and one modality: each pair is a binary classification of
+    its own, and no sample is compared with itself. s is the cosine similarity; t = exp(t') and b are learned, with the
+    loss's learning rate (``optimizer.lr_loss``). They begin at 10 and -10, so that the many negatives of a batch cost
+    little at first. Anchors without a positive or without a negative are left out. pytorch-metric-learning has no such
+    loss.
 
     Args:
         scale: t at the beginning, above 0; 10 in the paper.

@@ -14,11 +14,11 @@ from metriscope.objectives.selection import Selection
 class VICRegLoss(Loss):
     """l mean_i ||z_i - z_p||^2 / D + m mean_d max(0, g - sqrt(var_d + eps)) + 2 n sum_{d != e} cov_de^2 / D.
 
-    Bardes et al., arXiv:2105.04906 (as read in pytorch-metric-learning, not in the paper), as a regulariser of
-    labelled batches: p is the first positive of i in the order of the references, i running over samples that have one,
-    and variance and covariance are those of the batch, over its labelled samples, divided by their number less 1. The
-    paper compares two views of each image, whose covariance terms are added (hence 2) and whose variance terms
-    pytorch-metric-learning and the authors' code average. Embeddings are taken as they are, whatever the distance.
+    Bardes et al., arXiv:2105.04906 (as read in pytorch-metric-learning and in copies of the authors' code, not in the
+    paper), as a regulariser of labelled batches: p is the first positive of i in the order of the references, i running
+    over samples that have one, and variance and covariance are those of the batch, over its labelled samples, divided
+    by their number less 1. The authors compare two views of each image, add the covariance terms of both (hence 2), and
+    average their variance terms. Embeddings are taken as they are, whatever the distance.
 
     Equal to pytorch-metric-learning's ``VICRegLoss`` of a batch and its first positives where each class has two
     samples, so that the positives are the batch in another order.

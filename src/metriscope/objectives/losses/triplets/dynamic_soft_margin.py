@@ -20,22 +20,26 @@ class DynamicSoftMarginLoss(Loss):
     """Mean over triplets of F(x) x, x = d(a, p) - d(a, n), F the share of all triplets so far that are easier.
 
     Zhang and Rusinkiewicz, Learning Local Descriptors With a CDF-Based Dynamic Soft Margin, ICCV 2019 (as read in
-    pytorch-metric-learning, not in the paper): the weight F(x), a constant without a gradient, takes the place of a
-    margin. F is the sum, up to the bin of x, of a histogram of num_bins nodes between min_val and -min_val, between
-    the two nearest of which each x is shared. In training the histogram keeps a moving mean over batches, to which the
-    batch itself counts; in evaluation it stays, and the batch counts with the same share. It is a buffer, hence in the
-    checkpoint. The value may be negative, so that its relative decay means little.
+    pytorch-metric-learning and in a copy of the authors' code, not in the paper): the weight F(x), a constant without a
+    gradient, takes the place of a margin. F is the sum, up to the bin of x, of a histogram of num_bins nodes from
+    min_val on, at distances of 2 |min_val| / num_bins; each x is shared between the two nearest, and counts at the last
+    where it lies beyond. In training the histogram keeps a moving mean over batches, to which the batch itself counts;
+    in evaluation it stays, and the batch counts with the same share. It is a buffer, hence in the checkpoint. The value
+    may be negative, so that its relative decay means little.
 
-    Of all triplets of pairs, none is listed (see :mod:`metriscope.objectives.kernels.steps`); a list of triplets keeps
-    the matrix of distances.
+    The authors take one triplet for each sample, with its closest negative, as ``miner=batch_hard`` nearly does, and
+    512 nodes, the last of them at -min_val; here, as in pytorch-metric-learning, all selected triplets count. Triplets
+    of pairs are not listed (see :mod:`metriscope.objectives.kernels.steps`); a list of triplets keeps the matrix of
+    distances.
 
-    pytorch-metric-learning's ``DynamicSoftMarginLoss`` has the same value for the first batch. Its histogram of a batch
-    is one of counts, so that with T triplets its momentum m weighs as m T / (1 - m + m T) does here; its gradient flows
-    through the histogram as well; and it raises for x above the last node.
+    pytorch-metric-learning's ``DynamicSoftMarginLoss`` has the same value for the first batch. Different from it, and
+    as in the authors' code: the histogram of a batch is one of shares (there of counts, so that with T triplets its
+    momentum m weighs as m T / (1 - m + m T) does here), no gradient flows through it (there one does), and x beyond the
+    last node is taken (there it is an error).
 
     Args:
-        min_val: the lower end of the first bin, in units of the distance, below 0; -2 for embeddings of unit length.
-        num_bins: K, at least 1.
+        min_val: the first node, in units of the distance, below 0; -2 for embeddings of unit length.
+        num_bins: K, the number of nodes, at least 1.
         momentum: the share of the batch in the histogram, from 0 to 1; the first batch counts alone.
 
     ``terms`` are the triplets, all of them active.
@@ -45,6 +49,7 @@ class DynamicSoftMarginLoss(Loss):
     hinge = False
     paper = "Zhang & Rusinkiewicz, ICCV 2019"
     frequencies: Tensor
+    """(K,), the histogram; zeros before the first batch."""
 
     def __init__(
         self,
