@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from metriscope.callbacks.evaluation import EvaluationMonitor
 from metriscope.cli import run
 from metriscope.config.plain import plain
 from metriscope.errors import InputError
-from metriscope.evaluating import evaluate
+from metriscope.evaluating import _Weights, evaluate
 from metriscope.reports.comparison import compare
 from metriscope.run.identity import name_without_seed
 from metriscope.run.study import load_study
@@ -264,6 +265,22 @@ def test_evaluations_of_several_seeds_are_repeats(copied):
     config = yaml.safe_load((copied / "config.yaml").read_text())
     assert name_without_seed(config) == name_without_seed({**config, "seed": 5})
     assert name_without_seed(config) != name_without_seed({**config, "compile": True})
+
+
+def test_a_run_keeps_its_name_when_the_run_that_it_began_from_is_gone(trained, monkeypatch):
+    found = read_trained(trained)
+
+    def name(init, **origin):
+        changed = found._replace(
+            config={**found.config, "init": init}, record=replace(found.record, init=origin or None)
+        )
+        monkeypatch.setattr("metriscope.build.trained.read_trained", lambda folder: changed)
+        return _Weights(trained).name()
+
+    known = name("/gone/seed0-12345678")
+    assert name("/gone/first", folder="/gone/first", run="seed0-12345678") == known
+    assert name("/gone/first") != known
+    assert name(None) not in (known, name("/gone/first"))
 
 
 @pytest.mark.parametrize(
