@@ -12,7 +12,7 @@ from metriscope.config.aliases import today
 from metriscope.config.callbacks import check_callbacks
 from metriscope.config.completing import complete
 from metriscope.config.compose import compose_config
-from metriscope.config.defaults import groups, of_all
+from metriscope.config.defaults import groups, of_all, of_top_level
 from metriscope.config.evaluates import ZERO_SHOT
 from metriscope.config.files import default, section
 from metriscope.config.hydra import apply_overrides
@@ -105,9 +105,7 @@ def of_run(config: Config, words: Sequence[str], config_dir: str | Path | None =
             raise InputError(
                 f"{word}: the weights are those of the run, and so is its {key.split('.')[0]}; leave it out"
             )
-    # A run of an earlier version lacks the keys that came later.
-    evaluation = {**plain(section("evaluation", default("evaluation")), resolve=False), **config["evaluation"]}
-    cfg = _following({**config, "evaluation": evaluation, **({"sweep": None} if "sweep" in config else {})})
+    cfg = _following(_whole(config))
     chosen = [word for word in words if str(parse(word).key_or_group) in groups()]
     composed = compose_config([*chosen, *of_search_path(words)]) if chosen else cfg
     for word in chosen:
@@ -181,6 +179,13 @@ def _check_weights(config: Config) -> None:
             f"head={head['name']}: it would be random, as nothing has trained it; leave it out for the features of the "
             "trunk, or give the folder of a run"
         )
+
+
+def _whole(config: Config) -> Config:
+    """The config of a run of an earlier version with the keys that came later, and without the sweep it was part of."""
+    top = {key: values[0] for key, values in of_top_level().items() if "." not in key}
+    evaluation = {**plain(section("evaluation", default("evaluation")), resolve=False), **config["evaluation"]}
+    return {**top, **config, "evaluation": evaluation, **({"sweep": None} if "sweep" in config else {})}
 
 
 def _following(config: Config) -> DictConfig:
