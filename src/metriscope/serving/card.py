@@ -15,9 +15,8 @@ from metriscope.run.record import FINISHED, read_summary
 from metriscope.run.study import repeats
 from metriscope.serving.command import name_of, public_command
 from metriscope.serving.embedder import Embedder
-from metriscope.serving.onnx import NEIGHBOURS, OUTPUT, Check, input_name
-from metriscope.serving.recipe import pixels_code
-from metriscope.serving.stored import GRAPH
+from metriscope.serving.onnx import Check
+from metriscope.serving.usage import fenced, noun, usage, with_onnx
 
 _FILL_IN = "*to be filled in*"
 _TEST = "test/"
@@ -38,16 +37,16 @@ def card(run: Trained, model: Embedder, check: Check | None = None) -> str:
     """
     figures, why_none = _figures(run)
     parts = [
-        _front(run, model, figures),
+        _front(run, model, figures, check is not None),
         f"# {_title(run.config)}\n",
         f"An embedding model, trained with Metriscope on {_name(run.config['dataset'])}: it turns "
-        f"{_noun(model)} into vectors, in which those of one class lie close together.\n",
+        f"{noun(model)} into vectors, in which those of one class lie close together.\n",
         _model(run.config, model),
         _data(run, model),
         _table(run, figures) if figures else f"## Figures\n\n{why_none}\n",
         _training(run, model),
-        _use(model),
-        _onnx(model, check) if check is not None else "",
+        usage(model),
+        with_onnx(model, check) if check is not None else "",
         _LIMITS,
         _licences(run.config),
     ]
@@ -68,7 +67,7 @@ def _figures(run: Trained) -> tuple[dict[str, float], str]:
     return {key: known[key] for key in (*listed, *own)}, "None: the run measured none."
 
 
-def _front(run: Trained, model: Embedder, figures: Mapping[str, float]) -> str:
+def _front(run: Trained, model: Embedder, figures: Mapping[str, float], graph: bool) -> str:
     config, names = run.config, [key.removeprefix(_TEST) for key in figures if direction_of(key) is not None]
     task = "image-feature-extraction" if model.preparation.of_images else "feature-extraction"
     dataset = shown(str(config["dataset"]["name"]))
@@ -77,7 +76,7 @@ def _front(run: Trained, model: Embedder, figures: Mapping[str, float]) -> str:
         "pipeline_tag": task,
         "license": "other",
         "license_name": "to-be-filled-in",
-        "tags": ["metriscope", "metric-learning", "retrieval", *(["onnx"] if model is None else [])],
+        "tags": ["metriscope", "metric-learning", "retrieval", *(["onnx"] if graph else [])],
     }
     if names:
         content["metrics"] = names
@@ -105,10 +104,6 @@ def _plain_name(section: Mapping[str, Any]) -> str:
 
 def _name(section: Mapping[str, Any]) -> str:
     return for_markdown(_plain_name(section))
-
-
-def _noun(model: Embedder) -> str:
-    return "images" if model.preparation.of_images else "vectors"
 
 
 def _model(config: Mapping[str, Any], model: Embedder) -> str:
@@ -143,7 +138,7 @@ def _data(run: Trained, model: Embedder) -> str:
     parts = content.get("parts") if isinstance(content, Mapping) else None
     if isinstance(parts, Mapping) and all(isinstance(part, list) and len(part) == 2 for part in parts.values()):
         rows = [(for_markdown(str(name)), *(_count(number) for number in part)) for name, part in parts.items()]
-        lines.append(_lines(("part", _noun(model), "classes"), rows).strip())
+        lines.append(_lines(("part", noun(model), "classes"), rows).strip())
     else:
         lines.append("The run has not written down how many examples its parts have.")
     verified = dataset.get("verify")
@@ -204,8 +199,8 @@ def _training(run: Trained, model: Embedder) -> str:
         lines.append("From Python, so that no command is known.\n")
     else:
         sweep = {"-m", "--multirun"} & set(record.command)
-        lines.append(_fenced(command, "console"))
-        lines.append("Paths are reduced to names, and words that say where data and results are are left out.")
+        lines.append(fenced(command, "console"))
+        lines.append("Paths are reduced to names; keys of folders, loggers and studies are left out.")
         lines.append(f"It is a sweep, of which this is one run of seed {config['seed']}.\n" if sweep else "")
     git = record.git or {}
     commit = re.sub(r"[^0-9a-f]", "", str(git.get("commit", "")))[:40]
@@ -219,46 +214,6 @@ def _training(run: Trained, model: Embedder) -> str:
         **{for_markdown(name): for_markdown(number) for name, number in record.versions.items()},
     }
     return "\n".join(lines) + "\n" + _lines(("what", "value"), rows.items())
-
-
-def _use(model: Embedder) -> str:
-    if not model.preparation.of_images:
-        python = 'import metriscope\n\nmodel = metriscope.load("FOLDER")\nembeddings = model.embed(vectors).embeddings'
-        return f"## How to use it\n\nFOLDER is the one that holds this file, `vectors` an array (N, F).\n\n{_fenced(python, 'python')}"
-    python = (
-        'import metriscope\n\nmodel = metriscope.load("FOLDER")\n'
-        'gallery = model.embed("photos/")\nprint(model.search("query.jpg", gallery, k=5).paths)'
-    )
-    return (
-        "## How to use it\n\nFOLDER is the one that holds this file.\n\n"
-        f"{_fenced(python, 'python')}\n{_fenced('metriscope search FOLDER query.jpg photos/ -k 5', 'console')}"
-    )
-
-
-def _onnx(model: Embedder, check: Check) -> str:
-    name = input_name(model)
-    of_images = model.preparation.of_images
-    said = (
-        f"`{GRAPH}` takes `{name}`, "
-        + (
-            "uint8 (B, C, H, W) from 0 to 255, and holds the normalisation, "
-            if of_images
-            else "float32 (B, F), and holds "
-        )
-        + f"the network and the scaling of its output; it gives `{OUTPUT}`, float32 (B, {model.size}). "
-        f"Compared with torch on {check.queries:,} "
-        + (f"{_noun(model)} of the test part" if check.images == "test" else f"random {_noun(model)}")
-        + f": largest deviation {check.deviation:.1e}, the same {NEIGHBOURS} nearest neighbours for {check.same:.2%} of "
-        "them (distances within 1e-6 count as equal).\n"
-    )
-    run = (
-        f'import onnxruntime\n\nsession = onnxruntime.InferenceSession("FOLDER/{GRAPH}")\n'
-        + (f'batch = np.stack([{name}("a.jpg"), {name}("b.jpg")])\n' if of_images else "")
-        + f'embeddings = session.run(None, {{"{name}": {"batch" if of_images else name}}})[0]'
-    )
-    code = _fenced(f"{pixels_code(model.preparation)}\n\n{run}" if of_images else run, "python")
-    steps = "Reading, scaling and cropping are not in it. With Pillow and NumPy alone:\n\n" if of_images else ""
-    return f"## ONNX\n\n{said}\n{steps}{code}"
 
 
 def _licences(config: Mapping[str, Any]) -> str:
@@ -282,9 +237,3 @@ the same thing; the model was not examined for bias, and is not meant to identif
 def _lines(columns: Sequence[str], rows: Any) -> str:
     table = [columns, ["---"] * len(columns), *rows]
     return "".join(f"| {' | '.join(row)} |\n" for row in table)
-
-
-def _fenced(text: str, language: str) -> str:
-    longest = max((len(found) for found in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{text.rstrip()}\n{fence}\n"

@@ -96,7 +96,9 @@ class Description:
         """
         number = content.get("format", FORMAT)
         if not isinstance(number, int) or number > FORMAT:
-            raise InputError(f"a later version of Metriscope wrote it (format {number}, this one reads {FORMAT}): update it")
+            raise InputError(
+                f"a later version of Metriscope wrote it (format {number}, this one reads {FORMAT}): update it"
+            )
         known = {one.name: content[one.name] for one in fields(cls) if one.name in content}
         judge(cls, known)
         return cls(**known)
@@ -111,7 +113,8 @@ class Description:
         found = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
         for name, tensor in sorted(state.items()):
             found.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            found.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            values: Any = tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            found.update(values)
         return found.hexdigest()
 
     def check_parts(self) -> None:

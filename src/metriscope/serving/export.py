@@ -17,7 +17,17 @@ from metriscope.serving import onnx as graphs
 from metriscope.serving.card import card
 from metriscope.serving.description import FORMAT
 from metriscope.serving.embedder import Embedder
-from metriscope.serving.stored import CARD, CONFIG, FILES, GRAPH, TENSORS, is_exported, of_run, read_description, read_exported
+from metriscope.serving.stored import (
+    CARD,
+    CONFIG,
+    FILES,
+    GRAPH,
+    TENSORS,
+    is_exported,
+    of_run,
+    read_description,
+    read_exported,
+)
 from metriscope.serving.stored import safetensors as needed
 
 
@@ -122,4 +132,6 @@ def _writing(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"cannot write {error.filename or out}: {error.strerror}; set another folder with -o") from error
+        raise InputError(
+            f"cannot write {error.filename or out}: {error.strerror}; set another folder with -o"
+        ) from error

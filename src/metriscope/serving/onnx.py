@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from metriscope.data.inputs.augment import Augmentation
 from metriscope.data.inputs.images import ImageFiles
-from metriscope.data.inputs.resample import resize_center_crop
 from metriscope.data.loading import load_splits
 from metriscope.errors import InputError
 from metriscope.evaluation.search.neighbors import nearest
@@ -29,12 +28,12 @@ DEVIATION = 1e-5
 SAME = 0.999
 """Smallest share of queries with the same neighbours that is accepted."""
 NEIGHBOURS = 10
+TIE = 1e-6
+"""Distances that differ by less, in the same lengths, are equal up to the rounding of float32."""
 
 _QUERIES = 1000
-_BATCH = 50
+_BATCH, _ALONE = 50, 3
 _OPSET = 17
-# Two distances that differ by less are equal up to the rounding of float32.
-_TIE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,9 @@ class Check:
 
 class _Graph(nn.Module):
     """From examples of the size that the network reads, not normalised, to embeddings."""
+
+    factor: Tensor
+    shift: Tensor
 
     def __init__(self, model: Embedder) -> None:
         super().__init__()
@@ -111,7 +113,8 @@ def graph(model: Embedder) -> bytes:
     if model.preparation.of_images:
         example = example.to(torch.uint8)
     name = input_name(model)
-    file, said = io.BytesIO(), io.StringIO()
+    file: Any = io.BytesIO()
+    said = io.StringIO()
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -133,7 +136,8 @@ def graph(model: Embedder) -> bytes:
         raise InputError(f"the network cannot be exported to ONNX: {line}") from error
     finally:
         logging.disable(before)
-    return file.getvalue()
+    content: bytes = file.getvalue()
+    return content
 
 
 def checked(content: bytes, model: Embedder, examples: Tensor, images: Literal["test", "random"]) -> Check:
@@ -148,16 +152,16 @@ def checked(content: bytes, model: Embedder, examples: Tensor, images: Literal["
     Raises:
         InputError: ONNX Runtime cannot run the graph, or it deviates.
     """
-    wanted = torch.cat([_by_torch(model, batch) for batch in examples.split(_BATCH)])
+    wanted = torch.cat([_by_torch(model, batch) for batch in _batches(examples, _BATCH)])
     session = _session(content)
     try:
-        alone = torch.cat([_by_onnx(session, model, batch) for batch in examples[:3].split(1)])
-        found = torch.cat([_by_onnx(session, model, batch) for batch in examples.split(_BATCH)])
+        alone = torch.cat([_by_onnx(session, model, batch) for batch in _batches(examples[:_ALONE], 1)])
+        found = torch.cat([_by_onnx(session, model, batch) for batch in _batches(examples, _BATCH)])
     except Exception as error:
         raise InputError(f"ONNX Runtime cannot run the graph: {' '.join(str(error).split())[:200]}") from error
-    if alone.shape != wanted[:3].shape or found.shape != wanted.shape:
+    if alone.shape != wanted[:_ALONE].shape or found.shape != wanted.shape:
         raise InputError(f"the ONNX graph gives {tuple(found.shape)} where torch gives {tuple(wanted.shape)}")
-    deviation = max(_deviation(alone, wanted[:3]), _deviation(found, wanted))
+    deviation = max(_deviation(alone, wanted[:_ALONE]), _deviation(found, wanted))
     check = Check(images, len(examples), deviation, _same(found, wanted))
     if not (deviation <= DEVIATION and check.same >= SAME):
         raise InputError(
@@ -203,6 +207,10 @@ def random_examples(model: Embedder, number: int = _QUERIES) -> Tensor:
     return ((smooth + grain) / 1.1 * 255).to(torch.uint8)
 
 
+def _batches(examples: Tensor, size: int) -> list[Tensor]:
+    return [examples[start : start + size] for start in range(0, len(examples), size)]
+
+
 @torch.inference_mode()
 def _by_torch(model: Embedder, examples: Tensor) -> Tensor:
     z: Tensor = model.network(model.preparation.batch(list(examples), model.device)).z
@@ -210,9 +218,7 @@ def _by_torch(model: Embedder, examples: Tensor) -> Tensor:
 
 
 def _by_onnx(session: Any, model: Embedder, examples: Tensor) -> Tensor:
-    augmentation = model.preparation.augmentation
-    if examples.ndim == 4 and tuple(examples.shape[1:]) != model.preparation.input_shape:
-        examples = resize_center_crop(examples, augmentation.resize, augmentation.size)
+    examples = model.preparation.sized(examples)
     return torch.from_numpy(session.run(None, {input_name(model): np.ascontiguousarray(examples.numpy())})[0])
 
 
@@ -243,4 +249,4 @@ def _same(found: Tensor, wanted: Tensor) -> float:
         for chosen in (by_torch, by_onnx)
     )
     scale = exact.norm(dim=1).clamp_min(1)
-    return float((reached <= furthest + _TIE * scale).double().mean())
+    return float((reached <= furthest + TIE * scale).double().mean())

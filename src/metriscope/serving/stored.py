@@ -75,9 +75,7 @@ def read_exported(folder: Path) -> Stored:
     described, digest = read_description(folder)
     state = _tensors(folder / TENSORS)
     if described.digest(state) != digest:
-        raise InputError(
-            f"{folder} is damaged: {TENSORS} and {CONFIG} are not what was written together; {_AGAIN}"
-        )
+        raise InputError(f"{folder} is damaged: {TENSORS} and {CONFIG} are not what was written together; {_AGAIN}")
     return Stored(described, state)
 
 
