@@ -1,10 +1,12 @@
+import hashlib
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from contextlib import suppress
+from dataclasses import replace
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -16,10 +18,14 @@ import metriscope
 from metriscope import compose_config, train
 from metriscope.cli import run as run_command
 from metriscope.errors import InputError
+from metriscope.models.heads import LinearHead
 from metriscope.serving.description import Description
 from metriscope.serving.export import export
 from metriscope.serving.preparation import Preparation
 from metriscope.serving.recipe import pixels_code
+from metriscope.serving.stored import read_exported
+
+safetensors = pytest.importorskip("safetensors.torch")
 
 TINY = ["trainer.max_epochs=1", "logger=files", "logger.figures=false"]
 
@@ -235,7 +241,7 @@ def test_an_export_that_fails_leaves_nothing(run, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("metriscope.serving.export.write_json", full)
-    with pytest.raises(InputError, match="cannot write .*model: No space left on device"):
+    with pytest.raises(InputError, match=r"cannot write .*model: No space left on device"):
         export(run[0], tmp_path / "model")
     assert os.listdir(tmp_path) == []
 
@@ -275,7 +281,7 @@ def test_code_that_a_run_names_is_not_run_by_an_export(run, tmp_path):
     assert "os.system does not ship" in str(export(folder, tmp_path / "model", onnx=True).note)
     config["head"]["_target_"] = "os.system"
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    with pytest.raises(InputError, match="head: os.system does not ship"):
+    with pytest.raises(InputError, match=r"head: os.system does not ship"):
         export(folder, tmp_path / "other")
 
 
@@ -288,8 +294,15 @@ def damage(folder, kind):
         tensors.write_bytes(flipped)
     elif kind == "header":
         flipped = bytearray(tensors.read_bytes())
-        flipped[20] ^= 16
+        flipped[flipped.index(b'"digest":"') + 12] ^= 1
         tensors.write_bytes(flipped)
+    elif kind == "no tensors":
+        tensors.write_bytes(b"x" * 64)
+        config.write_text(json.dumps({**content, "tensors": hashlib.sha256(b"x" * 64).hexdigest()}))
+    elif kind == "others":
+        other = safetensors.save({"x": torch.ones(2)})
+        tensors.write_bytes(other)
+        config.write_text(json.dumps({**content, "tensors": hashlib.sha256(other).hexdigest()}))
     elif kind == "size":
         config.write_text(json.dumps({**content, "image_size": 8}))
     elif kind == "format":
@@ -315,6 +328,8 @@ def damage(folder, kind):
     [
         ("bit", "is damaged"),
         ("header", "is damaged"),
+        ("no tensors", "model.safetensors is no file of tensors"),
+        ("others", "is damaged"),
         ("size", "is damaged"),
         ("format", r"config.json: a later version of Metriscope wrote it \(format 99"),
         ("type", r"config.json: shape=large"),
@@ -334,19 +349,22 @@ def test_a_damaged_export_is_one_line(exported, tmp_path, kind, line):
     assert "\n" not in str(error.value)
 
 
-def test_an_export_of_foreign_code_is_loaded_only_where_it_is_trusted(exported, tmp_path):
-    from metriscope.serving.stored import read_exported
+def test_an_export_of_foreign_code_is_loaded_only_where_it_is_trusted(run, exported, tmp_path, monkeypatch):
+    class OwnHead(LinearHead):
+        pass
 
+    own = ModuleType("own_parts")
+    own.OwnHead = OwnHead
+    monkeypatch.setitem(sys.modules, "own_parts", own)
     folder = copied(exported, tmp_path)
     described, state = read_exported(folder)
-    head = {**described.head, "_target_": "torch.nn.Linear"}
-    changed = type(described)(**{**described.plain(), "head": head})
-    content = {**changed.plain(), "digest": changed.digest(state)}
-    (folder / "config.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"head: torch.nn.Linear does not ship .*trust_code=True"):
+    changed = replace(described, head={**described.head, "_target_": "own_parts.OwnHead"})
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**content, **changed.plain(), "digest": changed.digest(state)}))
+    with pytest.raises(InputError, match=r"head: own_parts.OwnHead does not ship .*trust_code=True"):
         metriscope.load(folder)
-    with suppress(InputError):  # it is run, and is no head
-        metriscope.load(folder, trust_code=True)
+    found = metriscope.load(folder, trust_code=True).embed(run[1]).embeddings
+    assert torch.equal(found, metriscope.load(exported).embed(run[1]).embeddings)
 
 
 def test_an_exported_model_has_no_checkpoints_and_is_not_exported_again(exported, tmp_path):
@@ -368,6 +386,13 @@ def test_a_missing_package_is_named(run, tmp_path, monkeypatch, package, line):
     with pytest.raises(InputError, match=line):
         export(run[0], tmp_path / "model", onnx=True)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_config_without_its_sections_is_one_line(run, tmp_path):
+    folder = copied(run[0], tmp_path)
+    (folder / "config.yaml").write_text("seed: 0\n")
+    with pytest.raises(InputError, match=r"config.yaml lacks 'dataset'"):
+        export(folder, tmp_path / "model")
 
 
 def test_a_broken_checkpoint_is_one_line(run, tmp_path):

@@ -11,6 +11,8 @@ from metriscope.escapes import shown
 _LEFT_OUT = ("paths", "logger", "tags", "study", "resume", "hydra")
 # Absolute paths, those that begin at home or beside the working folder, and addresses.
 _PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:[\\/]|~\w*/|\.{0,2}/|\\\\)|\w://")
+# Signs of several values; a colon also follows the letter of a drive.
+_SEVERAL = re.compile(r"[,;\[\]{}\"']|:(?![\\/])")
 _BETWEEN = re.compile(r"[\\/]+")
 
 
@@ -57,5 +59,5 @@ def _public(word: str) -> str | None:
     key, value = (f"{key}=", value) if between else ("", word)
     if not _PATH.search(value):
         return None if _PATH.search(key) else word
-    single = _PATH.match(value) and not re.search(r"[,;\[\]{}\"':](?![\\/])", value)
+    single = _PATH.match(value) and not _SEVERAL.search(value)
     return f"{key}{name_of(value)}" if single and not _PATH.search(key) else None

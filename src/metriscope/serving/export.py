@@ -23,6 +23,7 @@ from metriscope.serving.stored import (
     FILES,
     GRAPH,
     TENSORS,
+    Digests,
     is_exported,
     of_run,
     read_description,
@@ -48,8 +49,8 @@ class Exported(NamedTuple):
 
 
 def export(
-    run: Path,
-    out: Path,
+    run: str | Path,
+    out: str | Path,
     checkpoint: Which | None = None,
     *,
     onnx: bool = False,
@@ -70,7 +71,7 @@ def export(
         InputError: the run has no model, a package is missing, the folder is there already or cannot be written, or
             the ONNX graph deviates.
     """
-    out = Path(os.path.abspath(out))
+    run, out = Path(run), Path(os.path.abspath(out))
     with _writing(out):
         _check_free(out, overwrite)
     writer = needed(out / TENSORS)
@@ -88,12 +89,14 @@ def export(
         content = graphs.graph(model)
         examples, note = graphs.examples_of(trained.config, model, trust_code)
         check = graphs.checked(content, model, examples, "test" if note is None else "random")
-    config: dict[str, Any] = {**described.plain(), "digest": model.digest, "metriscope": version("metriscope")}
+    tensors = _tensors(writer, model.network.state_dict(), model.digest)
+    digests = Digests(model.digest, hashlib.sha256(tensors).hexdigest())
+    config: dict[str, Any] = {**described.plain(), **digests._asdict(), "metriscope": version("metriscope")}
     if content is not None and check is not None:
         config["onnx"] = {"sha256": hashlib.sha256(content).hexdigest(), **check.plain()}
     text = card(trained, model, check)
     with _writing(out), replacing_folder(out, overwrite=overwrite) as draft:
-        (draft / TENSORS).write_bytes(_tensors(writer, model.network.state_dict(), model.digest))
+        (draft / TENSORS).write_bytes(tensors)
         if content is not None:
             (draft / GRAPH).write_bytes(content)
         write_json(draft / CONFIG, config)

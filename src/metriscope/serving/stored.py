@@ -1,5 +1,6 @@
 """Models in folders: of a run, or exported."""
 
+import hashlib
 import os
 from collections.abc import Mapping
 from importlib import import_module
@@ -56,7 +57,10 @@ def stored(folder: Path, which: Which | None = None) -> Stored:
 def of_run(run: Trained) -> Stored:
     """The model of a run; raises as :meth:`Description.of_run`."""
     state = {key.removeprefix(_PREFIX): value for key, value in run.state.items() if key.startswith(_PREFIX)}
-    return Stored(Description.of_run(run), state)
+    try:
+        return Stored(Description.of_run(run), state)
+    except KeyError as error:
+        raise InputError(f"{run.folder / 'config.yaml'} lacks {error}: it is no whole config of a run") from error
 
 
 def is_exported(folder: Path) -> bool:
@@ -72,9 +76,9 @@ def read_exported(folder: Path) -> Stored:
     Raises:
         InputError: a file is missing, a link, damaged, or of a later version.
     """
-    described, digest = read_description(folder)
-    state = _tensors(folder / TENSORS)
-    if described.digest(state) != digest:
+    described, written = read_description(folder)
+    state = _tensors(folder / TENSORS, written.tensors)
+    if described.digest(state) != written.digest:
         raise InputError(f"{folder} is damaged: {TENSORS} and {CONFIG} are not what was written together; {_AGAIN}")
     return Stored(described, state)
 
@@ -82,8 +86,20 @@ def read_exported(folder: Path) -> Stored:
 _AGAIN = "export the run again, or copy the whole folder again"
 
 
-def read_description(folder: Path) -> tuple[Description, str]:
-    """What an exported model is, and its digest, which is not compared with its tensors.
+class Digests(NamedTuple):
+    """SHA-256 of what an export has written, in hexadecimal.
+
+    Attributes:
+        digest: of the model, as of :meth:`Description.digest`.
+        tensors: of the bytes of the file of tensors.
+    """
+
+    digest: str
+    tensors: str
+
+
+def read_description(folder: Path) -> tuple[Description, Digests]:
+    """What an exported model is, and its digests, which are not compared with its tensors.
 
     Raises:
         InputError: the file is missing, a link, no config of an exported model, or of a later version.
@@ -92,23 +108,26 @@ def read_description(folder: Path) -> tuple[Description, str]:
     text = _read(path, _CONFIG_BYTES)
     try:
         content = parse_json(text)
-        if not isinstance(content, dict) or not isinstance(content.get("digest"), str):
-            raise ValueError("the digest of the model is not in it")
+        found = [content.get(key) for key in Digests._fields] if isinstance(content, dict) else [None]
+        if not all(isinstance(digest, str) for digest in found):
+            raise ValueError("the digests of a model are not in it")
     except ValueError as error:
         raise InputError(f"{path} is no config of an exported model ({error}): {_AGAIN}") from error
     try:
-        return Description.of(content), content["digest"]
+        return Description.of(content), Digests(*found)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def _tensors(path: Path) -> Mapping[str, Tensor]:
+def _tensors(path: Path, digest: str) -> Mapping[str, Tensor]:
     reader = safetensors(path)
     content = _read(path, _TENSOR_BYTES)
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise InputError(f"{path} is damaged: its bytes are not those that were written; {_AGAIN}")
     try:
         found: Mapping[str, Tensor] = reader.load(content)
-    except Exception as error:  # a flipped bit of the header makes the reader fail in many ways
-        raise InputError(f"{path} is damaged: it is no file of tensors; {_AGAIN}") from error
+    except Exception as error:  # the digest may be of any file
+        raise InputError(f"{path} is no file of tensors: {_AGAIN}") from error
     return found
 
 
