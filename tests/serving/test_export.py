@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from PIL import Image
+from PIL import ExifTags, Image
 
 import metriscope
 from metriscope import compose_config, train
@@ -133,7 +133,9 @@ def test_the_code_of_the_card_scales_and_crops(tmp_path, arguments, shape, files
     for number, (size, ending) in enumerate([((90, 41), "jpg"), ((20, 31), "png"), ((200, 200), "jpg")]):
         path = tmp_path / f"{number}.{ending}"
         noise = np.random.default_rng(number).integers(0, 256, (*size[::-1], 3), np.uint8)
-        Image.fromarray(noise).save(path)
+        turned = Image.Exif()
+        turned[ExifTags.Base.Orientation] = 6 if number == 0 else 1
+        Image.fromarray(noise).save(path, exif=turned)
         wanted = preparation.sized(preparation.pixels(path)[None])[0]
         assert np.array_equal(names["pixels"](path), wanted.numpy())
 
@@ -395,6 +397,15 @@ def test_a_config_without_its_sections_is_one_line(run, tmp_path):
         export(folder, tmp_path / "model")
 
 
+def test_a_trunk_in_bfloat16_has_no_graph(run, tmp_path):
+    folder = copied(run[0], tmp_path)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["backbone"] |= {"freeze": True, "precision": "bf16"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(InputError, match=r"the trunk computes in bf16 \(backbone.precision\)"):
+        export(folder, tmp_path / "model", onnx=True)
+
+
 def test_a_broken_checkpoint_is_one_line(run, tmp_path):
     folder = copied(run[0], tmp_path)
     (folder / "checkpoints" / "best.ckpt").write_bytes(b"broken")
@@ -405,7 +416,15 @@ def test_a_broken_checkpoint_is_one_line(run, tmp_path):
 def test_a_model_of_vectors_is_exported(tmp_path):
     outcome = train(
         compose_config(
-            ["dataset=synthetic", "backbone.widths=[16]", "head.size=4", *TINY, f"paths.output_dir={tmp_path}"]
+            [
+                "dataset=synthetic",
+                "dataset.per_class=20",
+                "sampler.batch_size=50",
+                "backbone.widths=[16]",
+                "head.size=4",
+                *TINY,
+                f"paths.output_dir={tmp_path}",
+            ]
         )
     )
     done = export(outcome.folder, tmp_path / "model", onnx=True)

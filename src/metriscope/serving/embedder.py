@@ -28,9 +28,11 @@ class Embedder:
 
     :func:`metriscope.load` makes one of a run or of an exported model.
 
-    >>> model = metriscope.load("outputs/default/mine-resnet18/triplet-all/seed0-1a2b3c4d")  # doctest: +SKIP
-    >>> gallery = model.embed("photos/")  # doctest: +SKIP
-    >>> model.search("query.jpg", gallery, k=5).paths  # doctest: +SKIP
+    >>> from metriscope import compose_config, load, train
+    >>> model = load(train(compose_config(["dataset=digits", "trainer.max_epochs=1", "logger=none"])).folder)
+    >>> gallery = model.embed(torch.zeros(5, 1, 8, 8, dtype=torch.uint8))  # or a folder: model.embed("photos/")
+    >>> len(gallery), gallery.embeddings.shape[1] == model.size
+    (5, True)
 
     Args:
         described: what the model is.
@@ -201,7 +203,8 @@ def _network(described: Description, shape: tuple[int, ...], state: Mapping[str,
 def load(model: str | Path, checkpoint: Literal["best", "last"] | None = None, *, trust_code: bool = False) -> Embedder:
     """The embedder of a finished run, or of a model that was exported.
 
-    >>> model = metriscope.load("outputs/default/mine-resnet18/triplet-all/seed0-1a2b3c4d")  # doctest: +SKIP
+    >>> from metriscope import compose_config, load, train
+    >>> model = load(train(compose_config(["dataset=digits", "trainer.max_epochs=1", "logger=none"])).folder)
     >>> model.search("query.jpg", "photos/", k=5).paths  # doctest: +SKIP
 
     Args:

@@ -3,7 +3,7 @@
 import io
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from typing import Any, Literal
 
@@ -187,7 +187,7 @@ def examples_of(config: Mapping[str, Any], model: Embedder, trust_code: bool) ->
         if isinstance(inputs, Tensor):
             return inputs[places], None
         if isinstance(inputs, ImageFiles):
-            return torch.stack([model.preparation.pixels(path) for path in inputs.take(places).paths]), None
+            inputs = replace(inputs, transform=model.preparation.augmentation.stored[1])
         return inputs.fetch(places), None
     except Exception as error:  # whatever keeps the data from being read, random examples do as well
         return random_examples(model), " ".join(str(error).split()) or type(error).__name__

@@ -84,9 +84,9 @@ class Preparation:
         size = (described.image_size,) * 2 if described.files and described.image_size else None
         limit = described.image_limit_mb
         if isinstance(item, Image.Image):
-            found = pixels_of(item, size, transform, limit)
+            found = pixels_of(item, size, transform, limit, exif=described.exif)
         else:
-            found = decode(str(item), size, transform, limit)[0]
+            found = decode(str(item), size, transform, limit, exif=described.exif)[0]
         if transform is None and size is None and tuple(found.shape[:2]) != self.shape[1:]:
             return fitted(found, (self.shape[1], self.shape[2]))
         return found

@@ -29,7 +29,7 @@ def pixels_code(preparation: Preparation) -> str:
     lines = ["image = Image.open(path)"]
     if side:
         lines.append(f"image.draft(None, ({2 * side}, {2 * side}))  # of a JPEG, at a part of its size")
-    if described.files and described.exif:
+    if described.exif:
         lines.append("image = ImageOps.exif_transpose(image)")
     lines += [
         'if image.mode == "P" and "transparency" in image.info:',
