@@ -66,7 +66,7 @@ class _Graph(nn.Module):
         self.network = model.network
         self.augmentation = model.preparation.augmentation
         self.own = type(self.augmentation) is not Augmentation
-        factor, shift = self.augmentation.line
+        factor, shift = self.augmentation.affine
         self.register_buffer("factor", factor)
         self.register_buffer("shift", shift)
 

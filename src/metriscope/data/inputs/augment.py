@@ -201,7 +201,7 @@ class Augmentation(nn.Module, metaclass=PartType):
         return self._normalise(images)
 
     @property
-    def line(self) -> tuple[Tensor, Tensor]:
+    def affine(self) -> tuple[Tensor, Tensor]:
         """Factor and shift that normalise pixels from 0 to 255, per channel: (1, C, 1, 1), or C = 1 for all."""
         return 1 / (255 * self.std), -self.mean / self.std
 
@@ -209,7 +209,7 @@ class Augmentation(nn.Module, metaclass=PartType):
         C, W = images.shape[1], images.shape[3]
         # A whole row of factors, since broadcasting channels of channels-last images is slower than all else here.
         factor, shift = (
-            values.expand(1, C, 1, W).contiguous(memory_format=torch.channels_last) for values in self.line
+            values.expand(1, C, 1, W).contiguous(memory_format=torch.channels_last) for values in self.affine
         )
         pixels = images.float()
         return torch.addcmul(shift, pixels, factor, out=pixels)
