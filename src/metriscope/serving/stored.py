@@ -151,4 +151,4 @@ def safetensors(path: Path) -> Any:
     try:
         return import_module("safetensors.torch")
     except ImportError as error:
-        raise InputError(f"{path} needs a package: pip install safetensors (or the extra: metriscope[timm])") from error
+        raise InputError(f"{path} needs a package: pip install safetensors, or the extra metriscope[export]") from error
