@@ -379,7 +379,7 @@ def test_an_exported_model_has_no_checkpoints_and_is_not_exported_again(exported
 @pytest.mark.parametrize(
     ("package", "line"),
     [
-        ("safetensors.torch", r"pip install safetensors \(or the extra"),
+        ("safetensors.torch", r"pip install safetensors, or the extra metriscope\[export\]"),
         ("onnxruntime", r"pip install onnxruntime \(the extra: metriscope\[onnx\]\)"),
     ],
 )
