@@ -16,6 +16,7 @@ COMMANDS = {
     "status": "how far the runs of a study are",
     "compare": "the runs of a study in tables and figures, with intervals",
     "reproduce": "a paper's study, with a verdict on each of its claims",
+    "export": "a run's model in a folder of its own, with its card, and as ONNX",
     "data": "fetch, unpack, verify and audit data sets ahead of their runs",
     "wandb-report": "a Weights & Biases report of a study",
 }

@@ -1,7 +1,5 @@
 """The embedder: a trained network with the preparation of its images, without the framework that trained it."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
@@ -58,12 +56,7 @@ class Embedder:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all that determines an embedding: description, but for the source of the model, and weights."""
-        known = {key: value for key, value in self.described.plain().items() if key != "source"}
-        found = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
-        for name, tensor in sorted(self.network.state_dict().items()):
-            found.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            found.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        return found.hexdigest()
+        return self.described.digest(self.network.state_dict())
 
     def to(self, device: str | torch.device) -> "Embedder":
         """Move the network to a device; returns the embedder itself."""
@@ -217,6 +210,7 @@ def load(model: str | Path, checkpoint: Literal["best", "last"] | None = None, *
     Args:
         model: a run folder, or the folder of an exported model.
         checkpoint: of a run: ``best`` or ``last``, also of one that is not finished; None for the one that was tested.
+            An exported model has none.
         trust_code: allow parts that do not ship with Metriscope, whose code is then run. A file names them.
 
     Raises:
