@@ -1,5 +1,6 @@
 """Points that are searched: embeddings moved near the origin in float64, beside the numbers that were given."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -7,7 +8,9 @@ from torch import Tensor
 
 from metriscope.errors import RunError
 
-BLOCK = 8192  # rows that are looked at in float64 at a time
+# Numbers that are looked at in float64 at a time: on a CPU they stay in its cache.
+NUMBERS = {"cpu": 2**18}
+NUMBERS_ELSEWHERE = 2**22
 
 
 class Points(NamedTuple):
@@ -42,9 +45,9 @@ def points(embeddings: Tensor, name: str, centre: Tensor | None = None) -> Point
     rows = given.float()
     half = _checked_half(rows, name)
     if centre is not None and centre.any():
-        rows = torch.cat([(block.double() - centre).float() for block in torch.split(given, BLOCK)])
+        rows = torch.cat([(block.double() - centre).float() for block in _blocks(given)])
         half = _checked_half(rows, name)
-    digests = torch.cat([_digests(block) for block in torch.split(given, BLOCK)])
+    digests = torch.cat([_digests(block) for block in _blocks(given)])
     return Points(rows, half, torch.arange(len(given), device=given.device), given, digests)
 
 
@@ -84,7 +87,7 @@ def _centre(embeddings: Tensor) -> Tensor:
     if len(embeddings) == 0:
         return first.new_zeros(embeddings.shape[1])
     total, squares = torch.zeros_like(first[0]), torch.zeros_like(first[0])
-    for block in torch.split(embeddings.detach(), BLOCK):
+    for block in _blocks(embeddings.detach()):
         moved = block.double() - first
         total += moved.sum(0)
         squares += moved.square().sum(0)
@@ -96,8 +99,12 @@ def _centre(embeddings: Tensor) -> Tensor:
     return ((first[0] + mean) / step).round() * step
 
 
+def _blocks(rows: Tensor) -> Sequence[Tensor]:
+    return torch.split(rows, max(NUMBERS.get(rows.device.type, NUMBERS_ELSEWHERE) // max(rows.shape[1], 1), 1))
+
+
 def _checked_half(rows: Tensor, name: str) -> Tensor:
-    blocks = torch.split(rows, BLOCK)
+    blocks = _blocks(rows)
     half = torch.cat([block.double().square().sum(1, keepdim=True).float() / 2 for block in blocks])
     bad = int((~half.isfinite()).sum())
     if bad:
