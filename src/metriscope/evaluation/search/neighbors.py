@@ -28,11 +28,11 @@ from metriscope.evaluation.search.half_distances import (
     padded,
     products,
     round_up,
-    single_threaded_workers,
 )
 from metriscope.evaluation.search.points import Points, Prepared, both_points
 from metriscope.evaluation.search.ranking import COLUMN_MASK, pack, smallest
 from metriscope.evaluation.search.tiles import Product, plan_tiles, sweep
+from metriscope.evaluation.search.workers import single_threaded_workers
 
 GROUP = 64  # columns that a shallow search first represents by their minimum
 BYTES_PER_PAIR = 20  # a float32 distance, an int64 key, and a shallow search's copies of some of them

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from metriscope.errors import RunError
+from metriscope.evaluation.search.workers import of_blocks
 
 # Numbers that are looked at in float64 at a time: on a CPU they stay in its cache.
 NUMBERS = {"cpu": 2**18}
@@ -45,9 +46,9 @@ def points(embeddings: Tensor, name: str, centre: Tensor | None = None) -> Point
     rows = given.float()
     half = _checked_half(rows, name)
     if centre is not None and centre.any():
-        rows = torch.cat([(block.double() - centre).float() for block in _blocks(given)])
+        rows = torch.cat(of_blocks(_blocks(given), lambda block: (block.double() - centre).float()))
         half = _checked_half(rows, name)
-    digests = torch.cat([_digests(block) for block in _blocks(given)])
+    digests = torch.cat(of_blocks(_blocks(given), _digests))
     return Points(rows, half, torch.arange(len(given), device=given.device), given, digests)
 
 
@@ -86,17 +87,19 @@ def _centre(embeddings: Tensor) -> Tensor:
     first = embeddings[:1].detach().double()
     if len(embeddings) == 0:
         return first.new_zeros(embeddings.shape[1])
-    total, squares = torch.zeros_like(first[0]), torch.zeros_like(first[0])
-    for block in _blocks(embeddings.detach()):
+
+    def sums(block: Tensor) -> Tensor:
         moved = block.double() - first
-        total += moved.sum(0)
-        squares += moved.square().sum(0)
+        return torch.stack([moved.sum(0), moved.square().sum(0)])
+
+    total, squares = torch.stack(of_blocks(_blocks(embeddings.detach()), sums)).sum(0)
     mean = total / len(embeddings)
     spread = (squares / len(embeddings) - mean.square()).mean().clamp(min=0).sqrt()
     if not spread.isfinite() or spread == 0:
         return first[0].nan_to_num(0, 0, 0)
     step = spread.log2().floor().exp2()
-    return ((first[0] + mean) / step).round() * step
+    centre: Tensor = ((first[0] + mean) / step).round() * step
+    return centre
 
 
 def _blocks(rows: Tensor) -> Sequence[Tensor]:
@@ -104,8 +107,7 @@ def _blocks(rows: Tensor) -> Sequence[Tensor]:
 
 
 def _checked_half(rows: Tensor, name: str) -> Tensor:
-    blocks = _blocks(rows)
-    half = torch.cat([block.double().square().sum(1, keepdim=True).float() / 2 for block in blocks])
+    half = torch.cat(of_blocks(_blocks(rows), lambda block: block.double().square().sum(1, keepdim=True).float() / 2))
     bad = int((~half.isfinite()).sum())
     if bad:
         raise RunError(f"{bad} of {len(half)} {name} embeddings are not finite or too large for float32")
