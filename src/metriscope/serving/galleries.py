@@ -96,7 +96,7 @@ def _read(path: Path, mmap: bool) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except tensor_files.Damaged as error:
-        raise InputError(f"{path} {error}: metriscope index writes such files") from error
+        raise InputError(f"{path} {error}: give a folder, or a file that metriscope index has made") from error
     except tensor_files.Unsafe as error:
         raise InputError(f"{path} {error}") from error
     number = content.get("gallery") if isinstance(content, dict) else None

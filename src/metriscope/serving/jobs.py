@@ -105,6 +105,8 @@ def embed_to_file(
         except KeyboardInterrupt as stopped:
             if waiting:
                 _seal(parts, waiting, sealed, start)
+            if not done:
+                parts.delete()
             raise KeyboardInterrupt(
                 f"{stopped or 'interrupted'}: {done:,} of {total:,} images are embedded, "
                 f"and the same command goes on from there ({parts.folder})"
