@@ -104,7 +104,8 @@ def loading(repeats: int) -> None:
     from metriscope import compose_config, train
 
     with tempfile.TemporaryDirectory() as folder:
-        make_photographs(Path(folder) / "photographs", 40)
+        for half in ("train", "test"):
+            make_photographs(Path(folder) / "photographs" / half, 40)
         words = ["dataset=folder", f"dataset.path={folder}/photographs", "dataset.image_size=32", "augmentation=none"]
         words += ["dataset.validation=0", "backbone=efficientnet_lite0", "backbone.weights=null", "logger=files"]
         words += ["logger.figures=false", "trainer.max_epochs=1", "sampler.batch_size=20", "trainer=cpu"]
