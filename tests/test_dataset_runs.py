@@ -1,5 +1,6 @@
 """Whole runs on files that workers decode: the protocol is reported, odd images converted, broken ones named."""
 
+import csv
 import json
 
 import layouts
@@ -11,6 +12,7 @@ from tiny_runs import COMPOSER
 from metriscope.app import train
 from metriscope.data.datasets import cub
 from metriscope.errors import InputError
+from metriscope.run.embeddings import read_embeddings
 
 SMALL = (
     *(
@@ -67,6 +69,32 @@ def test_odd_images_are_converted_and_broken_ones_named(go, tmp_path):
         go(*words, "seed=1")
     assert str(error.value).startswith(f"cannot read the image {folder / 'Übung P3.png'}: ")
     assert "\n" not in str(error.value)
+
+
+def test_own_parts_and_boxes_from_a_table_to_its_outputs(go, tmp_path, caplog):
+    """Query and gallery, a validation part, and two boxes of each photograph, one per class."""
+    lines = ["path,species,split,x,y,width,height"]
+    for number, part in enumerate(["train"] * 6 + ["val"] * 2 + ["query", "gallery", "gallery"]):
+        layouts.image(tmp_path / "own" / "images" / f"{number}.jpg", 1, number)
+        for label in range(3):
+            lines.append(f"images/{number}.jpg,kind {label},{part},{5 * label},2,5,6")
+    layouts.write(tmp_path / "own" / "list.csv", lines)
+    words = "dataset=csv", f"dataset.path={tmp_path / 'own' / 'list.csv'}", "dataset.label=species", "loss=triplet"
+    outcome = go(*words, "evaluation.per_query=true", "evaluation.save_embeddings=true")
+    assert "validation: 6 images, 3 classes; test: 9 images, 3 classes (3 queries, 6 in the gallery)" in caplog.text
+    assert "best/epoch" in outcome.metrics
+    saved = read_embeddings(outcome.folder)
+    assert saved.paths == [f"{number}.jpg" for number in (8, 9, 10) for _ in range(3)]
+    with (outcome.folder / "per_query.csv").open(newline="") as file:
+        results = list(csv.DictReader(file))
+    assert [(one["position"], one["path"], one["class"]) for one in results] == [
+        (str(label), "8.jpg", f"kind {label}") for label in range(3)
+    ]
+    assert {one["nearest_path"] for one in results} <= {"9.jpg", "10.jpg"}
+    recall = sum(int(one["recall_at_1"]) for one in results) / 3
+    assert recall == pytest.approx(outcome.metrics["test/recall_at_1"])
+    with pytest.raises(InputError, match=r"dataset\.fold=1: the data bring their own validation part"):
+        go(*words, "dataset.fold=1")
 
 
 def test_a_validation_set_in_which_nothing_can_be_found_selects_nothing(go, tmp_path, caplog):

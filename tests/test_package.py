@@ -18,7 +18,7 @@ def test_every_public_name_is_there():
         assert getattr(metriscope, name) is not None
     assert dir(metriscope) == metriscope.__all__
     assert len(metriscope.__all__) <= 15
-    with pytest.raises(AttributeError, match="no attribute 'fit'; it has InputError, "):
+    with pytest.raises(AttributeError, match="no attribute 'fit'; it has Embedder, "):
         _ = metriscope.fit
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from metriscope import cli
-from metriscope.commands import data
+from metriscope.commands import data, data_audit
 from metriscope.commands.train import check_command
+from metriscope.config.compose import compose_config
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,10 +39,13 @@ def test_commands_are_sound(command):
 
 def test_commands_that_prepare_data_know_their_arguments():
     lines = [line for _, text in BLOCKS for line in text.splitlines() if line.startswith("metriscope data")]
-    assert lines
+    audits = [line for line in lines if line.startswith("metriscope data audit")]
+    assert 0 < len(audits) < len(lines)
+    for line in audits:
+        assert compose_config(data_audit.parser().parse_intermixed_args(shlex.split(line)[3:]).words)
     parser = data._parser()
     for line in lines:
-        assert parser.parse_args(shlex.split(line)[2:]).names
+        assert line in audits or parser.parse_args(shlex.split(line)[2:]).names
 
 
 def test_a_trained_model_works_as_written(served, tmp_path, monkeypatch, capsys):
@@ -49,7 +53,7 @@ def test_a_trained_model_works_as_written(served, tmp_path, monkeypatch, capsys)
     monkeypatch.chdir(tmp_path)
     Path("photos").symlink_to(photos)
     shutil.copy(photos / "class 0" / "0.png", "query.jpg")
-    (example,) = [text for kind, text in BLOCKS if kind == "python" and text.startswith("import metriscope\n")]
+    (example,) = [text for kind, text in BLOCKS if kind == "python" and "metriscope.load(" in text]
     exec(compile(re.sub('load\\(".*"\\)', f"load({str(run)!r})", example), "README.md", "exec"), {})
     assert capsys.readouterr().out.startswith("[['class 0/0.png', ")
     lines = [
@@ -91,8 +95,11 @@ def test_own_loss_runs(tmp_path):
     assert "Recall@1" in done.stdout
 
 
-def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
+def test_the_python_examples_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (example,) = [text for kind, text in BLOCKS if kind == "python" and text.startswith("from metriscope import")]
-    exec(compile(example, "README.md", "exec"), {})
+    examples = [text for kind, text in BLOCKS if kind == "python" and text.startswith(("from ", "import "))]
+    run, parts = [text for text in examples if "metriscope.load(" not in text]
+    exec(compile(run, "README.md", "exec"), {})
     assert str(Path("outputs") / "default") in capsys.readouterr().out
+    exec(compile(parts, "README.md", "exec"), {})
+    assert 0 <= float(capsys.readouterr().out) <= 1

@@ -1,5 +1,6 @@
 """Files of tensors: sealed, verified, and never run."""
 
+import hashlib
 import os
 import pickle
 import random
@@ -27,6 +28,13 @@ def test_what_was_saved_is_loaded(path: Path, mmap: bool) -> None:
         assert found.keys() == CONTENT.keys()
         assert torch.equal(found["state_dict"]["a"], CONTENT["state_dict"]["a"])
         assert (found["epoch"], found["lr"]) == (2, [0.1, None])
+
+
+def test_the_seal_says_which_file_it_is(path: Path) -> None:
+    sealed = tensor_files.seal_of(path)
+    assert path.read_bytes().endswith(sealed.encode())
+    torch.save(CONTENT, path)
+    assert tensor_files.seal_of(path) == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("sealed", [True, False])

@@ -20,6 +20,7 @@ from metriscope.run.ranks import forget_stale_ranks
 from metriscope.run.record import FAILED, FINISHED, INTERRUPTED, PRUNED, Status
 from metriscope.run.shortages import shortage
 from metriscope.run.slurm import back_to_the_queue, check_tasks
+from metriscope.run.source import source_of
 from metriscope.signals import Stop
 from metriscope.tracking.console import log_to_file, print_config, print_results
 from metriscope.tracking.guard import first_line
@@ -33,6 +34,11 @@ log = logging.getLogger(__name__)
 @back_to_the_queue()
 def train(cfg: DictConfig) -> Outcome:
     """Train the run that ``cfg`` describes, unless it has already finished; an unfinished run resumes.
+
+    >>> from metriscope import compose_config, train
+    >>> outcome = train(compose_config(["dataset=digits", "trainer.max_epochs=1", "logger=none"]))
+    >>> outcome.metrics["test/recall_at_1"] > 0.5
+    True
 
     Raises:
         InputError: the configuration or the data are invalid, or the data differ from those that the run began
@@ -51,6 +57,8 @@ def train(cfg: DictConfig) -> Outcome:
             metrics = run.summary()
             _print(run, metrics, f"finished before ({run.record.ended}); resume=never runs it afresh")
             return Outcome(metrics, run.folder, load=partial(_finished, run, splits))
+        if config.get("init") and not run.resumes:
+            source_of(Path(config["init"]), run.folder)
         print_config(config)
         _import_parts()
         run.begun, run.imported = begun, time.monotonic()
@@ -140,11 +148,12 @@ def _interruption(received: int | None, error: BaseException) -> str:
 
 
 def _load(run: Run) -> Any:
-    """Load the splits, and check that the data are those that the run began with.
+    """Load the splits, and check that the data, and the weights that ``init`` names, are those that the run began with.
 
     Raises:
-        InputError: the data differ, or cannot be loaded.
+        InputError: they differ, or the data cannot be loaded.
     """
+    from metriscope.build.initial import check_unchanged
     from metriscope.data.fingerprint import check_same
     from metriscope.data.loading import load_splits
 
@@ -158,6 +167,7 @@ def _load(run: Run) -> Any:
                 "if they are other images, set resume=never",
                 run.folder,
             )
+    check_unchanged(run)
     return splits
 
 
@@ -179,9 +189,11 @@ def _unknown_monitor(config: Mapping[str, Any], metrics: Any) -> str | None:
 def _execute(run: Run, stop: Stop) -> Outcome:
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+    from metriscope.build.few_images import warn_of_few_images
     from metriscope.build.loggers import build_loggers
-    from metriscope.build.resume import resumed, selected
+    from metriscope.build.resume import selected
     from metriscope.build.run import data_of, learner_of, trainer_of
+    from metriscope.build.start import start_of
     from metriscope.ending import report
 
     splits = _load(run)
@@ -189,7 +201,9 @@ def _execute(run: Run, stop: Stop) -> Outcome:
         log.info(splits.said())
     data = data_of(run.config, splits)
     module = learner_of(run.config, data)
-    start = resumed(run, module, splits.fingerprint) if run.resumes else None
+    start = start_of(run, module, splits.fingerprint)
+    if run.is_main and start is None and not run.config.get("init"):
+        warn_of_few_images(module.embedder.trunk, splits, data.input_shape)
     run.record_data(splits.fingerprint)
     loggers: list[RunLogger] = []
     exit_code = 1

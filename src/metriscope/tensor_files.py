@@ -108,6 +108,20 @@ def verify(path: Path) -> None:
             _check_members(file)
 
 
+def seal_of(path: Path) -> str:
+    """The digest in the seal of a file or, without one, that of its bytes. The file is not verified.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(max(0, size - _COMMENT))
+        comment = file.read()
+        found = comment[len(_MARK) :] if comment.startswith(_MARK) else _digest(file, size)
+    return found.decode("ascii", errors="replace")
+
+
 def _check_members(file: BinaryIO) -> None:
     try:
         with zipfile.ZipFile(file) as archive:

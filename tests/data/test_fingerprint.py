@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import replace
+from itertools import chain
 
 import layouts
 import pytest
@@ -16,6 +17,7 @@ from metriscope.config.compose import compose_config
 from metriscope.data.datasets import synthetic
 from metriscope.data.examples import Examples, Source
 from metriscope.data.fingerprint import check_same, difference
+from metriscope.data.inputs.boxes import Box, Item
 from metriscope.data.inputs.images import ImageFiles
 from metriscope.data.splits import split
 from metriscope.errors import InputError
@@ -94,6 +96,45 @@ def test_what_has_changed_in_files_is_said(tmp_path):
     assert now() == "file names differ"
     (tmp_path / "7.png").unlink()
     assert now() == "39 images of 4 classes, were 40 of 4"
+
+
+def test_what_runs_have_recorded_of_files_stays(tmp_path):
+    """Else no run on files could be resumed by a later version."""
+    content = files(images(tmp_path)).fingerprint["content"]
+    sizes = content.pop("sizes")  # goes by the encoder
+    assert len(sizes) == 32
+    assert content == {
+        "examples": 40,
+        "classes": 4,
+        "parts": {"train": [24, 4], "validation": [8, 4], "test": [8, 4]},
+        "files": "4dfe984b32812c87c88562c2b8aa5997",
+        "labels": "7b1047fc9ab4662757c6f903878ca956",
+        "order": "9d6bc2f7a57c02e828111a6854c09f7b",
+    }
+
+
+def test_boxes_belong_to_the_data(tmp_path):
+    paths = sorted(str(path) for path in images(tmp_path).glob("*.png"))
+    labels = [i % CLASSES for i in range(len(paths))]
+
+    def found(*boxes):
+        inputs = ImageFiles(tuple(paths)).holding(map(Item, paths, [*boxes, *[None] * (len(paths) - len(boxes))]))
+        return parted(Examples.from_labels(inputs, labels)).fingerprint
+
+    assert found(None) == files(tmp_path).fingerprint
+    one, two = found(Box(0, 0, 5, 5)), found(Box(0, 0, 5, 6))
+    assert difference(one, found(Box(0, 0, 5, 5))) is None
+    assert difference(one, two) == difference(found(None), one) == difference(one, found(None)) == "boxes differ"
+
+
+def test_names_of_files_are_relative_to_their_common_folder(tmp_path):
+    splits = files(images(tmp_path))
+    assert sorted(chain.from_iterable(map(splits.file_names, splits.parts))) == [f"{i:02}.png" for i in range(40)]
+    assert splits.file_names("test") == [os.path.basename(path) for path in splits.test.inputs.paths]
+    assert (
+        split(synthetic.load(classes=3, per_class=4, dimension=2), "closed_set", validation=0).file_names("test")
+        is None
+    )
 
 
 def test_other_parts_of_the_same_files(tmp_path):

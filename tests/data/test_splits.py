@@ -136,6 +136,55 @@ def test_queries_stay_with_a_test_half_that_is_kept():
         Source(examples([8] * 4), examples([2] * 4), queries[:3])
 
 
+def test_a_validation_part_of_the_data_takes_the_place_of_a_share():
+    train, test = examples([4] * 3), examples([2] * 3, start=12)
+    validation = examples([2, 3], start=20, names=("c2", "c0"))
+    source = Source(train, test, validation=validation)
+    parts = split(source, "closed_set")
+    assert (ids(parts.train), ids(parts.validation)) == (set(range(12)), set(range(20, 25)))
+    assert parts.validation.classes == parts.train.classes
+    assert parts.validation.counts.tolist() == [3, 0, 2]
+    assert split(source, "closed_set", validation=0).validation is None
+    for fold, share, key in [(1, None, "fold=1"), (0, 0.1, "validation=0.1"), (1, 0, "fold=1")]:
+        with pytest.raises(InputError, match=f"^dataset.{key}: the data bring their own validation part"):
+            split(source, "closed_set", fold, share)
+    stranger = Source(train, test, validation=examples([2, 2], names=("c0", "x")))
+    with pytest.raises(InputError, match=r"1 validation classes are not in the train half \(such as 'x'\)"):
+        split(stranger, "closed_set")
+
+
+def test_a_validation_part_shares_no_class_under_class_disjoint():
+    train, test = examples([4] * 3), examples([2] * 3, start=12, names=("x", "y", "z"))
+
+    def validated(*names):
+        return split(
+            Source(train, test, validation=examples([2] * len(names), start=20, names=names)), "class_disjoint"
+        )
+
+    parts = validated("v", "w")
+    assert [part.classes for part in parts.parts.values()] == [("c0", "c1", "c2"), ("v", "w"), ("x", "y", "z")]
+    for names, words in [
+        (
+            ("v", "c1"),
+            r"1 validation classes are in the train half too \(such as 'c1'\): use dataset\.protocol=closed_set",
+        ),
+        (("v", "z"), r"1 validation classes are in the test half too \(such as 'z'\)"),
+        (("v",), "validation part has 1 class, in which retrieval is always right"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            validated(*names)
+
+
+def test_queries_without_a_gallery_of_their_class_are_counted():
+    queries = torch.tensor([True, True, True, False, False, True])
+    test = Examples(torch.zeros(6, 1), torch.tensor([0, 1, 1, 0, 2, 2]), ("x", "y", "z"))
+    with pytest.warns(
+        UserWarning, match=r"2 of 4 queries cannot find .* gallery has no image of their 1 classes, .* 'y'"
+    ):
+        parts = split(Source(examples([4] * 4), test, queries), "class_disjoint", validation=0)
+    assert parts.queries.tolist() == queries.tolist()
+
+
 def test_unknown_protocol():
     with pytest.raises(InputError, match="closed_set, class_disjoint"):
         split(Source(examples([4, 4]), examples([4, 4])), "open")

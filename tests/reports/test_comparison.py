@@ -225,6 +225,13 @@ def test_mixed_versions_are_told() -> None:
     assert not any("numpy" in line for line in notes)
 
 
+def test_data_that_are_not_complete_are_named() -> None:
+    said = {"content": {}, "incomplete": "CARS196 is not complete: 8144 images instead of 16185"}
+    runs = [made(seed=0, record={"data": said}), made(seed=1, record={"data": said}), made(seed=2, record={"data": {}})]
+    assert compare(Study("trial", runs)).notes[0] == f"{said['incomplete']} (2 runs, dataset.verify=false)"
+    assert not any("complete" in note for note in compare(Study("trial", [made(), *runs[2:]])).notes)
+
+
 def test_runs_left_out_are_named() -> None:
     study = Study("trial", [made(), made(seed=1, status="failed")], ["x/run.json is missing; left out"])
     notes = compare(study).notes

@@ -18,6 +18,22 @@ def test_saved_embeddings_are_read_as_they_are(tmp_path: Path, order: str) -> No
     assert (found.labels.tolist(), found.classes) == ([0, 1, 1, 0, 0], names.tolist())
 
 
+def test_names_of_files_come_with_them_where_there_are_any(tmp_path: Path) -> None:
+    arrays = {"embeddings": np.eye(2, dtype=np.float32), "labels": np.array([0, 0]), "classes": np.array(["a"])}
+    np.savez(tmp_path / "embeddings.npz", **arrays)
+    found = read_embeddings(tmp_path)
+    assert found is not None
+    assert found.paths is None
+    names = ["a/1.jpg", "b/caf\udce9.jpg"]
+    np.savez(tmp_path / "embeddings.npz", **arrays, paths=np.array(names))
+    found = read_embeddings(tmp_path)
+    assert found is not None
+    assert found.paths == names
+    np.savez(tmp_path / "embeddings.npz", **arrays, paths=np.array(names[:1]))
+    with pytest.raises(InputError, match="the paths do not fit the labels"):
+        read_embeddings(tmp_path)
+
+
 def test_none_were_saved(tmp_path: Path) -> None:
     assert read_embeddings(tmp_path) is None
     (tmp_path / "embeddings.npz").write_bytes(b"no archive")

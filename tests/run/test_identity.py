@@ -68,6 +68,7 @@ def leave_old(config, status=FINISHED, name=OLD[:8], **further):
         ("dataset.num_workers", 4),
         ("evaluation.memory_mb", 64),
         ("evaluation.save_embeddings", True),
+        ("evaluation.per_query", True),
         ("trainer.name", "auto"),
         ("trainer.accelerator", "auto"),
         ("trainer.log_every_n_steps", 1),

@@ -19,9 +19,10 @@ from metriscope.evaluation.set_metric import build_metrics
 from metriscope.parts import arguments_of, instantiate, locate
 from metriscope.run.folder import Run
 from metriscope.tracking.checkpoints import BestCheckpoint, LastCheckpoint
+from metriscope.tracking.wandb import asks
 
-# What per_class.csv shows.
-_PER_CLASS = SKIPPED._replace(recall_at=(1,), map_at_r=True)
+# What per_class.csv, per_query.csv and the tables of W&B show.
+_SHOWN = SKIPPED._replace(recall_at=(1,), map_at_r=True)
 
 Section = Mapping[str, Any]
 
@@ -47,7 +48,7 @@ def build_callbacks(
         validates: whether there is a validation set, which selects the best checkpoint.
     """
     return [
-        build_evaluation(evaluation),
+        build_evaluation(evaluation, asks(run.config, "tables")),
         *build_diagnostics(diagnostics, evaluation, log_every_n_steps),
         BatchGuard(log_every_n_steps),
         *(instantiate(section, where) for where, section in callback_sections("callbacks", callbacks, evaluation)),
@@ -59,9 +60,14 @@ def build_callbacks(
     ]
 
 
-def build_evaluation(evaluation: Section) -> EvaluationMonitor:
-    """The callback that computes the metrics of evaluated sets; ``evaluation`` as of :func:`build_callbacks`."""
-    further = _PER_CLASS if evaluation["per_class"] else None
+def build_evaluation(evaluation: Section, tables: bool = False) -> EvaluationMonitor:
+    """The callback that computes the metrics of evaluated sets.
+
+    Args:
+        evaluation: as of :func:`build_callbacks`.
+        tables: whether tables of the test set are logged.
+    """
+    further = _SHOWN if evaluation["per_class"] or evaluation.get("per_query") or tables else None
     return EvaluationMonitor(build_metrics(evaluation), evaluation["layers"], evaluation["memory_mb"], further)
 
 

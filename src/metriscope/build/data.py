@@ -97,7 +97,8 @@ def _decoding(
     fits = images * pixels <= dataset.get("memory_limit_mb", 0) * 2**20
     decoding = DecodeOnce(dataset.get("cache", "none"), folder, in_memory=fits)
     if not decoding.decodes and augmentation.stored[1] is None and files[0].size is None:
-        common_size([path for part in files for path in part.paths])  # fails here rather than in a dataloader worker
+        # Fails here rather than in a dataloader worker.
+        common_size([item for part in files for item in part.items], files[0].exif)
     return decoding
 
 

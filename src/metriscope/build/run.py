@@ -54,6 +54,9 @@ def data_of(config: Config, splits: Splits | None = None) -> DataModule:
 def network_of(config: Config, input_shape: tuple[int, ...]) -> Network:
     """The network of a run, for inputs of this shape (no batch)."""
     backbone = config["backbone"]
+    if config.get("init"):
+        # The trunk of the run that init names replaces them.
+        backbone = {**backbone, "weights": None}
     return build_network(
         backbone,
         config["head"],
@@ -137,7 +140,7 @@ def _selects(run: Run, splits: Splits) -> bool:
         return splits.validation is not None
     evaluation = run.config["evaluation"]
     why = "validation holds one image of each class, so that none can be found"
-    what = "raise dataset.validation"
+    what = "raise dataset.validation, or bring more images of each class to validate with"
     in_vain = {}
     for where, section in watching(run.config):
         metric = str(section.get("metric" if where == "sweep" else "monitor") or evaluation["monitor"])

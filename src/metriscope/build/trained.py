@@ -55,12 +55,21 @@ def read_trained(folder: Path, which: Which | None = None) -> Trained:
             raise InputError(
                 f"{folder} is not finished ({record.status}): finish it, or name its checkpoint, best or last"
             )
-        which = "best" if "best/epoch" in read_summary(folder) else "last"
+        which = tested(folder)
     path = folder / "checkpoints" / f"{which}.ckpt"
     checkpoint = _read(path)
     # Lightning stores the state of the data module under its class name.
     inputs = dict(checkpoint.get("DataModule", {})).get("inputs", {})
     return Trained(folder, record, config, path, checkpoint["state_dict"], inputs)
+
+
+def tested(folder: Path) -> Which:
+    """The checkpoint of a finished run that its figures of the test set are of.
+
+    Raises:
+        InputError: the run has left no figures.
+    """
+    return "best" if "best/epoch" in read_summary(folder) else "last"
 
 
 def _record_of(folder: Path) -> Record:

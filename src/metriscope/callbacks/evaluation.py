@@ -72,7 +72,7 @@ class EvaluationMonitor(WholeSet):
     def _evaluated(self, embeddings: Tensor, labels: Tensor, index: Tensor) -> EvaluatedSet:
         if self.measures is None:
             check_finite(embeddings)
-            return EvaluatedSet(embeddings, labels)
+            return EvaluatedSet(embeddings, labels, positions=index)
         queries = None if self.queries is None else self.queries.to(index.device)[index]
         scores = checked_scores(embeddings, labels, self.measures, queries, self.memory_mb)
         if not self.told and not (scores.relevant > 0).any():
@@ -81,7 +81,7 @@ class EvaluationMonitor(WholeSet):
                 f"none of {len(scores.relevant)} queries has an image of its class to find: retrieval metrics are "
                 "left out", stacklevel=2,
             )  # fmt: skip
-        return EvaluatedSet(embeddings, labels, scores)
+        return EvaluatedSet(embeddings, labels, scores, positions=index)
 
 
 def of_layer(layer: str, embedding: Embedding) -> tuple[Tensor, Tensor]:

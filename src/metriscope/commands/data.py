@@ -2,8 +2,10 @@
 
 metriscope data cub --download
 metriscope data cars196 sop --decode
+metriscope data audit dataset=folder dataset.path=photos
 
-Says what was found, or what is missing and how to get it. Exit codes: 0 all is there, 2 something is not.
+Says what was found, or what is missing and how to get it. Exit codes: 0 all is there, 2 something is not. With audit,
+looks for copies, contradictions and leaks in any data set: metriscope data audit --help.
 """
 
 import argparse
@@ -26,6 +28,10 @@ _BROKEN_SHOWN = 20
 
 def main(words: Sequence[str]) -> int:
     """The exit code."""
+    if words[:1] == ["audit"]:
+        from metriscope.commands.data_audit import main as audit
+
+        return audit(words[1:])
     arguments = _parser().parse_args(words)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     worst = Exit.FINISHED
@@ -54,7 +60,7 @@ def prepare(name: str, data_dir: Path, download: bool = False, decode: bool = Fa
 
         listing = module.find(data_dir, download)
         if decode:
-            _decode([path for part in listing.lists for path in part.paths])
+            _decode([path for part in listing.parts.values() for path in part.paths])
         found = ", ".join(f"{number} {what}" for what, number in counts(listing).items())
         return f"complete, {found}" + (", all of them readable" if decode else "")
     variant: dict[str, Any] = {"variant": config.variant} if "variant" in config else {}

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metriscope import environment
 from metriscope.commands.model_words import add_files, model_of, told_progress, told_skipped
 from metriscope.commands.words import Parser
 from metriscope.errors import Exit, InputError
@@ -33,6 +34,7 @@ def main(words: Sequence[str]) -> int:
     parser = Parser("metriscope embed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_files(parser, "folders or files of images", "ends in .npz or .parquet")
     arguments = parser.parse_args(words)
+    environment.prepare()
     from metriscope.serving.outputs import format_of
 
     return embed(arguments, format_of(arguments.output))

@@ -9,6 +9,7 @@ Stopped or killed, the same command goes on where it was. The file holds paths, 
 import argparse
 from collections.abc import Sequence
 
+from metriscope import environment
 from metriscope.commands.embed import embed
 from metriscope.commands.model_words import add_files
 from metriscope.commands.words import Parser
@@ -23,6 +24,7 @@ def main(words: Sequence[str]) -> int:
     parser = Parser("metriscope index", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_files(parser, "folders or files of images", "such as photos.index")
     arguments = parser.parse_args(words)
+    environment.prepare()
     from metriscope.serving.galleries import FILE
 
     return embed(arguments, FILE)

@@ -92,7 +92,7 @@ def told_skipped(skipped: list[str]) -> list[str]:
 
 def add_files(parser: argparse.ArgumentParser, images: str, output: str) -> None:
     """Arguments of a command that embeds files into a file."""
-    parser.add_argument("run", type=Path, help="folder of a finished run")
+    parser.add_argument("run", type=Path, help="folder of a finished run, or of an exported model")
     parser.add_argument("images", type=Path, nargs="+", help=images)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=output)
     parser.add_argument("--overwrite", action="store_true", help="replace an output of another model or other images")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metriscope import environment
 from metriscope.commands.model_words import add_model_options, count, model_of, told_progress, told_skipped
 from metriscope.commands.words import Parser
 from metriscope.errors import Exit, InputError
@@ -30,6 +31,7 @@ def main(words: Sequence[str]) -> int:
         InputError: wrong input, an image that cannot be read, or a file that cannot be written.
     """
     arguments = _parser().parse_args(words)
+    environment.prepare()
     written: list[Path] = [path for path in (arguments.html, arguments.json, arguments.csv) if path is not None]
     from metriscope.serving.found import Found, as_csv, as_json, table
     from metriscope.serving.jobs import check_output
@@ -91,7 +93,7 @@ def _write(path: Path, text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("metriscope search", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     option = parser.add_argument
-    option("run", type=Path, help="folder of a finished run")
+    option("run", type=Path, help="folder of a finished run, or of an exported model")
     option("queries", type=Path, help="an image, or a folder of images")
     option("gallery", type=Path, help="a folder of images, or a file of metriscope index")
     option("-k", type=count, default=10, metavar="N", help="neighbours for each query (default: 10)")

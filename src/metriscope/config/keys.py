@@ -55,6 +55,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "sweep.mode": ("max", "min"),
     "evaluation.classification": ("auto", True, False),
     "evaluation.per_class": (True, False),
+    "evaluation.per_query": (True, False),
     "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
     "trainer.precision": (
         "32-true", "16-mixed", "bf16-mixed", "bf16-true", "16-true", "64-true", 16, 32, 64, "16", "32", "64", "bf16",
@@ -150,7 +151,9 @@ def _kinds(key: str) -> set[str]:
 
 
 # Keys that may be null whatever the shipped choices say: Lightning's and W&B's own defaults.
-_NULLABLE = ("trainer.", "logger.wandb.")
+_NULLABLE = (
+    "trainer.", *(f"logger.wandb.{key}" for key in ("project", "entity", "group", "job_type", "tags", "name", "init")),
+)  # fmt: skip
 
 _WORDS = {"switch": "true or false", "number": "a number", "name": "a name", "list": "a list", "mapping": "a mapping"}
 _SWITCHES = {"no": "false", "off": "false", "false": "false", "0": "false"}

@@ -13,7 +13,11 @@ _NEEDED = (
     "backbone.freeze", "optimizer.lr", "memory.size", "logger.figures",
 )  # fmt: skip
 _NAMED = ("dataset", "backbone", "loss", "miner", "distance")
-_OPTIONAL = ("loss_memory_mb", "tags", "references", "weighting", "scale", "sweep")
+# Files of one's own may hold the section evaluation as it was before it had per_query.
+_OPTIONAL = (
+    "init", "loss_memory_mb", "tags", "references", "weighting", "scale", "sweep", "evaluation.name",
+    "evaluation.per_query",
+)  # fmt: skip
 
 
 def check_whole(config: Mapping[str, Any]) -> None:
@@ -27,7 +31,7 @@ def check_whole(config: Mapping[str, Any]) -> None:
         if first not in config and first not in _OPTIONAL:
             raise InputError(f"{first} is missing: every run needs it")
     flat = flatten(config)
-    of_evaluation = (key for key in of_group("evaluation") if key.count(".") == 1 and key != "evaluation.name")
+    of_evaluation = (key for key in of_group("evaluation") if key.count(".") == 1 and key not in _OPTIONAL)
     paths = (key for key in of_top_level() if "." in key)
     for key in (*paths, *(f"{group}.name" for group in _NAMED), *_NEEDED, *of_evaluation):
         if not _is_known(key, flat):

@@ -91,6 +91,9 @@ def _check_names(flat: Mapping[str, Any], dataset: Mapping[str, Any]) -> None:
         name = flat.get(key)
         if name is not None and (not str(name) or str(name) in (".", "..") or set(str(name)) & set("/\\\0")):
             raise InputError(f"{key}={name}: it names a folder, so it cannot hold a slash or be empty")
+    init = flat.get("init")
+    if init is not None and (not isinstance(init, str) or not init):
+        raise InputError(f"init={said(init)}: it has to be the folder of a run, or null")
     for key in ("paths.data_dir", "paths.cache_dir", "paths.output_dir"):
         if flat.get(key) == "":
             raise InputError(f"{key} is empty: give it the name of a folder, or . for this one")

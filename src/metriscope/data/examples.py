@@ -128,12 +128,16 @@ class Source:
             against all others.
         test_share: share of every class that a closed-set test takes if there is no test half, or if the published
             halves split the classes. None: a closed set needs halves that share their classes.
+        validation: the part that validates, where the data bring one; None holds a share of train out.
+        incomplete: what is missing of a published data set, in one sentence without paths; None if nothing is.
     """
 
     train: Examples
     test: Examples | None = None
     queries: Tensor | None = None
     test_share: float | None = None
+    validation: Examples | None = None
+    incomplete: str | None = None
 
     def __post_init__(self) -> None:
         if self.test is None and self.test_share is None:

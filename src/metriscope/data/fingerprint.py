@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any
 
@@ -17,6 +17,7 @@ from metriscope.errors import InputError
 _SAID = {
     "files": "file names differ",
     "labels": "labels differ",
+    "boxes": "boxes differ",
     "queries": "queries differ",
     "sizes": "files differ in size",
     "values": "values differ",
@@ -27,8 +28,8 @@ _SAID = {
 def fingerprint(parts: Mapping[str, Examples], queries: Tensor | None = None) -> dict[str, Any]:
     """Fingerprint of the content and of the modification times of the parts of a data set, as plain values.
 
-    Image files are not opened: the fingerprint covers their paths (relative to their common folder), labels, sizes
-    and times. For arrays it covers every byte.
+    Image files are not opened: the fingerprint covers their paths (relative to their common folder), boxes, labels,
+    sizes and times. For arrays it covers every byte.
 
     Args:
         parts: examples by the name of their part.
@@ -48,7 +49,7 @@ def fingerprint(parts: Mapping[str, Examples], queries: Tensor | None = None) ->
         "parts": {name: [len(part), part.num_classes] for name, part in parts.items()},
     }
     times = None
-    files = {name: part.inputs.paths for name, part in parts.items() if isinstance(part.inputs, ImageFiles)}
+    files = {name: part.inputs for name, part in parts.items() if isinstance(part.inputs, ImageFiles)}
     if len(files) == len(parts):
         facts, times = _of_files(parts, files)
         content |= facts
@@ -85,21 +86,34 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: os.Pat
         )
 
 
-def _of_files(parts: Mapping[str, Examples], files: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], str]:
-    absolute = {path: os.path.abspath(path) for path in chain.from_iterable(files.values())}
+def relative_names(paths: Iterable[str]) -> dict[str, str]:
+    """The name of each file relative to the common folder of all."""
+    absolute = {path: os.path.abspath(path) for path in paths}
     root = os.path.commonpath(set(map(os.path.dirname, absolute.values()))) if absolute else ""
     start = len(os.path.join(root, ""))
-    relative = {path: name[start:] for path, name in absolute.items()}
+    return {path: name[start:] for path, name in absolute.items()}
+
+
+def _of_files(parts: Mapping[str, Examples], files: Mapping[str, ImageFiles]) -> tuple[dict[str, str], str]:
+    relative = relative_names(chain.from_iterable(part.paths for part in files.values()))
     # Sorted by path, so that another split of the same images changes only "parts" and "order".
-    labels = sorted(chain.from_iterable(zip(files[part], _names(parts[part]), strict=True) for part in parts))
+    labels = sorted(chain.from_iterable(zip(files[part].paths, _names(parts[part]), strict=True) for part in parts))
     found = [_stat(path) for path, _ in labels]
     facts = {
         "files": _digest(relative[path] for path, _ in labels),
         "labels": _digest(name for _, name in labels),
         "sizes": _digest(str(one.st_size) for one in found),
-        "order": _digest(chain.from_iterable((part, *map(relative.__getitem__, files[part])) for part in parts)),
+        "order": _digest(chain.from_iterable((name, *_said(part, relative)) for name, part in files.items())),
     }
+    if any(part.boxes for part in files.values()):
+        said = (zip(_said(files[part], relative), _names(parts[part]), strict=True) for part in parts)
+        facts["boxes"] = _digest(chain.from_iterable(sorted(chain.from_iterable(said))))
     return facts, _digest(str(one.st_mtime_ns) for one in found)
+
+
+def _said(files: ImageFiles, relative: Mapping[str, str]) -> list[str]:
+    """The name of every file, with the box that is read of it."""
+    return [f"{relative[path]} {tuple(box)}" if box else relative[path] for path, box in files.items]
 
 
 def _names(part: Examples) -> list[str]:

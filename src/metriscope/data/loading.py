@@ -8,6 +8,7 @@ from metriscope.config.sections import SECTIONS
 from metriscope.data.examples import Examples, Source
 from metriscope.data.inputs.images import ImageFiles
 from metriscope.data.splits import Splits, split
+from metriscope.errors import InputError
 from metriscope.parts import instantiate
 
 
@@ -22,9 +23,16 @@ def load_splits(dataset: Mapping[str, Any]) -> Splits:
     source: Source = instantiate(SECTIONS["dataset"].arguments(dataset), "dataset")
     limit_mb = dataset.get("image_limit_mb")
     if limit_mb is not None:
-        test = None if source.test is None else _limited(source.test, limit_mb)
-        source = replace(source, train=_limited(source.train, limit_mb), test=test)
-    return split(source, dataset["protocol"], dataset.get("fold", 0), dataset.get("validation"))
+        parts = {name: getattr(source, name) for name in ("train", "validation", "test")}
+        limited: dict[str, Any] = {name: _limited(part, limit_mb) for name, part in parts.items() if part is not None}
+        source = replace(source, **limited)
+    splits = split(source, dataset["protocol"], dataset.get("fold", 0), dataset.get("validation"))
+    if len(splits.test) == 0:
+        raise InputError(
+            f"{len(source.train)} examples in {source.train.num_classes} classes leave none to test: bring more of "
+            "each class, or a test part"
+        )
+    return splits
 
 
 def _limited(part: Examples, limit_mb: float) -> Examples:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from metriscope.data.examples import Examples, Inputs
 from metriscope.data.inputs.augment import Augmentation
-from metriscope.data.inputs.caches import digest_of_files, digest_of_tensor
+from metriscope.data.inputs.boxes import Item, in_order
+from metriscope.data.inputs.caches import digest_of_tensor
 from metriscope.data.inputs.decoded import DecodeOnce
 from metriscope.data.inputs.images import ImageFiles
 from metriscope.data.splits import Splits
@@ -61,7 +62,7 @@ class Serving:
         if self.decoding is None:
             return files
         shared = part != "test" and (training or for_training is None)
-        return self.decoding.open(files, self._training_half() if shared else files.paths)
+        return self.decoding.open(files, self._training_half() if shared else files.items)
 
     def image(self, part: str, index: int) -> Tensor:
         """One image of a part as evaluation sees it, before normalisation: uint8 (C, H, W), from its file."""
@@ -91,19 +92,21 @@ class Serving:
             return Whole(inputs, rows, {**facts, "data": digest_of_tensor(inputs)})
         assert isinstance(inputs, ImageFiles)
         facts["size"] = inputs.size
+        if inputs.exif:  # else absent, so that features of images as they lie stay valid
+            facts["exif"] = True
         if view is not None:  # the numbers of an image depend on its place in the part
-            return Whole(self.images(part, training=True), rows, {**facts, "data": digest_of_files(inputs.paths)})
-        paths = sorted({*(inputs.paths if part == "test" else self._training_half())})
-        files = replace(inputs, paths=tuple(paths), transform=self.augmentation.stored[1])
-        place = {path: row for row, path in enumerate(paths)}
-        rows = torch.tensor([place[path] for path in inputs.paths])
-        images = files if self.decoding is None else self.decoding.open(files, paths)
-        return Whole(images, rows, {**facts, "data": digest_of_files(paths)})
+            return Whole(self.images(part, training=True), rows, {**facts, "data": inputs.digest()})
+        everything = inputs.holding(in_order(inputs.items if part == "test" else self._training_half()))
+        files = replace(everything, transform=self.augmentation.stored[1])
+        place = {item: row for row, item in enumerate(files.items)}
+        rows = torch.tensor([place[item] for item in inputs.items])
+        images = files if self.decoding is None else self.decoding.open(files, files.items)
+        return Whole(images, rows, {**facts, "data": files.digest()})
 
     def _part(self, part: str) -> Examples:
         examples: Examples = getattr(self.splits, part)
         return examples
 
-    def _training_half(self) -> tuple[str, ...]:
+    def _training_half(self) -> tuple[Item, ...]:
         parts = [part.inputs for part in (self.splits.train, self.splits.validation) if part is not None]
-        return tuple(path for inputs in parts if isinstance(inputs, ImageFiles) for path in inputs.paths)
+        return tuple(item for inputs in parts if isinstance(inputs, ImageFiles) for item in inputs.items)

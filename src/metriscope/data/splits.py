@@ -1,6 +1,8 @@
 """Splitting a data set into train, validation and test parts under a protocol."""
 
+import logging
 import math
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -9,10 +11,12 @@ import torch
 from torch import Tensor
 
 from metriscope.data.examples import Examples, Source
-from metriscope.data.fingerprint import fingerprint
+from metriscope.data.fingerprint import fingerprint, relative_names
 from metriscope.data.inputs.images import ImageFiles
 from metriscope.errors import InputError
 from metriscope.seeds import generator
+
+log = logging.getLogger(__name__)
 
 PROTOCOLS = ("closed_set", "class_disjoint")
 _DEFAULT_VALIDATION = {"closed_set": 0.1, "class_disjoint": 0.25}
@@ -27,6 +31,7 @@ class Splits:
     parts, and each part has its own ids 0..C-1.
 
     ``queries`` is bool (N,) over ``test``: True for queries, False for the gallery; None for leave-one-out.
+    ``incomplete`` says in one sentence what is missing of a published data set.
     """
 
     train: Examples
@@ -34,21 +39,36 @@ class Splits:
     test: Examples
     protocol: str
     queries: Tensor | None = None
+    incomplete: str | None = None
+
+    @property
+    def parts(self) -> dict[str, Examples]:
+        """The parts that there are, by name."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def said(self) -> str:
         """How many images of how many classes each part has, in words."""
-        parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        return "; ".join(
+        said = "; ".join(
             f"{name}: {len(part):,} {'images' if len(part.shape) == 3 else 'examples'}, {part.num_classes:,} classes"
-            for name, part in parts.items()
-            if part is not None
+            for name, part in self.parts.items()
         )
+        asking = 0 if self.queries is None else int(self.queries.sum())
+        return f"{said} ({asking:,} queries, {len(self.test) - asking:,} in the gallery)" if asking else said
+
+    def file_names(self, part: str) -> list[str] | None:
+        """The image files of a part, relative to the common folder of all parts; None without image files."""
+        files = {name: one.inputs for name, one in self.parts.items() if isinstance(one.inputs, ImageFiles)}
+        if part not in files:
+            return None
+        names = relative_names(path for one in files.values() for path in one.paths)
+        return [names[path] for path in files[part].paths]
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
         """See :func:`metriscope.data.fingerprint.fingerprint`."""
-        parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        return fingerprint({name: part for name, part in parts.items() if part is not None}, self.queries)
+        found = fingerprint(self.parts, self.queries)
+        return found if self.incomplete is None else {**found, "incomplete": self.incomplete}
 
 
 def split(source: Source, protocol: str, fold: int = 0, validation: float | None = None) -> Splits:
@@ -59,13 +79,16 @@ def split(source: Source, protocol: str, fold: int = 0, validation: float | None
         protocol: ``closed_set`` holds out a stratified share of the train half; ``class_disjoint`` pools both
             halves, trains on the first half of the classes and tests on the last, and holds out a share of
             the train classes, as [MLRC] arXiv:2003.08505 does. Halves that already share no class are kept.
-            A kept test half keeps its queries and gallery; pooled examples are all both.
+            A kept test half keeps its queries and gallery; pooled examples are all both. A validation part that the
+            data bring takes the place of a share: its classes are among those of train under ``closed_set``, and in
+            no other part under ``class_disjoint``.
         fold: number of the share that is held out; folds are disjoint.
         validation: the share that is held out, 0 for none; None for the protocol's default: 0.1 of the images or
             0.25 of the classes.
 
     Raises:
-        InputError: the protocol is unknown, the share or fold is out of range, or there are too few classes.
+        InputError: the protocol is unknown, the share or fold is out of range, there are too few classes, or a
+            validation part of the data does not go with the other arguments.
     """
     if protocol not in PROTOCOLS:
         raise InputError(f"dataset.protocol={protocol}: choose one of {', '.join(PROTOCOLS)}")
@@ -74,14 +97,25 @@ def split(source: Source, protocol: str, fold: int = 0, validation: float | None
         raise InputError(f"dataset.validation={share}: the share held out of training must be at least 0 and below 1")
     if fold < 0:
         raise InputError(f"dataset.fold={fold}: folds count from 0")
-    if protocol == "closed_set":
-        train, test, queries = _closed_set(source)
-        hold_out = _hold_out_images
-    else:
-        train, test, queries = _class_disjoint(source)
-        hold_out = _hold_out_classes
-    rest, held_out = (train, None) if share == 0 else hold_out(train, fold, share)
-    return Splits(rest, held_out, test, protocol, queries)
+    given = source.validation
+    if given is not None and (fold != 0 or (validation is not None and share != 0)):
+        key = f"dataset.fold={fold}" if fold else f"dataset.validation={share:g}"
+        raise InputError(
+            f"{key}: the data bring their own validation part; leave the key out (dataset.validation=0 trains "
+            "without the part)"
+        )
+    closed = protocol == "closed_set"
+    train, test, queries = _closed_set(source) if closed else _class_disjoint(source)
+    held_out = None
+    if share != 0 and given is not None:
+        held_out = _closed_set_part(given, train, "validation") if closed else _disjoint_part(given, train, test)
+    elif share != 0:
+        train, held_out = (_hold_out_images if closed else _hold_out_classes)(train, fold, share)
+    if queries is not None:
+        _warn_of_lost_queries(test, queries)
+    elif source.queries is not None:
+        log.info("dataset.protocol=%s divides queries and gallery anew: each test image is both", protocol)
+    return Splits(train, held_out, test, protocol, queries, source.incomplete)
 
 
 def stratified(labels: Tensor, share: float, fold: int = 0) -> tuple[Tensor, Tensor]:
@@ -109,15 +143,50 @@ def _closed_set(source: Source) -> tuple[Examples, Examples, Tensor | None]:
         whole = train if test is None else _pool(train, test)
         rest, part = stratified(whole.labels, source.test_share)
         train, test, queries = whole.take(rest), whole.take(part), None
-    train, test = train.compact(), test.compact()
+    train = train.compact()
     if train.num_classes < 2:
         raise InputError(f"the train half has {train.num_classes} class: metric learning needs at least 2")
-    if unknown := sorted(set(test.classes) - set(train.classes)):
+    return train, _closed_set_part(test, train, "test"), queries
+
+
+def _closed_set_part(part: Examples, train: Examples, what: str) -> Examples:
+    """A part whose classes are among those of train, with their ids."""
+    part = part.compact()
+    if unknown := sorted(set(part.classes) - set(train.classes)):
         raise InputError(
-            f"dataset.protocol=closed_set, but {len(unknown)} test classes are not in the train half "
+            f"dataset.protocol=closed_set, but {len(unknown)} {what} classes are not in the train half "
             f"(such as {unknown[0]!r}): use dataset.protocol=class_disjoint"
         )
-    return train, _renamed(test, train.classes), queries
+    return _renamed(part, train.classes)
+
+
+def _disjoint_part(validation: Examples, train: Examples, test: Examples) -> Examples:
+    """A validation part that shares no class with train or test."""
+    validation = validation.compact()
+    for what, half in (("train", train), ("test", test)):
+        if shared := sorted(set(validation.classes) & set(half.classes)):
+            raise InputError(
+                f"dataset.protocol=class_disjoint, but {len(shared)} validation classes are in the {what} half too "
+                f"(such as {shared[0]!r}): use dataset.protocol=closed_set, or dataset.validation=0 to train without"
+            )
+    if validation.num_classes < 2:
+        raise InputError(
+            "the validation part has 1 class, in which retrieval is always right: give it 2, or set "
+            "dataset.validation=0 to train without"
+        )
+    return validation
+
+
+def _warn_of_lost_queries(test: Examples, queries: Tensor) -> None:
+    asking = test.labels[queries]
+    lost = asking[~torch.isin(asking, test.labels[~queries])]
+    if len(lost):
+        classes = torch.unique(lost)
+        warnings.warn(
+            f"{len(lost)} of {len(asking)} queries cannot find anything and are left out of retrieval metrics: the "
+            f"gallery has no image of their {len(classes)} classes, such as {test.classes[int(classes[0])]!r}",
+            stacklevel=3,
+        )
 
 
 def _hold_out_images(train: Examples, fold: int, share: float) -> tuple[Examples, Examples]:
@@ -193,5 +262,4 @@ def _pool(train: Examples, test: Examples) -> Examples:
         return Examples(torch.cat([train.inputs, test.inputs]), labels, classes).compact()
     assert isinstance(train.inputs, ImageFiles)
     assert isinstance(test.inputs, ImageFiles)
-    files = replace(train.inputs, paths=train.inputs.paths + test.inputs.paths)
-    return Examples(files, labels, classes).compact()
+    return Examples(train.inputs.holding(train.inputs.items + test.inputs.items), labels, classes).compact()

@@ -27,6 +27,8 @@ class EvaluatedSet(NamedTuple):
     """The retrieval scores of its queries; None where no metric asks for them."""
     references: References | None = None
     """For metrics that ask for them."""
+    positions: Tensor | None = None
+    """(N,) int64, ascending: where the samples stand in the evaluated part, if that is known."""
 
     def ranked(self) -> QueryScores:
         """The retrieval scores, which a metric that asks for :meth:`SetMetric.measures` is given."""

@@ -9,7 +9,7 @@ from metriscope.files import replacing
 from metriscope.reports.comparison import Comparison
 from metriscope.reports.tables import Shown, Table, tables
 
-_STYLE = """
+STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1300px; padding: 0 1rem; color: #222 }
 .wide { overflow-x: auto } table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums }
 td, th { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
@@ -27,9 +27,9 @@ def write_page(comparison: Comparison, figures: Sequence[Path], path: Path) -> P
     """
     title = for_html(comparison.study.name)
     parts = [f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title>"]
-    parts.append(f"<style>{_STYLE}</style><h1>{title}</h1>")
+    parts.append(f"<style>{STYLE}</style><h1>{title}</h1>")
     parts += [f"<p class='note'>{for_html(note)}</p>" for note in comparison.notes]
-    parts += [_table(table) for table in tables(comparison)]
+    parts += [html_table(table) for table in tables(comparison)]
     for figure in figures:
         if figure.suffix == ".png":
             name, data = for_html(figure.stem.replace("_", " ")), b64encode(figure.read_bytes()).decode()
@@ -39,7 +39,8 @@ def write_page(comparison: Comparison, figures: Sequence[Path], path: Path) -> P
     return path
 
 
-def _table(table: Table) -> str:
+def html_table(table: Table) -> str:
+    """A table with its caption."""
     names = ["class='name'" if place < table.names else "" for place in range(len(table.columns))]
     head = "".join(f"<th {kind}>{for_html(title)}</th>" for kind, title in zip(names, table.columns, strict=True))
     rows = [

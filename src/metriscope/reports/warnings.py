@@ -24,12 +24,20 @@ _NAMED = 20
 def cautions(study: Study, grouping: Grouping) -> list[str]:
     """One line for each: runs left out, settings that differ but should not, and keys that groups mix."""
     runs = [run for group in grouping.groups for run in group.runs]
-    return [*left_out(study), *_unequal(runs, grouping), *_versions(runs), *_mixed(grouping), *_single(grouping)]
+    unfair = [*_incomplete(runs), *_unequal(runs, grouping), *_versions(runs)]
+    return [*left_out(study), *unfair, *_mixed(grouping), *_single(grouping)]
 
 
 def left_out(study: Study) -> list[str]:
     """One line for each run that cannot be read or has not finished, pruned runs included."""
     return [*_first(list(study.problems)), *_first([_unfinished(run) for run in study.unfinished])]
+
+
+def _incomplete(runs: Sequence[StudyRun]) -> list[str]:
+    """One line for each data set of which images were missing."""
+    facts = [run.record.data or {} for run in runs]
+    said = Counter(str(data["incomplete"]) for data in facts if data.get("incomplete"))
+    return [f"{_short(line)} ({n} {'run' if n == 1 else 'runs'}, dataset.verify=false)" for line, n in said.items()]
 
 
 def _unfinished(run: StudyRun) -> str:

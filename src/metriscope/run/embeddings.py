@@ -18,11 +18,15 @@ _NAMES = ("embeddings", "labels", "classes")
 
 
 class Saved(NamedTuple):
-    """Embeddings (N, D), labels (N,), and the names of the classes by label."""
+    """Embeddings (N, D), labels (N,), the names of the classes by label, and the image files (N,).
+
+    Files are relative to the common folder of the data; None where there are none, or an earlier version saved them.
+    """
 
     embeddings: NDArray[Any]
     labels: NDArray[Any]
     classes: list[str]
+    paths: list[str] | None = None
 
 
 def read_embeddings(folder: Path) -> Saved | None:
@@ -36,7 +40,8 @@ def read_embeddings(folder: Path) -> Saved | None:
         return None
     try:
         with opened(path, _BYTES) as file, zipfile.ZipFile(file) as archive:
-            return _checked(*(_array(archive, f"{name}.npy") for name in _NAMES))
+            names = [*_NAMES, *(["paths"] if "paths.npy" in archive.namelist() else [])]
+            return _checked(*(_array(archive, f"{name}.npy") for name in names))
     except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         line = " ".join(str(error).split())[:160]
         raise InputError(f"{path} is not readable ({line}): delete it") from error
@@ -58,11 +63,15 @@ def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     return np.frombuffer(content, kind).reshape(shape, order="F" if in_columns else "C")
 
 
-def _checked(embeddings: NDArray[Any], labels: NDArray[Any], classes: NDArray[Any]) -> Saved:
+def _checked(
+    embeddings: NDArray[Any], labels: NDArray[Any], classes: NDArray[Any], paths: NDArray[Any] | None = None
+) -> Saved:
     if embeddings.dtype.kind != "f" or labels.dtype.kind not in "iu" or classes.dtype.kind != "U":
         raise ValueError("other types than numbers, labels and names")
     if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1] or classes.ndim != 1:
         raise ValueError("the shapes do not fit each other")
     if labels.size and not 0 <= labels.min() <= labels.max() < len(classes):
         raise ValueError("a label has no class")
-    return Saved(embeddings, labels, classes.tolist())
+    if paths is not None and (paths.dtype.kind != "U" or paths.shape != labels.shape):
+        raise ValueError("the paths do not fit the labels")
+    return Saved(embeddings, labels, classes.tolist(), None if paths is None else paths.tolist())

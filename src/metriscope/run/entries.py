@@ -9,7 +9,8 @@ from metriscope.errors import InputError
 from metriscope.reading import FOLDER, kind_of
 
 _FILES = (
-    "config.yaml", "run.json", "metrics.csv", "summary.json", "embeddings.npz", "per_class.csv", "train.log",
+    "config.yaml", "run.json", "metrics.csv", "summary.json", "embeddings.npz", "per_class.csv", "per_query.csv",
+    "train.log",
 )  # fmt: skip
 _FOLDERS = ("checkpoints", "figures", "tensorboard", "wandb")
 

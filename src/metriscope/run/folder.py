@@ -2,18 +2,15 @@
 
 import logging
 import os
-import platform
 import secrets
 import shutil
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +21,19 @@ from metriscope.errors import InputError
 from metriscope.files import drafts, refuse_link, replacing, set_aside, write_json
 from metriscope.run.entries import check_entries, check_place
 from metriscope.run.history import LOSS, epochs_trained, read_history
-from metriscope.run.identity import folder_of, holds, identity, located
+from metriscope.run.identity import folder_of, holds, identity_here, located
 from metriscope.run.locks import LOCK_SECONDS, lock_of
 from metriscope.run.ranks import is_main_process
 from metriscope.run.record import FINISHED, FORMAT, RUNNING, Record, Status, read_record, read_summary
+from metriscope.run.versions import git_state, versions
 
 log = logging.getLogger(__name__)
 
-_PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy", "hydra-core", "wandb")
-
 # What a run that begins afresh removes.
-_LEFTOVERS = ("checkpoints", "figures", "tensorboard", "metrics.csv", "summary.json", "embeddings.npz", "per_class.csv")
+_LEFTOVERS = (
+    "checkpoints", "figures", "tensorboard", "metrics.csv", "summary.json", "embeddings.npz", "per_class.csv",
+    "per_query.csv",
+)  # fmt: skip
 
 # Seconds that a process waits until the main process of its run has claimed the folder.
 _JOIN_SECONDS = 300
@@ -111,21 +110,23 @@ class Run:
             Record(
                 status=RUNNING,
                 format=FORMAT,
-                identity=identity(self.config),
+                identity=identity_here(self.config),
                 wandb_id=before.wandb_id or secrets.token_hex(4),
                 seed=self.config["seed"],
                 protocol=self.config["dataset"]["protocol"],
                 started=before.started or _now(),
                 running_since=_now(),
                 data=before.data if self.resumes else None,
+                init=before.init if self.resumes else None,
+                extends=before.extends if self.resumes else None,
                 seconds=self._seconds_before,
                 resumed=before.resumed + self.resumes,
                 host=socket.gethostname(),
                 pid=os.getpid(),
                 launch=_launch(),
                 command=sys.argv,
-                versions=_versions(),
-                git=_git_state(),
+                versions=versions(),
+                git=git_state(),
             )
         )
 
@@ -140,7 +141,21 @@ class Run:
         self.resumes = False
         if self.is_main and self.record:
             self._empty()
-            self._write(replace(self.record, data=None, resumed=self.record.resumed - 1))
+            self._write(replace(self.record, data=None, init=None, extends=None, resumed=self.record.resumed - 1))
+
+    def goes_on(self, shorter: Path, record: Record) -> None:
+        """Turn a run that begins into one that resumes: its folder holds the checkpoints of a shorter run.
+
+        Args:
+            shorter: folder of that run.
+            record: of that run.
+        """
+        self.resumes = True
+        self._seconds_before += record.seconds or 0.0
+        if self.is_main and self.record:
+            resumed = self.record.resumed + 1
+            extended = replace(self.record, init=record.init, extends=shorter.name, resumed=resumed)
+            self._write(replace(extended, seconds=self._seconds_before))
 
     def set_aside(self, path: Path, reason: str) -> None:
         """Move a checkpoint that cannot be used out of the way, with one warning; ``reason`` follows its path."""
@@ -156,6 +171,11 @@ class Run:
         """Write the fingerprint of the training data to ``run.json``."""
         if self.is_main and self.record:
             self._write(replace(self.record, data=dict(fingerprint)))
+
+    def record_init(self, origin: Mapping[str, Any]) -> None:
+        """Write to ``run.json`` where the first weights come from."""
+        if self.is_main and self.record:
+            self._write(replace(self.record, init=dict(origin)))
 
     def record_metrics(self, described: Mapping[str, Sequence[str | None]]) -> None:
         """Keep title and direction of the logged metrics, by key without split; :meth:`end` writes them."""
@@ -262,7 +282,7 @@ def _claim(folder: Path, config: Mapping[str, Any]) -> Run:
         folder.rename(kept)
         folder.mkdir()
         record = None
-    if record and not holds(folder, record, identity(config)):
+    if record and not holds(folder, record, identity_here(config)):
         raise InputError(f"{folder} holds a run of another config: move it away, or set another study")
     check_entries(folder)
     run = Run(folder, config, record)
@@ -273,24 +293,3 @@ def _claim(folder: Path, config: Mapping[str, Any]) -> Run:
 
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "metriscope": metadata.version("metriscope")}
-    return {**versions, **{name: metadata.version(name) for name in _PACKAGES}}
-
-
-def _git_state() -> dict[str, Any] | None:
-    """Commit of the source tree and whether it has local changes; None outside a checkout of it."""
-    here = Path(__file__)
-
-    def ask(*words: str) -> str:
-        command = ["git", "-C", str(here.parent), *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-
-    try:
-        # An installation may lie within a repository of somebody's own.
-        ask("ls-files", "--error-unmatch", here.name)
-        return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
-    except (OSError, subprocess.SubprocessError):
-        return None

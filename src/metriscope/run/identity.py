@@ -28,13 +28,16 @@ _IRRELEVANT = {
     "paths", "logger", "tags", "study", "resume", "scale", "sweep", "loss_memory_mb",
     "dataset.data_dir", "dataset.download", "dataset.num_workers", "dataset.memory_limit_mb", "dataset.image_limit_mb",
     "dataset.cache", "backbone.cache_features",
-    "evaluation.memory_mb", "evaluation.save_embeddings",
+    "evaluation.memory_mb", "evaluation.save_embeddings", "evaluation.per_query",
     "trainer.name", "trainer.accelerator", "trainer.log_every_n_steps",
 }  # fmt: skip
 # Groups that may have no part.
 _ABSENT_BY_NAME = ("references", "weighting")
 # Keys whose values are paths to files of the user.
-_DATA, _WEIGHTS = "dataset.path", "backbone.weights"
+_DATA, _WEIGHTS, _INIT = "dataset.path", "backbone.weights", "init"
+RUN_FOLDER = re.compile(r"seed\d+-[0-9a-f]{8}")
+"""The name of a run folder; one that ``resume=never`` set aside has a number behind it."""
+_KEPT = re.compile(r"\.\d+$")
 # More than any config or record has.
 _BYTES = 2**20
 
@@ -42,6 +45,8 @@ _BYTES = 2**20
 def located(config: Mapping[str, Any]) -> dict[str, Any]:
     """A resolved config with absolute paths to files of the user."""
     found = dict(config)
+    if _INIT in found:
+        found[_INIT] = _absolute(_INIT, found[_INIT])
     for key in (_DATA, _WEIGHTS):
         section, name = key.split(".")
         if isinstance(found.get(section), Mapping) and name in found[section]:
@@ -54,7 +59,8 @@ def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Null values are left out, so that adding an optional key changes no identity. A ``_target_`` is left out if its
     section has a ``name`` that says which it is, or if it is a class of this package, so that a class may move; any
-    other ``_target_`` stays, because it alone says what the section is.
+    other ``_target_`` stays, because it alone says what the section is. The run that ``init`` names goes by its own
+    identity, wherever its folder lies.
     """
     flat = flatten(config)
     if isinstance(flat.get("loss.losses"), list):
@@ -64,7 +70,7 @@ def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
     # A part that is left out says nothing, so that a group that is new orphans no run.
     absent = {f"{group}.name" for group in _ABSENT_BY_NAME if flat.get(f"{group}.name") == NO_PART}
     return {
-        key: _absolute(key, value)
+        key: run_at(value) if key == _INIT else _absolute(key, value)
         for key, value in _said(_with_modes(flat)).items()
         if key not in _IRRELEVANT and key not in absent and key.split(".")[0] not in _IRRELEVANT
     }
@@ -76,21 +82,36 @@ def identity(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
+def identity_here(config: Mapping[str, Any]) -> str:
+    """The identity of a run; where the run that ``init`` names is gone, runs of this machine say which it was."""
+    source = run_at(config.get(_INIT))
+    if source is None or RUN_FOLDER.fullmatch(str(source)):
+        return identity(config)
+    for record in beside(_folder(config, "0" * 8)).values():
+        if record.init and record.init.get("folder") == source:
+            return identity({**config, _INIT: str(Path(source).with_name(str(record.init.get("run"))))})
+    return identity(config)
+
+
 def folder_of(config: Mapping[str, Any]) -> Path:
     """``<output_dir>/<study>/<dataset>-<backbone>/<loss>-<miner>/seed<k>-<hash>``.
 
     If this folder does not exist, a folder beside it that holds the same run is used: an earlier version may have
     hashed the config in another way.
     """
-    wanted = identity(config)
-    folder: Path = (
-        Path(config["paths"]["output_dir"])
-        / config["study"]
-        / f"{config['dataset']['name']}-{config['backbone']['name']}"
-        / f"{config['loss']['name']}-{config['miner']['name']}"
-        / f"seed{config['seed']}-{wanted[:8]}"
-    )
+    wanted = identity_here(config)
+    folder = _folder(config, wanted)
     return folder if folder.exists() else _earlier(folder, wanted) or folder
+
+
+def _folder(config: Mapping[str, Any], identity_: str) -> Path:
+    return Path(
+        config["paths"]["output_dir"],
+        config["study"],
+        f"{config['dataset']['name']}-{config['backbone']['name']}",
+        f"{config['loss']['name']}-{config['miner']['name']}",
+        f"seed{config['seed']}-{identity_[:8]}",
+    )
 
 
 def holds(folder: Path, record: Record | None, wanted: str) -> bool:
@@ -111,19 +132,35 @@ def holds(folder: Path, record: Record | None, wanted: str) -> bool:
 
 def _earlier(folder: Path, wanted: str) -> Path | None:
     """The folder beside ``folder`` that holds the run; among several, finished ones come first, then later ones."""
-    name = re.compile(re.escape(folder.name[:-8]) + "[0-9a-f]{8}")
-    try:
-        with os.scandir(folder.parent) as entries:
-            beside = sorted(entry.name for entry in entries if name.fullmatch(entry.name))
-    except OSError:
-        return None
-    records = {one: record for name in beside if (record := _record(one := folder.with_name(name)))}
+    records = beside(folder)
     found = [one for one, record in records.items() if holds(one, record, wanted)]
 
     def worth(one: Path) -> tuple[bool, str]:
         return records[one].status == FINISHED, str(records[one].started)
 
     return max(found, key=worth, default=None)
+
+
+def beside(folder: Path) -> dict[Path, Record]:
+    """The readable records of the run folders with the parent and the seed of ``folder``, itself included."""
+    name = re.compile(re.escape(folder.name[:-8]) + "[0-9a-f]{8}")
+    try:
+        with os.scandir(folder.parent) as entries:
+            found = sorted(entry.name for entry in entries if name.fullmatch(entry.name))
+    except OSError:
+        return {}
+    return {one: record for name in found if (record := _record(one := folder.with_name(name)))}
+
+
+def run_at(value: Any) -> Any:
+    """The name that a run has by its seed and identity; its absolute path where neither name nor record says them."""
+    if not isinstance(value, str) or not value:
+        return value
+    path = Path(_absolute(_INIT, value))
+    name = _KEPT.sub("", path.name)
+    if not RUN_FOLDER.fullmatch(name) and (record := _record(path)):
+        name = f"seed{record.seed}-{(record.identity or '')[:8]}"
+    return name if RUN_FOLDER.fullmatch(name) else str(path)
 
 
 def _with_modes(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,7 +218,7 @@ def _shipped_target(group: str, name: str) -> str | None:
 
 def _absolute(key: str, value: Any) -> Any:
     """The value of a key; an absolute path if the value is a path to files of the user."""
-    if key not in (_DATA, _WEIGHTS) or not isinstance(value, str) or not value:
+    if key not in (_DATA, _WEIGHTS, _INIT) or not isinstance(value, str) or not value:
         return value
     path = Path(value).expanduser()
     # The same rule as in metriscope.models.weights, which tells a file from the name of published weights.

@@ -45,7 +45,10 @@ class Record:
         seed, protocol: as in its config.
         started, running_since, ended: ISO 8601 in UTC; at first, at the last resume, and when it ended.
         data: fingerprint of the data.
-        seconds: time spent on it, over all resumes.
+        init: where its first weights come from: folder and name of the run, checkpoint, epoch and digest; None where
+            they were drawn by the seed.
+        extends: name of the folder of the shorter run that it goes on from.
+        seconds: time spent on it, over all resumes, and on the shorter run that it extends.
         epochs: how many were trained to their end.
         resumed: how often it went on from a checkpoint.
         metrics: title and direction of the logged metrics, by key without split.
@@ -65,6 +68,8 @@ class Record:
     running_since: str | None = None
     ended: str | None = None
     data: Mapping[str, Any] | None = None
+    init: Mapping[str, Any] | None = None
+    extends: str | None = None
     seconds: Annotated[float, Field(ge=0, le=1e10)] | None = None
     epochs: Annotated[int, Field(ge=0)] | None = None
     resumed: Annotated[int, Field(ge=0)] = 0

@@ -1,7 +1,5 @@
 """The embedder: a trained network with the preparation of its images, without the framework that trained it."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
@@ -31,9 +29,11 @@ class Embedder:
 
     :func:`metriscope.load` makes one of a run or of an exported model.
 
-    >>> model = metriscope.load("outputs/default/mine-resnet18/triplet-all/seed0-1a2b3c4d")  # doctest: +SKIP
-    >>> gallery = model.embed("photos/")  # doctest: +SKIP
-    >>> model.search("query.jpg", gallery, k=5).paths  # doctest: +SKIP
+    >>> from metriscope import compose_config, load, train
+    >>> model = load(train(compose_config(["dataset=digits", "trainer.max_epochs=1", "logger=none"])).folder)
+    >>> gallery = model.embed(torch.zeros(5, 1, 8, 8, dtype=torch.uint8))  # or a folder: model.embed("photos/")
+    >>> len(gallery), gallery.embeddings.shape[1] == model.size
+    (5, True)
 
     Args:
         described: what the model is.
@@ -57,12 +57,7 @@ class Embedder:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all that determines an embedding: description, but for the source of the model, and weights."""
-        known = {key: value for key, value in self.described.plain().items() if key != "source"}
-        found = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
-        for name, tensor in sorted(self.network.state_dict().items()):
-            found.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            found.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        return found.hexdigest()
+        return self.described.digest(self.network.state_dict())
 
     def to(self, device: str | torch.device) -> "Embedder":
         """Move the network to a device; returns the embedder itself."""
@@ -236,12 +231,14 @@ def _network(described: Description, shape: tuple[int, ...], state: Mapping[str,
 def load(model: str | Path, checkpoint: Literal["best", "last"] | None = None, *, trust_code: bool = False) -> Embedder:
     """The embedder of a finished run, or of a model that was exported.
 
-    >>> model = metriscope.load("outputs/default/mine-resnet18/triplet-all/seed0-1a2b3c4d")  # doctest: +SKIP
+    >>> from metriscope import compose_config, load, train
+    >>> model = load(train(compose_config(["dataset=digits", "trainer.max_epochs=1", "logger=none"])).folder)
     >>> model.search("query.jpg", "photos/", k=5).paths  # doctest: +SKIP
 
     Args:
         model: a run folder, or the folder of an exported model.
         checkpoint: of a run: ``best`` or ``last``, also of one that is not finished; None for the one that was tested.
+            An exported model has none.
         trust_code: allow parts that do not ship with Metriscope, whose code is then run. A file names them.
 
     Raises:

@@ -12,6 +12,7 @@ from torch import Tensor
 from metriscope.config.sections import SECTIONS
 from metriscope.data.inputs.augment import Augmentation
 from metriscope.data.inputs.decoding import decode, fitted, pixels_of
+from metriscope.data.inputs.resample import resize_center_crop
 from metriscope.errors import InputError
 from metriscope.parts import instantiate
 from metriscope.serving.description import Description
@@ -63,6 +64,13 @@ class Preparation:
             raise InputError(f"the model reads images of {channels} channels, which no image has: give tensors")
         return found.permute(2, 0, 1)
 
+    def sized(self, pixels: Tensor) -> Tensor:
+        """Images (B, C, H, W) as :meth:`pixels` gives them, uint8, of the size that the network reads."""
+        augmentation = self.augmentation
+        if self.described.files or augmentation.output_shape(self.shape) == self.shape:
+            return pixels
+        return resize_center_crop(pixels, augmentation.resize, augmentation.size)
+
     def batch(self, items: Sequence[Tensor], device: torch.device) -> Tensor:
         """Inputs (B, *input_shape) of the network, from what :meth:`pixels` gave."""
         if self.of_images:
@@ -80,9 +88,9 @@ class Preparation:
         size = (described.image_size,) * 2 if described.files and described.image_size else None
         limit = described.image_limit_mb
         if isinstance(item, Image.Image):
-            found = pixels_of(item, size, transform, limit)
+            found = pixels_of(item, size, transform, limit, exif=described.exif)
         else:
-            found = decode(str(item), size, transform, limit)[0]
+            found = decode(str(item), size, transform, limit, exif=described.exif)[0]
         if transform is None and size is None and tuple(found.shape[:2]) != self.shape[1:]:
             return fitted(found, (self.shape[1], self.shape[2]))
         return found

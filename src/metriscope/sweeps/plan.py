@@ -23,7 +23,7 @@ from metriscope.config.search_path import folders
 from metriscope.config.words import parse
 from metriscope.errors import InputError
 from metriscope.files import folder_in, write_json
-from metriscope.run.identity import folder_of
+from metriscope.run.identity import folder_of, run_at
 from metriscope.run.record import FINISHED
 from metriscope.sweeps.states import PLANS, State, read_plan, state_of
 
@@ -130,7 +130,7 @@ def plan(words: Sequence[str], base: DictConfig) -> Plan:
     words_of_jobs = expand(words)
     composer = Composer(words)
     memory = Path(base.hydra.sweep.dir) / f"{_digest(own)}.json"
-    fingerprint = _fingerprint(folders(words))
+    fingerprint = _fingerprint(folders(words), own)
     known: Sequence[Path | None] = _remembered(memory, fingerprint, words_of_jobs) or [None] * len(words_of_jobs)
     # A stored folder that does not exist may have another name by now, for example that of an earlier version.
     found = [
@@ -184,12 +184,14 @@ def _remember(
             raise InputError(f"cannot write {study / PLANS}: {error.strerror}; set paths.output_dir") from error
 
 
-def _fingerprint(further: Sequence[Path]) -> str:
+def _fingerprint(further: Sequence[Path], words: Words) -> str:
     """Hash of everything other than the overrides that determines run folders."""
     files = [path for root in (CONFIG_DIR, *further) for path in sorted(root.rglob("*.yaml"))]
     versions = f"{metadata.version('hydra-core')} {metadata.version('omegaconf')}"
     # Relative paths in a config start at the working directory.
-    digest = hashlib.sha256(f"{versions} {os.getcwd()}".encode())
+    # Another run may lie where init says.
+    sources = [run_at(value) for word in words if word.startswith("init=") for value in word[5:].split(",")]
+    digest = hashlib.sha256(f"{versions} {os.getcwd()} {sources}".encode())
     modules = (metriscope.run.identity.__file__, metriscope.run.vocabulary.__file__)
     for path in [*files, *map(Path, modules)]:
         content = path.read_bytes()

@@ -65,7 +65,21 @@ class WholeCheckpoints(TorchCheckpointIO):
         return content
 
 
-class LastCheckpoint(ModelCheckpoint):
+class _InItsFolder(ModelCheckpoint):
+    """Keeps its state where the run folder has moved, or was copied from a shorter run: Lightning forgets it there."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def here(path: str) -> str:
+            return str(Path(self.dirpath or "", Path(path).name)) if path else path
+
+        moved: dict[str, Any] = {**state_dict, "dirpath": self.dirpath}
+        for name in {"best_model_path", "kth_best_model_path"} & moved.keys():
+            moved[name] = here(moved[name])
+        moved["best_k_models"] = {here(path): value for path, value in state_dict.get("best_k_models", {}).items()}
+        super().load_state_dict(moved)
+
+
+class LastCheckpoint(_InItsFolder):
     """Saves at the end of every epoch, once the loggers have the metrics of the epoch.
 
     Lightning logs them after the callbacks: a run killed in between would resume behind them, and never log them.
@@ -81,23 +95,13 @@ class LastCheckpoint(ModelCheckpoint):
         super().on_train_epoch_end(trainer, pl_module)
 
 
-class BestCheckpoint(ModelCheckpoint):
+class BestCheckpoint(_InItsFolder):
     """Saves when the monitored metric is better than before, also in a run folder that has moved.
 
-    Lightning forgets the best value there, and would save a worse epoch over the best one.
+    There it would save a worse epoch over the best one, had it forgotten the best value.
     """
 
     @property
     def state_key(self) -> str:
         # Checkpoints hold this callback's state below the name of Lightning's.
         return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        def here(path: str) -> str:
-            return str(Path(self.dirpath or "", Path(path).name)) if path else path
-
-        moved: dict[str, Any] = {**state_dict, "dirpath": self.dirpath}
-        for name in {"best_model_path", "kth_best_model_path"} & moved.keys():
-            moved[name] = here(moved[name])
-        moved["best_k_models"] = {here(path): value for path, value in state_dict.get("best_k_models", {}).items()}
-        super().load_state_dict(moved)

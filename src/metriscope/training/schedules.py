@@ -57,6 +57,13 @@ def build_scheduler(
     return entry if watched is None else {**entry, "monitor": watched.metric}
 
 
+def knows_the_length(section: Mapping[str, Any]) -> bool:
+    """Whether the rates of a schedule depend on the length of the run."""
+    build = locate(str(section["_target_"]))
+    # A constant rate only looks whether its warm-up ends within the run.
+    return build is not constant and "total_steps" in arguments_of(build)
+
+
 def constant(
     optimizer: Optimizer, total_steps: Steps, steps_per_epoch: Steps, warmup_epochs: Epochs = 0
 ) -> LambdaLR | None:

@@ -85,11 +85,32 @@ def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(InputError, match=r"1 of 21 listed images are missing, such as cars_test/00003\.jpg"):
         cars196.find(tmp_path)
     assert len(cars196.find(tmp_path, verify=False).train) == 20
+    assert cars196.find(tmp_path, verify=False).incomplete == "CARS196 is not complete: 20 images instead of 21"
     (root / "cars_test_annos_withlabels.mat").unlink()
     with pytest.raises(
         InputError, match=r"complete: cars_test_annos_withlabels\.mat missing in .*stanford_cars; its ho"
     ):
         cars196.find(tmp_path)
+
+
+@pytest.mark.parametrize("half", ["cars_train", "cars_test"])
+def test_one_half_is_used_where_that_is_asked(tmp_path, half, caplog):
+    root = tmp_path / "stanford_cars"
+    layouts.cars_devkit(root)
+    other = root / ("cars_test_annos_withlabels.mat" if half == "cars_train" else "devkit/cars_train_annos.mat")
+    other.unlink()
+    shutil.rmtree(root / ("cars_test" if half == "cars_train" else "cars_train"))
+    with pytest.raises(
+        InputError, match=r"is not complete: .* \(dataset\.verify=false goes on with the half that is there"
+    ):
+        cars196.find(tmp_path)
+    source = cars196.load(tmp_path, verify=False)
+    counts = list(layouts.CARS_HALVES[half == "cars_test"])
+    assert source.train.counts.tolist() == counts
+    assert source.incomplete == f"CARS196 is not complete: {sum(counts)} images instead of 21"
+    assert f"CARS196 ({half}/ alone, with devkit/) in {root} is not complete" in caplog.text
+    splits = split(source, "class_disjoint", validation=0)
+    assert splits.fingerprint["incomplete"] == source.incomplete
 
 
 def test_folders_without_images_and_unknown_classes(tmp_path, caplog):

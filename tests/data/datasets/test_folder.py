@@ -108,16 +108,83 @@ def test_jfif_is_jpeg(tmp_path):
 
 
 def test_a_folder_beside_train_and_test_is_told(tmp_path):
-    for half in ("train", "val", "test"):
+    for half in ("train", "dev", "test"):
         fill(tmp_path / half, ["a", "b"])
-    with pytest.warns(UserWarning, match="folders beside train and test are not used: val"):
+    with pytest.warns(UserWarning, match="folders beside train and test are not used: dev"):
         folder.load(str(tmp_path))
 
 
-def test_images_that_lie_deeper_are_counted_where_there_is_none(tmp_path):
-    fill(tmp_path / "kind", ["a", "b"])
-    with pytest.raises(InputError, match=r"no images in .*; 10 files are not used: 10 images in subfolders"):
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_a_folder_of_its_own_validates(tmp_path, name):
+    for part, count in (("train", 5), (name, 2), ("test", 3)):
+        fill(tmp_path / part, ["a", "b"], count)
+    parts = split(folder.load(str(tmp_path)), "closed_set")
+    assert [len(part) for part in parts.parts.values()] == [10, 4, 6]
+    assert split(folder.load(str(tmp_path)), "closed_set", validation=0).validation is None
+    (tmp_path / "test").rename(tmp_path / "elsewhere")
+    with pytest.warns(UserWarning, match=f"beside train and {name} are not used: elsewhere"):
+        assert len(split(folder.load(str(tmp_path)), "closed_set").test) == 2, "a fifth of train"
+
+
+def test_queries_and_gallery_are_the_test_part(tmp_path):
+    fill(tmp_path / "train", ["a", "b"])
+    fill(tmp_path / "query", ["c", "e"], 1)
+    fill(tmp_path / "gallery", ["c", "d"], 2)
+    with pytest.warns(UserWarning, match="1 of 2 queries cannot find .* no image of their 1 classes, such as 'e'"):
+        parts = split(folder.load(str(tmp_path)), "class_disjoint", validation=0)
+    assert parts.test.classes == ("c", "d", "e")
+    assert parts.test.labels.tolist() == [0, 2, 0, 0, 1, 1]
+    assert parts.queries.tolist() == [True, True, False, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["train", "query"], "has query but no gallery"),
+        (["train", "gallery"], "has gallery but no query"),
+        (["train", "test", "query", "gallery"], "has test beside query and gallery"),
+        (["train", "val", "valid", "test"], "has val and valid: one part validates"),
+        (["val", "test"], "has val and test but no part train"),
+    ],
+)
+def test_parts_that_do_not_go_together(tmp_path, names, words):
+    for name in names:
+        fill(tmp_path / name, ["a", "b"], 1)
+    with pytest.raises(InputError, match=words) as error:
         folder.load(str(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    fill(tmp_path, ["car", "train"])
+    assert folder.load(str(tmp_path)).train.classes == ("car", "train")
+
+
+def test_classes_of_classes_are_found_by_themselves(tmp_path, caplog):
+    caplog.set_level("INFO")
+    for part in ("train", "test"):
+        fill(tmp_path / part / "kind 10", ["a", "b"], 2)
+        fill(tmp_path / part / "kind 2" / "deep", ["a"], 2)
+    (tmp_path / "train" / "kind 2" / "notes.txt").write_text("")
+    (tmp_path / "train" / "again").symlink_to(tmp_path / "train", target_is_directory=True)
+    with pytest.warns(UserWarning, match=r"train: 1 files are not used: 1 ending in \.txt"):
+        source = folder.load(str(tmp_path))
+    assert source.train.classes == source.test.classes == ("kind 2/deep/a", "kind 10/a", "kind 10/b")
+    assert source.train.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert [record.message for record in caplog.records] == [
+        f"{tmp_path}: images lie in deeper folders, each of which is a class (dataset.nested=true)"
+    ]
+    with pytest.raises(InputError, match=r"no images in .*; \d+ files are not used: 6 images in subfolders of a class"):
+        folder.load(str(tmp_path), nested=False)
+
+
+def test_folders_within_classes_are_classes_only_where_that_is_asked(tmp_path):
+    fill(tmp_path, ["a", "b", "b/deeper"], 2)
+    (tmp_path / "b" / "empty").mkdir()
+    with pytest.warns(UserWarning, match=r"2 images in subfolders of a class \(dataset\.nested=true takes"):
+        assert folder.load(str(tmp_path)).train.classes == ("a", "b")
+    with pytest.warns(UserWarning, match="skipped folders without images: b/empty"):
+        assert folder.load(str(tmp_path), nested=True).train.classes == ("a", "b", "b/deeper")
 
 
 def test_how_many_images_each_part_has(tmp_path):

@@ -135,5 +135,5 @@ def test_zip_archives(tmp_path, monkeypatch, dataset, make, folder):
         monkeypatch.setattr(dataset, "ARCHIVE", replace(dataset.ARCHIVE, url=server.url, md5=checksum(archive)))
         monkeypatch.setattr(dataset, "PUBLISHED", {"images": images})
         listing = dataset.find(tmp_path / "data", download=True)
-    assert sum(map(len, listing.lists)) == images
+    assert sum(map(len, listing.parts.values())) == images
     assert content(tmp_path / "data") == sorted([folder, dataset.ARCHIVE.file])

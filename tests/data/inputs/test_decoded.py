@@ -11,7 +11,10 @@ from PIL import Image
 from metriscope.build.run import data_of
 from metriscope.config.plain import plain
 from metriscope.data.inputs import images
+from metriscope.data.inputs.boxes import Box, Item
+from metriscope.data.inputs.decoded import DecodeOnce
 from metriscope.data.inputs.decoding import ResizeCrop
+from metriscope.data.inputs.images import ImageFiles
 from metriscope.errors import InputError
 
 
@@ -164,6 +167,29 @@ def test_another_transform_is_another_cache(photos):
     assert len(list((photos.parent / "cache" / "images").glob("*.array"))) == 2 * 3
     build(photos, dataset__cache="disk", dataset__image_size=20)
     assert len(list((photos.parent / "cache" / "images").glob("*.array"))) == 3 * 3
+
+
+def test_images_that_are_turned_have_a_cache_of_their_own(photos):
+    built = [build(photos, dataset__cache="disk", dataset__exif=exif) for exif in (True, True, False)]
+    assert len(list((photos.parent / "cache" / "images").glob("*.array"))) == 2 * 3
+    turned = [data.serving.whole("train", None).facts.get("exif") for data in built]
+    assert turned == [True, True, None], "features of a frozen trunk go by it too"
+
+
+def test_boxes_are_kept_each_for_itself(photos):
+    """Two boxes of the same file, and the whole of another."""
+    one, other = (str(path) for path in sorted(photos.rglob("*.jpg"))[:2])
+    boxes = Item(one, Box(0, 0, 9, 7)), Item(other), Item(one, Box(4, 2, 9, 7))
+    files = ImageFiles((), None, ResizeCrop(8, 6)).holding(boxes)
+    for in_memory in (True, False):
+        kept = DecodeOnce("auto", photos.parent / "cache", in_memory)
+        opened = kept.open(files, files.items)
+        assert opened.pixels.shape == (3, 6, 6, 3)
+        assert torch.equal(opened.fetch(torch.tensor([0, 1, 2])), files.fetch([0, 1, 2]))
+        assert torch.equal(opened.take(torch.tensor([2])).fetch(torch.tensor([0])), files.fetch([2]))
+    moved = files.holding([Item(one, Box(0, 0, 9, 8)), *boxes[1:]])
+    kept.open(moved, moved.items)
+    assert len(list((photos.parent / "cache").glob("*.array"))) == 2
 
 
 @pytest.mark.parametrize("cache", ["disk", "auto", "none"])

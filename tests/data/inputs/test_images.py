@@ -11,6 +11,7 @@ from torchvision.transforms import functional
 from metriscope.data.datamodule import BatchDataset
 from metriscope.data.examples import Examples
 from metriscope.data.inputs.augment import Augmentation
+from metriscope.data.inputs.boxes import Item
 from metriscope.data.inputs.decoding import ResizeCrop, Square
 from metriscope.data.inputs.decoding import decode as decode_with_size
 from metriscope.data.inputs.images import ImageFiles, Squashed, common_size
@@ -33,6 +34,10 @@ def decode_all(paths, size=None):
 
     files.decode_all(put)
     return images.permute(0, 3, 1, 2)
+
+
+def common(paths):
+    return common_size([Item(path) for path in paths])
 
 
 def save(path, mode="RGB", size=(12, 10), colour=None, **options):
@@ -113,11 +118,11 @@ def test_decode_all_equals_one_by_one_in_order(tmp_path):
 
 def test_sizes_that_differ_are_named(tmp_path):
     paths = [save(tmp_path / "a.png"), save(tmp_path / "b.png", size=(7, 9))]
-    for read in (decode_all, common_size, lambda paths: ImageFiles(tuple(paths)).fetch([0, 1])):
+    for read in (decode_all, common, lambda paths: ImageFiles(tuple(paths)).fetch([0, 1])):
         with pytest.raises(InputError, match=r"a\.png is 12x10, .*b\.png is 7x9; set dataset\.image_size="):
             read(paths)
     assert decode_all(paths, (6, 6)).shape == (2, 3, 6, 6)
-    assert common_size(paths[:1]) == (10, 12)
+    assert common(paths[:1]) == (10, 12)
 
 
 def test_a_worker_reports_the_broken_file_in_one_line(tmp_path):

@@ -3,17 +3,21 @@
 import csv
 import logging
 import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from metriscope.data.examples import Source
 from metriscope.data.files.archives import Archive, obtain
+from metriscope.data.files.class_folders import class_folders
 from metriscope.data.files.completeness import FIRST, LAST, TEST_SHARE, complete
-from metriscope.data.files.listing import ImageList, Listing, class_folders, source
+from metriscope.data.files.listing import ImageList, Listing, source
 from metriscope.data.files.matlab import annotations, class_names
 from metriscope.data.files.tables import text_of
 from metriscope.errors import InputError
 
 log = logging.getLogger(__name__)
+
+Layout = Callable[[Path], tuple[str, ImageList] | None]
 
 NAME = "CARS196"
 PUBLISHED = {"images": 16185, "classes": 196, FIRST: 8054, LAST: 8131}
@@ -58,7 +62,8 @@ def load(
         data_dir: holds one of these layouts, or the archives.
         image_size: see :func:`metriscope.data.files.listing.source`.
         download: check and unpack the archives in ``data_dir``; nothing is fetched, since their host is gone.
-        verify: refuse counts other than the published ones; False uses the images that exist.
+        verify: refuse counts other than the published ones; False uses the images that exist, also where one of
+            ``cars_train/`` and ``cars_test/`` is absent.
 
     Raises:
         InputError: the data are missing, incomplete or broken.
@@ -74,22 +79,26 @@ def find(data_dir: str | Path, download: bool = False, verify: bool = True) -> L
         _unpack(Path(data_dir), verify)
         found = _search(places)
     if found is None:
-        raise InputError(f"{NAME} is not complete: {_gap(places)}; {_remedy(Path(data_dir))}")
+        half = _search(places, (_one_half,))
+        if half is None or verify:
+            goes_on = " (dataset.verify=false goes on with the half that is there)" if half else ""
+            raise InputError(f"{NAME} is not complete: {_gap(places)}; {_remedy(Path(data_dir))}{goes_on}")
+        found = half
     log.info("%s: found %s in %s", NAME, found[1], found[0])
     return _listing(*found, verify)
 
 
-def _search(places: list[Path]) -> tuple[Path, str, ImageList] | None:
-    """The first folder with one of the layouts, the name of the layout, and the images."""
+def _search(places: list[Path], layouts: Sequence[Layout] = ()) -> tuple[Path, str, ImageList] | None:
+    """The first folder with one of the layouts (by default of the whole data), its name, and the images."""
     for place in places:
-        for recognise in (_car_ims, _devkit, _kaggle, _images):
+        for recognise in layouts or (_car_ims, _devkit, _kaggle, _images):
             if (found := recognise(place)) is not None:
                 return place, *found
     return None
 
 
 def _listing(root: Path, layout: str, images: ImageList, verify: bool) -> Listing:
-    return complete(f"{NAME} ({layout})", root, Listing(images, test_share=TEST_SHARE), PUBLISHED, verify)
+    return complete(NAME, root, Listing(images, test_share=TEST_SHARE), PUBLISHED, verify, layout)
 
 
 def _unpack(data_dir: Path, verify: bool) -> None:
@@ -130,15 +139,34 @@ def _car_ims(root: Path) -> tuple[str, ImageList] | None:
 
 
 def _devkit(root: Path) -> tuple[str, ImageList] | None:
-    labels = next((place / _LABELS for place in (root, root / "devkit") if (place / _LABELS).exists()), None)
-    train, meta = (root / "devkit" / name for name in ("cars_train_annos.mat", "cars_meta.mat"))
-    if labels is None or not train.exists() or not meta.exists():
+    halves, meta = _annotated_halves(root), root / "devkit" / "cars_meta.mat"
+    if len(halves) < 2 or not meta.exists():
         return None
+    return "cars_train/ and cars_test/ with devkit/", _of_halves(root, halves, meta)
+
+
+def _one_half(root: Path) -> tuple[str, ImageList] | None:
+    """Half of the layout of :func:`_devkit`: the other is there without labels, or not at all."""
+    halves, meta = _annotated_halves(root), root / "devkit" / "cars_meta.mat"
+    halves = {half: file for half, file in halves.items() if (root / half).is_dir()}
+    if len(halves) != 1 or not meta.exists():
+        return None
+    return f"{next(iter(halves))}/ alone, with devkit/", _of_halves(root, halves, meta)
+
+
+def _annotated_halves(root: Path) -> dict[str, Path]:
+    """The halves that have labels, and the files of these."""
+    files = {"cars_train": [root / "devkit" / "cars_train_annos.mat"]}
+    files["cars_test"] = [place / _LABELS for place in (root, root / "devkit")]
+    return {half: file for half, places in files.items() if (file := next(filter(Path.exists, places), None))}
+
+
+def _of_halves(root: Path, halves: Mapping[str, Path], meta: Path) -> ImageList:
     records: list[tuple[str, int]] = []
-    for half, file in (("cars_train", train), ("cars_test", labels)):
+    for half, file in halves.items():
         folder = root / half / half if (root / half / half).is_dir() else root / half
         records += [(os.path.join(folder, name), label) for name, label in annotations(file, "fname", "class")]
-    return "cars_train/ and cars_test/ with devkit/", _by_id(labels, records, class_names(meta))
+    return _by_id([*halves.values()][-1], records, class_names(meta))
 
 
 def _kaggle(root: Path) -> tuple[str, ImageList] | None:

@@ -2,36 +2,48 @@
 
 import csv
 import io
+import logging
+import math
 import os
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
 from metriscope.data.examples import Source
-from metriscope.data.files.listing import ImageList, Listing, natural, source
+from metriscope.data.files.listing import Listing, source
+from metriscope.data.files.own_parts import NAMES, TRAIN, Entry, listing_of
 from metriscope.data.files.tables import text_of
+from metriscope.data.inputs.boxes import Box
 from metriscope.errors import InputError
 
-_TEST_SHARE = 0.2
-_COLUMNS = ("path", "label", "split")
+log = logging.getLogger(__name__)
+
+_BOX = ("x", "y", "width", "height")
 
 
-class _Row(NamedTuple):
-    path: str
-    label: str
-    split: str
+def load(
+    path: str | None,
+    image_size: int | None = None,
+    label: str | None = None,
+    box: bool | None = None,
+    exif: bool = True,
+) -> Source:
+    """Images uint8 (N, 3, H, W) from a file with the columns ``path``, ``label`` and, if wanted, others.
 
-
-def load(path: str | None, image_size: int | None = None) -> Source:
-    """Images uint8 (N, 3, H, W) from a file with the columns ``path``, ``label`` and, if wanted, ``split``.
-
-    Paths are relative to the file; labels are any text, classes in natural order (``class 2`` before
-    ``class 10``); the split is ``train`` or ``test``. Without it a closed-set test takes a fixed stratified
-    fifth. Other columns are ignored.
+    Paths are relative to the file; labels are any text, classes in natural order (``class 2`` before ``class 10``).
+    The column ``split`` says ``train``, ``val``, ``test``, ``query`` or ``gallery``; query and gallery together are
+    the test part. Without a test part a closed-set test takes a fixed stratified fifth of train. Unknown columns are
+    ignored.
 
     Args:
         path: the CSV file, UTF-8, with a header.
         image_size: see :func:`metriscope.data.files.listing.source`.
+        label: the column that holds the label; None for ``label``.
+        box: whether each image is cropped to the box of the columns ``x``, ``y``, ``width``, ``height``, in pixels of
+            the upright image from its upper left corner, before anything else; a line without these four values means
+            the whole image. A file may be named once for each of its boxes. None: where the four columns exist.
+        exif: whether images are turned upright, as their EXIF blocks say.
 
     Raises:
         InputError: a file, image or column is missing, or a line is invalid; the message gives the line
@@ -39,39 +51,42 @@ def load(path: str | None, image_size: int | None = None) -> Source:
     """
     if path is None:
         raise InputError("dataset=csv needs a file with the columns path,label[,split]: set dataset.path=<file>")
-    return source(find(Path(path)), image_size)
+    return source(find(Path(path), label, box), image_size, exif)
 
 
-def find(file: Path) -> Listing:
-    """The image files of the data set; raises as :func:`load` does."""
-    table = _rows(file)
-    train, test = ([row for row in table if row.split == split] for split in ("train", "test"))
-    if not train:
+def find(file: Path, label: str | None = None, box: bool | None = None) -> Listing:
+    """The image files of the data set; same arguments and errors as :func:`load`."""
+    entries = _entries(file, label, box)
+    if not any(entry.part == TRAIN for entry in entries):
         raise InputError(f"{file} has no line of the split 'train'")
-    if test:
-        return Listing(_list(file, train), _list(file, test))
-    return Listing(_list(file, train), test_share=_TEST_SHARE)
+    return listing_of(entries, str(file))
 
 
-def _list(file: Path, table: list[_Row]) -> ImageList:
-    classes = natural({row.label for row in table})
-    ids = {name: position for position, name in enumerate(classes)}
-    paths = tuple(os.path.join(file.parent, row.path) for row in table)
-    return ImageList(paths, tuple(ids[row.label] for row in table), tuple(classes))
+class _Places(NamedTuple):
+    """Positions of columns."""
+
+    path: int
+    label: int
+    split: int | None
+    box: tuple[int, ...] | None
 
 
-def _rows(file: Path) -> list[_Row]:
+def _entries(file: Path, label: str | None, box: bool | None) -> list[Entry]:
     lines = csv.reader(io.StringIO(text_of(file)))
     try:
         header = [name.strip().lower() for name in next(lines, [])]
-        places = {column: _place(file, header, column) for column in _COLUMNS}
-        table: dict[str, _Row] = {}
+        places = _places(file, header, label, box)
+        table: dict[tuple[str, Box | None], Entry] = {}
         for cells in lines:
             if any(cell.strip() for cell in cells):
-                row = _row(file, lines.line_num, cells, header, places)
-                if row.path in table:
-                    raise InputError(f"{file} line {lines.line_num} names {row.path} a second time")
-                table[row.path] = row
+                where = f"{file} line {lines.line_num}"
+                if len(cells) != len(header):
+                    raise InputError(f"{where} has {len(cells)} columns, the header {len(header)}")
+                entry = _entry(file, where, [cell.strip() for cell in cells], places, label or "label")
+                if (entry.path, entry.box) in table:
+                    again = " with the same box" if entry.box else ""
+                    raise InputError(f"{where} names {cells[places.path].strip()} a second time{again}")
+                table[entry.path, entry.box] = entry
     except csv.Error as error:
         raise InputError(f"{file} line {lines.line_num}: {error}") from error
     if not table:
@@ -79,25 +94,81 @@ def _rows(file: Path) -> list[_Row]:
     return list(table.values())
 
 
-def _row(file: Path, line: int, cells: list[str], header: list[str], places: dict[str, int | None]) -> _Row:
-    if len(cells) != len(header):
-        raise InputError(f"{file} line {line} has {len(cells)} columns, the header {len(header)}")
-    row = _Row(*("train" if (place := places[column]) is None else cells[place].strip() for column in _COLUMNS))
-    if not row.path or not row.label:
-        raise InputError(f"{file} line {line} has no {'label' if row.path else 'path'}")
-    if row.split not in ("train", "test"):
-        raise InputError(f"{file} line {line}: the split is {row.split!r}, it has to be train or test")
-    if not os.path.isfile(os.path.join(file.parent, row.path)):
-        raise InputError(f"{file} line {line}: there is no file {row.path} (paths are relative to {file.parent})")
-    return row
+def _entry(file: Path, where: str, cells: Sequence[str], places: _Places, label: str) -> Entry:
+    path, name = cells[places.path], cells[places.label]
+    if not path or not name:
+        raise InputError(f"{where} has no {label if path else 'path'}")
+    part = TRAIN if places.split is None else cells[places.split]
+    if part not in NAMES:
+        raise InputError(f"{where}: the split is {part!r}, it has to be train, val, test, query or gallery")
+    place = os.path.join(file.parent, path)
+    if not os.path.isfile(place):
+        raise InputError(f"{where}: there is no file {path} (paths are relative to {file.parent})")
+    box = None if places.box is None else _box(where, dict(zip(_BOX, (cells[i] for i in places.box), strict=True)))
+    return Entry(place, name, part, box)
 
 
-def _place(file: Path, header: list[str], column: str) -> int | None:
-    """Position of a column; None if the optional column ``split`` is missing."""
-    if column in header:
-        return header.index(column)
-    near = get_close_matches(column, header, n=1, cutoff=0.6)
-    if column == "split" and not near:
+def _box(where: str, cells: Mapping[str, str]) -> Box | None:
+    """The box of a line, with edges between pixels; None where the line has no value for it."""
+    if not any(cells.values()):
         return None
-    found = f"'{near[0]}'" if near else f"only '{','.join(header)[:80]}'"
-    raise InputError(f"{file} has no column '{column}', {found} in its header: it has to be path,label[,split]")
+    values = {}
+    for name, cell in cells.items():
+        try:
+            values[name] = float(cell)
+        except ValueError:
+            values[name] = math.nan
+        if not math.isfinite(values[name]):
+            raise InputError(f"{where}: {name} is {cell!r}, it has to be a number of pixels")
+        if name in ("width", "height") and values[name] < 1:
+            raise InputError(f"{where}: {name} is {cell}, and a box has at least one pixel (shares of 1 are no pixels)")
+    left, upper = round(values["x"]), round(values["y"])
+    right, lower = round(values["x"] + values["width"]), round(values["y"] + values["height"])
+    if min(left, upper) < 0:
+        raise InputError(f"{where}: the box begins outside of the image, at x={cells['x']} y={cells['y']}")
+    return Box(left, upper, right - left, lower - upper)
+
+
+def _places(file: Path, header: list[str], label: str | None, box: bool | None) -> _Places:
+    path = _place(file, header, "path")
+    if label is None:
+        named = _place(file, header, "label")
+    elif label.strip().lower() in header:
+        named = header.index(label.strip().lower())
+    else:
+        raise InputError(f"dataset.label={label}: {file} has no such column, only {_listed(header)}")
+    split = header.index("split") if "split" in header else None
+    near = get_close_matches("split", header, n=1, cutoff=0.6)
+    if split is None and near:
+        raise _missing(file, header, "split", near)
+    return _Places(path, named, split, _box_places(file, header, box))
+
+
+def _place(file: Path, header: list[str], column: str) -> int:
+    if column not in header:
+        raise _missing(file, header, column, get_close_matches(column, header, n=1, cutoff=0.6))
+    return header.index(column)
+
+
+def _box_places(file: Path, header: list[str], box: bool | None) -> tuple[int, ...] | None:
+    gone = [name for name in _BOX if name not in header]
+    if box and gone:
+        raise InputError(f"dataset.box=true: {file} has no column {', '.join(gone)}, only {_listed(header)}")
+    if box is None and len(gone) == 1:
+        raise InputError(f"{file} has {', '.join(n for n in _BOX if n not in gone)} but no column {gone[0]}: add it, "
+                         "or set dataset.box=false to read whole images")  # fmt: skip
+    if box is False or gone:
+        return None
+    if box is None:
+        log.info("%s: images are cropped to the boxes of x,y,width,height (dataset.box=false reads them whole)", file)
+    return tuple(map(header.index, _BOX))
+
+
+def _missing(file: Path, header: list[str], column: str, near: list[str]) -> InputError:
+    found = f"'{near[0]}'" if near else f"only '{_listed(header)}'"
+    other = " (dataset.label=<column> names another)" if column == "label" else ""
+    return InputError(f"{file} has no column '{column}', {found} in its header: it has to be path,label[,split]{other}")
+
+
+def _listed(header: list[str]) -> str:
+    return ",".join(header)[:80]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from metriscope.data.examples import Source
 from metriscope.data.files.archives import Archive, find_published
+from metriscope.data.files.class_folders import images_in
 from metriscope.data.files.completeness import TEST, TRAIN, complete
-from metriscope.data.files.listing import ImageList, Listing, images_in, source
+from metriscope.data.files.listing import ImageList, Listing, source
 from metriscope.data.files.tables import lookup, rows
 
 NAME = "Tiny ImageNet"

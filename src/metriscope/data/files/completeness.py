@@ -3,7 +3,10 @@
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import compress
 from pathlib import Path
+from typing import Any
 
 from metriscope.data.files.listing import ImageList, Listing
 from metriscope.errors import InputError
@@ -35,8 +38,8 @@ def find_root(name: str, data_dir: str | Path, folders: Sequence[str], files: Se
 
 def counts(listing: Listing) -> dict[str, int]:
     """Number of images and classes, in total and by half; halves of the classes if there is no test half."""
-    present = [{part.classes[label] for label in part.labels} for part in listing.lists]
-    found = {"images": sum(map(len, listing.lists)), "classes": len(set().union(*present))}
+    present = [{part.classes[label] for label in part.labels} for part in listing.parts.values()]
+    found = {"images": sum(map(len, listing.parts.values())), "classes": len(set().union(*present))}
     train, test = listing.train, listing.test
     if test is None:
         half = (len(train.classes) + 1) // 2
@@ -48,7 +51,9 @@ def counts(listing: Listing) -> dict[str, int]:
     return found
 
 
-def complete(name: str, root: Path, listing: Listing, published: Mapping[str, int], verify: bool) -> Listing:
+def complete(
+    name: str, root: Path, listing: Listing, published: Mapping[str, int], verify: bool, layout: str | None = None
+) -> Listing:
     """The listing, if every file exists and the counts are the published ones.
 
     Args:
@@ -56,31 +61,34 @@ def complete(name: str, root: Path, listing: Listing, published: Mapping[str, in
         root: folder of the data set.
         listing: images according to the data set's own lists.
         published: published values of some of :func:`counts`.
-        verify: False warns and keeps the images that exist.
+        verify: False warns, keeps the images that exist, and notes in the listing what is missing.
+        layout: which of its layouts the data set has, for messages.
 
     Raises:
         InputError: an image is missing (the message names it), there are too many, or none is left.
     """
-    present = [_present(part) for part in listing.lists]
-    absent = [path for part, kept in zip(listing.lists, present, strict=True) for path in _unkept(part, kept)]
-    faults = []
+    present = {part: _present(images) for part, images in listing.parts.items()}
+    absent = [path for part, images in listing.parts.items() for path in _unkept(images, present[part])]
+    faults, such = [], ""
     if absent:
-        total = sum(map(len, listing.lists))
-        such = os.path.relpath(absent[0], root)
-        faults.append(f"{len(absent)} of {total} listed images are missing, such as {such}")
+        total = sum(map(len, listing.parts.values()))
+        faults.append(f"{len(absent)} of {total} listed images are missing")
+        such = f", such as {os.path.relpath(absent[0], root)}"
         listing = _kept(listing, present)
     found = counts(listing)
-    faults += [f"{found[what]} {what} instead of {n}" for what, n in published.items() if found[what] != n]
+    counted = [f"{found[what]} {what} instead of {n}" for what, n in published.items() if found[what] != n]
+    faults += counted
     if not faults:
         return listing
-    line = f"{name} in {root} is not complete: {', '.join(faults)}"
+    where = f"{name} ({layout})" if layout else name
+    line = f"{where} in {root} is not complete: {', '.join([faults[0] + such, *faults[1:]])}"
     if verify or not found["images"]:
         raise InputError(
             f"{line}; put it right, or move the folder away and fetch the data anew"
             + (" (dataset.verify=false goes on with what is there)" if found["images"] else "")
         )
     log.warning("%s; going on with what is there (dataset.verify=false)", line)
-    return listing
+    return replace(listing, incomplete=f"{name} is not complete: {(counted or faults)[0]}")
 
 
 def _present(images: ImageList) -> list[bool]:
@@ -94,9 +102,8 @@ def _unkept(images: ImageList, kept: Sequence[bool]) -> list[str]:
     return [path for path, there in zip(images.paths, kept, strict=True) if not there]
 
 
-def _kept(listing: Listing, present: Sequence[Sequence[bool]]) -> Listing:
-    parts = [part.kept(keep) for part, keep in zip(listing.lists, present, strict=True)]
-    queries = listing.queries
-    if queries is not None:
-        queries = tuple(asks for asks, there in zip(queries, present[1], strict=True) if there)
-    return Listing(parts[0], parts[1] if len(parts) == 2 else None, queries, listing.test_share)
+def _kept(listing: Listing, present: Mapping[str, Sequence[bool]]) -> Listing:
+    kept: dict[str, Any] = {name: part.kept(present[name]) for name, part in listing.parts.items()}
+    if listing.queries is not None:
+        kept["queries"] = tuple(compress(listing.queries, present["test"]))
+    return replace(listing, **kept)

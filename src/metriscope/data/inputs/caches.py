@@ -7,9 +7,10 @@ import logging
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +41,23 @@ def digest_of_tensor(tensor: Tensor) -> str:
     return found.hexdigest()[:32]
 
 
-def digest_of_files(paths: Iterable[str]) -> str:
-    """A hash of the paths, sizes and modification times (in nanoseconds) of files.
+def digest_of_files(paths: Iterable[str], boxes: Iterable[Sequence[int] | None] | None = None) -> str:
+    """A hash of the paths, sizes and modification times (in nanoseconds) of files, and of a box in each.
+
+    Args:
+        paths: the files.
+        boxes: for each file the numbers of its box; None for a whole file, or for all.
 
     Raises:
         InputError: a file is missing.
     """
     facts = []
-    for path in paths:
+    for path, box in zip_longest(paths, boxes or ()):
         try:
             found = os.stat(path)
         except OSError as error:
             raise InputError(f"cannot read the image {path}: {error.strerror}") from error
-        facts.append((os.path.abspath(path), found.st_size, found.st_mtime_ns))
+        facts.append((os.path.abspath(path), found.st_size, found.st_mtime_ns, *(box or ())))
     return digest(facts)
 
 

@@ -1,14 +1,16 @@
 """Image files decoded once, into memory or into a file that all runs share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import PIL
 import torch
 from torch import Tensor
 
-from metriscope.data.inputs.caches import ArrayFile, Draft, digest_of_files
+from metriscope.data.inputs.boxes import Item, in_order
+from metriscope.data.inputs.caches import ArrayFile, Draft
 from metriscope.data.inputs.decoding import Size
 from metriscope.data.inputs.images import ImageFiles, Squashed
 from metriscope.errors import InputError
@@ -74,8 +76,8 @@ class DecodeOnce:
         """Whether files are decoded once; False if batch by batch."""
         return self.to_disk or self.in_memory
 
-    def open(self, files: ImageFiles, among: Sequence[str]) -> ImageFiles | DecodedImages:
-        """The images of ``files``, decoded together with all images at the paths ``among``.
+    def open(self, files: ImageFiles, among: Iterable[Item]) -> ImageFiles | DecodedImages:
+        """The images of ``files``, decoded together with all images ``among``.
 
         Raises:
             InputError: a file cannot be read, the images differ in size but must not, or the folder cannot be
@@ -83,15 +85,16 @@ class DecodeOnce:
         """
         if not self.decodes:
             return files
-        paths = tuple(sorted(set(among)))
-        everything = replace(files, paths=paths)
-        facts = {"files": digest_of_files(paths), "size": files.size, "transform": repr(files.transform)}
-        facts["decoder"] = PIL.__version__
+        everything = files.holding(in_order(among))
+        facts: dict[str, Any] = {"files": everything.digest(), "decoder": PIL.__version__}
+        facts |= {"size": files.size, "transform": repr(files.transform)}
+        if files.exif:  # else absent, so that caches of images as they lie stay valid
+            facts["exif"] = True
         cache = ArrayFile(self.folder, facts, "make room, or set paths.cache_dir=<folder> or dataset.cache=none")
         if cache.path.name not in self._decoded:
             self._decoded[cache.path.name] = _decode(everything) if self.in_memory else _decode_to(cache, everything)
-        place = {path: row for row, path in enumerate(paths)}
-        rows = torch.tensor([place[path] for path in files.paths], dtype=torch.int64)
+        place = {item: row for row, item in enumerate(everything.items)}
+        rows = torch.tensor([place[item] for item in files.items], dtype=torch.int64)
         return DecodedImages(files, *self._decoded[cache.path.name], rows)
 
 

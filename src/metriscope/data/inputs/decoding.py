@@ -7,6 +7,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from metriscope.data.inputs.boxes import Box
+from metriscope.data.inputs.orientation import SIDEWAYS, is_turned_jpeg, turn_of, upright_size
 from metriscope.errors import InputError
 
 Size = tuple[int, int]  # height, width
@@ -73,7 +75,12 @@ Transform = ResizeCrop | Square
 
 
 def decode(
-    path: str, size: Size | None = None, transform: Transform | None = None, limit_mb: float = LIMIT_MB
+    path: str,
+    size: Size | None = None,
+    transform: Transform | None = None,
+    limit_mb: float = LIMIT_MB,
+    box: Box | None = None,
+    exif: bool = False,
 ) -> tuple[Tensor, Size]:
     """Reads one image of any mode as uint8 (H, W, 3), with its height and width before the transform.
 
@@ -83,37 +90,53 @@ def decode(
             size.
         transform: applied afterwards.
         limit_mb: MiB of memory that the decoded image may take, by its header, at four bytes per pixel.
+        box: the part of the upright image that is read; None reads the whole.
+        exif: turn the image upright, as its EXIF block says. Pillow does so with TIFF files in any case.
 
     Raises:
-        InputError: the file is missing, truncated, too large or no image; the message names the file.
+        InputError: the file is missing, truncated, too large or no image, or the box is not inside of it; the
+            message names the file.
     """
     try:
-        if size is None and transform is None and path.lower().endswith(_JPEG_ENDINGS):
-            pixels = _decode_jpeg(path, limit_mb)
+        if size is None and transform is None and box is None and path.lower().endswith(_JPEG_ENDINGS):
+            pixels = _decode_jpeg(path, limit_mb, exif)
             if pixels is not None:
                 return pixels, (pixels.shape[0], pixels.shape[1])
         with Image.open(path, formats=FORMATS) as image:
-            seen = size or (image.height, image.width)
-            return pixels_of(image, size, transform, limit_mb), seen
+            seen = size or _size_of(image, box, exif)
+            return pixels_of(image, size, transform, limit_mb, box, exif), seen
     except Exception as error:  # Pillow raises almost any exception type for a broken file
         raise _unreadable(path, error) from error
 
 
 def pixels_of(
-    image: Image.Image, size: Size | None = None, transform: Transform | None = None, limit_mb: float = LIMIT_MB
+    image: Image.Image,
+    size: Size | None = None,
+    transform: Transform | None = None,
+    limit_mb: float = LIMIT_MB,
+    box: Box | None = None,
+    exif: bool = False,
 ) -> Tensor:
     """An image of any mode as uint8 (H, W, 3); arguments as of :func:`decode`.
 
     Raises:
-        InputError: it is too large, or its values cannot be read as colours.
+        InputError: it is too large, its values cannot be read as colours, or the box is not inside of it.
     """
-    # JPEG can be decoded at a fraction of its size; twice the target size keeps the quality
-    if size is not None:
-        image.draft(None, (2 * size[1], 2 * size[0]))
+    turn = turn_of(image) if exif else None
+    if box is not None:
+        box.check_inside(*upright_size(image, turn))
+    # JPEG can be decoded at a fraction of its size, in which no box fits; twice the target size keeps the quality
+    elif size is not None:
+        height, width = size[::-1] if turn in SIDEWAYS else size
+        image.draft(None, (2 * width, 2 * height))
     elif isinstance(transform, Square):
         image.draft(None, (2 * transform.size, 2 * transform.size))
     _check_size((image.height, image.width), limit_mb)
     rgb = _rgb(image)
+    if turn is not None:
+        rgb = rgb.transpose(turn)
+    if box is not None:
+        rgb = rgb.crop(box.edges)
     if size is not None and rgb.size != size[::-1]:
         rgb = ImageOps.fit(rgb, size[::-1], Image.Resampling.BILINEAR)
     if transform is not None:
@@ -128,13 +151,20 @@ def fitted(pixels: Tensor, size: Size) -> Tensor:
     )
 
 
-def header_size(path: str) -> Size:
-    """Height and width by the file's header; InputError as :func:`decode`."""
+def header_size(path: str, box: Box | None = None, exif: bool = False) -> Size:
+    """Height and width by the file's header; arguments and InputError as :func:`decode`."""
     try:
         with Image.open(path, formats=FORMATS) as image:
-            return image.height, image.width
+            if box is not None:
+                box.check_inside(*_size_of(image, None, exif))
+            return _size_of(image, box, exif)
     except Exception as error:
         raise _unreadable(path, error) from error
+
+
+def _size_of(image: Image.Image, box: Box | None, exif: bool) -> Size:
+    """Height and width of the part of an opened image that is read."""
+    return upright_size(image, turn_of(image) if exif else None) if box is None else (box.height, box.width)
 
 
 def _unreadable(path: str, error: Exception) -> ImageFileError:
@@ -151,14 +181,15 @@ def _check_size(size: Size, limit_mb: float) -> None:
         )
 
 
-def _decode_jpeg(path: str, limit_mb: float) -> Tensor | None:
-    """(H, W, 3); None where Pillow has to look, whose errors say what is wrong and which reads more formats."""
+def _decode_jpeg(path: str, limit_mb: float, exif: bool) -> Tensor | None:
+    """(H, W, 3); None where Pillow has to look, which turns images, reads more formats and says what is wrong."""
     from torchvision import io  # seconds to import, three times Pillow's speed on small images
 
     try:
         content = io.read_file(path)
-        size = _jpeg_size(content.numpy().tobytes())
-        if size is None:
+        file = content.numpy().tobytes()
+        size = _jpeg_size(file)
+        if size is None or (exif and is_turned_jpeg(file)):
             return None
         _check_size(size, limit_mb)
         image: Tensor = io.decode_jpeg(content, mode=io.ImageReadMode.RGB)

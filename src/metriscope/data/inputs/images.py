@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from metriscope.data.inputs.boxes import Box, Item
+from metriscope.data.inputs.caches import digest_of_files
 from metriscope.data.inputs.decoding import LIMIT_MB, Size, Square, Transform, decode, header_size
 from metriscope.errors import InputError
 
@@ -28,16 +30,16 @@ class Squashed(NamedTuple):
     sizes: Tensor
 
 
-def common_size(paths: Sequence[str]) -> Size:
+def common_size(items: Sequence[Item], exif: bool = False) -> Size:
     """The common (H, W) of all images, read from their headers; InputError names two images that differ."""
-    first = header_size(paths[0])
+    first = header_size(*items[0], exif)
 
     def check(start: int) -> None:
-        for path in paths[start : start + _CHUNK]:
-            if (size := header_size(path)) != first:
-                raise _sizes_differ(paths[0], first, path, size)
+        for item in items[start : start + _CHUNK]:
+            if (size := header_size(*item, exif)) != first:
+                raise _sizes_differ(items[0].path, first, item.path, size)
 
-    _in_threads(check, range(0, len(paths), _CHUNK))
+    _in_threads(check, range(0, len(items), _CHUNK))
     return first
 
 
@@ -50,12 +52,17 @@ class ImageFiles:
         size: (H, W) to which every image is scaled and cropped; None keeps the images' sizes.
         transform: applied to every image afterwards.
         limit_mb: MiB of memory that one decoded image may take.
+        exif: whether images are turned upright, as their EXIF blocks say.
+        boxes: for each example the part of the upright image that is read, None for the whole; None for all: no
+            example has a box.
     """
 
     paths: tuple[str, ...]
     size: Size | None = None
     transform: Transform | None = None
     limit_mb: float = LIMIT_MB
+    exif: bool = False
+    boxes: tuple[Box | None, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -65,16 +72,31 @@ class ImageFiles:
         """Shape of one image, (3, H, W); of the first image if images keep their sizes."""
         if self.transform is not None:
             return 3, self.transform.size, self.transform.size
-        return (3, *(self.size or header_size(self.paths[0])))
+        return (3, *(self.size or header_size(*self.items[0], self.exif)))
+
+    @cached_property
+    def items(self) -> tuple[Item, ...]:
+        """What each example is read from."""
+        return tuple(map(Item, self.paths, self.boxes or (None,) * len(self)))
+
+    def holding(self, items: Iterable[Item]) -> "ImageFiles":
+        """Other examples, read in the same way."""
+        items = tuple(items)
+        boxes = tuple(item.box for item in items)
+        return replace(self, paths=tuple(item.path for item in items), boxes=boxes if any(boxes) else None)
+
+    def digest(self) -> str:
+        """A hash of the files and boxes, without how they are read."""
+        return digest_of_files(self.paths, self.boxes)
 
     def take(self, indices: Iterable[int] | Tensor) -> "ImageFiles":
         indices = indices.tolist() if isinstance(indices, Tensor) else indices
-        return replace(self, paths=tuple(self.paths[i] for i in indices))
+        return self.holding(self.items[i] for i in indices)
 
     def fetch(self, indices: Sequence[int] | Tensor) -> Tensor | Squashed:
         """Decodes the chosen files to uint8 (B, 3, H, W), with their original sizes if they were squashed."""
         indices = indices.tolist() if isinstance(indices, Tensor) else indices
-        images = [decode(self.paths[i], self.size, self.transform, self.limit_mb) for i in indices]
+        images = [self._read(self.items[i]) for i in indices]
         if not images:
             return torch.empty(0, *self.shape, dtype=torch.uint8)
         pixels = self._stack([self.paths[i] for i in indices], [pixels for pixels, _ in images])
@@ -96,11 +118,18 @@ class ImageFiles:
         """
 
         def work(start: int) -> None:
-            stretch = self.paths[start : start + _CHUNK]
-            images = [decode(path, self.size, self.transform, self.limit_mb) for path in stretch]
-            put(start, self._stack(stretch, [pixels for pixels, _ in images]), [size for _, size in images])
+            stretch = self.items[start : start + _CHUNK]
+            images = [self._read(item) for item in stretch]
+            put(
+                start,
+                self._stack([item.path for item in stretch], [pixels for pixels, _ in images]),
+                [size for _, size in images],
+            )
 
         _in_threads(work, range(0, len(self), _CHUNK))
+
+    def _read(self, item: Item) -> tuple[Tensor, Size]:
+        return decode(item.path, self.size, self.transform, self.limit_mb, item.box, self.exif)
 
     def _stack(self, paths: Sequence[str], images: Sequence[Tensor]) -> Tensor:
         _, height, width = self.shape
