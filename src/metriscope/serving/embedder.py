@@ -16,6 +16,7 @@ from metriscope.errors import InputError
 from metriscope.models.network import Network
 from metriscope.serving.description import Description
 from metriscope.serving.embedded import Embedded, Neighbours, neighbours
+from metriscope.serving.galleries import load_saved, save
 from metriscope.serving.images import Images, Listed, listed
 from metriscope.serving.preparation import Item, Preparation
 
@@ -111,7 +112,7 @@ class Embedder:
     def embedded(self, embeddings: Tensor, given: Listed, kept: Sequence[int], skipped: Sequence[str]) -> Embedded:
         """Embeddings (N, D) of the items at the places ``kept`` (N,), with what is known of these."""
         paths, labels = ([known[i] for i in kept] if known else None for known in (given.paths, given.labels))
-        return Embedded(embeddings, self.digest, paths, labels, tuple(skipped))
+        return Embedded(embeddings, self.digest, paths, labels, tuple(skipped), given.root)
 
     def batches(
         self, items: Sequence[Item], batch_size: int, precision: Precision = "fp32", unreadable: Unreadable = "stop"
@@ -172,6 +173,33 @@ class Embedder:
         if isinstance(queries, Embedded):
             return neighbours(queries, known, k)
         return neighbours(known if same else self.embed(queries, **options), known, k)
+
+    def save_gallery(self, gallery: Embedded, path: str | Path) -> None:
+        """Save the embeddings of a gallery, to be searched later without its images.
+
+        Raises:
+            InputError: they are of another model.
+            OSError: the file cannot be written; what was there before is then unchanged.
+        """
+        self._check_own(gallery, "the gallery")
+        save(gallery, Path(path))
+
+    def load_gallery(self, path: str | Path) -> Embedded:
+        """The gallery that :meth:`save_gallery` or ``metriscope index`` has saved, ready to be searched.
+
+        Raises:
+            InputError: the file is none, it is damaged, or of another model.
+        """
+        gallery = load_saved(Path(path))
+        self._check_own(gallery, str(path))
+        return gallery
+
+    def _check_own(self, gallery: Embedded, name: str) -> None:
+        if gallery.model != self.digest:
+            raise InputError(
+                f"{name} was embedded by another model ({gallery.model[:8]}, and this one is {self.digest[:8]}): "
+                "embed its images again with this one"
+            )
 
     @torch.inference_mode()
     def _compute(self, pixels: list[Tensor], precision: Precision) -> Tensor:

@@ -73,8 +73,12 @@ class Preparation:
 
     def batch(self, items: Sequence[Tensor], device: torch.device) -> Tensor:
         """Inputs (B, *input_shape) of the network, from what :meth:`pixels` gave."""
-        stacked = torch.stack(list(items)).to(device)
-        prepared: Tensor = self.augmentation.to(device)(stacked, stored=self.described.files)
+        if self.of_images:
+            # As they were decoded, channels last: to turn each of them would take longer than all else here.
+            stacked = torch.stack([item.movedim(0, -1) for item in items]).movedim(-1, 1)
+        else:
+            stacked = torch.stack(list(items))
+        prepared: Tensor = self.augmentation.to(device)(stacked.to(device), stored=self.described.files)
         return prepared
 
     def _rgb(self, item: str | Path | Image.Image) -> Tensor:
