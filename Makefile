@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test test-processes test-slurm test-all coverage lint bench report clean
+.PHONY: train test test-processes test-slurm test-all coverage lint bench report docs clean
 
 train: .venv/.core
 	$(BIN)/python train.py $(ARGS)
@@ -42,6 +42,11 @@ STUDY ?= outputs/default
 report: .venv/.core
 	$(BIN)/metriscope compare $(STUDY) --html $(ARGS)
 
+# The site, in build/site. Its warnings are errors: links and anchors that lead nowhere, pages that nothing leads to.
+docs: .venv/.docs
+	$(BIN)/python scripts/site_pages.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
 # Dependency groups need pip 25.1.
 .venv/.pip:
 	$(PYTHON) -m venv .venv
@@ -54,6 +59,10 @@ report: .venv/.core
 
 .venv/.dev: .venv/.core
 	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+.venv/.docs: .venv/.core
+	$(BIN)/python -m pip install --quiet --group docs
 	@touch $@
 
 clean:

@@ -1,4 +1,4 @@
-"""Bring docs/losses.md up to date with the code: python scripts/catalog.py"""
+"""Bring losses.md and metrics.md of docs/reference up to date with the code: python scripts/catalog.py"""
 
 import argparse
 from pathlib import Path
@@ -8,10 +8,11 @@ from omegaconf import OmegaConf
 from metriscope.annotations import said
 from metriscope.config.files import section, summary
 from metriscope.config.objective import fitting_miners, shipped
+from metriscope.evaluation.metrics import table
 from metriscope.files import replacing
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "losses.md"
-HEADER = """# Losses and miners
+REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
+LOSSES = """# Losses and miners
 
 Made from the code by `python scripts/catalog.py`; a test keeps it true.
 
@@ -26,10 +27,30 @@ arguments of its own: `'loss.arguments={alpha: 2}'`. In a sum, a loss of that li
 `{name: pml, peer: <class>, arguments: {alpha: 2}}`.
 """
 
+METRICS = """# What is measured
 
-def markdown() -> str:
+Made from the code by `python scripts/catalog.py`; a test keeps it true.
+
+Keys are the same in W&B, `metrics.csv` and `summary.json`, below `train/`, `val/` and `test/`. The better end decides
+which checkpoint is the best, when to stop early, and what `metriscope compare` marks; a metric without one is monitored
+with `evaluation.mode=max` or `min`.
+"""
+METRICS_END = """
+Variances are of the L2-normalised embedding, keys that end in `_raw` of the head's output before it is normalised,
+keys that end in `_trunk` of the features before the head (`evaluation.layers=[trunk,embedding]`). Validation
+losses are computed over fixed class-balanced batches of the validation embeddings.
+
+How neighbours are searched for, and what every `evaluation` key does: [Evaluation](../how-to/evaluation.md).
+
+Two conventions for losses, one key apart: `distance=squared_euclidean loss.reduction=sum` is the triplet loss of
+arXiv:2510.02161, `distance=euclidean loss.reduction=mean_active` that of most libraries. The default
+`loss.reduction=mean` divides by all valid terms, so that a falling curve means progress.
+"""
+
+
+def losses() -> str:
     """The page: one table of losses, one of miners."""
-    lines = [HEADER, "| loss | what it does | miners | parameters | source |", "| --- | --- | --- | --- | --- |"]
+    lines = [LOSSES, "| loss | what it does | miners | parameters | source |", "| --- | --- | --- | --- | --- |"]
     for name, loss in shipped("loss").items():
         miners = ", ".join(fitting_miners(loss.accepts))
         lines.append(f"| `{name}` | {summary('loss', name)} | {miners} | {_parameters('loss', name)} | {loss.paper} |")
@@ -40,6 +61,16 @@ def markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
+def metrics() -> str:
+    """The page: the registry of metrics."""
+    return "\n".join([METRICS, table() + METRICS_END])
+
+
+def pages() -> dict[Path, str]:
+    """What each of the pages has to say."""
+    return {REFERENCE / "losses.md": losses(), REFERENCE / "metrics.md": metrics()}
+
+
 def _parameters(group: str, name: str) -> str:
     keys = OmegaConf.to_container(section(group, name), resolve=False)
     assert isinstance(keys, dict)
@@ -48,9 +79,10 @@ def _parameters(group: str, name: str) -> str:
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    with replacing(PAGE) as draft:
-        draft.write_text(markdown(), encoding="utf-8")
-    print(PAGE)
+    for page, text in pages().items():
+        with replacing(page) as draft:
+            draft.write_text(text, encoding="utf-8")
+        print(page)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The parts of docs/extending.md: trained, swept in a sum, compared, listed, and refused with wrong values."""
+"""The parts of docs/how-to/extending.md: trained, swept in a sum, compared, listed, and refused with wrong values."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ import own_command
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "extending.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", PAGE, flags=re.DOTALL)
 SHORT = ["trainer=cpu", "trainer.max_epochs=1", "sampler.batch_size=16", "logger=none"]
 

@@ -1,4 +1,4 @@
-"""The README's commands compose and pass the checks; its example of an own loss runs."""
+"""The commands of README.md and docs/ compose and pass the checks, their examples run, their links lead to files."""
 
 import os
 import re
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import written
 
 from metriscope import cli
 from metriscope.commands import data, data_audit
@@ -16,17 +17,15 @@ from metriscope.commands.train import check_command
 from metriscope.config.compose import compose_config
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
+# It needs a package of one's own: tests/config/test_installed.py installs one.
+ELSEWHERE = {"metriscope train loss=pull"}
 COMMANDS = sorted(
     {
-        line
-        for kind, text in BLOCKS
-        if kind == "console"
-        for line in text.splitlines()
-        if line.startswith(("python train", "metriscope train"))
+        *written.lines("python train"),
+        *written.lines("metriscope train"),
+        *written.inline(r"(?:python train\.py|metriscope train) "),
     }
-    | set(re.findall(r"`((?:python train\.py|metriscope train) [^`]*)`", README))
+    - ELSEWHERE
 )
 
 
@@ -38,7 +37,7 @@ def test_commands_are_sound(command):
 
 
 def test_commands_that_prepare_data_know_their_arguments():
-    lines = [line for _, text in BLOCKS for line in text.splitlines() if line.startswith("metriscope data")]
+    lines = written.lines("metriscope data")
     audits = [line for line in lines if line.startswith("metriscope data audit")]
     assert 0 < len(audits) < len(lines)
     for line in audits:
@@ -53,12 +52,11 @@ def test_a_trained_model_works_as_written(served, tmp_path, monkeypatch, capsys)
     monkeypatch.chdir(tmp_path)
     Path("photos").symlink_to(photos)
     shutil.copy(photos / "class 0" / "0.png", "query.jpg")
-    (example,) = [text for kind, text in BLOCKS if kind == "python" and "metriscope.load(" in text]
-    exec(compile(re.sub('load\\(".*"\\)', f"load({str(run)!r})", example), "README.md", "exec"), {})
+    page = "docs/how-to/after_training.md"
+    (example,) = [text for kind, text in written.blocks(page) if kind == "python"]
+    exec(compile(re.sub('load\\(".*"\\)', f"load({str(run)!r})", example), page, "exec"), {})
     assert capsys.readouterr().out.startswith("[['class 0/0.png', ")
-    lines = [
-        line for _, text in BLOCKS for line in text.splitlines() if line.startswith("metriscope") and " RUN " in line
-    ]
+    lines = [line for line in written.lines("metriscope") if " RUN " in line]
     assert len(lines) >= 3
     for line in lines:
         command, *words = shlex.split(line.replace("RUN", str(run)))[1:]
@@ -69,18 +67,22 @@ def test_a_trained_model_works_as_written(served, tmp_path, monkeypatch, capsys)
 
 def test_make_targets_exist():
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
-    assert set(re.findall(r"\bmake ([\w-]+)", README)) <= targets
+    used = {
+        target for text in written.PAGES.values() for target in re.findall(r"(?:^|`)make ([\w-]+)", text, re.MULTILINE)
+    }
+    assert {"train", "test", "docs"} <= used <= targets
 
 
 @pytest.mark.processes
 def test_own_loss_runs(tmp_path):
-    for _, text in BLOCKS:
+    blocks = written.blocks("docs/how-to/own_loss.md")
+    for _, text in blocks:
         first = text.splitlines()[0]
         if first.startswith("# my_"):
             path = tmp_path / first[2:]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-    (line,) = [line for _, text in BLOCKS for line in text.splitlines() if line.startswith("PYTHONPATH=")]
+    (line,) = [line for _, text in blocks for line in text.splitlines() if line.startswith("PYTHONPATH=")]
     words = shlex.split(line)[2:]
     words[0] = str(ROOT / words[0])
     short = ["trainer.max_epochs=1", "trainer.limit_train_batches=2", "logger=none"]
@@ -97,9 +99,23 @@ def test_own_loss_runs(tmp_path):
 
 def test_the_python_examples_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    examples = [text for kind, text in BLOCKS if kind == "python" and text.startswith(("from ", "import "))]
-    run, parts = [text for text in examples if "metriscope.load(" not in text]
+    (first,) = [text for kind, text in written.blocks("README.md") if kind == "python"]
+    run, parts = [text for kind, text in written.blocks("docs/how-to/python.md") if kind == "python"]
+    assert first == run
     exec(compile(run, "README.md", "exec"), {})
     assert str(Path("outputs") / "default") in capsys.readouterr().out
-    exec(compile(parts, "README.md", "exec"), {})
+    exec(compile(parts, "python.md", "exec"), {})
     assert 0 <= float(capsys.readouterr().out) <= 1
+
+
+@pytest.mark.parametrize("page", written.PAGES)
+def test_links_lead_to_files(page):
+    """Links to headings, and to pages that are made with the site, are checked by ``make docs``."""
+    for link in re.findall(r"\]\(([^)#\s]+)", written.PAGES[page]):
+        assert link.startswith("https://") or ((ROOT / page).parent / link).exists(), link
+
+
+def test_the_readme_is_short_and_opens_with_two_commands():
+    text = written.PAGES["README.md"]
+    assert len(text.splitlines()) < 200
+    assert written.blocks("README.md")[0] == ("console", "make train\nmake test\n")

@@ -1,5 +1,4 @@
 import json
-import re
 import shlex
 import subprocess
 import sys
@@ -7,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import written
 from studies import config, write_run, write_study
 
 from metriscope.cli import run
@@ -14,18 +14,11 @@ from metriscope.cli import run
 ROOT = Path(__file__).parents[2]
 
 # What needs neither an account nor the network.
-COMMANDS = sorted(
-    {
-        command.strip("`")
-        for page in ("README.md", "docs/wandb.md")
-        for command in re.findall(
-            r"^metriscope compare.*$|`metriscope (?:compare|wandb-report) [^`]*`",
-            (ROOT / page).read_text(encoding="utf-8"),
-            flags=re.MULTILINE,
-        )
-        if "--wandb" not in command and "--log-wandb" not in command
-    }
-)
+COMMANDS = [
+    command
+    for command in [*written.lines("metriscope compare"), *written.inline("metriscope (?:compare|wandb-report) ")]
+    if "--wandb" not in command and "--log-wandb" not in command
+]
 
 
 def test_commands_are_documented() -> None:
@@ -89,9 +82,10 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_documented_commands_run(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_study(tmp_path / "outputs", {"contrastive": 0.6, "triplet": 0.9}, seeds=2, study="default")
     monkeypatch.chdir(tmp_path)
     command, *words = shlex.split(command)[1:]
+    (study,) = (word.removeprefix("outputs/") for word in words if word.startswith("outputs/"))
+    write_study(tmp_path / "outputs", {"contrastive": 0.6, "triplet": 0.9}, seeds=2, study=study)
     assert run(command, words) == 0
 
 

@@ -2,15 +2,13 @@
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
+import written
 
 from metriscope.cli import run
 from metriscope.commands import evaluate
 from metriscope.config.evaluating import of_pretrained
-
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -46,7 +44,9 @@ def test_words_that_cannot_be_read(asked, capsys, words, said):
 
 
 def test_documented_words_are_sound():
-    lines = re.findall(r"^metriscope evaluate (.*)$", f"{README}\n{evaluate.__doc__}", flags=re.MULTILINE)
+    lines = re.findall(
+        r"^metriscope evaluate (.*)$", "\n".join([*written.PAGES.values(), evaluate.__doc__]), flags=re.MULTILINE
+    )
     assert len(lines) == 6
     for line in lines:
         folder, words = evaluate._split(shlex.split(line))

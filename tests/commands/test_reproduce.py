@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import written
 from studies import config, write_run
 
 from metriscope.cli import run
@@ -106,8 +107,8 @@ def test_data_sets_that_take_the_same_words_are_one_sweep(tmp_path):
     assert len(sweep[0].split(",")) == 7
 
 
-def test_commands_of_the_readme_know_their_arguments():
-    lines = re.findall(r"^metriscope reproduce .*$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+def test_documented_commands_know_their_arguments():
+    lines = written.lines("metriscope reproduce")
     assert lines
     for line in lines:
         assert reproduce._parser().parse_args(shlex.split(line)[2:]).paper in (

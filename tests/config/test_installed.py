@@ -13,7 +13,7 @@ from metriscope.config.compose import compose_config
 from metriscope.config.installed import folder_in_package, installed
 from metriscope.errors import InputError
 
-PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "extending.md").read_text(encoding="utf-8")
 LOSS = '''
 from typing import Annotated
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -20,13 +19,10 @@ from metriscope.evaluation.metrics import (
     logged,
     metric_of,
     ordered,
-    table,
     title_of,
 )
 from metriscope.objectives.samples import Spaces
 from metriscope.reports.history_metrics import COURSE
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -91,13 +87,6 @@ def test_null_follows_the_metric():
 
 def test_the_course_of_a_run_is_known():
     assert all(metric_of(key) for key in COURSE)
-
-
-def test_the_readme_shows_the_registry():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert table() in readme, (
-        'python -c "from metriscope.evaluation.metrics import table; print(table())" prints what the README has to show'
-    )
 
 
 def test_the_registry_takes_no_torch():

@@ -145,7 +145,7 @@ class Counter(Callback):
     def on_train_epoch_end(self, trainer, pl_module):
         pl_module.log("train/counted", float(trainer.current_epoch))
 """
-PAGE = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "evaluation.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```\w+\n(.*?)```", PAGE, flags=re.DOTALL)
 
 

@@ -58,7 +58,9 @@ class BatchSampler(Sampler[list[int]], metaclass=PartType):
         """
         for name in ("total", "batches"):
             if cls.__iter__ is BatchSampler.__iter__ and getattr(cls, name) is getattr(BatchSampler, name):
-                raise InputError(f"the sampler {cls.__name__} has no {name}(): see the sampler in docs/extending.md")
+                raise InputError(
+                    f"the sampler {cls.__name__} has no {name}(): see the sampler in docs/how-to/extending.md"
+                )
 
     @classmethod
     def adapted(cls, arguments: Mapping[str, Any], labels: Tensor) -> Mapping[str, Any]:

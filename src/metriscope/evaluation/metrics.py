@@ -272,7 +272,7 @@ def logged(split: str, *names: str) -> tuple[str, ...]:
 
 
 def table() -> str:
-    """The registry as a table in Markdown, as the README has it."""
+    """The registry as a table in Markdown, as the page of metrics has it."""
     ends = {"max": "higher", "min": "lower", None: ""}
     lines = ["| key | title | better | definition |", "| --- | --- | --- | --- |"]
     for metric in METRICS:
