@@ -8,6 +8,8 @@ import re
 import shutil
 from pathlib import Path
 
+from pages import api, keys
+
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "build" / "docs"
 # Files at the root that pages link to, and where they are in the site.
@@ -23,7 +25,8 @@ def pages() -> dict[str, str]:
     docs = ROOT / "docs"
     found = {path.relative_to(docs).as_posix(): path.read_text(encoding="utf-8") for path in docs.rglob("*.md")}
     found |= {page: (ROOT / name).read_text(encoding="utf-8") for name, page in PROJECT.items()}
-    return {page: linked(text) for page, text in sorted(found.items())}
+    found = {page: linked(text) for page, text in found.items()}
+    return found | keys.pages() | api.pages()
 
 
 def linked(text: str) -> str:

@@ -68,6 +68,21 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 _OWN_RULE = {"evaluation.layers", "evaluation.monitor", "backbone.mean", "backbone.std"}
 
 
+def expected(key: str) -> str:
+    """What a key may be beside null, in words; nothing where neither a rule nor the shipped choices say."""
+    if key in RANGES:
+        low, high, whole = RANGES[key]
+        kind = "a whole number" if whole else "a number"
+        return f"{kind} of at least {low:g}" + (f" and at most {high:g}" if high < 2**53 else "")
+    if key in CHOICES:
+        return f"one of {', '.join(_names(key))}"
+    return " or ".join(_WORDS[kind] for kind in _WORDS if kind in _kinds(key))
+
+
+def _names(key: str) -> list[str]:
+    return list(dict.fromkeys(map(said, CHOICES[key])))
+
+
 def check_values(config: Mapping[str, Any]) -> None:
     """Refuse a value that no run could have, whatever its other keys.
 
@@ -81,18 +96,13 @@ def check_values(config: Mapping[str, Any]) -> None:
         value = config.get(key)
         if key not in config or (value is None and None in of_all().get(key, ())):
             continue
-        kind = "a whole number" if whole else "a number"
-        wanted = f"{kind} of at least {low:g}" + (f" and at most {high:g}" if high < 2**53 else "")
         number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
         if value is None or not number or not math.isfinite(value) or not low <= value <= high:
-            raise InputError(f"{key}={said(value)}: it has to be {wanted}")
+            raise InputError(f"{key}={said(value)}: it has to be {expected(key)}")
     for key, allowed in CHOICES.items():
         value = config.get(key)
         if value is not None and not any(value == choice and type(value) is type(choice) for choice in allowed):
-            names = list(dict.fromkeys(map(said, allowed)))
-            raise InputError(
-                f"{key}={said(value)}: it has to be one of {', '.join(names)}{nearest(said(value), names)}"
-            )
+            raise InputError(f"{key}={said(value)}: it has to be {expected(key)}{nearest(said(value), _names(key))}")
 
 
 def check_types(config: Mapping[str, Any], judged: Collection[str]) -> None:
@@ -117,8 +127,7 @@ def check_types(config: Mapping[str, Any], judged: Collection[str]) -> None:
         if key in CHOICES and value is not None:
             continue
         if _kind(value) not in kinds:
-            wanted = " or ".join(_WORDS[kind] for kind in _WORDS if kind in kinds)
-            raise InputError(f"{key}={said(value)}: it has to be {wanted}{_hint(key, value, kinds)}")
+            raise InputError(f"{key}={said(value)}: it has to be {expected(key)}{_hint(key, value, kinds)}")
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"{key}={said(value)}: it has to be a finite number")
         inner = {_kind(item) for default in defaults if isinstance(default, list) for item in default}
