@@ -53,7 +53,7 @@ def test_comments_stand_behind_a_key_or_above_it():
     assert keys.comments(text) == {"one": "about one", "two": "behind", "three.four": "inner"}
 
 
-def test_links_to_files_at_the_root_lead_to_pages():
-    assert site_pages.linked("[a](../../SECURITY.md#b) [c](../CHANGELOG.md) [d](x.md)") == (
-        "[a](../project/security.md#b) [c](project/changelog.md) [d](x.md)"
+def test_links_to_files_at_the_root_and_to_notebooks_lead_to_pages():
+    assert site_pages.linked("[a](../../SECURITY.md#b) [c](../CHANGELOG.md) [d](x.md) [e](y/z.ipynb)") == (
+        "[a](../project/security.md#b) [c](project/changelog.md) [d](x.md) [e](y/z.md)"
     )
