@@ -32,7 +32,7 @@ COMMANDS = sorted(
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_are_sound(command):
     words = shlex.split(command)[2:]
-    if not {"--help", "--cfg"} & set(words):
+    if not {"--help", "--cfg", "--hydra-help", "-sc"} & set(words):
         check_command([word for word in words if not word.startswith("-")], multirun="-m" in words)
 
 
@@ -119,3 +119,14 @@ def test_the_readme_is_short_and_opens_with_two_commands():
     text = written.PAGES["README.md"]
     assert len(text.splitlines()) < 200
     assert written.blocks("README.md")[0] == ("console", "make train\nmake test\n")
+
+
+def test_tab_completes_choices_and_keys(monkeypatch, capsys):
+    (line,) = written.lines('eval "$(python train.py')
+    assert cli.run("train", re.findall(r"\$\(python train\.py (.*)\)", line)[0].split()) == 0
+    assert "hydra_bash_completion()" in capsys.readouterr().out
+    for typed, word in (("loss=tri", "loss=triplet"), ("optimizer.l", "optimizer.lr=")):
+        monkeypatch.setenv("COMP_LINE", f"python train.py {typed}")
+        monkeypatch.setenv("COMP_POINT", str(len(f"python train.py {typed}")))
+        assert cli.run("train", ["-sc", "query=bash"]) == 0
+        assert word in capsys.readouterr().out.split()
