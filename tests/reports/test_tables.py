@@ -89,13 +89,16 @@ def test_columns_in_the_order_asked_for(found: Comparison) -> None:
     assert list(groups.columns) == ["loss", "intra-class variance", "n"]
     assert [row[0].lines[0] for row in differences.rows] == ["intra-class variance"]
     assert len(tables(found, Style(columns=["n"]))) == 1
+    (table,) = tables(found, Style(columns=["n", "dataset.name", "loss.name"]))
+    assert list(table.columns) == ["dataset", "loss", "n"]
+    assert [cell.lines[0] for cell in table.rows[0]] == ["Digits", "Contrastive", "5"]
 
 
 @pytest.mark.parametrize(
     ("column", "said"),
     [
         ("recall_at_1", "did you mean 'test/recall_at_1'?"),
-        ("seed", "groups are by loss.name; add it to --by"),
+        ("seed", "runs of one group differ in it; groups are by loss.name"),
         ("x" * 200, "has this name."),
     ],
 )

@@ -138,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--metrics", type=_words, default=[], metavar="KEYS", help="such as test/recall_at_1,train/loss")
     option("--baseline", type=_values, metavar="KEY=VALUE", help="group that the others are compared with")
     option("--where", type=_values, metavar="KEY=VALUE", help="compare only runs with these values")
-    columns = "columns of the tables, in this order: keys that make groups, n, and metrics; default: all"
+    columns = "columns of the tables: config keys (they come first), n, and metrics; default: all"
     option("--columns", type=_keys, default=[], metavar="NAMES", help=columns)
     option("--percent", action="store_true", help="shares, such as Recall@1, in per cent")
     digits = "decimals of every figure; default: four digits, and in CSV all"

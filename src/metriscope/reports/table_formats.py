@@ -83,7 +83,7 @@ def _groups_csv(comparison: Comparison, style: Style) -> str:
     return _csv(
         [
             {
-                **{written.key(key): written.value(key, group.values[key]) for key in written.keys},
+                **{written.key(key): written.value(key, group) for key in written.keys},
                 "metric": written.metric(metric),
                 **_in_style(_plain(comparison.cells[place, metric]), written, metric),
             }

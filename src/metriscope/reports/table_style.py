@@ -8,7 +8,7 @@ from typing import Literal
 from metriscope.config.files import title
 from metriscope.errors import InputError, nearest
 from metriscope.reports.comparison import Comparison, described
-from metriscope.reports.groups import Group, label
+from metriscope.reports.groups import Group, label, text
 
 NAMES = ("titles", "keys")
 SPREADS = ("both", "interval", "std")
@@ -24,8 +24,8 @@ class Style:
     Attributes:
         percent: whether shares, such as Recall@1, are given in per cent.
         digits: decimals of every figure; None for as many as give the largest mean of a metric four digits.
-        columns: config keys of the groups, ``n`` and metrics, in this order; none for all. Without a key among them all
-            keys stand first.
+        columns: config keys with one value in each group, ``n`` and metrics, in this order, keys first; none for all.
+            Without a key among them all grouping keys are shown.
         names: ``titles`` as papers write them, or ``keys`` as a command line does; None for titles where people read.
         spread: what stands beside a mean: half of its ``interval``, ``std``, or ``both`` in two lines; None for both,
             and in LaTeX for the interval.
@@ -48,8 +48,14 @@ class Style:
 class Written:
     """The words and numbers of a comparison's tables in a style.
 
+    Args:
+        comparison: the comparison.
+        style: the style.
+        names: what None in the style stands for.
+
     Attributes:
         keys: the shown config keys.
+        metrics: the shown metrics.
         rest: the shown metrics and ``n``, in order.
 
     Raises:
@@ -60,13 +66,13 @@ class Written:
         self.comparison = comparison
         self.style = style
         self.titles = (style.names or names) == "titles"
-        by, metrics = comparison.grouping.by, comparison.metrics
+        metrics = comparison.metrics
         chosen = list(dict.fromkeys(style.columns))
-        for column in chosen:
-            if column not in (*by, COUNT, *metrics):
-                raise InputError(f"column {column}: {_unknown(column, comparison)}")
-        self.keys = [column for column in chosen if column in by] or list(by)
-        self.rest = [column for column in chosen if column not in by] or [COUNT, *metrics]
+        keys = [column for column in chosen if column not in (COUNT, *metrics)]
+        for key in keys:
+            _check_key(key, comparison)
+        self.keys = keys or list(comparison.grouping.by)
+        self.rest = [column for column in chosen if column not in keys] or [COUNT, *metrics]
         self.metrics = [column for column in self.rest if column != COUNT]
         self._digits = {metric: self._decimals(metric) for metric in metrics}
         said = [self._metric(metric) for metric in metrics]
@@ -76,14 +82,15 @@ class Written:
         """The heading of a config key."""
         return key.removesuffix(".name").replace(".", " ").replace("_", " ") if self.titles else key
 
-    def value(self, key: str, value: str) -> str:
-        """The value of a config key."""
-        group, _, last = key.rpartition(".")
-        return title(group, value) if self.titles and last == "name" else value
+    def value(self, key: str, group: Group) -> str:
+        """The value of a config key in a group."""
+        value = group.values[key] if key in group.values else text(group.runs[0].config, key)
+        part, _, last = key.rpartition(".")
+        return title(part, value) if self.titles and last == "name" else value
 
     def group(self, group: Group) -> str:
         """The label of a group."""
-        return label({key: self.value(key, value) for key, value in group.values.items()})
+        return label({key: self.value(key, group) for key in group.values})
 
     def metric(self, metric: str) -> str:
         """The heading of a metric; its key where two metrics have one title."""
@@ -126,9 +133,14 @@ class Written:
         return f"{value:{sign}.{scientific}e}" if digits < 0 else f"{value:{sign}.{digits}f}"
 
 
-def _unknown(column: str, comparison: Comparison) -> str:
-    by = comparison.grouping.by
-    if any(column in run.config for run in comparison.study.runs):
-        return f"groups are by {', '.join(by)}; add it to --by"
-    recorded = {metric for run in comparison.study.finished for metric in run.metrics}
-    return f"no key of the groups and no metric has this name{nearest(column, [*by, COUNT, *sorted(recorded)])}"
+def _check_key(key: str, comparison: Comparison) -> None:
+    """Refuse a column that is neither a grouping key nor a config key with one value in every group."""
+    by, groups = comparison.grouping.by, comparison.grouping.groups
+    if key in by:
+        return
+    if not any(key in run.config for group in groups for run in group.runs):
+        metrics = sorted({metric for group in groups for run in group.runs for metric in run.metrics})
+        guess = nearest(key, [*by, COUNT, *metrics])
+        raise InputError(f"column {key}: no key of the groups and no metric has this name{guess}")
+    if any(len({text(run.config, key) for run in group.runs}) > 1 for group in groups):
+        raise InputError(f"column {key}: runs of one group differ in it; groups are by {', '.join(by)}")

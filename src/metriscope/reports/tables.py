@@ -125,7 +125,7 @@ def _groups_table(comparison: Comparison, written: Written) -> Table:
     ranks = {metric: _ranks(comparison, written, metric) for metric in written.metrics}
     rows = []
     for place, group in enumerate(comparison.grouping.groups):
-        row = [Shown([written.value(key, group.values[key])]) for key in written.keys]
+        row = [Shown([written.value(key, group)]) for key in written.keys]
         for column in written.rest:
             if column == COUNT:
                 row.append(Shown([str(len(group.runs))]))
