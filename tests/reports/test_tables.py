@@ -12,27 +12,28 @@ from metriscope.run.study import Study
 
 def test_cells_say_mean_spread_and_interval(found: Comparison) -> None:
     groups, differences = tables(found)
-    assert list(groups.columns) == ["loss", "n", "Recall@1", "intra-class variance"]
-    cells = {row[0].lines[0]: row[2] for row in groups.rows}
-    assert list(cells["Triplet"].lines) == ["0.8600 ± 0.0158", "[0.8404, 0.8796]"]
-    assert (cells["Triplet"].bold, cells["Contrastive"].bold) == (True, False)
-    (recall, _) = differences.rows
-    assert [cell.lines[0] for cell in recall][:5] == ["Recall@1", "Triplet", "Contrastive", "5", "+0.0500"]
-
-
-def test_names_can_be_the_keys_of_config_and_log(found: Comparison) -> None:
-    groups, differences = tables(found, Style(names="keys"))
     assert list(groups.columns) == ["loss.name", "n", RECALL, "test/variance_intra"]
-    assert [row[0].lines[0] for row in groups.rows] == ["contrastive", "triplet"]
-    assert [cell.lines[0] for cell in differences.rows[0]][:3] == [RECALL, "triplet", "contrastive"]
+    cells = {row[0].lines[0]: row[2] for row in groups.rows}
+    assert list(cells["triplet"].lines) == ["0.8600 ± 0.0158", "[0.8404, 0.8796]"]
+    assert (cells["triplet"].bold, cells["contrastive"].bold) == (True, False)
+    (recall, _) = differences.rows
+    assert [cell.lines[0] for cell in recall][:5] == [RECALL, "triplet", "contrastive", "5", "+0.0500"]
+
+
+def test_names_are_those_of_papers(found: Comparison) -> None:
+    groups, differences = tables(found, Style())
+    assert list(groups.columns) == ["loss", "n", "Recall@1", "intra-class variance"]
+    assert [row[0].lines[0] for row in groups.rows] == ["Contrastive", "Triplet"]
+    assert [cell.lines[0] for cell in differences.rows[0]][:3] == ["Recall@1", "Triplet", "Contrastive"]
+    assert tables(found, Style(names="keys")) == tables(found)
 
 
 def test_a_tie_is_marked_and_a_single_run_says_so() -> None:
     (table,) = tables(compare(known(close=[0.85, 0.87, 0.86, 0.85, 0.86]), metrics=[RECALL]))
     assert {row[0].lines[0]: row[2].lines[0][0] for row in table.rows} == {
         "close": "≈",
-        "Contrastive": "0",
-        "Triplet": "0",
+        "contrastive": "0",
+        "triplet": "0",
     }
     (table,) = tables(compare(Study("trial", [made(0.5)]), metrics=[RECALL]))
     assert list(table.rows[0][3].lines) == ["0.5000", "n = 1"]
@@ -45,7 +46,7 @@ def test_a_run_without_the_metric_is_counted_out() -> None:
     (table,) = tables(compare(Study("trial", runs), metrics=[RECALL]))
     assert {row[0].lines[0]: row[2].lines[0] for row in table.rows} == {
         "other": "-",
-        "Triplet": "0.6000 ± 0.1414 (n = 2)",
+        "triplet": "0.6000 ± 0.1414 (n = 2)",
     }
 
 
@@ -58,7 +59,7 @@ def test_figures_keep_four_digits(value: float, shown: str) -> None:
 
 
 def test_a_narrow_terminal_gets_the_table_in_parts(found: Comparison) -> None:
-    table = tables(found, Style(names="keys"))[0]
+    table = tables(found)[0]
     assert fitting(table, 1000) == [table]
     parts = fitting(table, 45)
     assert [list(part.columns) for part in parts] == [["loss.name", "n", RECALL], ["loss.name", "test/variance_intra"]]
@@ -134,7 +135,7 @@ def test_the_best_is_of_its_own_data() -> None:
         for data, values in {"cub": (0.5, 0.4), "sop": (0.8, 0.9)}.items()
         for loss, value in zip(("triplet", "margin"), values, strict=True)
     ]
-    (table,) = tables(compare(Study("trial", runs), metrics=[RECALL]))
+    (table,) = tables(compare(Study("trial", runs), metrics=[RECALL]), Style())
     best = {(row[0].lines[0], row[1].lines[0]) for row in table.rows if row[-1].bold}
     assert best == {("CUB-200-2011", "Triplet"), ("Stanford Online Products", "Margin")}
 

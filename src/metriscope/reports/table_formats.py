@@ -46,7 +46,7 @@ def markdown(comparison: Comparison, style: Style | None = None) -> str:
 def markdown_tables(comparison: Comparison, style: Style | None = None) -> str:
     """The tables in Markdown, without notes."""
     parts = []
-    for table in tables(comparison, style):
+    for table in tables(comparison, style or Style()):
         head = ["---" if place < table.names else "---:" for place in range(len(table.columns))]
         rows = [[_cell(cell) for cell in row] for row in table.rows]
         lines = [f"| {' | '.join(cells)} |" for cells in (map(for_markdown, table.columns), head, *rows)]

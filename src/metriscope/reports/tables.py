@@ -34,10 +34,14 @@ class Table(NamedTuple):
 def tables(comparison: Comparison, style: Style | None = None) -> list[Table]:
     """The table of groups and, if there is a baseline, the table of differences from it.
 
+    Args:
+        comparison: the comparison.
+        style: None for all columns by their keys.
+
     Raises:
         InputError: the style names a column that there is not.
     """
-    written = Written(comparison, style or Style())
+    written = Written(comparison, style or Style(names="keys"))
     found = [_groups_table(comparison, written)]
     if any(line.metric in written.metrics for line in comparison.contrasts):
         found.append(_contrasts_table(comparison, written))

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from metriscope.reports.comparison import Comparison
-from metriscope.reports.table_style import Style
 from metriscope.reports.tables import Table, tables
 from metriscope.reports.wandb.study import COMPARISON
 from metriscope.tracking.connection import asked_mode, start
@@ -47,8 +46,10 @@ def log_comparison(comparison: Comparison, figures: Sequence[Path], folder: Path
         import wandb
 
         run = started.run
-        found = map(_wandb_table, tables(comparison, Style(names="keys")))
-        shown: dict[str, Any] = dict(zip(("comparison", "differences"), found, strict=False))
+        shown: dict[str, Any] = {
+            title: _wandb_table(table)
+            for title, table in zip(("comparison", "differences"), tables(comparison), strict=False)
+        }
         shown |= {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures if path.suffix == ".png"}
         run.log(shown)
         groups = comparison.grouping.groups
