@@ -109,6 +109,13 @@ def test_an_unknown_column_is_one_line(found: Comparison, column: str, said: str
     assert said in str(error.value)
 
 
+def test_rows_that_would_look_alike_are_refused() -> None:
+    runs = [made(0.5, dataset__name=data, loss__name=loss) for data in ("cub", "sop") for loss in ("triplet", "margin")]
+    found = compare(Study("trial", runs))
+    with pytest.raises(InputError, match=r"columns loss\.name: groups that differ in dataset\.name would look alike"):
+        tables(found, Style(columns=["loss.name"]))
+
+
 @pytest.mark.parametrize("digits", [-1, 13])
 def test_digits_have_a_range(digits: int) -> None:
     with pytest.raises(InputError, match="a whole number from 0 to 12"):

@@ -71,6 +71,7 @@ class Written:
         keys = [column for column in chosen if column not in (COUNT, *metrics)]
         for key in keys:
             _check_key(key, comparison)
+        _check_told_apart(keys, comparison)
         self.keys = keys or list(comparison.grouping.by)
         self.rest = [column for column in chosen if column not in keys] or [COUNT, *metrics]
         self.metrics = [column for column in self.rest if column != COUNT]
@@ -84,7 +85,7 @@ class Written:
 
     def value(self, key: str, group: Group) -> str:
         """The value of a config key in a group."""
-        value = group.values[key] if key in group.values else text(group.runs[0].config, key)
+        value = _value(key, group)
         part, _, last = key.rpartition(".")
         return title(part, value) if self.titles and last == "name" else value
 
@@ -144,3 +145,18 @@ def _check_key(key: str, comparison: Comparison) -> None:
         raise InputError(f"column {key}: no key of the groups and no metric has this name{guess}")
     if any(len({text(run.config, key) for run in group.runs}) > 1 for group in groups):
         raise InputError(f"column {key}: runs of one group differ in it; groups are by {', '.join(by)}")
+
+
+def _check_told_apart(keys: Sequence[str], comparison: Comparison) -> None:
+    """Refuse keys that leave rows of different groups alike."""
+    by, groups = comparison.grouping.by, comparison.grouping.groups
+    if keys and len({tuple(_value(key, group) for key in keys) for group in groups}) < len(groups):
+        others = ", ".join(key for key in by if key not in keys)
+        raise InputError(
+            f"columns {', '.join(keys)}: groups that differ in {others} would look alike; add a column, "
+            "or choose one value with --where"
+        )
+
+
+def _value(key: str, group: Group) -> str:
+    return group.values[key] if key in group.values else text(group.runs[0].config, key)
