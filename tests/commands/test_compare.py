@@ -87,6 +87,7 @@ def test_everything_at_once(study: Path, tmp_path: Path, capsys: pytest.CaptureF
         (["--columns", "loss.nme"], "column loss.nme: no key of the groups and no metric has this name; did you mean "),
         (["--columns", "n,test/recal_at_1"], "did you mean 'test/recall_at_1'?"),
         (["--digits", "13"], "'13' is no whole number from 0 to 12"),
+        (["--digits", "9" * 5000], "is no whole number from 0 to 12"),
         (["--digits", "-1"], "'-1' is no whole number from 0 to 12"),
         (["--digits", "two"], "'two' is no whole number from 0 to 12"),
         (["--names", "short"], "invalid choice: 'short'"),

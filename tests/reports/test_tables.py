@@ -173,3 +173,14 @@ def test_long_names_leave_room_for_figures_on_a_terminal() -> None:
     assert text.count("0.1235") == 2
     assert "[x]0" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_narrow_table_has_a_caption_that_can_be_read(found: Comparison) -> None:
+    from rich.console import Console
+
+    file = StringIO()
+    Console(width=10_000, file=file).print(rich_table(tables(found, Style(columns=["n"]))[0]))
+    lines = file.getvalue().splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith("Mean ±"))
+    assert len(lines) - start <= 4
+    assert max(map(len, lines)) <= 80

@@ -116,7 +116,7 @@ def _choice(what: str, names: Sequence[str]) -> Callable[[str], list[str]]:
 
 
 def _digits(text: str) -> int:
-    if not (text.isdecimal() and int(text) <= MOST_DIGITS):
+    if not (text.isdecimal() and len(text) <= 2 and int(text) <= MOST_DIGITS):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {MOST_DIGITS}")
     return int(text)
 

@@ -8,10 +8,12 @@ from metriscope.reports.comparison import SIGNIFICANT, Cell, Comparison
 from metriscope.reports.table_style import COUNT, Style, Written
 
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
+    from rich.console import Group
 
 # Characters of a line of a heading where a table does not fit.
 _HEADING = 24
+# Characters of a line of a caption at least.
+_CAPTION = 78
 
 
 class Shown(NamedTuple):
@@ -104,18 +106,22 @@ def _lines(text: str, length: int) -> list[str]:
     return textwrap.wrap(text, length, break_on_hyphens=False) or [text]
 
 
-def rich_table(table: Table) -> "RichTable":
-    """The table for a terminal."""
+def rich_table(table: Table) -> "Group":
+    """The table for a terminal, and its caption below it."""
+    from rich.console import Group
     from rich.markup import escape
     from rich.table import Table as RichTable
+    from rich.text import Text
 
-    shown = RichTable(caption=table.caption or None, caption_justify="left", pad_edge=False)
+    shown = RichTable(pad_edge=False)
     for place, title in enumerate(table.columns):
         shown.add_column(escape(title), justify="left" if place < table.names else "right", no_wrap=True)
     for row in table.rows:
         lines = [escape("\n".join(cell.lines)) for cell in row]
         shown.add_row(*(_marked(cell, text) for cell, text in zip(row, lines, strict=True)))
-    return shown
+    # A caption of the table itself would be as narrow as a table of two columns.
+    caption = textwrap.fill(table.caption, max(_CAPTION, sum(_sizes(table))))
+    return Group(shown, Text(caption, style="italic")) if caption else Group(shown)
 
 
 def _marked(cell: Shown, text: str) -> str:
