@@ -8,6 +8,7 @@ import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
+from tiny_runs import COMPOSER
 
 from metriscope.build.run import objective_of
 from metriscope.config import keys as values
@@ -277,7 +278,7 @@ def test_what_is_added_or_named_otherwise_is_judged(word, line):
     words = ["evaluation.monitor=val/variance_intra", "evaluation.mode=min"] if "variance" in word else []
     words += ["loss=sum"] if "loss." in word else []
     with pytest.raises(InputError) as caught:
-        check(compose_config([*words, word]))
+        check(COMPOSER([*words, word]))
     assert str(caught.value).startswith(line)
 
 
@@ -382,7 +383,7 @@ def test_a_check_leaves_the_config_as_it_was():
 def test_a_package_that_is_not_there_is_named(monkeypatch, words, package):
     monkeypatch.setitem(sys.modules, package.replace("-", "_"), None)
     with pytest.raises(InputError, match=f"needs a package: pip install {package}$"):
-        check(compose_config(words))
+        check(COMPOSER(words))
 
 
 def test_random_weights_need_no_package_of_weights(monkeypatch):
