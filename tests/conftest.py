@@ -12,7 +12,7 @@ from tiny_runs import COMPOSER, TINY
 
 from metriscope.app import train
 from metriscope.outcome import Outcome
-from metriscope.run.versions import git_state
+from metriscope.run.versions import git_state, versions
 from metriscope.sweeps.jobs import Refusal
 from metriscope.sweeps.launch import Launcher
 
@@ -34,11 +34,12 @@ def pytest_collection_finish():
 def no_waiting():
     """What a run does for its own safety or its record, and every test would wait for.
 
-    No test cuts the power, so none waits for the disk; the source tree is asked for its commit once.
+    No test cuts the power, so none waits for the disk; commit and versions are asked for once.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda file: None)
         patch.setattr("metriscope.run.folder.git_state", cache(git_state))
+        patch.setattr("metriscope.run.folder.versions", cache(versions))
         yield
 
 
@@ -58,7 +59,15 @@ def own_handlers(monkeypatch):
 
 
 @pytest.fixture
-def tiny(tmp_path):
+def quick_trainer(monkeypatch):
+    """Lightning moves no value from CPU to CPU and looks for no installed callbacks: a sixth of a tiny run."""
+    connectors = "pytorch_lightning.trainer.connectors"
+    monkeypatch.setattr(f"{connectors}.logger_connector.result._ResultMetric.to", lambda self, *args, **kwargs: self)
+    monkeypatch.setattr(f"{connectors}.callback_connector._load_external_callbacks", lambda group: [])
+
+
+@pytest.fixture
+def tiny(tmp_path, quick_trainer):
     """Composes a config of a tiny run whose output goes below ``tmp_path``; overrides come on top.
 
     One thread: for matrices as small as these, a second one only waits for the first.
