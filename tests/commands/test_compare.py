@@ -64,6 +64,7 @@ def test_everything_at_once(study: Path, tmp_path: Path, capsys: pytest.CaptureF
     write_run(config(tmp_path, "dataset=synthetic", seed=8), status="failed")
     words = ["--by", "loss.name,dataset.name", "--metrics", "test/recall_at_1,train/loss", "--format", "json"]
     words += ["--where", "dataset.name=synthetic", "--out", str(tmp_path / "out"), "--html"]
+    words += ["--figures", "learning_curves"]
     assert run("compare", [str(study), *words]) == 0
     assert "is not finished (failed: because); left out" in capsys.readouterr().out.splitlines()[0]
     content = json.loads((tmp_path / "out" / "comparison.json").read_text())
@@ -183,7 +184,8 @@ def test_the_comparison_becomes_a_run_of_the_study(
         return run
 
     monkeypatch.setattr(wandb, "init", watched)
-    assert run("compare", [str(study), "--log-wandb", "--baseline", "loss.name=contrastive"]) == 0
+    words = ["--figures", "learning_curves,intervals", "--log-wandb", "--baseline", "loss.name=contrastive"]
+    assert run("compare", [str(study), *words]) == 0
     assert "W&B is offline (no API key): wandb sync " in capsys.readouterr().out.splitlines()[-1]
     assert (started["group"], started["job_type"], started["mode"]) == ("trial", "comparison", "offline")
     assert logged.keys() >= {"comparison", "differences", "figures/learning_curves", "figures/intervals"}
