@@ -9,7 +9,8 @@ from studies import RECALL, made, write_study
 
 from metriscope.reports.comparison import compare
 from metriscope.reports.groups import Group
-from metriscope.reports.study_figures import embeddings, intervals, over_epochs, trajectories, write_figures
+from metriscope.reports.study_figures import embeddings, intervals, over_epochs, write_figures
+from metriscope.reports.trajectories import trajectories
 from metriscope.run.study import Study, StudyRun, load_study
 
 

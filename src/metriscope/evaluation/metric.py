@@ -1,5 +1,6 @@
 """What there is to know about one logged figure. Imports no torch."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -19,6 +20,7 @@ class Metric:
         definition: one line.
         splits: what it is logged of: ``train``, ``val``, ``test``, or ``course`` for the whole course of a run.
         headline: whether the table at the end of a run shows it.
+        bounds: the least and the largest value that there can be; infinite where there is no such value.
     """
 
     key: str
@@ -28,6 +30,7 @@ class Metric:
     definition: str
     splits: tuple[str, ...] = ("val", "test")
     headline: bool = False
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
     def named(self, name: str) -> "Metric | None":
         """This metric under a name without split, the number of a family filled in; None for other names."""

@@ -1,5 +1,6 @@
 """The registry of metrics: key, title, section, which end is better, definition. Imports no torch."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -9,43 +10,45 @@ from metriscope.evaluation.metric import Direction, Metric
 
 _ALL = ("train", "val", "test")
 _LOSS = ("train", "val")
+_SHARE, _POSITIVE = (0.0, 1.0), (0.0, math.inf)
 
 METRICS = (
     Metric(
         "recall_at_{k}", "Recall@{k}", "retrieval", "max",
         "share of queries with a hit among the k nearest; leave-one-out, or queries in a gallery where the data "
         "set has them; ties go to the earlier sample",
-        headline=True,
+        headline=True, bounds=_SHARE,
     ),
     Metric(
         "map_at_r", "MAP@R", "retrieval", "max",
-        "mean over queries of (1/R) sum_{i<=R} P(i) rel(i), arXiv:2003.08505", headline=True,
+        "mean over queries of (1/R) sum_{i<=R} P(i) rel(i), arXiv:2003.08505", headline=True, bounds=_SHARE,
     ),
     Metric(
         "r_precision", "R-precision", "retrieval", "max",
-        "mean share of hits among the R nearest, R being the others of the query's class", headline=True,
+        "mean share of hits among the R nearest, R being the others of the query's class", headline=True, bounds=_SHARE,
     ),
     Metric(
         "precision_at_{k}", "Precision@{k}", "retrieval", "max",
-        "mean share of hits among the k nearest", headline=True,
+        "mean share of hits among the k nearest", headline=True, bounds=_SHARE,
     ),
-    Metric("mrr", "MRR", "retrieval", "max", "mean of 1 / rank of the first hit"),
+    Metric("mrr", "MRR", "retrieval", "max", "mean of 1 / rank of the first hit", bounds=_SHARE),
     Metric(
         "queries_skipped", "queries skipped", "retrieval", None,
-        "number of queries with nothing of their class to find",
+        "number of queries with nothing of their class to find", bounds=_POSITIVE,
     ),
     Metric(
         "knn_accuracy", "k-NN accuracy", "classification", "max",
-        "vote of the nearest training samples, scored on test; closed set only", ("test",), True,
+        "vote of the nearest training samples, scored on test; closed set only", ("test",), True, bounds=_SHARE,
     ),
     Metric(
         "linear_probe_accuracy", "linear-probe accuracy", "classification", "max",
-        "logistic regression on the embedding, fitted on train, scored on test; closed set only", ("test",), True,
+        "logistic regression on the embedding, fitted on train, scored on test; closed set only",
+        ("test",), True, bounds=_SHARE,
     ),
     Metric(
         "nmi", "NMI", "clustering", "max",
         "normalised mutual information of k-means clusters with the classes, with `evaluation.metrics.clustering=true`",
-        ("test",),
+        ("test",), bounds=_SHARE,
     ),
     Metric(
         "ami", "AMI", "clustering", "max",
@@ -53,96 +56,105 @@ METRICS = (
     ),
     Metric(
         "variance_intra", "intra-class variance", "variance", None,
-        "mean over classes of the mean squared distance to the class mean", headline=True,
+        "mean over classes of the mean squared distance to the class mean", headline=True, bounds=_POSITIVE,
     ),
     Metric(
         "variance_inter", "inter-class variance", "variance", None,
-        "mean squared distance of class means to the mean of class means", headline=True,
+        "mean squared distance of class means to the mean of class means", headline=True, bounds=_POSITIVE,
     ),
     Metric(
         "variance_ratio", "variance ratio intra / inter", "variance", None,
-        "`variance_intra` / `variance_inter`", headline=True,
+        "`variance_intra` / `variance_inter`", headline=True, bounds=_POSITIVE,
     ),
     Metric(
         "variance_inter_pairwise", "inter-class variance, pairwise", "variance", None,
-        "mean squared distance between two class means",
+        "mean squared distance between two class means", bounds=_POSITIVE,
     ),
     Metric(
         "variance_inter_spread", "spread of inter-class distances", "variance", None,
         "standard deviation of the squared distances between two class means, over their mean: 0 where classes are "
-        "evenly spaced",
+        "evenly spaced", bounds=_POSITIVE,
     ),
     Metric(
         "variance_within", "variance within classes", "variance", None,
-        "mean squared distance of samples to their class mean; total = within + between",
+        "mean squared distance of samples to their class mean; total = within + between", bounds=_POSITIVE,
     ),
     Metric(
         "variance_between", "variance between classes", "variance", None,
-        "mean over samples of the squared distance of their class mean to the mean of all",
+        "mean over samples of the squared distance of their class mean to the mean of all", bounds=_POSITIVE,
     ),
-    Metric("variance_total", "total variance", "variance", None, "mean squared distance of samples to their mean"),
+    Metric(
+        "variance_total", "total variance", "variance", None, "mean squared distance of samples to their mean",
+        bounds=_POSITIVE,
+    ),
     Metric(
         "cosine_intra", "intra-class cosine distance", "variance", None,
-        "mean over classes of the mean cosine distance of two samples, arXiv:2002.08473",
+        "mean over classes of the mean cosine distance of two samples, arXiv:2002.08473", bounds=_POSITIVE,
     ),
     Metric(
         "cosine_inter", "inter-class cosine distance", "variance", None,
-        "mean cosine distance of two class means, arXiv:2002.08473",
+        "mean cosine distance of two class means, arXiv:2002.08473", bounds=_POSITIVE,
     ),
-    Metric("pi_ratio", "cosine ratio intra / inter", "variance", None, "`cosine_intra` / `cosine_inter`"),
+    Metric(
+        "pi_ratio", "cosine ratio intra / inter", "variance", None, "`cosine_intra` / `cosine_inter`",
+        bounds=_POSITIVE,
+    ),
     Metric(
         "spectral_decay", "spectral decay", "variance", None,
         "KL divergence between the uniform distribution and the normalised singular values, arXiv:2002.08473",
+        bounds=_POSITIVE,
     ),
     Metric(
         "active_ratio", "active ratio", "greediness", None,
-        "share of terms (pairs, triplets) with a non-zero loss, among all that the labels allow", _LOSS, True,
+        "share of terms (pairs, triplets) with a non-zero loss, among all that the labels allow",
+        _LOSS, True, bounds=_SHARE,
     ),
     Metric(
         "active_ratio_{k}", "active ratio, part {k}", "greediness", None,
-        "active ratio of part k of `loss=sum`", _LOSS,
+        "active ratio of part k of `loss=sum`", _LOSS, bounds=_SHARE,
     ),
     Metric(
         "active_ratio_positive", "active ratio, positives", "greediness", None,
-        "active ratio of positive pairs", _LOSS,
+        "active ratio of positive pairs", _LOSS, bounds=_SHARE,
     ),
     Metric(
         "active_ratio_negative", "active ratio, negatives", "greediness", None,
-        "active ratio of negative pairs", _LOSS,
+        "active ratio of negative pairs", _LOSS, bounds=_SHARE,
     ),
     Metric(
         "active_ratio_pairs", "active ratio (pairs)", "greediness", None,
         "share of pairs whose weight |dL/ds| exceeds `diagnostics.greediness.pair_weight_threshold` of the "
         "batch's largest: one scale for every loss; of batches above 4 million pairs, in logged steps",
-        _LOSS, True,
+        _LOSS, True, bounds=_SHARE,
     ),
     Metric(
         "active_ratio_pairs_{k}", "active ratio (pairs), part {k}", "greediness", None,
-        "active ratio of pairs of part k of `loss=sum`, where parts differ in distance, space or references", _LOSS,
+        "active ratio of pairs of part k of `loss=sum`, where parts differ in distance, space or references",
+        _LOSS, bounds=_SHARE,
     ),
     Metric(
         "grad_norm", "gradient norm", "greediness", None,
-        "L2 norm of the gradients of all parameters, unscaled, before clipping", ("train",), True,
+        "L2 norm of the gradients of all parameters, unscaled, before clipping", ("train",), True, bounds=_POSITIVE,
     ),
     Metric(
         "grad_norm_trunk", "gradient norm, trunk", "greediness", None,
-        "L2 norm of the gradients of the trunk", ("train",), True,
+        "L2 norm of the gradients of the trunk", ("train",), True, bounds=_POSITIVE,
     ),
     Metric(
         "grad_norm_head", "gradient norm, head", "greediness", None,
-        "L2 norm of the gradients of the head", ("train",), True,
+        "L2 norm of the gradients of the head", ("train",), True, bounds=_POSITIVE,
     ),
     Metric(
         "grad_norm_loss", "gradient norm, loss", "greediness", None,
-        "L2 norm of the gradients of the loss's own parameters", ("train",),
+        "L2 norm of the gradients of the loss's own parameters", ("train",), bounds=_POSITIVE,
     ),
     Metric(
         "grad_norm_embedding", "gradient norm per sample", "greediness", None,
-        "mean of ||dL/dz|| over samples", _LOSS, True,
+        "mean of ||dL/dz|| over samples", _LOSS, True, bounds=_POSITIVE,
     ),
     Metric(
         "grad_norm_embedding_active", "gradient norm per active sample", "greediness", None,
-        "mean of ||dL/dz|| over samples in an active term", _LOSS, True,
+        "mean of ||dL/dz|| over samples in an active term", _LOSS, True, bounds=_POSITIVE,
     ),
     Metric("loss", "loss", "loss", "min", "value of the loss, mean over steps", _LOSS, True),
     Metric(
@@ -174,7 +186,7 @@ METRICS = (
     ),
     Metric(
         "gradient_per_active_term", "gradient per active term", "course", None,
-        "mean over epochs of the gradient norm that an active term has on average", ("course",),
+        "mean over epochs of the gradient norm that an active term has on average", ("course",), bounds=_POSITIVE,
     ),
     Metric(
         "early_loss_decay", "early drop of the loss", "course", None,
@@ -182,7 +194,7 @@ METRICS = (
     ),
     Metric(
         "late_gradient", "late gradient", "course", None,
-        "gradient norm in the last third of the epochs over that in the first third", ("course",),
+        "gradient norm in the last third of the epochs over that in the first third", ("course",), bounds=_POSITIVE,
     ),
     Metric(
         "early_compaction", "early compaction", "course", None,
@@ -240,6 +252,12 @@ def direction_of(key: str) -> Direction | None:
     """Which end of a logged key is better; None where neither is, or the registry does not know."""
     metric = metric_of(key)
     return None if metric is None else metric.direction
+
+
+def bounds_of(key: str) -> tuple[float, float]:
+    """The least and the largest value that a logged key can have; infinite where the registry says none."""
+    metric = metric_of(key)
+    return (-math.inf, math.inf) if metric is None else metric.bounds
 
 
 def following(key: Any, evaluation: Mapping[str, Any]) -> Any:
