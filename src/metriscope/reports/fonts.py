@@ -37,9 +37,16 @@ def with_fallbacks() -> Iterator[None]:
 
     there = {font.name for font in fontManager.ttflist}
     families: Any = {"font.family": [_FIRST, *(name for name in _CJK if name in there)]}
-    with rc_context(families), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
+    # Many of these families have no bold, which the library tells for each.
+    search = logging.getLogger("matplotlib.font_manager")
+    level = search.level
+    search.setLevel(logging.ERROR)
+    try:
+        with rc_context(families), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+    finally:
+        search.setLevel(level)
     for one in caught:
         if str(one.message).startswith("Glyph "):
             _warn()

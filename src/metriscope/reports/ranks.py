@@ -83,9 +83,9 @@ def critical_difference(comparison: Comparison) -> "Figure | None":
         axis.plot([rank, rank], [-count - 0.5, -line - 0.5], color="#DDDDDD", linewidth=0.8, zorder=0)
         axis.plot([rank], [-line - 0.5], marker, color=color, markersize=5.5)
         shown = f"{fitted(method, room, SMALL)}  {rank:.2f}"
-        axis.annotate(shown, (rank, -line - 0.5), (6, 3), textcoords="offset points", fontsize=SMALL + 0.5)
+        axis.annotate(shown, (rank, -line - 0.5), (7, 0), textcoords="offset points", fontsize=SMALL + 0.5, va="center")
     for level, (first, last) in enumerate(cliques(ranking)):
-        height = -first - 0.28 - 0.12 * (level % 2)
+        height = -first - 0.95 - 0.1 * (level % 2)
         axis.plot([ranking.ranks[first], ranking.ranks[last]], [height, height], color=GREY, linewidth=3, alpha=0.8)
     axis.plot([1, 1 + ranking.critical], [1.0, 1.0], color=BLACK, marker="|", linewidth=1.2)
     axis.text(1 + ranking.critical / 2, 1.1, f"critical difference {ranking.critical:.2f}", ha="center", fontsize=SMALL)

@@ -17,13 +17,16 @@ _LOG_FROM = 2.5
 _MARGIN = 0.04
 
 
-def epochs_axis(axis: "Axes", last: float, ticks: int = 5) -> None:
+def epochs_axis(axis: "Axes", last: float, ticks: int = 6) -> None:
     """Whole epochs, from the first one to the last."""
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import FixedLocator
 
-    margin = max(0.02 * last, 0.1) if last > 1 else 0.5
-    axis.set_xlim(1 - margin, max(last, 1) + margin)
-    axis.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
+    last = max(last, 1.0)
+    margin = 0.03 * (last - 1) or 0.5
+    axis.set_xlim(1 - margin, last + margin)
+    size = 10.0 ** max(math.floor(math.log10(last / ticks)), 0)
+    step = next(int(size * one) for one in (1, 2, 5, 10) if last / (size * one) <= ticks)
+    axis.xaxis.set_major_locator(FixedLocator(range(step, int(last) + 1, step)))
 
 
 def value_axis(
@@ -37,11 +40,10 @@ def value_axis(
         bands: edges of bands around them, which widen the axis by half of the range of the lines at each end.
         log: logarithmic, if all values are positive and not nearly the same.
     """
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import FixedLocator, MaxNLocator
 
-    axis.yaxis.set_major_locator(MaxNLocator(5))
     found = _range(values)
-    if found is None:
+    if found is None or not math.isfinite(found[1] - found[0]):
         return
     low, high = found
     if log and low > 0 and high / low >= _LOG_FROM:
@@ -50,7 +52,10 @@ def value_axis(
     room = (high - low) / 2
     around = _range(bands) or found
     low, high = max(min(low, around[0]), low - room), min(max(high, around[1]), high + room)
-    axis.set_ylim(*_with_margin(low, high, *bounds_of(key)))
+    low, high = _with_margin(low, high, *bounds_of(key))
+    axis.set_ylim(low, high)
+    ticks = within(key, MaxNLocator(5).tick_values(low, high))
+    axis.yaxis.set_major_locator(FixedLocator([tick for tick in sorted({*ticks.tolist()}) if low <= tick <= high]))
 
 
 def _range(values: Iterable[ArrayLike]) -> tuple[float, float] | None:
@@ -61,9 +66,11 @@ def _range(values: Iterable[ArrayLike]) -> tuple[float, float] | None:
 
 
 def _with_margin(low: float, high: float, least: float, most: float) -> tuple[float, float]:
-    span = high - low or abs(high) * 0.1 or 0.1
-    # A line along a bound is seen as a whole, and no number beyond it gets a tick.
-    margin = _MARGIN * span
+    if low == high:
+        apart = abs(high) * 0.05 or 0.05
+        low, high = max(low - apart, least), min(high + apart, most)
+    # A line along a bound is seen as a whole.
+    margin = _MARGIN * (high - low)
     return max(low - margin, least - margin / 2), min(high + margin, most + margin / 2)
 
 

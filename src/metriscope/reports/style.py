@@ -71,7 +71,7 @@ def heading(key: str) -> str:
 
 def width_of(text: str, size: float, bold: bool = False) -> float:
     """About how many inches a text takes."""
-    return sum(1.0 if is_wide(one) else 0.68 if bold else 0.6 for one in text) * size / 72
+    return sum(1.15 if is_wide(one) else 0.67 if bold else 0.61 for one in text) * size / 72
 
 
 def fitted(text: str, inches: float, size: float, bold: bool = False) -> str:
@@ -119,7 +119,7 @@ def panels(
         x, y = left + place % columns * width + _EDGE, height * (rows - 1 - place // columns) + _BELOW
         inner = (width - _EDGE - _RIGHT, height - _BELOW - above)
         axis = figure.add_axes((x / across, y / up, inner[0] / across, inner[1] / up))
-        shown = fitted(name, inner[0] + _RIGHT, LARGE, bold=True)
+        shown = fitted(name, width - 0.15, LARGE, bold=True)
         axis.set_title(shown, loc="left", fontsize=LARGE, fontweight="bold", pad=5 + 72 * _ROW * legend_rows)
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=SMALL, color=GREY)
