@@ -47,7 +47,7 @@ class Curve(NamedTuple):
 def training_curves(history: Sequence[Row], best_epoch: int | None = None, title: str = "") -> "Figure":
     """Loss (every step faint, every epoch strong) and validation retrieval over epochs."""
     names = [heading("loss"), "Retrieval (validation)"]
-    figure, (loss, retrieval) = panels(names, title=title, legend_rows=1)
+    figure, (loss, retrieval) = panels(names, width=3.8, height=3.0, title=title, legend_rows=1)
     steps, values = points(history, "train/loss_step", x="step")
     per_epoch = _steps_per_epoch(history)
     _draw(loss, history, _both("loss"))
@@ -62,7 +62,7 @@ def training_curves(history: Sequence[Row], best_epoch: int | None = None, title
 def variance_over_time(history: Sequence[Row], best_epoch: int | None = None, title: str = "") -> "Figure":
     """Intra-class and inter-class variance and their ratio over epochs [CT]."""
     names = ("variance_intra", "variance_inter", "variance_ratio")
-    figure, axes = panels([heading(name) for name in names], width=4.0, title=title, legend_rows=1)
+    figure, axes = panels([heading(name) for name in names], width=3.3, height=2.9, title=title, legend_rows=1)
     for axis, name in zip(axes, names, strict=True):
         _draw(axis, history, _both(name))
     return _finish(figure, best_epoch)
@@ -72,7 +72,7 @@ def greediness_over_time(history: Sequence[Row], best_epoch: int | None = None, 
     """Share of active terms, gradient norms and decay of the loss over epochs [CT]."""
     names = ("active_ratio", "grad_norm", "grad_norm_embedding", "loss_decay_rate")
     figure, (active, norms, samples, decay) = panels(
-        [heading(name) for name in names], columns=2, height=3.6, title=title, legend_rows=2
+        [heading(name) for name in names], columns=2, width=4.2, height=3.1, title=title, legend_rows=2
     )
     pairs = _both("active_ratio_pairs", (SKY, ORANGE), (":", "-."))
     _draw(active, history, [*_both("active_ratio"), *pairs], rows=2)

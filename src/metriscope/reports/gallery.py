@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 HIT, MISS = "#007A5A", "#D9480F"
 PITCH = 1.24
 GROUP_GAP = 0.45
-_LINE, _HEAD = 0.15, 0.4
+_LINE, _HEAD = 0.16, 0.45
+_INCHES = 0.8
 # Characters of names below an image.
 _CLASS, _FILE = 14, 18
 
@@ -97,11 +98,16 @@ def retrieval_gallery(
     head = _HEAD * bool(title)
     height = pitch * sum(map(len, groups.values())) + GROUP_GAP * len(groups) + head
     width = PITCH * (near.shape[1] + 1) + 0.35
-    figure = Figure(figsize=(0.95 * width, 0.95 * height + 0.15))
+    figure = Figure(figsize=(_INCHES * width, _INCHES * height + 0.15))
     axis = figure.add_axes((0.01, 0.01, 0.98, 0.98))
     if title:
         axis.text(
-            0.05, head / 2, fitted(title, 0.9 * width, 12, bold=True), fontsize=12, fontweight="bold", va="center"
+            0.05,
+            head / 2,
+            fitted(title, 0.95 * _INCHES * width, 12, bold=True),
+            fontsize=12,
+            fontweight="bold",
+            va="center",
         )
     axis.axis("off")
     top = head
@@ -141,6 +147,6 @@ def _tile(
     mark = {True: "✓ ", False: "✗ ", None: ""}[hit]
     where: dict[str, Any] = {"ha": "center", "va": "center"}
     middle = left + 0.5
-    axis.text(middle, top + 1.12, mark + for_figure(name, _CLASS), fontsize=SMALL + 0.5, color=color, **where)
+    axis.text(middle, top + 1.12, mark + for_figure(name, _CLASS), fontsize=SMALL - 0.5, color=color, **where)
     for line, words in enumerate(below, start=1):
-        axis.text(middle, top + 1.12 + _LINE * line, words, fontsize=SMALL - 1, color=GREY, **where)
+        axis.text(middle, top + 1.12 + _LINE * line, words, fontsize=SMALL - 1.5, color=GREY, **where)

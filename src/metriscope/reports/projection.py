@@ -116,8 +116,8 @@ def projection(
     named = present <= MAX_NAMED
     what = f"Embedding of the {split} set" + ("" if named else f", {present} classes")
     methods = list(dict.fromkeys(("pca", method)))
-    room = 2.0 if named else 0.0
-    figure, axes = panels([what] * len(methods), width=5.6, height=5.2, title=title, right=room)
+    room = 1.7 if named else 0.0
+    figure, axes = panels([what] * len(methods), width=4.8, height=4.5, title=title, right=room)
     for place, (axis, how) in enumerate(zip(axes, methods, strict=True)):
         last = place == len(methods) - 1
         draw_projection(axis, embeddings, labels, classes, legend=last, method=how, seed=seed)

@@ -71,7 +71,7 @@ def heading(key: str) -> str:
 
 def width_of(text: str, size: float, bold: bool = False) -> float:
     """About how many inches a text takes."""
-    return sum(1.15 if is_wide(one) else 0.67 if bold else 0.61 for one in text) * size / 72
+    return sum(1.2 if is_wide(one) else 0.7 if bold else 0.61 for one in text) * size / 72
 
 
 def fitted(text: str, inches: float, size: float, bold: bool = False) -> str:
@@ -119,7 +119,9 @@ def panels(
         x, y = left + place % columns * width + _EDGE, height * (rows - 1 - place // columns) + _BELOW
         inner = (width - _EDGE - _RIGHT, height - _BELOW - above)
         axis = figure.add_axes((x / across, y / up, inner[0] / across, inner[1] / up))
-        shown = fitted(name, width - 0.15, LARGE, bold=True)
+        # Up to the title of the next panel, or to the edge.
+        ends = place % columns == columns - 1
+        shown = fitted(name, width - max(_EDGE - right, 0.0) * ends - 0.1, LARGE, bold=True)
         axis.set_title(shown, loc="left", fontsize=LARGE, fontweight="bold", pad=5 + 72 * _ROW * legend_rows)
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=SMALL, color=GREY)
@@ -165,8 +167,8 @@ def legend_above(axis: "Axes", rows: int) -> None:
     lines, names = axis.get_legend_handles_labels()
     if names:
         axis.legend(
-            lines, names, loc="lower left", bbox_to_anchor=(0, 1), ncols=-(-len(names) // rows), fontsize=SMALL,
-            frameon=False, borderaxespad=0.15, borderpad=0, handlelength=2.4, columnspacing=1.2, labelspacing=0.4,
+            lines, names, loc="lower left", bbox_to_anchor=(0, 1), ncols=-(-len(names) // rows), fontsize=SMALL - 0.5,
+            frameon=False, borderaxespad=0.15, borderpad=0, handlelength=2.4, columnspacing=1.0, labelspacing=0.4,
         )  # fmt: skip
 
 
