@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from metriscope.escapes import for_figure
-from metriscope.reports.style import GREY, LARGE, PLAIN, SMALL, fitted
+from metriscope.reports.style import GREY, PLAIN, SMALL, fitted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,7 +112,7 @@ def retrieval_gallery(
     axis.axis("off")
     top = head
     for name, rows in groups.items():
-        axis.text(0.05, top + 0.22, f"{name} queries", fontsize=LARGE, fontweight="bold", va="center")
+        axis.text(0.05, top + 0.22, f"{name} queries", fontsize=PLAIN, fontweight="bold", va="center")
         told = "nearest neighbours, closest first" + ("" if z is None else ", with their distance")
         axis.text(PITCH + 0.35, top + 0.22, told, fontsize=PLAIN, color=GREY, va="center")
         top += GROUP_GAP
