@@ -162,7 +162,8 @@ def _finish(figure: "Figure", best_epoch: int | None) -> "Figure":
             late = best_epoch + 1 > sum(axis.get_xlim()) / 2
             axis.annotate(
                 "best", (best_epoch + 1, 0.5), (-3 if late else 3, 0), xycoords=axis.get_xaxis_transform(),
-                textcoords="offset points", rotation=90, va="center", ha="right" if late else "left", fontsize=SMALL, color=GREY,
+                textcoords="offset points", rotation=90, va="center",
+                ha="right" if late else "left", fontsize=SMALL, color=GREY,
             )  # fmt: skip
     return figure
 
