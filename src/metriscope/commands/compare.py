@@ -17,7 +17,9 @@ from metriscope.config.aliases import today
 from metriscope.errors import Exit, InputError
 from metriscope.escapes import shown
 from metriscope.files import refuse_link
+from metriscope.reports.projection import METHODS, check_method
 from metriscope.reports.study_figures import FIGURES
+from metriscope.reports.style import FORMATS as FIGURE_FORMATS
 from metriscope.reports.table_formats import FORMATS, write_tables
 from metriscope.reports.table_style import MOST_DIGITS, NAMES, SPREADS
 
@@ -46,6 +48,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     from metriscope.reports.table_style import Style
     from metriscope.run.study import load_study
 
+    check_method(arguments.projection, "--projection")
     folder: Path = arguments.study
     if arguments.wandb:
         from metriscope.reports.wandb.study import load_project
@@ -66,7 +69,10 @@ def _compare(arguments: argparse.Namespace) -> None:
     if arguments.figures or arguments.html or arguments.log_wandb:
         from metriscope.reports.study_figures import write_figures
 
-        drawn = write_figures(found, out / "figures", arguments.figures or FIGURES)
+        # Pages and W&B show no other format.
+        formats = list(dict.fromkeys([*arguments.figures_format, *["png"] * (arguments.html or arguments.log_wandb)]))
+        names = arguments.figures or FIGURES
+        drawn = write_figures(found, out / "figures", names, formats, arguments.projection)
         written += drawn
     if arguments.html:
         from metriscope.reports.page import write_page
@@ -157,8 +163,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAMES",
         help=f"of {','.join(FORMATS)}",
     )
-    drawn = f"draw figures (PNG and SVG), all or some of {', '.join(FIGURES)}"
+    drawn = f"draw figures, all or some of {', '.join(FIGURES)}"
     option("--figures", type=_choice("figure", FIGURES), nargs="?", const=list(FIGURES), metavar="NAMES", help=drawn)
+    option(
+        "--figures-format",
+        type=_choice("format of figures", FIGURE_FORMATS),
+        default=["png", "svg"],
+        metavar="NAMES",
+        help=f"of {','.join(FIGURE_FORMATS)} (default: png,svg)",
+    )
+    projected = "of embeddings: pca (default), tsne or umap, which see 2,000 points of each group and take some seconds"
+    option("--projection", choices=METHODS, default="pca", metavar="NAME", help=projected)
     option("--html", action="store_true", help="one page with tables and figures")
     option("--wandb", metavar="ENTITY/PROJECT", help="read the runs of the study from W&B")
     option("--log-wandb", action="store_true", help="log tables and figures as a W&B run of the study")
