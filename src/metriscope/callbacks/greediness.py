@@ -146,7 +146,7 @@ class GreedinessMonitor(pl.Callback):
         negative_spread: whether to log the effective share of negatives that push, of the same steps as pair weights:
             see :func:`metriscope.diagnostics.spread.spread_of`. One more pass over the pairs.
         batch_hardness: whether to log how similar the classes of batches are:
-            see :class:`metriscope.diagnostics.hardness.BatchHardness`. O(C D) in every step.
+            see :class:`metriscope.diagnostics.hardness.BatchHardness`. O(C D) of memory.
     """
 
     def __init__(
