@@ -51,6 +51,15 @@ def tiny(tmp_path):
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="session")
+def served(tmp_path_factory):
+    """The folder of a finished run on images, and the folder of these; both only to be read."""
+    from served import train_tiny
+
+    root = tmp_path_factory.mktemp("served")
+    return train_tiny(root), root / "photos"
+
+
 @pytest.fixture
 def run(tiny):
     """Trains a tiny run in this process."""

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metriscope.config.evaluates import EVALUATES
 from metriscope.data.datamodule import DataModule
 from metriscope.data.splits import Splits
 from metriscope.diagnostics.decay import exponential_fit
@@ -67,7 +68,7 @@ def report(
     metrics: dict[str, Any] = summary(history, best, final)
     write_json(run.folder / "summary.json", metrics)
     run.record_metrics(_described(metrics, evaluation))
-    sends = asks(run.config, "checkpoint")
+    sends, trains = asks(run.config, "checkpoint"), not run.config.get(EVALUATES)
     if evaluation["save_embeddings"] or sends:
         _save_embeddings(run.folder / "embeddings.npz", tested, data.splits)
     if evaluation["per_class"]:
@@ -77,7 +78,8 @@ def report(
     shown = cache(partial(_shown, tested, data, run.config["seed"]))
     paths: list[Path] = []
     if run.config["logger"]["figures"]:
-        paths = write_history_figures(run.folder / "figures", history, best and best.epoch)
+        curves = history if trains else []
+        paths = write_history_figures(run.folder / "figures", curves, best and best.epoch)
         paths += _embedding_figures(run.folder / "figures", tested, data.splits.test.classes, shown)
     tables = None
     if asks(run.config, "tables"):
@@ -85,13 +87,13 @@ def report(
         tables = make("be made", partial(_tables, tested, data, shown))
     # Last, because a server may keep them waiting, and the files of the run shall be whole by then.
     for logger in loggers:
-        logger.log_summary({**metrics, EPOCHS: epochs_trained(history)})
+        logger.log_summary({**metrics, EPOCHS: epochs_trained(history)} if trains else metrics)
         logger.log_figures(paths)
         if tables is not None:
             logger.log_tables(tables)
         if sends:
-            checkpoint = run.best_checkpoint if best else run.last_checkpoint
-            logger.log_artifacts([checkpoint, run.folder / "embeddings.npz"], metrics)
+            checkpoint = [run.best_checkpoint if best else run.last_checkpoint] if trains else []
+            logger.log_artifacts([*checkpoint, run.folder / "embeddings.npz"], metrics)
     return metrics
 
 

@@ -20,6 +20,7 @@ from benchmarks import (
     measuring,
     mnist,
     photographs,
+    serving,
     table,
     variance,
 )
@@ -217,3 +218,8 @@ def test_busy_prints_ratios(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     assert "2.50x" in out
     assert "7.00x" in out
     assert "1.000x" in out
+
+
+def test_a_search_in_a_saved_gallery_is_compared_with_float64(capsys: pytest.CaptureFixture[str]) -> None:
+    serving.searching(1000, repeats=1)
+    assert "the neighbours are those of float64" in capsys.readouterr().out

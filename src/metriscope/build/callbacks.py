@@ -11,10 +11,9 @@ from metriscope.callbacks.finite import BatchGuard
 from metriscope.callbacks.graceful_stop import GracefulStop
 from metriscope.callbacks.greediness import GreedinessMonitor
 from metriscope.callbacks.progress import FirstStep, progress
-from metriscope.callbacks.variance import VarianceMonitor
 from metriscope.config.callbacks import callback_sections
 from metriscope.evaluation.measures import SKIPPED
-from metriscope.evaluation.monitors import VARIANCE, monitor_of
+from metriscope.evaluation.monitors import monitor_of
 from metriscope.evaluation.set_metric import build_metrics
 from metriscope.parts import arguments_of, instantiate, locate
 from metriscope.run.folder import Run
@@ -86,10 +85,15 @@ def build_diagnostics(diagnostics: Section, evaluation: Section, log_every_n_ste
     return found if watched else [GreedinessMonitor(None, log_every_n_steps), *found]
 
 
-def build_variance(diagnostics: Section, evaluation: Section) -> list[pl.Callback]:
-    """Those of the diagnostics that measure evaluated sets; arguments as of :func:`build_callbacks`."""
-    sections = [one for one in diagnostics.values() if isinstance(one, Mapping) and one.get("_target_") == VARIANCE]
-    return [VarianceMonitor(one.get("layers", evaluation["layers"])) for one in sections]
+def build_evaluating_callbacks(
+    evaluation: Section, diagnostics: Section, callbacks: Section, log_every_n_steps: int
+) -> list[pl.Callback]:
+    """Those callbacks of a run that follow a test; arguments as of :func:`build_callbacks`."""
+    own = [instantiate(section, where) for where, section in callback_sections("callbacks", callbacks, evaluation)]
+    found = [*build_diagnostics(diagnostics, evaluation, log_every_n_steps), *own]
+    hooks = [name for name in vars(pl.Callback) if name.startswith("on_test_")]
+    follow = [one for one in found if any(getattr(type(one), hook) is not getattr(pl.Callback, hook) for hook in hooks)]
+    return [build_evaluation(evaluation), *follow]
 
 
 def _pruning(sweep: Section | None, run: Run) -> list[pl.Callback]:

@@ -53,4 +53,4 @@ def html_table(table: Table) -> str:
 
 def _cell(cell: Shown) -> str:
     text = "<br>".join(map(for_html, cell.lines))
-    return f"<b>{text}</b>" if cell.bold else text
+    return f"<b>{text}</b>" if cell.bold else f"<u>{text}</u>" if cell.underlined else text

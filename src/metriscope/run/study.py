@@ -4,6 +4,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -182,6 +183,27 @@ def _below(folder: Path, levels: int, problems: list[str]) -> Iterator[Path]:
             problems.append(shown(f"{path} is a link, which is not followed; left out"))
         elif is_folder and levels and not name.startswith(".") and name != REPORT and not _ASIDE.fullmatch(name):
             yield from _below(path, levels - 1, problems)
+
+
+def repeats(folder: Path) -> list[StudyRun]:
+    """The finished runs beside a run, itself among them, that differ from it in nothing but the seed; by name.
+
+    Raises:
+        InputError: the run cannot be read.
+    """
+    own = load_run(folder)
+    runs = [own]
+    for path in sorted(folder.resolve().parent.iterdir()):
+        if RUN_FOLDER.fullmatch(path.name) and not path.is_symlink() and path.name != folder.resolve().name:
+            with suppress(InputError):  # one that is broken is no repeat
+                runs.append(load_run(path))
+    alike = _without_seed(own)
+    found = [run for run in runs if run.status == FINISHED and _without_seed(run) == alike]
+    return once_each(sorted(found, key=_ended), [])
+
+
+def _without_seed(run: StudyRun) -> dict[str, Any]:
+    return {key: value for key, value in run.relevant.items() if key != "seed"}
 
 
 def load_run(folder: Path, name: str = "") -> StudyRun:

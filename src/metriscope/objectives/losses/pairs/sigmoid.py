@@ -21,18 +21,18 @@ class SigmoidLoss(RowLoss):
     where t and b begin is remembered), with labels for pairs and one modality: each pair is a binary classification of
     its own, and no sample is compared with itself. s is the cosine similarity; t = exp(t') and b are learned, with the
     loss's learning rate (``optimizer.lr_loss``). They begin at 10 and -10, so that the many negatives of a batch cost
-    little at first. Anchors without a positive or without a negative are left out. pytorch-metric-learning has no such
-    loss.
+    little at first. An anchor without a positive counts, by its negatives. pytorch-metric-learning has no such loss.
 
     Args:
         scale: t at the beginning, above 0; 10 in the paper.
         bias: b at the beginning; -10 in the paper.
 
-    The parts ``sigmoid_scale`` and ``sigmoid_bias`` are t and b. ``terms`` are the anchors of the mean, all of them
+    The parts ``sigmoid_scale`` and ``sigmoid_bias`` are t and b. ``terms`` are the anchors with a pair, all of them
     active.
     """
 
     paper = "arXiv:2303.15343"
+    complete = False
 
     def __init__(self, scale: Positive = 10.0, bias: float = -10.0) -> None:
         super().__init__()
