@@ -57,13 +57,13 @@ METRICS = (
         "pair_auc", "AUC of pairs", "pairs", "max",
         "area under the ROC curve of all positive pairs against all negative pairs, one threshold for all, ties as "
         "half; with `evaluation.metrics.pair_auc=true`",
-        headline=True,
+        headline=True, unit="share",
     ),
     Metric(
         "pair_auc_hard", "AUC of hard pairs", "pairs", "max",
         "`pair_auc` with the k most similar negatives of each sample alone, arXiv:2510.00137; with "
         "`evaluation.metrics.pair_auc_hard=true`",
-        headline=True,
+        headline=True, unit="share",
     ),
     Metric(
         "alignment", "alignment", "pairs", None,
@@ -164,11 +164,12 @@ METRICS = (
         "negative_spread", "spread of negatives", "greediness", None,
         "mean over anchors of exp(entropy of the weights |dL/ds| of their negatives) / number of negatives: 1 where "
         "all push alike, 1 / number where one pushes alone; with `diagnostics.greediness.negative_spread=true`",
-        _LOSS, True,
+        _LOSS, True, "share",
     ),
     Metric(
         "negative_spread_{k}", "spread of negatives, part {k}", "greediness", None,
         "spread of negatives of part k of `loss=sum`, where parts differ in distance, space or references", _LOSS,
+        unit="share",
     ),
     Metric(
         "batch_hardness", "batch hardness", "greediness", None,
