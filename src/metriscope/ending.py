@@ -112,7 +112,7 @@ def _at_end(
     """Metrics of the test set that are computed once, some of them fitted on the training set."""
     metrics = [one for one in build_metrics(evaluation) if one.asked.at_end]
     if not _classifies(evaluation, data):
-        metrics = [one for one in metrics if not one.metric.references]
+        metrics = [one for one in metrics if not (one.metric.references and one.metric.classifies)]
     if not metrics:
         return {}
     known = _references(trainer, module, data) if any(one.metric.references for one in metrics) else None

@@ -126,7 +126,14 @@ def test_every_part_of_a_loss_is_known(loss):
     "words",
     [
         ["loss=sum", "loss.losses=[{name: triplet}, {name: contrastive}]"],
-        ["evaluation.layers=[trunk,embedding]", "evaluation.metrics.clustering=true", "evaluation.classification=true"],
+        [
+            "evaluation.layers=[trunk,embedding]",
+            "evaluation.metrics.clustering=true",
+            "evaluation.metrics.uniformity=true",
+            "evaluation.classification=true",
+            "diagnostics.greediness.negative_spread=true",
+            "diagnostics.greediness.batch_hardness=true",
+        ],
     ],
     ids=lambda words: words[0],
 )

@@ -182,33 +182,33 @@ def test_an_own_metric_is_trained_monitored_and_compared(folder: Path) -> None:
         words = [*page, *TINY, f"loss={loss}", "callbacks=early_stopping", "scheduler=plateau"]
         done = call(folder, "train", *words, "evaluation.layers=[trunk,embedding]")
         assert done.returncode == 0, done.stderr
-        assert "uniformity" in done.stdout
+        assert "crowding" in done.stdout
     paths = sorted(folder.glob("outputs/default/*/*/*/summary.json"))
     summaries = [json.loads(path.read_text()) for path in paths]
     for path, summary in zip(paths, summaries, strict=True):
-        keys = {f"{split}/uniformity{layer}" for split in ("val", "test") for layer in ("", "_trunk")}
+        keys = {f"{split}/crowding{layer}" for split in ("val", "test") for layer in ("", "_trunk")}
         assert keys <= summary.keys()
-        history = [float(row["val/uniformity"]) for row in rows(path.parent / "metrics.csv") if row["val/uniformity"]]
+        history = [float(row["val/crowding"]) for row in rows(path.parent / "metrics.csv") if row["val/crowding"]]
         assert summary["best/epoch"] == history.index(min(history))
         described = json.loads((path.parent / "run.json").read_text())["metrics"]
-        assert described["uniformity"] == ["uniformity", "min"]
-        assert described["uniformity_trunk"] == ["uniformity (trunk)", "min"]
+        assert described["crowding"] == ["crowding", "min"]
+        assert described["crowding_trunk"] == ["crowding (trunk)", "min"]
         assert described["map_at_r"] == ["MAP@R", "max"]
         assert described["variance_intra"] == ["intra-class variance", None]
     # The class is not there any more, as where somebody else compares the runs.
     (folder / "my_metrics.py").unlink()
     compared = call(folder, "compare", "outputs/default", "--by", "loss.name", "--format", "json")
     assert compared.returncode == 0, compared.stderr
-    assert "test/uniformity" in compared.stdout
-    assert "test/uniformity_trunk" in compared.stdout
+    assert "test/crowding" in compared.stdout
+    assert "test/crowding_trunk" in compared.stdout
     (table,) = (folder / "outputs" / "default" / "report").glob("*.json")
     groups = json.loads(table.read_text())["groups"]
-    marks = {group["values"]["loss.name"]: group["metrics"]["test/uniformity"] for group in groups}
+    marks = {group["values"]["loss.name"]: group["metrics"]["test/crowding"] for group in groups}
     best = min(marks, key=lambda name: marks[name]["mean"])
     assert marks[best]["mark"] == "best"
     again = call(folder, "train", *page, *TINY)
     assert again.returncode == 2
-    assert "evaluation.metrics.uniformity._target_=my_metrics.Uniformity: no module my_metrics" in again.stderr
+    assert "evaluation.metrics.crowding._target_=my_metrics.Crowding: no module my_metrics" in again.stderr
     assert again.stderr.count("\n") == 1
 
 

@@ -47,6 +47,16 @@ class Metric:
         """The bounds, or those of the unit."""
         return _LIMITS[self.unit] if self.bounds is None else self.bounds
 
+    @property
+    def needs_matches(self) -> bool:
+        """Whether it is left out of a set where no two samples share a class."""
+        return self.section in ("retrieval", "pairs")
+
+    @property
+    def may_be_absent(self) -> bool:
+        """Whether NaN says that there is nothing to take it over, so that it is left out."""
+        return self.needs_matches or self.section == "coverage"
+
     def named(self, name: str) -> "Metric | None":
         """This metric under a name without split, the number of a family filled in; None for other names."""
         if "{k}" not in self.key:

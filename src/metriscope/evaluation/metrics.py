@@ -56,6 +56,42 @@ METRICS = (
         "mutual information of k-means clusters with the classes, adjusted for chance", ("test",), True, "share",
     ),
     Metric(
+        "pair_auc", "AUC of pairs", "pairs", "max",
+        "area under the ROC curve of all positive pairs against all negative pairs, one threshold for all, ties as "
+        "half; with `evaluation.metrics.pair_auc=true`",
+        headline=True, unit="share",
+    ),
+    Metric(
+        "pair_auc_hard", "AUC of hard pairs", "pairs", "max",
+        "`pair_auc` with the k most similar negatives of each sample alone, arXiv:2510.00137; with "
+        "`evaluation.metrics.pair_auc_hard=true`",
+        headline=True, unit="share",
+    ),
+    Metric(
+        "alignment", "alignment", "pairs", None,
+        "mean squared distance of two samples of a class, arXiv:2005.10242; 0 where classes, or all samples, have "
+        "collapsed; with `evaluation.metrics.alignment=true`",
+        headline=True,
+    ),
+    Metric(
+        "tolerance", "tolerance", "pairs", None,
+        "mean cosine similarity of two samples of a class, arXiv:2012.09740; with `evaluation.metrics.tolerance=true`",
+        headline=True,
+    ),
+    Metric(
+        "uniformity", "uniformity", "coverage", None,
+        "log of the mean over pairs of samples of exp(-2 d^2), arXiv:2005.10242: lower where they cover the sphere "
+        "more evenly, 0 at one point; with `evaluation.metrics.uniformity=true`",
+        headline=True,
+    ),
+    Metric(
+        "utilization", "utilization", "coverage", None,
+        "mean squared distance of test samples to the nearest training sample, arXiv:2106.04990. Further training "
+        "points can only lower it, so models are compared over the same ones; with "
+        "`evaluation.metrics.utilization=true`",
+        ("test",), True,
+    ),
+    Metric(
         "variance_intra", "intra-class variance", "variance", None,
         "mean over classes of the mean squared distance to the class mean", headline=True, bounds=_POSITIVE,
     ),
@@ -132,6 +168,23 @@ METRICS = (
         "active_ratio_pairs_{k}", "active ratio (pairs), part {k}", "greediness", None,
         "active ratio of pairs of part k of `loss=sum`, where parts differ in distance, space or references", _LOSS,
         unit="share",
+    ),
+    Metric(
+        "negative_spread", "spread of negatives", "greediness", None,
+        "mean over anchors of exp(entropy of the weights |dL/ds| of their negatives) / number of negatives: 1 where "
+        "all push alike, 1 / number where one pushes alone; with `diagnostics.greediness.negative_spread=true`",
+        _LOSS, True, "share",
+    ),
+    Metric(
+        "negative_spread_{k}", "spread of negatives, part {k}", "greediness", None,
+        "spread of negatives of part k of `loss=sum`, where parts differ in distance, space or references", _LOSS,
+        unit="share",
+    ),
+    Metric(
+        "batch_hardness", "batch hardness", "greediness", None,
+        "mean cosine similarity of the class means of a batch, less that of all classes as last seen: 0 for random "
+        "classes; with `diagnostics.greediness.batch_hardness=true`",
+        ("train",), True,
     ),
     Metric(
         "grad_norm", "gradient norm", "greediness", None,

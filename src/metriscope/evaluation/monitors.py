@@ -100,6 +100,8 @@ def _validated(config: Section) -> Iterator[str]:
             if VARIANCE in watched:
                 own = _suffixes(watched[VARIANCE].get("layers", evaluation["layers"]))
                 yield from (f"{metric.key}{kind}{suffix}" for kind in kinds for suffix in own)
+        elif metric.key.startswith("negative_spread") and not watched.get(GREEDINESS, {}).get("negative_spread"):
+            continue
         elif "{k}" in metric.key:
             yield from (metric.key.format(k=k) for k in range(len(loss.get("losses") or ())))
         elif GREEDINESS in watched or metric.key == "active_ratio" or metric.section == "loss":

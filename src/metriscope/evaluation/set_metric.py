@@ -32,8 +32,9 @@ class SetMetric(metaclass=PartType):
         headline: whether the table at the end of a run shows it.
         figures: of a metric that logs several figures: what there is to know about each, in place of the above. A
             ``{k}`` in a key stands for each number of the argument ``k``.
-        references: whether it needs the embeddings of the training set. Such a metric is computed where
-            ``evaluation.classification`` allows it, and of ``test`` alone.
+        references: whether it needs the embeddings of the training set. Such a metric is computed of ``test`` alone.
+        classifies: whether one with references needs them to be of the classes of the evaluated set. Such a metric is
+            computed where ``evaluation.classification`` allows it.
     """
 
     title: ClassVar[str] = ""
@@ -44,6 +45,7 @@ class SetMetric(metaclass=PartType):
     headline: ClassVar[bool] = True
     figures: ClassVar[tuple[Metric, ...]] = ()
     references: ClassVar[bool] = False
+    classifies: ClassVar[bool] = True
 
     def __init__(self) -> None:
         """Without arguments. Those of a subclass are keys beside ``_target_``."""
@@ -99,7 +101,7 @@ class Built(NamedTuple):
     metric: SetMetric
 
     def of(self, embedded: "EvaluatedSet") -> dict[str, float]:
-        """The figures, by the keys that are logged; without means of retrieval over no query.
+        """The figures, by the keys that are logged; without means over no query or no pair.
 
         Raises:
             RunError: the metric fails, or returns no number, or other figures than it says.
@@ -113,7 +115,7 @@ class Built(NamedTuple):
             if texts := [name for name in names if isinstance(values[name], str)]:
                 raise TypeError(f"{texts[0]} is a text where it has to be a number")
             numbers = {name: float(values[name]) for name in names}
-            empty = {one.key for one in self.asked.figures if one.section == "retrieval"}
+            empty = {one.key for one in self.asked.figures if one.may_be_absent}
             return {name: value for name, value in numbers.items() if not (name in empty and math.isnan(value))}
         except (InputError, RunError):
             raise
