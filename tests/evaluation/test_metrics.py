@@ -14,7 +14,6 @@ from metriscope.config.objective import shipped
 from metriscope.config.plain import plain
 from metriscope.evaluation.metrics import (
     HEADLINES,
-    METRICS,
     direction_of,
     following,
     logged,
@@ -23,6 +22,7 @@ from metriscope.evaluation.metrics import (
     table,
     title_of,
 )
+from metriscope.evaluation.registry import METRICS
 from metriscope.objectives.samples import Spaces
 from metriscope.reports.history_metrics import COURSE
 

@@ -15,7 +15,7 @@ from metriscope.evaluation.classification import knn_accuracy, linear_probe_accu
 from metriscope.evaluation.clustering import clustering_metrics
 from metriscope.evaluation.embedded import EvaluatedSet, References
 from metriscope.evaluation.measures import SKIPPED, Measures, together
-from metriscope.evaluation.metrics import METRICS
+from metriscope.evaluation.registry import METRICS
 from metriscope.evaluation.retrieval import retrieval_metrics
 from metriscope.evaluation.set_metric import SetMetric, asked_metrics, build_metrics
 from metriscope.evaluation.shipped import SHIPPED, RecallAt

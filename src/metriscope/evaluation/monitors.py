@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from metriscope.errors import InputError, nearest
 from metriscope.evaluation.metric import Direction
-from metriscope.evaluation.metrics import METRICS
+from metriscope.evaluation.registry import METRICS
 from metriscope.evaluation.set_metric import asked_metrics, known_metric
 from metriscope.evaluation.shipped import SHIPPED
 
