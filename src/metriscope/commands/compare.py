@@ -6,6 +6,7 @@ metriscope compare outputs/default --wandb entity/project
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -54,17 +55,21 @@ def _compare(arguments: argparse.Namespace) -> None:
     found = compare(study, arguments.by, arguments.metrics, arguments.baseline, arguments.over)
     _show(found)
     out = report_folder(folder, arguments.out)
+    page = out / "comparison.html"
+    # A page of an earlier call would be stale beside fresh tables.
+    html = arguments.html or os.path.lexists(page)
+    page.unlink(missing_ok=True)
     written = write_tables(found, out, arguments.format)
     drawn = []
-    if arguments.figures or arguments.html or arguments.log_wandb:
+    if arguments.figures or html or arguments.log_wandb:
         from metriscope.reports.study_figures import write_figures
 
         drawn = write_figures(found, out / "figures", arguments.figures or FIGURES)
         written += drawn
-    if arguments.html:
+    if html:
         from metriscope.reports.page import write_page
 
-        written.append(write_page(found, drawn, out / "comparison.html"))
+        written.append(write_page(found, drawn, page))
     print(f"written: {shown(str(out))}/{{{', '.join(path.relative_to(out).as_posix() for path in written)}}}")
     if arguments.log_wandb:
         from metriscope.reports.wandb.comparison import log_comparison
@@ -135,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     drawn = f"draw figures (PNG and SVG), all or some of {', '.join(FIGURES)}"
     option("--figures", type=_choice("figure", FIGURES), nargs="?", const=list(FIGURES), metavar="NAMES", help=drawn)
-    option("--html", action="store_true", help="one page with tables and figures")
+    option("--html", action="store_true", help="one page: what was run, runs, tables, charts, pictures")
     option("--wandb", metavar="ENTITY/PROJECT", help="read the runs of the study from W&B")
     option("--log-wandb", action="store_true", help="log tables and figures as a W&B run of the study")
     return parser
