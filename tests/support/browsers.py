@@ -48,9 +48,9 @@ class Browser:
 
     def draw_all(self) -> None:
         """Scroll through the page, so that every chart is drawn."""
-        for chart in self.find("[data-chart]"):
-            self.ask("arguments[0].scrollIntoView({block: 'center'})", chart)
-        self.until("[...document.querySelectorAll('[data-chart]')].every(one => one.dataset.drawn)")
+        for place in range(len(self.find("[data-chart]"))):
+            chart = f"document.querySelectorAll('[data-chart]')[{place}]"
+            self.until(f"({chart}.scrollIntoView({{block: 'center'}}), {chart}.dataset.drawn)")
 
     def said(self) -> list[str]:
         """The lines of the console."""
@@ -61,6 +61,12 @@ class Browser:
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         sent = [one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"]
         return [url for url in sent if not url.startswith("data:")]
+
+    def point(self, element: Any, x: float, y: float) -> None:
+        """Move the pointer to a place of an element, counted from its upper left corner."""
+        box = self.ask("const box = arguments[0].getBoundingClientRect(); return [box.left, box.top]", element)
+        place = {"type": "mouseMoved", "x": box[0] + x, "y": box[1] + y}
+        self.driver.execute_cdp_cmd("Input.dispatchMouseEvent", place)
 
     def picture(self, path: Path) -> None:
         """A picture of the whole page."""

@@ -31,6 +31,7 @@ img { max-width: 100%; height: auto }
 """
 
 _TALL = 25  # rows from which a table scrolls in its own box
+_READ = ("spec", "rows", "curves", "tip", "limits")  # of a chart by the script
 # Figures that charts of the page take the place of.
 _CHARTED = (*CURVES, "recall_against_variance", "intervals", "embeddings")
 
@@ -177,8 +178,5 @@ def _content(comparison: Comparison, losses: Series, drawn: Sequence[Chart], see
         "runs": [run.name for run in comparison.study.runs],
         "classes": seen.classes if seen else [],
         "images": seen.urls if seen else [],
-        "charts": [
-            {"spec": one.spec, "rows": list(one.rows), "curves": list(one.curves), "limits": one.limits}
-            for one in drawn
-        ],
+        "charts": [{name: getattr(one, name) for name in _READ} for one in drawn],
     }

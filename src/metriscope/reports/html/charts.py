@@ -32,6 +32,7 @@ class Chart(NamedTuple):
         rows: the data; ``curves`` are expanded to rows by the page.
         curves: positions of a group, with lists of x, y and, where there is a band, its ends.
         limits: where bands of the curves end at the latest.
+        tip: what the tip beside the pointer tells: fields of a row with their names.
         wide: whether it takes the whole width.
     """
 
@@ -39,6 +40,7 @@ class Chart(NamedTuple):
     spec: Spec
     rows: Sequence[dict[str, Any]] = ()
     curves: Sequence[dict[str, Any]] = ()
+    tip: Sequence[tuple[str, str]] = ()
     limits: tuple[float, float] | None = None
     wide: bool = False
 
@@ -66,6 +68,12 @@ def hidden_losses() -> Spec:
 
 SHOWN: Spec = {"filter": "indexof(hidden, datum.loss) < 0"}
 """The transform that leaves out rows of hidden losses."""
+
+TOLD: Spec = {"value": "-"}
+"""The channel of marks for which the page shows the tip of their chart."""
+
+_CURVE_TIP = (("group", "group"), ("x", "epoch"), ("y", "mean"), ("low", "from"), ("high", "to"))
+_INTERVAL_TIP = (("group", "group"), ("run", "run"), ("v", "value"), ("mean", "mean"), *_CURVE_TIP[3:])
 
 
 def quantity(field: str, title: str | None = None, **more: Any) -> Spec:
@@ -111,7 +119,7 @@ def _curves(comparison: Comparison, losses: Series, blocks: Sequence[tuple[str, 
             if curves:
                 log = "grad_norm" in key and all(min(c["y"], default=0) > 0 for c in curves)
                 spec, limits = _curve_spec(losses, log, _ticks(curves)), _limits(curves, log)
-                charts.append(Chart(_titled(heading(key), data), spec, curves=curves, limits=limits))
+                charts.append(Chart(_titled(heading(key), data), spec, curves=curves, tip=_CURVE_TIP, limits=limits))
     return charts
 
 
@@ -150,8 +158,6 @@ def _curve_spec(losses: Series, log: bool, ticks: list[int]) -> Spec:
     lit = {"condition": {"param": "near", "value": 1}, "value": 0.25}
     dot = {"condition": {"param": "near", "empty": False, "value": 1}, "value": 0}
     dash = {"field": "loss", "type": "nominal", "legend": None, "scale": _scale(losses, losses.dashes)}
-    tip = [{"field": "group"}, {"field": "x", "title": "epoch"}, {"field": "y", "title": "mean"}]
-    tip += [{"field": "low", "title": "from"}, {"field": "high", "title": "to"}]
     area = {"y": {**quantity("bottom"), "scale": scale}, "y2": {"field": "top"}, "detail": {"field": "g"}}
     return {
         "height": 230,
@@ -179,7 +185,7 @@ def _curve_spec(losses: Series, log: bool, ticks: list[int]) -> Spec:
             {
                 "params": [near],
                 "mark": {"type": "point", "filled": True, "size": 45},
-                "encoding": {"y": y, "opacity": dot, "tooltip": tip},
+                "encoding": {"y": y, "opacity": dot, "tooltip": TOLD},
             },
         ],
     }
@@ -199,7 +205,7 @@ def _scatters(comparison: Comparison, losses: Series, blocks: Sequence[tuple[str
                 if {key, recall} <= run.metrics.keys()
             ]
             x, y = title_of(key), title_of("recall_at_1")
-            tip = [{"field": "group"}, {"field": "run"}, {"field": "x", "title": x}, {"field": "y", "title": y}]
+            tip = [("group", "group"), ("run", "run"), ("x", x), ("y", y)]
             spec = {
                 "height": 260,
                 "params": [hidden_losses()],
@@ -209,11 +215,11 @@ def _scatters(comparison: Comparison, losses: Series, blocks: Sequence[tuple[str
                     "x": quantity("x", f"{x} (test)"),
                     "y": quantity("y", f"{y} (test)"),
                     "color": colored(losses),
-                    "tooltip": tip,
+                    "tooltip": TOLD,
                 },
             }
             if rows:
-                charts.append(Chart(_titled(f"{y} against {x}", data), spec, rows))
+                charts.append(Chart(_titled(f"{y} against {x}", data), spec, rows, tip=tip))
     return charts
 
 
@@ -246,11 +252,9 @@ def _intervals(comparison: Comparison, losses: Series, blocks: Sequence[tuple[st
 def _interval_spec(comparison: Comparison, losses: Series) -> Spec:
     titles = [_better(comparison, metric) for metric in comparison.metrics]
     choice = {"input": "select", "options": list(range(len(titles))), "labels": titles, "name": "metric "}
-    tip = [{"field": "group"}, {"field": "mean"}, {"field": "low", "title": "from"}, {"field": "high", "title": "to"}]
-    each = [{"field": "run"}, {"field": "v", "title": "value"}]
     # The axis has the groups' positions: two groups may have the same label once it is cut.
     y = {"field": "g", "type": "ordinal", "title": None, "axis": {"labelExpr": "groups[datum.value]", "ticks": False}}
-    line = {"x": quantity("low", None), "x2": {"field": "high"}, "tooltip": tip}
+    line = {"x": quantity("low", None), "x2": {"field": "high"}, "tooltip": TOLD}
     return {
         "height": {"step": 24},
         "params": [hidden_losses(), {"name": "metric", "value": 0, "bind": choice}, {"name": "groups", "value": []}],
@@ -260,11 +264,11 @@ def _interval_spec(comparison: Comparison, losses: Series) -> Spec:
             {"mark": {"type": "rule", "strokeWidth": 2.5}, "encoding": line},
             {
                 "mark": {"type": "point", "filled": True, "size": 90},
-                "encoding": {"x": quantity("mean"), "tooltip": tip},
+                "encoding": {"x": quantity("mean"), "tooltip": TOLD},
             },
             {
                 "mark": {"type": "point", "filled": True, "size": 45, "opacity": 0.35},
-                "encoding": {"x": quantity("v"), "tooltip": each},
+                "encoding": {"x": quantity("v"), "tooltip": TOLD},
             },
         ],
     }

@@ -38,19 +38,21 @@
   tip.id = "tip";
   tip.hidden = true;
   document.body.append(tip);
-  const showTip = (_, event, item, value) => {
-    tip.hidden = value === null || value === undefined || value === "";
+  const showTip = (chart) => (_, event, item, value) => {
+    tip.hidden = !value;
     if (tip.hidden) return;
-    const row = item && item.datum ? item.datum.datum || item.datum : {};
-    const lines = Object.entries(value).filter(([, said]) => said !== "" && said !== undefined && said !== "null");
+    // Where the nearest mark is shown, the item is its cell, and holds the mark.
+    const row = item.datum.datum || item.datum;
     tip.replaceChildren(
-      ...lines.map(([key, said]) => {
-        const line = document.createElement("div");
-        const name = document.createElement("b");
-        name.textContent = key;
-        line.append(name, ` ${said}`);
-        return line;
-      }),
+      ...chart.tip
+        .filter(([field]) => row[field] !== undefined)
+        .map(([field, name]) => {
+          const line = document.createElement("div");
+          const bold = document.createElement("b");
+          bold.textContent = name;
+          line.append(bold, ` ${row[field]}`);
+          return line;
+        }),
     );
     if (row.i !== undefined) {
       const image = document.createElement("img");
@@ -98,7 +100,7 @@
     spec.autosize = { type: "fit-x", contains: "padding" };
     spec.config = { axis: { labelLimit: Math.round(Math.min(320, place.clientWidth * 0.4)) }, font: "system-ui, sans-serif" };
     spec.params = spec.params.map((one) => (one.name === "groups" ? { ...one, value: content.groups } : one));
-    const options = { mode: "vega-lite", actions: false, ast: true, renderer: "canvas", defaultStyle: false, tooltip: showTip };
+    const options = { mode: "vega-lite", actions: false, ast: true, renderer: "canvas", defaultStyle: false, tooltip: showTip(chart) };
     const { view } = await window.vegaEmbed(place, spec, options);
     await view.height(heightOf(chart)).signal("hidden", [...hidden]).runAsync();
     views.push([view, chart]);

@@ -7,7 +7,7 @@ import numpy as np
 
 from metriscope.escapes import for_html
 from metriscope.reports.comparison import Comparison
-from metriscope.reports.html.charts import SHOWN, Chart, hidden_losses, quantity, rounded
+from metriscope.reports.html.charts import SHOWN, TOLD, Chart, hidden_losses, quantity, rounded
 from metriscope.reports.html.embedded import (
     NEIGHBOURS,
     Embedded,
@@ -99,11 +99,11 @@ def _projection(name: str, one: Embedded, loss: int, images: Any, pictures: Pict
         "encoding": {
             "x": quantity("x", axes[0], **bare),
             "y": quantity("y", axes[1], **bare),
-            "tooltip": [{"field": "class"}],
+            "tooltip": TOLD,
             **({"color": color, "shape": shape} if few else {"color": turbo}),
         },
     }
-    return Chart(f"{name}: {one.run.name}", spec, rows)
+    return Chart(f"{name}: {one.run.name}", spec, rows, tip=[("class", "class")])
 
 
 def _gallery(
