@@ -13,9 +13,9 @@ from studies import RECALL, known, made, write_run, write_study
 from studies import config as config_of
 
 from metriscope.reports.comparison import Comparison, compare
-from metriscope.reports.html import bundle, facts
+from metriscope.reports.html import bundle, facts, images
 from metriscope.reports.html.embedded import confusions, embedded_groups, shared_queries
-from metriscope.reports.html.images import test_images as images_of
+from metriscope.reports.html.images import Pictures, images_of
 from metriscope.reports.html.series import series
 from metriscope.reports.page import write_page
 from metriscope.run.study import Study, load_study
@@ -221,6 +221,55 @@ def test_images_are_those_that_were_embedded(tmp_path: Path, monkeypatch: pytest
         path = folder / "config.yaml"
         path.write_text(re.sub(r"(_target_: )metriscope\.data\.datasets\S+", rf"\g<1>{target}", path.read_text()))
         assert images_of(one) is None
+
+
+def test_images_of_files_are_read_where_they_are_trusted(tmp_path: Path) -> None:
+    from PIL import Image
+
+    from metriscope.data.loading import load_splits
+
+    for place in range(20):
+        path = tmp_path / "photos" / "ab"[place % 2] / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (30, 20), (place, 0, 0)).save(path)
+    changes = {"dataset__path": str(tmp_path / "photos"), "dataset__validation": 0}
+    config = config_of(tmp_path, "dataset=folder", seed=0, **changes)
+    folder = write_run(config)
+    write_run(config_of(tmp_path, "dataset=folder", seed=1, **changes))
+    splits = load_splits(config["dataset"])
+    labels, paths = splits.test.labels.numpy(), np.array(splits.file_names("test"))
+    saved(
+        folder,
+        ["a", "b"],
+        embeddings=np.random.default_rng(0).normal(size=(len(labels), 4)),
+        labels=labels,
+        paths=paths,
+    )
+    ((one,),) = embedded_groups(compare(load_study(tmp_path / "trial")))
+    assert images_of(one) is None, "a study of somebody else may name any file"
+    test = images_of(one, trusted=True)
+    pictures = Pictures()
+    assert [pictures.place(test, place) for place in (1, 0, 1)] == [0, 1, 0]
+    assert [url.partition(",")[0] for url in pictures.urls] == ["data:image/jpeg;base64"] * 2
+    (tmp_path / "photos" / paths[2].removeprefix("photos/")).unlink()
+    assert pictures.place(test, 2) is None
+    other = replace(one, saved=one.saved._replace(paths=paths[::-1].tolist()))
+    assert images_of(other, trusted=True) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "here"),
+    [
+        ({}, True),
+        ({"data_dir": "data", "download": False, "mean": [0.1], "validation": None}, True),
+        ({"data_dir": "/home"}, False),
+        ({"path": "data"}, False),
+        ({"images": ["/home"]}, False),
+    ],
+)
+def test_data_are_read_by_default_from_their_usual_folder_alone(changes: dict[str, Any], here: bool) -> None:
+    section = {"_target_": "metriscope.data.datasets.mnist.load", "name": "mnist", "protocol": "closed_set", "fold": 0}
+    assert images._is_here({**section, **changes}) is here
 
 
 def test_a_text_never_ends_its_tag() -> None:

@@ -57,7 +57,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     out = report_folder(folder, arguments.out)
     page = out / "comparison.html"
     # A page of an earlier call would be stale beside fresh tables.
-    html = arguments.html or os.path.lexists(page)
+    html = arguments.html or arguments.images or os.path.lexists(page)
     page.unlink(missing_ok=True)
     written = write_tables(found, out, arguments.format)
     drawn = []
@@ -69,7 +69,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     if html:
         from metriscope.reports.page import write_page
 
-        written.append(write_page(found, drawn, page))
+        written.append(write_page(found, drawn, page, arguments.images))
     print(f"written: {shown(str(out))}/{{{', '.join(path.relative_to(out).as_posix() for path in written)}}}")
     if arguments.log_wandb:
         from metriscope.reports.wandb.comparison import log_comparison
@@ -141,6 +141,8 @@ def _parser() -> argparse.ArgumentParser:
     drawn = f"draw figures (PNG and SVG), all or some of {', '.join(FIGURES)}"
     option("--figures", type=_choice("figure", FIGURES), nargs="?", const=list(FIGURES), metavar="NAMES", help=drawn)
     option("--html", action="store_true", help="one page: what was run, runs, tables, charts, pictures")
+    images = "the page with test images of data outside of data/ too, read from where the runs' configs say: for runs "
+    option("--images", action="store_true", help=f"{images}that you trust")
     option("--wandb", metavar="ENTITY/PROJECT", help="read the runs of the study from W&B")
     option("--log-wandb", action="store_true", help="log tables and figures as a W&B run of the study")
     return parser

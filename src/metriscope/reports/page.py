@@ -36,11 +36,12 @@ _READ = ("spec", "rows", "curves", "tip", "limits")  # of a chart by the script
 _CHARTED = (*CURVES, "recall_against_variance", "intervals", "embeddings")
 
 
-def write_page(comparison: Comparison, figures: Sequence[Path], path: Path) -> Path:
+def write_page(comparison: Comparison, figures: Sequence[Path], path: Path, trusted: bool = False) -> Path:
     """Write the page, and return its path.
 
     Args:
         figures: files of figures; of those that no chart shows, the PNG files are in the page.
+        trusted: whether test images are read from wherever the runs' configs say, and not from ``data`` alone.
 
     Raises:
         OSError: the folder cannot be written.
@@ -48,7 +49,7 @@ def write_page(comparison: Comparison, figures: Sequence[Path], path: Path) -> P
     losses = series(comparison)
     code = guarded("charts of the page", library) if has_library() else None
     charts = (guarded("charts of the page", lambda: sections(comparison, losses)) or {}) if code else {}
-    seen = guarded("pictures of the page", lambda: pictured(comparison, losses))
+    seen = guarded("pictures of the page", lambda: pictured(comparison, losses, trusted))
     if code and seen and seen.projections:
         charts["Test embeddings on their principal axes"] = [chart for chart, _ in seen.projections]
     drawn = [chart for group in charts.values() for chart in group]
@@ -120,7 +121,7 @@ def _head(comparison: Comparison, without_library: bool) -> list[str]:
 def _filter(losses: Series) -> str:
     """A box for each loss; it is the legend of all charts as well."""
     boxes = [
-        f"<label><input type='checkbox' value='{place}' checked>"
+        f"<label title='{for_html(name)}'><input type='checkbox' value='{place}' checked>"
         f"<i style='border-top: 3px {'solid' if dash[1] == 0 else 'dashed'} {color}'></i>{for_html(name)}</label>"
         for place, (name, color, dash) in enumerate(zip(losses.names, losses.colors, losses.dashes, strict=True))
     ]

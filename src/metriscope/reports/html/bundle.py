@@ -25,7 +25,8 @@ def library() -> str:
     import vl_convert
 
     made = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    return _plain(str(made))
+    # Text that ends up in a page holds no control characters; a tab in a string may be written without.
+    return _plain(str(made).replace('"\t"', r'"\t"'))
 
 
 def file(name: str) -> str:

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 _SIDE = 56  # pixels
 _MOST = 1500  # pictures of a page
+_DATA = "data"  # where paths.data_dir is by default
+_NO_PLACES = ("_target_", "name", "protocol", "cache")
 # Runs of somebody else may name any function: only those of this package load data here.
 _LOADER = re.compile(r"metriscope\.data\.datasets\.[a-z0-9_]+\.load")
 
@@ -33,7 +35,7 @@ class Pictures:
         """Where the picture of a test image is in ``urls``; None where it cannot be read, or there are too many.
 
         Args:
-            test: the test part, of :func:`test_images`.
+            test: the test part, of :func:`images_of`.
             position: of the image in it.
         """
         key = (id(test), position)
@@ -44,10 +46,14 @@ class Pictures:
         return self._places[key]
 
 
-def test_images(one: Embedded) -> Any:
+def images_of(one: Embedded, trusted: bool = False) -> Any:
     """The test part of a run's data; None without images, or where they are not the images that were embedded.
 
     Nothing is downloaded.
+
+    Args:
+        trusted: whether data are read from wherever the run's config says. Otherwise only data sets of this package
+            in ``data`` are: a study of somebody else may name any file of one's own.
     """
     from metriscope.data.loading import load_splits
     from metriscope.run.configs import read_config
@@ -56,7 +62,7 @@ def test_images(one: Embedded) -> Any:
         return None
     try:
         dataset = read_config(one.run.folder).get("dataset")
-        if not isinstance(dataset, Mapping) or not _is_shipped(dataset):
+        if not isinstance(dataset, Mapping) or not (_is_shipped(dataset) and (trusted or _is_here(dataset))):
             return None
         splits = load_splits({**dataset, **({"download": False} if "download" in dataset else {})})
         test, paths = splits.test, splits.file_names("test")
@@ -71,8 +77,19 @@ def test_images(one: Embedded) -> Any:
 
 def _is_shipped(dataset: Mapping[str, Any]) -> bool:
     target = dataset.get("_target_")
-    inner = "_target_" in str({key: value for key, value in dataset.items() if key != "_target_"})
-    return isinstance(target, str) and _LOADER.fullmatch(target) is not None and not inner
+    plain = all(value is None or isinstance(value, str | int | float | list) for value in dataset.values())
+    return isinstance(target, str) and _LOADER.fullmatch(target) is not None and plain
+
+
+def _is_here(dataset: Mapping[str, Any]) -> bool:
+    """Whether no value names another place than the folder ``data``."""
+    texts = {key: value for key, value in dataset.items() if key not in _NO_PLACES and not _is_number(value)}
+    return all((key, value) == ("data_dir", _DATA) for key, value in texts.items())
+
+
+def _is_number(value: Any) -> bool:
+    values = value if isinstance(value, list) else [value]
+    return all(one is None or isinstance(one, int | float) for one in values)
 
 
 def _url(test: Any, position: int) -> str | None:

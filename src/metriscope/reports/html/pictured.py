@@ -17,7 +17,7 @@ from metriscope.reports.html.embedded import (
     mixed,
     shared_queries,
 )
-from metriscope.reports.html.images import Pictures, test_images
+from metriscope.reports.html.images import Pictures, images_of
 from metriscope.reports.html.series import Series
 from metriscope.reports.projection import MAX_NAMED, principal_plane
 from metriscope.reports.style import PALETTE
@@ -44,15 +44,19 @@ class Pictured(NamedTuple):
     classes: list[str]
 
 
-def pictured(comparison: Comparison, losses: Series) -> Pictured:
-    """Read the saved embeddings of a comparison, and the images where they are at hand."""
+def pictured(comparison: Comparison, losses: Series, trusted: bool = False) -> Pictured:
+    """Read the saved embeddings of a comparison, and the images where they are at hand.
+
+    Args:
+        trusted: as for :func:`metriscope.reports.html.images.images_of`.
+    """
     pictures, classes = Pictures(), list[str]()
     projections: list[tuple[Chart, int]] = []
     galleries: list[str] = []
     rows: list[list[Shown]] = []
     of_row: list[int] = []
     for groups in embedded_groups(comparison):
-        images = test_images(groups[0])
+        images = images_of(groups[0], trusted)
         if images is not None:
             galleries.append(_gallery(comparison, losses, groups, images, pictures))
         for one in groups:
