@@ -145,6 +145,9 @@ def test_the_filter_holds_for_tables_charts_and_galleries(browser: Browser, page
     (everything,) = browser.find("#filter button")
     everything.click()
     assert browser.ask(f"return {losses}.length") == 2
+    everything.click()
+    assert browser.ask(f"return {losses}.length") == 0
+    everything.click()
     browser.until(
         f"JSON.stringify((() => {{ {pixels} }})()) === {json.dumps(json.dumps(before, separators=(',', ':')))}"
     )

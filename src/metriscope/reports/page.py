@@ -32,6 +32,7 @@ img { max-width: 100%; height: auto }
 
 _TALL = 25  # rows from which a table scrolls in its own box
 _READ = ("spec", "rows", "curves", "tip", "limits")  # of a chart by the script
+_SAID = {"Curves": "Very wide bands are cut; the tip of a curve has their true ends."}
 # Figures that charts of the page take the place of.
 _CHARTED = (*CURVES, "recall_against_variance", "intervals", "embeddings")
 
@@ -144,7 +145,9 @@ def _chart_parts(charts: dict[str, list[Chart]], seen: Pictured | None) -> list[
     of_chart = {id(chart): loss for chart, loss in seen.projections} if seen else {}
     parts, number = [], 0
     for title, group in charts.items():
-        parts.append(f"<h2>{for_html(title)}</h2><div class='charts'>")
+        parts.append(f"<h2>{for_html(title)}</h2>")
+        parts += [f"<p class='caption'>{_SAID[title]}</p>"] if title in _SAID else []
+        parts.append("<div class='charts'>")
         for chart in group:
             whole = " class='whole'" if chart.wide else ""
             loss = f" data-loss='{of_chart[id(chart)]}'" if id(chart) in of_chart else ""

@@ -45,15 +45,18 @@ def embedded_groups(comparison: Comparison) -> list[list[Embedded]]:
     """By test set, the first run of each group that saved readable and finite embeddings, some groups at most."""
     found: dict[tuple[Any, ...], list[Embedded]] = {}
     for place, group in enumerate(comparison.grouping.groups):
+        # Files may be large: those of further groups are not even read.
+        if sum(len(groups) for key, groups in found.items() if key[0] == group.block) >= _GROUPS:
+            continue
         for run in group.runs:
             saved = _read(run)
             if saved is None:
                 continue
             key = (group.block, saved.labels.tobytes(), tuple(saved.classes))
-            if len(found.setdefault(key, [])) < _GROUPS and len(found) <= _DATA_SETS:
-                found[key].append(Embedded(place, run, saved, *_neighbours(saved)))
+            if key in found or len(found) < _DATA_SETS:
+                found.setdefault(key, []).append(Embedded(place, run, saved, *_neighbours(saved)))
             break
-    return [groups for groups in list(found.values())[:_DATA_SETS] if groups]
+    return list(found.values())
 
 
 def evenly(count: int, most: int) -> NDArray[np.intp]:

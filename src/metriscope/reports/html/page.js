@@ -101,6 +101,7 @@
     spec.config = { axis: { labelLimit: Math.round(Math.min(320, place.clientWidth * 0.4)) }, font: "system-ui, sans-serif" };
     spec.params = spec.params.map((one) => (one.name === "groups" ? { ...one, value: content.groups } : one));
     const options = { mode: "vega-lite", actions: false, ast: true, renderer: "canvas", defaultStyle: false, tooltip: showTip(chart) };
+    options.logLevel = 1; // errors: a chart whose losses are all hidden is none
     const { view } = await window.vegaEmbed(place, spec, options);
     await view.height(heightOf(chart)).signal("hidden", [...hidden]).runAsync();
     views.push([view, chart]);
