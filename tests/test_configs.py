@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from metriscope.build.run import data_of, network_of, objective_of, trainer_of
 from metriscope.config.compose import compose_config
-from metriscope.config.files import CONFIG_DIR, choices, section, summary
+from metriscope.config.files import CONFIG_DIR, TITLED, choices, section, summary, title
 from metriscope.config.objective import fitting_miners, shipped
 from metriscope.config.plain import flatten, plain
 from metriscope.config.rules import check
@@ -47,7 +47,7 @@ def sound(group, choice):
         # A loss with a margin comes first: bands take theirs from it.
         names = ["triplet", *LOSSES]
         words = [f"loss={next(name for name in names if MINERS[choice].kind in LOSSES[name].accepts)}", *words]
-    if choice in DOORS:
+    if group == "backbone" and choice in DOORS:
         words.append(f"backbone.name={DOORS[choice]}")
     return composed(*words)
 
@@ -61,9 +61,18 @@ def test_files_begin_with_a_comment_of_one_line(path):
     assert not lines[1].startswith("#"), "one line"
 
 
+@pytest.mark.parametrize("group", TITLED)
+def test_losses_and_data_sets_begin_with_a_name_of_their_own(group):
+    titles = [title(group, name) for name in choices(group)]
+    assert len(set(titles)) == len(titles)
+    assert all(len(one) <= 30 and "." not in one for one in titles), "the name ends in a colon"
+    assert title("loss", "MyLoss") == "MyLoss"
+    assert title("loss", "../dataset/cub") == "../dataset/cub"
+
+
 @pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] != "experiment"])
 def test_names_are_those_of_the_files(group, choice):
-    if choice != "pml" and choice not in DOORS:  # there, the name is the other library's
+    if choice != "pml" and not (group == "backbone" and choice in DOORS):  # there, the name is the other library's
         assert section(group, choice).name == choice
 
 
@@ -74,7 +83,7 @@ def test_choices_compose_and_pass_the_checks(group, choice):
     cfg = sound(group, choice)
     check(cfg)
     if group != "experiment" and choice != "pml":
-        assert cfg[group].name == DOORS.get(choice, choice)
+        assert cfg[group].name == (DOORS.get(choice, choice) if group == "backbone" else choice)
     container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     assert "hydra" not in container
     assert len(identity(container)) == 64
@@ -145,6 +154,7 @@ def test_data_build(dataset, choice):
 def test_augmentations_build(choice):
     augmentation = data_of(plain(composed(f"augmentation={choice}"))).augmentation
     expected = {"none": ("none", False), "crop": ("pad", False), "crop_flip": ("pad", True)}
+    expected["torchvision"] = ("random_resized", False)
     assert (augmentation.crop, augmentation.flip) == expected.get(choice, ("random_resized", True))
 
 

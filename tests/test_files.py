@@ -1,12 +1,13 @@
 import json
 import math
+import os
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from metriscope.files import LinkRefused, drafts, folder_in, replacing, write_json
+from metriscope.files import LinkRefused, drafts, folder_in, replacing, replacing_folder, write_json
 
 
 def test_json_turns_what_it_cannot_say_into_null_and_text(tmp_path: Path) -> None:
@@ -74,3 +75,34 @@ def test_a_folder_of_results_is_no_link(tmp_path: Path) -> None:
     assert caught.value.filename == str(tmp_path / "link")
     with pytest.raises(FileNotFoundError):
         folder_in(tmp_path / "gone", "report")
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "above" / "out"
+    with suppress(RuntimeError), replacing_folder(out) as draft:
+        (draft / "a").write_text("1")
+        raise RuntimeError
+    assert list(out.parent.iterdir()) == []
+    with replacing_folder(out) as draft:
+        (draft / "a").write_text("1")
+        assert not out.exists()
+    with pytest.raises(FileExistsError), replacing_folder(out) as draft:
+        (draft / "a").write_text("2")
+    assert (out / "a").read_text() == "1"
+    rename, calls = os.rename, []
+
+    def fails_second(*paths: Path) -> None:
+        calls.append(paths)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        rename(*paths)
+
+    monkeypatch.setattr(os, "rename", fails_second)
+    with pytest.raises(OSError, match="No space left"), replacing_folder(out, overwrite=True) as draft:
+        (draft / "a").write_text("2")
+    monkeypatch.setattr(os, "rename", rename)
+    assert (out / "a").read_text() == "1"
+    with replacing_folder(out, overwrite=True) as draft:
+        (draft / "b").write_text("2")
+    assert [path.name for path in out.iterdir()] == ["b"]
+    assert [path.name for path in out.parent.iterdir()] == ["out"]

@@ -84,7 +84,7 @@ def strike_in(monkeypatch, place, number=signal.SIGTERM, then=lambda: None):
 @pytest.mark.parametrize(
     ("place", "number"),
     [
-        ("metriscope.app._load", signal.SIGINT),
+        ("metriscope.app.load_checked", signal.SIGINT),
         ("metriscope.build.run.learner_of", signal.SIGTERM),
         ("metriscope.build.loggers.build_loggers", signal.SIGHUP),
         ("metriscope.ending.report", signal.SIGTERM),

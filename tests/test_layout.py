@@ -26,6 +26,7 @@ BEYOND_ONE_MODULE = {
     "test_compile.py",
     "test_configs.py",
     "test_dataset_runs.py",
+    "test_docstrings.py",
     "test_doors.py",
     "test_distributed.py",
     "test_extending.py",

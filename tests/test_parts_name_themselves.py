@@ -31,6 +31,7 @@ OTHER_MEANINGS = {
     ("objectives/miners/batch_hard.py", "semihard"): "its argument negative",
     ("objectives/miners/curriculum.py", "margin"): "its argument",
     ("objectives/peer_classes.py", "SmoothAPLoss"): "a class of pytorch-metric-learning",
+    ("objectives/peer_classes.py", "VICRegLoss"): "a class of pytorch-metric-learning",
     ("reports/gallery.py", "random"): "queries drawn at random",
     ("reports/study_figures.py", "none"): "an option of matplotlib",
 }

@@ -3,12 +3,14 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from metriscope import cli
 from metriscope.commands import data, data_audit
 from metriscope.commands.train import check_command
 from metriscope.config.compose import compose_config
@@ -46,6 +48,25 @@ def test_commands_that_prepare_data_know_their_arguments():
         assert line in audits or parser.parse_args(shlex.split(line)[2:]).names
 
 
+def test_a_trained_model_works_as_written(served, tmp_path, monkeypatch, capsys):
+    run, photos = served
+    monkeypatch.chdir(tmp_path)
+    Path("photos").symlink_to(photos)
+    shutil.copy(photos / "class 0" / "0.png", "query.jpg")
+    (example,) = [text for kind, text in BLOCKS if kind == "python" and "metriscope.load(" in text]
+    exec(compile(re.sub('load\\(".*"\\)', f"load({str(run)!r})", example), "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("[['class 0/0.png', ")
+    lines = [
+        line for _, text in BLOCKS for line in text.splitlines() if line.startswith("metriscope") and " RUN " in line
+    ]
+    assert len(lines) >= 3
+    for line in lines:
+        command, *words = shlex.split(line.replace("RUN", str(run)))[1:]
+        if command in ("embed", "index", "search"):
+            assert cli.run(command, words) == 0
+            assert capsys.readouterr().err == ""
+
+
 def test_make_targets_exist():
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
     assert set(re.findall(r"\bmake ([\w-]+)", README)) <= targets
@@ -74,8 +95,11 @@ def test_own_loss_runs(tmp_path):
     assert "Recall@1" in done.stdout
 
 
-def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
+def test_the_python_examples_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (example,) = [text for kind, text in BLOCKS if kind == "python" and text.startswith("from metriscope import")]
-    exec(compile(example, "README.md", "exec"), {})
+    examples = [text for kind, text in BLOCKS if kind == "python" and text.startswith(("from ", "import "))]
+    run, parts = [text for text in examples if "metriscope.load(" not in text]
+    exec(compile(run, "README.md", "exec"), {})
     assert str(Path("outputs") / "default") in capsys.readouterr().out
+    exec(compile(parts, "README.md", "exec"), {})
+    assert 0 <= float(capsys.readouterr().out) <= 1

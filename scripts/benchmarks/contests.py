@@ -112,8 +112,10 @@ def _peer(
     return build
 
 
-def _proxies(loss: str, parameter: str, transposed: bool = True, **options: Any) -> Callable[..., LossOfBatch]:
-    """The peer's loss of that name with a copy of our proxies as its ``parameter``."""
+def _proxies(
+    loss: str, parameter: str, transposed: bool = True, unit: bool = False, **options: Any
+) -> Callable[..., LossOfBatch]:
+    """The peer's loss of that name with a copy of our proxies as its ``parameter``; ``unit`` as of :func:`_peer`."""
 
     def build(classes: int, our_loss: nn.Module) -> LossOfBatch:
         from pytorch_metric_learning import losses
@@ -122,7 +124,7 @@ def _proxies(loss: str, parameter: str, transposed: bool = True, **options: Any)
         # Ours are ordered by place in the class, the peer's by class.
         ours = our_loss.proxies.detach().view(-1, classes, DIMENSION).transpose(0, 1).reshape(-1, DIMENSION)
         getattr(judge, parameter).data = (ours.T if transposed else ours).clone()
-        return judge
+        return (lambda raw, labels: judge(nn.functional.normalize(raw), labels)) if unit else judge
 
     return build
 
@@ -132,6 +134,31 @@ def _boundaries(miner: str | None = None) -> Callable[..., LossOfBatch]:
     return lambda classes, our_loss: _peer("MarginLoss", miner, power=1, num_classes=classes, learn_beta=True)(
         classes, our_loss
     )
+
+
+def _first_of_each(classes: int, our_loss: nn.Module) -> LossOfBatch:
+    """The peer's instance loss of a batch in whose order the c-th sample is the first of class c."""
+    judge = _peer("InstanceLoss")(classes, our_loss)
+
+    def of_batch(raw: Tensor, labels: Tensor) -> Tensor:
+        firsts = (labels.unsqueeze(0) == torch.arange(classes).unsqueeze(1)).int().argmax(1)
+        rest = torch.ones(len(labels), dtype=torch.bool).index_fill(0, firsts, False).nonzero().squeeze(1)
+        order = torch.cat([firsts, rest])
+        return judge(raw[order], labels[order])
+
+    return of_batch
+
+
+def _constant_weights(classes: int, our_loss: nn.Module) -> LossOfBatch:
+    """The peer's dynamic soft margin, without a gradient through its histogram, which is new in every step."""
+    from pytorch_metric_learning import losses
+
+    class Constant(losses.DynamicSoftMarginLoss):  # type: ignore[misc]
+        def update_histogram(self, data: Tensor) -> None:
+            self.hist_ = torch.zeros_like(self.hist_)
+            super().update_histogram(data.detach())
+
+    return Constant()
 
 
 # A margin that some negatives of the batch are within and others are not.
@@ -207,6 +234,10 @@ PAIRS = {
         "",
         _differences,
     ),
+    "intra_pair_variance": Contest(("loss=intra_pair_variance", "miner=all"), _peer("IntraPairVarianceLoss")),
+    "threshold_consistent_margin": Contest(
+        ("loss=threshold_consistent_margin", "miner=all"), _peer("ThresholdConsistentMarginLoss")
+    ),
     "ranked_list": Contest(
         ("loss=ranked_list", "loss.detach_weights=false"),
         _peer("RankedListLoss", power=1, margin=0.4, alpha=1.2, Tn=10),
@@ -221,6 +252,10 @@ SMOOTH = {
         "",
         _listed,
     ),
+    "dynamic_soft_margin": Contest(
+        ("loss=dynamic_soft_margin", "loss.momentum=1", "miner=all"), _constant_weights, "", _listed
+    ),
+    "instance": Contest(("loss=instance",), _first_of_each),
     "n_pair": Contest(("loss=n_pair", "loss.anchors=first"), _peer("NPairsLoss")),
     "infonce": Contest(("loss=infonce", "miner=all"), _peer("NTXentLoss"), "", _positives_by_negatives),
     "supcon": Contest(("loss=supcon", "miner=all"), _peer("SupConLoss")),
@@ -263,6 +298,8 @@ PROXIES = {
     "sub_center_arcface": Contest(
         ("loss=sub_center_arcface",), _proxies("SubCenterArcFaceLoss", "W", margin=math.degrees(0.5))
     ),
+    "sphereface": Contest(("loss=sphereface",), _proxies("SphereFaceLoss", "W", unit=True)),
+    "large_margin_softmax": Contest(("loss=large_margin_softmax",), _proxies("LargeMarginSoftmaxLoss", "W", unit=True)),
     "normalized_softmax": Contest(("loss=normalized_softmax",), _proxies("NormalizedSoftmaxLoss", "W")),
     "proxy_nca": Contest(
         ("loss=proxy_nca", "loss.include_positive=true"), _proxies("ProxyNCALoss", "proxies", transposed=False)

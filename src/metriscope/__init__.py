@@ -1,7 +1,9 @@
 """Metriscope: put a loss under the microscope and see what it does to the embedding space.
 
 >>> from metriscope import compose_config, train
->>> outcome = train(compose_config(["loss=triplet", "dataset=digits", "logger=none"]))  # doctest: +SKIP
+>>> outcome = train(compose_config(["dataset=digits", "trainer.max_epochs=1", "logger=none"]))
+>>> outcome.metrics["test/recall_at_1"] > 0.5
+True
 
 Names are imported when they are first used: ``import metriscope`` takes no time.
 """

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,11 @@ log = logging.getLogger(__name__)
 def train(cfg: DictConfig) -> Outcome:
     """Train the run that ``cfg`` describes, unless it has already finished; an unfinished run resumes.
 
+    >>> from metriscope import compose_config, train
+    >>> outcome = train(compose_config(["dataset=digits", "trainer.max_epochs=1", "logger=none"]))
+    >>> outcome.metrics["test/recall_at_1"] > 0.5
+    True
+
     Raises:
         InputError: the configuration or the data are invalid, or the data differ from those that the run began
             with; raised before training.
@@ -43,15 +48,36 @@ def train(cfg: DictConfig) -> Outcome:
         KeyboardInterrupt: a signal stopped the run; its state is saved.
     """
     begun = time.monotonic()
-    config = located(check(cfg))
+    return carry_out(located(check(cfg)), _execute, _finished, begun)
+
+
+def carry_out(
+    config: Mapping[str, Any],
+    execute: Callable[[Run, Stop], Outcome],
+    finished: Callable[[Run, Any], Parts],
+    begun: float,
+    lacks: Callable[[Run], bool] = lambda run: False,
+) -> Outcome:
+    """Do the work of the run with this config in its folder, and record how it ended; one that has finished is shown.
+
+    Args:
+        config: checked and located.
+        execute: does the work.
+        finished: loads the parts of a run that had finished before, from it and its splits.
+        begun: when the process began to work for it, in seconds of the monotonic clock.
+        lacks: whether a run that has finished has to be repeated, as something is asked for that it did not write.
+
+    Raises:
+        as of :func:`train`.
+    """
     check_tasks(config["trainer"])
     forget_stale_ranks(config["trainer"])
     with open_run(config) as run:
-        if run.record and run.finished:
-            splits = _load(run) if run.data else None
+        if run.record and run.finished and not lacks(run):
+            splits = load_checked(run) if run.data else None
             metrics = run.summary()
             _print(run, metrics, f"finished before ({run.record.ended}); resume=never runs it afresh")
-            return Outcome(metrics, run.folder, load=partial(_finished, run, splits))
+            return Outcome(metrics, run.folder, load=partial(finished, run, splits))
         if config.get("init") and not run.resumes:
             source_of(Path(config["init"]), run.folder)
         print_config(config)
@@ -59,7 +85,7 @@ def train(cfg: DictConfig) -> Outcome:
         run.begun, run.imported = begun, time.monotonic()
         stop = Stop()
         with _in_one_line(run.folder), log_to_file(run.folder), stop.listening(), _recorded(run, stop):
-            outcome = _execute(run, stop)
+            outcome = execute(run, stop)
         if stop.received is not None and stop.noticed is None:
             # A sweep has to stop as well.
             raise KeyboardInterrupt(f"{Interrupted(stop.received)}: {run.folder} is finished")
@@ -142,7 +168,7 @@ def _interruption(received: int | None, error: BaseException) -> str:
     return f"{reason} ({type(error).__name__}: {first_line(error)})"
 
 
-def _load(run: Run) -> Any:
+def load_checked(run: Run) -> Any:
     """Load the splits, and check that the data, and the weights that ``init`` names, are those that the run began with.
 
     Raises:
@@ -184,18 +210,21 @@ def _unknown_monitor(config: Mapping[str, Any], metrics: Any) -> str | None:
 def _execute(run: Run, stop: Stop) -> Outcome:
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+    from metriscope.build.few_images import warn_of_few_images
     from metriscope.build.loggers import build_loggers
     from metriscope.build.resume import selected
     from metriscope.build.run import data_of, learner_of, trainer_of
     from metriscope.build.start import start_of
     from metriscope.ending import report
 
-    splits = _load(run)
+    splits = load_checked(run)
     if run.is_main:
         log.info(splits.said())
     data = data_of(run.config, splits)
     module = learner_of(run.config, data)
     start = start_of(run, module, splits.fingerprint)
+    if run.is_main and start is None and not run.config.get("init"):
+        warn_of_few_images(module.embedder.trunk, splits, data.input_shape)
     run.record_data(splits.fingerprint)
     loggers: list[RunLogger] = []
     exit_code = 1

@@ -12,9 +12,14 @@ from metriscope.terminal import outliving_its_reader
 
 COMMANDS = {
     "train": "one run or, with -m, a sweep",
+    "evaluate": "a finished run, or a pretrained trunk, on the test part of any data set",
     "status": "how far the runs of a study are",
     "compare": "the runs of a study in tables and figures, with intervals",
     "reproduce": "a paper's study, with a verdict on each of its claims",
+    "embed": "the embeddings of images by a trained run, as a file",
+    "index": "a gallery of images as a file that search reads",
+    "search": "the nearest images of a gallery for each query",
+    "export": "a run's model in a folder of its own, with its card, and as ONNX",
     "data": "fetch, unpack, verify and audit data sets ahead of their runs",
     "wandb-report": "a Weights & Biases report of a study",
 }

@@ -1,6 +1,11 @@
 """The distance classes by name, and what a distance of one's own stands on.
 
->>> from metriscope.distances import Euclidean, Cosine
+>>> import torch
+>>> from metriscope.distances import Cosine
+>>> from metriscope.losses import TripletLoss
+>>> z = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+>>> TripletLoss(margin=0.2)(z, torch.tensor([0, 0, 1]), distance=Cosine()).item() >= 0
+True
 """
 
 from metriscope.config.files import targets

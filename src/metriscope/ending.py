@@ -1,15 +1,18 @@
 """Results written at the end of a run: metrics of the test set alone, summary, embeddings and figures."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from metriscope.config.evaluates import EVALUATES
 from metriscope.data.datamodule import DataModule
 from metriscope.data.splits import Splits
 from metriscope.diagnostics.decay import exponential_fit
@@ -22,10 +25,13 @@ from metriscope.files import replacing, write_json
 from metriscope.reports.figures import write_history_figures
 from metriscope.reports.gallery import choose_queries, retrieval_gallery
 from metriscope.reports.projection import projection
+from metriscope.reports.run_tables import class_table, gallery_table, hardest_table
 from metriscope.reports.style import guarded, save
 from metriscope.run.folder import Run
 from metriscope.run.history import EPOCHS, Selected, epochs_trained, points, read_history, summary
-from metriscope.tracking.base import RunLogger
+from metriscope.tracking.base import LoggedTable, RunLogger
+from metriscope.tracking.guard import Guard
+from metriscope.tracking.wandb import asks
 from metriscope.training.learner import MetricLearner
 
 log = logging.getLogger(__name__)
@@ -62,20 +68,32 @@ def report(
     metrics: dict[str, Any] = summary(history, best, final)
     write_json(run.folder / "summary.json", metrics)
     run.record_metrics(_described(metrics, evaluation))
-    for logger in loggers:
-        logger.log_summary({**metrics, EPOCHS: epochs_trained(history)})
-    if evaluation["save_embeddings"]:
+    sends, trains = asks(run.config, "checkpoint"), not run.config.get(EVALUATES)
+    if evaluation["save_embeddings"] or sends:
         _save_embeddings(run.folder / "embeddings.npz", tested, data.splits)
     if evaluation["per_class"]:
-        assert tested.scores is not None
-        write_per_class(run.folder / "per_class.csv", per_class(tested.scores, data.splits.test.classes))
+        write_per_class(run.folder / "per_class.csv", per_class(tested.ranked(), data.splits.test.classes))
     if evaluation.get("per_query"):
         write_per_query(run.folder / "per_query.csv", _per_query(tested, data.splits, evaluation["memory_mb"]))
+    shown = cache(partial(_shown, tested, data, run.config["seed"]))
+    paths: list[Path] = []
     if run.config["logger"]["figures"]:
-        paths = write_history_figures(run.folder / "figures", history, best and best.epoch)
-        paths += _embedding_figures(run.folder / "figures", tested, data, run.config["seed"])
-        for logger in loggers:
-            logger.log_figures(paths)
+        curves = history if trains else []
+        paths = write_history_figures(run.folder / "figures", curves, best and best.epoch)
+        paths += _embedding_figures(run.folder / "figures", tested, data.splits.test.classes, shown)
+    tables = None
+    if asks(run.config, "tables"):
+        make = Guard("the tables of the test set", "they are left out")
+        tables = make("be made", partial(_tables, tested, data, shown))
+    # Last, because a server may keep them waiting, and the files of the run shall be whole by then.
+    for logger in loggers:
+        logger.log_summary({**metrics, EPOCHS: epochs_trained(history)} if trains else metrics)
+        logger.log_figures(paths)
+        if tables is not None:
+            logger.log_tables(tables)
+        if sends:
+            checkpoint = [run.best_checkpoint if best else run.last_checkpoint] if trains else []
+            logger.log_artifacts([*checkpoint, run.folder / "embeddings.npz"], metrics)
     return metrics
 
 
@@ -148,22 +166,49 @@ class _TestImages:
         return self.data.serving.image("test", index)
 
 
-def _embedding_figures(folder: Path, tested: EvaluatedSet, data: DataModule, seed: int) -> list[Path]:
+class _Shown(NamedTuple):
+    """What the gallery shows."""
+
+    images: _TestImages | None
+    labels: NDArray[Any]
+    found: NDArray[Any]
+    queries: dict[str, list[int]]
+
+
+def _shown(tested: EvaluatedSet, data: DataModule, seed: int) -> _Shown | None:
+    """Queries with their neighbours; None where no query has another image of its class to find."""
     embeddings, labels = tested.embeddings.cpu(), tested.labels.cpu().numpy()
-    classes = data.splits.test.classes
+    if len(np.unique(labels)) == len(labels):
+        return None
+    are_images = len(data.input_shape) == 3 and data.input_shape[0] in (1, 3)
+    found = nearest(embeddings, embeddings, _NEIGHBOURS_SHOWN, exclude_self=True).numpy()
+    queries = choose_queries(labels, found, seed=seed)
+    return _Shown(_TestImages(data) if are_images else None, labels, found, queries)
 
+
+def _embedding_figures(
+    folder: Path, tested: EvaluatedSet, classes: Sequence[str], shown: Callable[[], _Shown | None]
+) -> list[Path]:
     def plane() -> Path:
-        return save(projection(embeddings.numpy(), labels, classes), folder / "projection.png")
+        figure = projection(tested.embeddings.cpu().numpy(), tested.labels.cpu().numpy(), classes)
+        return save(figure, folder / "projection.png")
 
-    def gallery() -> Path:
-        found = nearest(embeddings, embeddings, _NEIGHBOURS_SHOWN, exclude_self=True).numpy()
-        queries = choose_queries(labels, found, seed=seed)
-        figure = retrieval_gallery(_TestImages(data), labels, found, queries, classes)
+    def gallery() -> Path | None:
+        what = shown()
+        if what is None or what.images is None:
+            return None
+        figure = retrieval_gallery(what.images, what.labels, what.found, what.queries, classes)
         return save(figure, folder / "retrieval_gallery.png")
 
-    written = [guarded("projection", plane)]
-    shows_images = len(data.input_shape) == 3 and data.input_shape[0] in (1, 3)
-    # A query needs another image of its class to find.
-    if shows_images and len(np.unique(labels)) < len(labels):
-        written.append(guarded("retrieval_gallery", gallery))
+    written = [guarded("projection", plane), guarded("retrieval_gallery", gallery)]
     return [path for path in written if path]
+
+
+def _tables(tested: EvaluatedSet, data: DataModule, shown: Callable[[], _Shown | None]) -> dict[str, LoggedTable]:
+    classes, what = data.splits.test.classes, shown()
+    tables = {"classes": class_table(tested.ranked(), classes)}
+    if what is not None:
+        tables["gallery"] = gallery_table(*what, classes)
+        on_cpu = EvaluatedSet(tested.embeddings.cpu(), tested.labels.cpu(), tested.scores)
+        tables["hardest"] = hardest_table(what.images, on_cpu, data.splits.queries, classes)
+    return tables

@@ -16,11 +16,29 @@ class Exit(IntEnum):
 
 
 class InputError(Exception):
-    """Wrong input or configuration: one line that says what was wrong, where, and what to do. Exit code 2."""
+    """Wrong input or configuration: one line that says what was wrong, where, and what to do. Exit code 2.
+
+    >>> from metriscope import InputError, compose_config
+    >>> try:
+    ...     compose_config(["loss=triplte"])
+    ... except InputError as error:
+    ...     print("did you mean 'triplet'?" in str(error))
+    True
+    """
 
 
 class RunError(Exception):
-    """A run that had to stop, such as at a loss that is not finite: one line that says when and why. Exit code 1."""
+    """A run that had to stop, such as at a loss that is not finite: one line that says when and why. Exit code 1.
+
+    >>> import torch
+    >>> from metriscope import RunError
+    >>> from metriscope.metrics import retrieval_metrics
+    >>> try:
+    ...     retrieval_metrics(torch.full((2, 2), torch.nan), torch.tensor([0, 0]))
+    ... except RunError as error:
+    ...     print(error)
+    2 of 2 embeddings hold NaN or Inf, so they cannot be ranked
+    """
 
 
 class Interrupted(Exception):
@@ -32,7 +50,12 @@ class Interrupted(Exception):
 
 
 class Pruned(RunError):
-    """A trial that a search ended early because other trials do better. Not a failure."""
+    """A trial that a search ended early because other trials do better. Not a failure.
+
+    >>> from metriscope import Pruned, RunError
+    >>> issubclass(Pruned, RunError)
+    True
+    """
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -66,6 +66,7 @@ def for_markdown(text: str) -> str:
 
 
 _LATEX = {"\\": "\\textbackslash{}", "±": "$\\pm$", "≈": "$\\approx$", "<": "$<$", ">": "$>$"}
+_LATEX |= {"|": "\\textbar{}", "…": "\\ldots{}"}
 _LATEX |= {"^": "\\textasciicircum{}", "~": "\\~{}", **{character: f"\\{character}" for character in "&%$#_{}"}}
 _LATEX |= {"\N{REPLACEMENT CHARACTER}": "?"}
 

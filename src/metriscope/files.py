@@ -6,6 +6,7 @@ import math
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the folder is missing, full or read-only; ``path`` is then unchanged. ``filename`` is ``path``.
     """
-    draft = path.with_name(f".metriscope-{secrets.token_hex(8)}-{path.name}")
+    draft = _beside(path)
     try:
         os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
         yield draft
@@ -43,6 +44,58 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             draft.unlink()
+
+
+@contextmanager
+def replacing_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """An empty folder beside ``path`` that gets its name when the block ends without an error.
+
+    All files in it are on disk before it gets its name. Missing folders above it are made.
+
+    Args:
+        path: of the folder; absolute.
+        overwrite: let it take the place of an existing folder, which is deleted.
+
+    Raises:
+        OSError: something is in its place, or the folder above is full or read-only; ``filename`` is ``path``.
+    """
+    draft = _beside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.mkdir()
+        yield draft
+        for file in draft.iterdir():
+            sync(file)
+        sync(draft)
+        _rename(draft, path, overwrite)
+        sync(path.parent)
+    except OSError as error:
+        if error.filename is None or str(error.filename).startswith(str(draft)):
+            error.filename = str(path)
+        raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _rename(draft: Path, path: Path, overwrite: bool) -> None:
+    if not os.path.lexists(path):
+        os.rename(draft, path)
+        return
+    if not overwrite:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    # A folder with files in it cannot be replaced in one step.
+    before = _beside(path)
+    os.rename(path, before)
+    try:
+        os.rename(draft, path)
+    except OSError:
+        os.rename(before, path)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".metriscope-{secrets.token_hex(8)}-{path.name}")
 
 
 def sync(path: Path) -> None:

@@ -1,6 +1,10 @@
 """What an embedding space is measured by: metrics and functions by name.
 
->>> from metriscope.metrics import RetrievalMetrics, retrieval_metrics
+>>> import torch
+>>> from metriscope.metrics import retrieval_metrics
+>>> z = torch.tensor([[0.0], [0.1], [1.0], [0.25]])
+>>> retrieval_metrics(z, torch.tensor([0, 0, 1, 1]), recall_at=[1])["recall_at_1"]
+0.75
 """
 
 from metriscope.config.names import lazily

@@ -8,8 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from metriscope.run.frames import history_frame
+from metriscope.run.history import read_history
+
 if TYPE_CHECKING:
     import pytorch_lightning as pl
+    from pandas import DataFrame
 
     from metriscope.data.datamodule import DataModule
     from metriscope.training.learner import MetricLearner
@@ -27,6 +31,11 @@ class Parts(NamedTuple):
 class Outcome:
     """Result of a run.
 
+    >>> from metriscope import compose_config, train
+    >>> outcome = train(compose_config(["dataset=digits", "trainer.max_epochs=1", "logger=none"]))
+    >>> sorted(outcome.history.columns)[:3]
+    ['epoch', 'step', 'test/cosine_inter']
+
     Attributes:
         metrics: flat figures, as in ``summary.json``.
         folder: the run folder.
@@ -40,6 +49,15 @@ class Outcome:
     trained: bool = False
     unsent: bool = False
     load: Callable[[], Parts] = field(default=Parts, repr=False, compare=False)
+
+    @cached_property
+    def history(self) -> DataFrame:
+        """All that was logged, as in ``metrics.csv``: a column for each key beside ``epoch`` and ``step``.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        return history_frame(read_history(self.folder / "metrics.csv"))
 
     @property
     def trainer(self) -> pl.Trainer | None:

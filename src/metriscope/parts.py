@@ -184,7 +184,8 @@ def check_section(
         kind.check(part, f"{where}._target_={section['_target_']}")
     further = further or {}
     given = with_place(partial(_given, section, part, further), where)
-    within = {key: list(_sections(value, f"{where}.{key}")) for key, value in given.items()}
+    plain = _plain_arguments(part)
+    within = {key: list(_sections(value, f"{where}.{key}")) for key, value in given.items() if key not in plain}
     for inner in within.values():
         for own, place in inner:
             check_section(own, place)
@@ -206,7 +207,9 @@ def instantiate(section: Mapping[str, Any], where: str, **further: Any) -> Any:
     """
     part = locate(str(section["_target_"]), f"{where}.")
     given = with_place(partial(_given, section, part, further), where)
-    arguments = {**{key: _built(value, f"{where}.{key}") for key, value in given.items()}, **further}
+    plain = _plain_arguments(part)
+    built = {key: value if key in plain else _built(value, f"{where}.{key}") for key, value in given.items()}
+    arguments = {**built, **further}
     if not isinstance(part, PartType):
         with_place(partial(judge, part, arguments), where)
     try:
@@ -228,6 +231,12 @@ def with_place(call: Callable[[], Any], where: str) -> Any:
         return call()
     except ArgumentError as error:
         raise error.at(f"{where}.") from error
+
+
+def _plain_arguments(part: Callable[..., Any]) -> Collection[str]:
+    """The arguments in which a part never takes a ``_target_`` for a section, by its class's attribute."""
+    names: Collection[str] = getattr(part, "plain_arguments", ())
+    return names
 
 
 def _sections(value: Any, where: str) -> Iterator[tuple[Mapping[str, Any], str]]:

@@ -47,6 +47,19 @@ class Lines:
         self.write("end", exit_code)
 
 
+class Taker(Lines):
+    """Takes tables and files, and says which files were there."""
+
+    def log_summary(self, values):
+        self.write("there", sorted(path.name for path in self.path.parent.glob("*.*")))
+
+    def log_tables(self, tables):
+        self.write("tables", {name: [list(table.columns)[0], len(table.rows)] for name, table in tables.items()})
+
+    def log_artifacts(self, paths, metadata):
+        self.write("files", [[path.name, path.is_file()] for path in paths] + [metadata["test/recall_at_1"]])
+
+
 class Unwilling:
     def __init__(self):
         raise ConnectionError("no server")
@@ -104,6 +117,16 @@ def test_the_same_run_with_and_without(run, own):
     again = run("+logger.more.mine._target_=my_loggers.Lines")
     assert again.folder == plain.folder
     assert not again.trained, "it had finished before"
+
+
+def test_tables_and_files_on_request_come_after_the_files_of_the_run(run, own):
+    words = ["logger=wandb", "logger.wandb.mode=disabled", "logger.figures=false", "trainer.max_epochs=1"]
+    words += ["logger.wandb.tables=true", "logger.wandb.checkpoint=true", "evaluation.metrics.map_at_r=null"]
+    outcome = run(*words, "+logger.more.mine._target_=my_loggers.Taker", "evaluation.monitor=val/recall_at_1")
+    told = dict(json.loads(line) for line in (outcome.folder / "lines.jsonl").read_text().splitlines())
+    assert {"summary.json", "embeddings.npz", "metrics.csv"} <= {*told["there"]}
+    assert told["tables"] == {"classes": ["class", 5], "gallery": ["queries", 6], "hardest": ["position", 32]}
+    assert told["files"] == [["best.ckpt", True], ["embeddings.npz", True], outcome.metrics["test/recall_at_1"]]
 
 
 def test_a_logger_that_fails_warns_once_and_the_run_goes_on(run, own, caplog):

@@ -85,18 +85,18 @@ def test_the_arguments_that_ship_are_the_defaults_of_the_class(name: str) -> Non
 )
 def test_what_cannot_be_is_one_line(word: str, line: str) -> None:
     with pytest.raises(InputError) as refused:
-        check(compose_config([word]))
+        check(COMPOSER([word]))
     assert str(refused.value).startswith(line)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("word", ["+evaluation.metrics.x=null", "+callbacks.x=null", "+callbacks.early_stopping=false"])
 def test_nothing_under_a_name_of_its_own_is_nothing(word: str) -> None:
-    assert switched(plain(compose_config([word])))["diagnostics"] == plain(COMPOSER([]))["diagnostics"]
+    assert switched(plain(COMPOSER([word])))["diagnostics"] == plain(COMPOSER([]))["diagnostics"]
 
 
 def test_what_ships_needs_no_class() -> None:
-    found = plain(compose_config(["+evaluation.metrics.clustering.seed=3"]))["evaluation"]["metrics"]["clustering"]
+    found = plain(COMPOSER(["+evaluation.metrics.clustering.seed=3"]))["evaluation"]["metrics"]["clustering"]
     assert found == {"_target_": "metriscope.evaluation.shipped.Clustering", "seed": 3}
 
 

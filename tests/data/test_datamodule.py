@@ -94,11 +94,11 @@ class StopAfter(Callback):
             trainer.save_checkpoint(self.path)
 
 
-@pytest.mark.parametrize("source", ["memory", "files", "own parts"])
+@pytest.mark.parametrize("source", ["memory", "files", "own parts", "torchvision"])
 @pytest.mark.parametrize("step", [2, 4, 5, 6])
 @pytest.mark.filterwarnings("error:You're resuming")
 def test_a_resumed_run_goes_on_with_the_same_batches(tmp_path, source, step):
-    """Stopped within and at the end of an epoch of three batches; from memory, through workers, with own parts."""
+    """Stopped within and at the end of an epoch of three batches; from memory, through workers, with other parts."""
     if source == "files":
         for i in range(40):
             (tmp_path / f"{i % 2}").mkdir(exist_ok=True)
@@ -110,6 +110,10 @@ def test_a_resumed_run_goes_on_with_the_same_batches(tmp_path, source, step):
         cfg = config("synthetic", dataset__per_class=30, dataset__dimension=8, sampler__batch_size=90)
         cfg.sampler._target_ = "own_parts.Drawn"
         cfg.augmentation = {"_target_": "own_parts.Jitter", "name": "jitter"}
+    elif source == "torchvision":
+        entries = [{"name": "RandomCrop", "size": 8, "padding": 1}, {"name": "RandomInvert"}]
+        changes = {"augmentation__transforms": entries, "augmentation__size": None}
+        cfg = config("digits", "torchvision", sampler__batch_size=400, **changes)
     else:
         cfg = config("digits", "crop_flip", sampler__batch_size=400)
     checkpoint = tmp_path / "a.ckpt"

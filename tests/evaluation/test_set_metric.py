@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import open_dict
-from tiny_runs import TINY
+from tiny_runs import COMPOSER, TINY
 
 from metriscope.config.compose import compose_config
 from metriscope.config.rules import check
@@ -213,7 +213,7 @@ def test_an_own_metric_is_trained_monitored_and_compared(folder: Path) -> None:
 
 
 def own(folder: Path, metrics: dict[str, Any], *words: str) -> Any:
-    cfg = compose_config([*TINY, *words, f"paths.output_dir={folder}/outputs"]).copy()
+    cfg = COMPOSER([*TINY, *words, f"paths.output_dir={folder}/outputs"]).copy()
     with open_dict(cfg):
         cfg.evaluation.metrics.update(metrics)
     return cfg
@@ -342,7 +342,7 @@ def test_a_set_metric_says_nothing_by_itself() -> None:
 def test_an_own_diagnostic_watches_beside_the_shipped_ones(folder: Path) -> None:
     from metriscope.app import train
 
-    cfg = compose_config([*TINY, f"paths.output_dir={folder}/outputs"]).copy()
+    cfg = COMPOSER([*TINY, f"paths.output_dir={folder}/outputs"]).copy()
     with open_dict(cfg):
         cfg.diagnostics.counter = {"_target_": "others.Counter"}
     outcome = train(cfg)
@@ -372,7 +372,7 @@ def test_the_diagnostic_of_the_page_watches(folder: Path) -> None:
     ],
 )
 def test_a_diagnostic_that_cannot_serve_is_one_line(folder: Path, section: Any, line: str) -> None:
-    cfg = compose_config([*TINY]).copy()
+    cfg = COMPOSER([*TINY]).copy()
     with open_dict(cfg):
         cfg.diagnostics.x = section
     with pytest.raises(InputError) as refused:

@@ -20,6 +20,7 @@ from benchmarks import (
     measuring,
     mnist,
     photographs,
+    serving,
     table,
     variance,
 )
@@ -54,7 +55,7 @@ def test_a_disagreement_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_losses_of_the_peer_are_met() -> None:
     """Those that a config of ours names; what the peer has alone is taken through its adapter."""
     met = {override for contest in contests.CONTESTS.values() for override in contest.overrides}
-    alone = {"center_contrastive", "decoupled_contrastive", "cross_entropy"}
+    alone = {"center_contrastive", "decoupled_contrastive", "cross_entropy", "sigmoid", "vicreg"}
     assert {name for name in LOSSES if f"loss={name}" not in met} == alone
 
 
@@ -135,6 +136,7 @@ def test_sides_take_turns() -> None:
     assert all(taken.minimum <= taken.median for taken in times)
 
 
+@pytest.mark.processes
 def test_the_peak_of_temporary_memory_is_seen() -> None:
     # In a process of its own: what this one frees meanwhile would be subtracted.
     code = (
@@ -217,3 +219,8 @@ def test_busy_prints_ratios(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     assert "2.50x" in out
     assert "7.00x" in out
     assert "1.000x" in out
+
+
+def test_a_search_in_a_saved_gallery_is_compared_with_float64(capsys: pytest.CaptureFixture[str]) -> None:
+    serving.searching(1000, repeats=1)
+    assert "the neighbours are those of float64" in capsys.readouterr().out

@@ -69,6 +69,18 @@ def test_files_arrays_tensors_and_pictures_of_the_same_image_embed_alike(run):
     assert known.dtype == torch.float32
 
 
+def test_images_are_turned_upright(run, tmp_path):
+    model = metriscope.load(run[0])
+    image = Image.open(run[1] / "class 1" / "2.png")
+    turned = Image.Exif()
+    turned[0x0112] = 6  # to be turned clockwise
+    image.save(tmp_path / "turned.png", exif=turned)
+    upright = model.embed(image.rotate(-90)).embeddings
+    assert torch.equal(model.embed(tmp_path / "turned.png").embeddings, upright)
+    assert torch.equal(model.embed(Image.open(tmp_path / "turned.png")).embeddings, upright)
+    assert not torch.equal(model.embed(image).embeddings, upright)
+
+
 def test_neighbours_are_those_of_brute_force(run):
     folder, photos = run
     model = metriscope.load(folder)
@@ -175,6 +187,7 @@ def test_a_search_across_models_is_refused(run, tmp_path):
         model.search(run[1], other.embed(run[1]))
 
 
+@pytest.mark.processes
 def test_loading_imports_neither_lightning_nor_hydra_nor_wandb(run):
     code = f"""
 import sys, metriscope

@@ -14,10 +14,12 @@ from metriscope.objectives.losses.classes.arcface import ArcFaceLoss
 from metriscope.objectives.losses.classes.center_contrastive import CenterContrastiveLoss
 from metriscope.objectives.losses.classes.cosface import CosFaceLoss
 from metriscope.objectives.losses.classes.cross_entropy import CrossEntropyLoss
+from metriscope.objectives.losses.classes.large_margin_softmax import LargeMarginSoftmaxLoss
 from metriscope.objectives.losses.classes.normalized_softmax import NormalizedSoftmaxLoss
 from metriscope.objectives.losses.classes.proxy_anchor import ProxyAnchorLoss
 from metriscope.objectives.losses.classes.proxy_nca import ProxyNCALoss
 from metriscope.objectives.losses.classes.soft_triple import SoftTripleLoss
+from metriscope.objectives.losses.classes.sphereface import SphereFaceLoss
 from metriscope.objectives.losses.classes.sub_center_arcface import SubCenterArcFaceLoss
 from metriscope.objectives.samples import Samples
 
@@ -78,6 +80,25 @@ def with_margin(move: Callable[[Tensor], Tensor], scale: float, per_class: int =
 def angle_moved(cosine: Tensor) -> Tensor:
     theta = cosine.acos()
     return (theta + 0.5).cos() if theta <= math.pi - 0.5 else cosine - 0.5 * math.sin(0.5)
+
+
+def multiplied_angle(m: int, scale: float, unit: bool) -> Any:
+    """Softmax terms of |x| |w| cos(theta), or of |x| cos(theta), the own angle taken m times."""
+
+    def oracle(z: Tensor, vectors: Tensor, labels: list[int]) -> Found:
+        terms = []
+        for x, y in known(z, labels):
+            scores = []
+            for c, vector in enumerate(vectors):
+                theta = cosine(x, vector).acos()
+                k = int(float(theta.detach()) * m / math.pi)
+                own = (-1) ** k * (m * theta).cos() - 2 * k
+                lengths = x.norm() * (1 if unit else vector.norm())
+                scores.append(scale * lengths * (own if c == y else theta.cos()))
+            terms.append(softmax_term(scores, y))
+        return mean(terms, z)
+
+    return oracle
 
 
 def proxy_nca(temperature: float, include_positive: bool) -> Any:
@@ -147,6 +168,9 @@ CASES: dict[str, Case] = {
     "arcface": Case(ArcFaceLoss, {"scale": 16}, with_margin(angle_moved, 16)),
     "cosface": Case(CosFaceLoss, {"scale": 16}, with_margin(lambda s: s - 0.35, 16)),
     "sub_center_arcface": Case(SubCenterArcFaceLoss, {"scale": 16}, with_margin(angle_moved, 16, 3)),
+    "large_margin_softmax": Case(LargeMarginSoftmaxLoss, {"scale": 2}, multiplied_angle(4, 2, unit=False)),
+    "large_margin_softmax, margin 1": Case(LargeMarginSoftmaxLoss, {"margin": 1}, multiplied_angle(1, 1, unit=False)),
+    "sphereface": Case(SphereFaceLoss, {"margin": 3, "scale": 8}, multiplied_angle(3, 8, unit=True)),
     "normalized_softmax": Case(NormalizedSoftmaxLoss, {}, with_margin(lambda s: s, 20)),
     "proxy_nca": Case(ProxyNCALoss, {}, proxy_nca(1.0, False)),
     "proxy_nca++": Case(ProxyNCALoss, {"temperature": 1 / 9, "include_positive": True}, proxy_nca(1 / 9, True)),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pytorch_lightning.loggers import CSVLogger
 
+from metriscope.tracking.base import LoggedTable
 from metriscope.tracking.guarded import GuardedLogger
 
 
@@ -41,6 +42,8 @@ def tell_all(logger):
     logger.log_metrics({"epoch": 0, "train/loss": 0.5}, 0)
     logger.log_figures([Path("a.png")])
     logger.log_summary({"test/map_at_r": 0.5})
+    logger.log_tables({"classes": LoggedTable(["class"], [["a"]])})
+    logger.log_artifacts([Path("best.ckpt")], {})
     logger.log_graph(None)
     logger.after_save_checkpoint(None)
     logger.save()

@@ -1,3 +1,4 @@
+import json
 import logging
 import time
 from datetime import datetime
@@ -5,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from wandb_files import records, values
 
@@ -12,6 +14,7 @@ from metriscope.errors import InputError
 from metriscope.reports.style import panels, save
 from metriscope.tracking import connection
 from metriscope.tracking import wandb as tracking
+from metriscope.tracking.base import LoggedTable, Picture
 from metriscope.tracking.connection import connect
 from metriscope.tracking.guarded import GuardedLogger
 
@@ -63,7 +66,9 @@ def test_an_offline_run_holds_everything(tmp_path: Path, caplog: pytest.LogCaptu
     assert ends["best/val/recall_at_1"] == 0.75
     assert ends["test/map_at_r"] == 0.5
     assert next(record.exit.exit_code for record in kept if record.HasField("exit")) == 3
-    assert any("/" in record.metric.step_metric for record in kept if record.HasField("metric"))
+    axes = {record.metric.name: record.metric.step_metric for record in kept if record.HasField("metric")}
+    assert axes["train/loss_step"] == tracking.STEP
+    assert axes["val/recall_at_1"] == "epoch"
 
     # W&B names its folders by the second.
     while list(tmp_path.glob(f"wandb/offline-run-{datetime.now():%Y%m%d_%H%M%S}-*")):
@@ -113,6 +118,39 @@ def test_a_run_that_cannot_go_online_goes_offline(
     assert said == ["W&B is offline (no answer): wandb sync d"]
 
 
+def test_tables_and_files_go_along_on_request(tmp_path: Path) -> None:
+    logger = tracking.build_wandb(config("offline"), tmp_path, "abc123")
+    assert logger is not None
+    pixels = np.zeros((4, 5, 3), dtype=np.uint8)
+    table = LoggedTable(["query", "rank"], [[Picture(pixels, "a cat"), 3], [Picture(pixels, "a dog"), None]])
+    logger.log_tables({"hardest": table})
+    (tmp_path / "best.ckpt").write_bytes(b"weights")
+    many = {f"val/measure_{i}": 0.25 for i in range(120)}
+    logger.log_artifacts([tmp_path / "best.ckpt"], {"best/val/loss": 0.5, "train/loss": float("nan"), **many})
+    logger.finish()
+    assert not logger.unsent
+    kept = records(tmp_path)
+    rows = [values(record.history.item) for record in kept if record.HasField("history")]
+    assert {"tables/hardest._type": "table-file", "tables/hardest.nrows": 2}.items() <= rows[0].items()
+    sent = [record.artifact for record in kept if record.HasField("artifact")]
+    model = next(one for one in sent if one.type == "model")
+    assert (model.name, sorted(model.aliases)) == ("triplet-all-seed0-abc123-model", ["best", "latest"])
+    described = json.loads(model.metadata)
+    assert described["best"] == {"val/loss": 0.5}
+    assert (len(described), len(described["val"])) == (2, 120)
+    assert [entry.local_path for entry in model.manifest.contents] == [str(tmp_path / "best.ckpt")]
+
+
+def test_files_that_a_dead_server_does_not_take_are_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    logger = GuardedLogger(tracking.Wandb(SimpleNamespace(project="p", id="i", name="n", settings=SimpleNamespace(
+        root_dir="."), log=None)), "W&B", sync="wandb sync d")  # fmt: skip
+    logger.log_artifacts([tmp_path / "gone.ckpt"], {})
+    logger.log_tables({"classes": LoggedTable(["class"], [["a"]])})
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("W&B could not take the files (")
+    assert logger.unsent
+
+
 def test_a_server_that_dies_after_the_start_is_one_line_with_the_command_that_sends_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -152,6 +190,9 @@ def test_no_failure_reaches_the_run_and_one_warning_is_enough(caplog: pytest.Log
 
     class Broken(SimpleNamespace):
         step = 0
+
+        def define_metric(self, *args: Any, **kwargs: Any) -> None:
+            pass
 
         def log(self, *args: Any, **kwargs: Any) -> None:
             raise ConnectionError("gone")

@@ -11,16 +11,16 @@ from metriscope.callbacks.finite import BatchGuard
 from metriscope.callbacks.graceful_stop import GracefulStop
 from metriscope.callbacks.greediness import GreedinessMonitor
 from metriscope.callbacks.progress import FirstStep, progress
-from metriscope.callbacks.variance import VarianceMonitor
 from metriscope.config.callbacks import callback_sections
 from metriscope.evaluation.measures import SKIPPED
-from metriscope.evaluation.monitors import VARIANCE, monitor_of
+from metriscope.evaluation.monitors import monitor_of
 from metriscope.evaluation.set_metric import build_metrics
 from metriscope.parts import arguments_of, instantiate, locate
 from metriscope.run.folder import Run
 from metriscope.tracking.checkpoints import BestCheckpoint, LastCheckpoint
+from metriscope.tracking.wandb import asks
 
-# What per_class.csv and per_query.csv show.
+# What per_class.csv, per_query.csv and the tables of W&B show.
 _SHOWN = SKIPPED._replace(recall_at=(1,), map_at_r=True)
 
 Section = Mapping[str, Any]
@@ -47,7 +47,7 @@ def build_callbacks(
         validates: whether there is a validation set, which selects the best checkpoint.
     """
     return [
-        build_evaluation(evaluation),
+        build_evaluation(evaluation, asks(run.config, "tables")),
         *build_diagnostics(diagnostics, evaluation, log_every_n_steps),
         BatchGuard(log_every_n_steps),
         *(instantiate(section, where) for where, section in callback_sections("callbacks", callbacks, evaluation)),
@@ -59,9 +59,14 @@ def build_callbacks(
     ]
 
 
-def build_evaluation(evaluation: Section) -> EvaluationMonitor:
-    """The callback that computes the metrics of evaluated sets; ``evaluation`` as of :func:`build_callbacks`."""
-    further = _SHOWN if evaluation["per_class"] or evaluation.get("per_query") else None
+def build_evaluation(evaluation: Section, tables: bool = False) -> EvaluationMonitor:
+    """The callback that computes the metrics of evaluated sets.
+
+    Args:
+        evaluation: as of :func:`build_callbacks`.
+        tables: whether tables of the test set are logged.
+    """
+    further = _SHOWN if evaluation["per_class"] or evaluation.get("per_query") or tables else None
     return EvaluationMonitor(build_metrics(evaluation), evaluation["layers"], evaluation["memory_mb"], further)
 
 
@@ -80,10 +85,15 @@ def build_diagnostics(diagnostics: Section, evaluation: Section, log_every_n_ste
     return found if watched else [GreedinessMonitor(None, log_every_n_steps), *found]
 
 
-def build_variance(diagnostics: Section, evaluation: Section) -> list[pl.Callback]:
-    """Those of the diagnostics that measure evaluated sets; arguments as of :func:`build_callbacks`."""
-    sections = [one for one in diagnostics.values() if isinstance(one, Mapping) and one.get("_target_") == VARIANCE]
-    return [VarianceMonitor(one.get("layers", evaluation["layers"])) for one in sections]
+def build_evaluating_callbacks(
+    evaluation: Section, diagnostics: Section, callbacks: Section, log_every_n_steps: int
+) -> list[pl.Callback]:
+    """Those callbacks of a run that follow a test; arguments as of :func:`build_callbacks`."""
+    own = [instantiate(section, where) for where, section in callback_sections("callbacks", callbacks, evaluation)]
+    found = [*build_diagnostics(diagnostics, evaluation, log_every_n_steps), *own]
+    hooks = [name for name in vars(pl.Callback) if name.startswith("on_test_")]
+    follow = [one for one in found if any(getattr(type(one), hook) is not getattr(pl.Callback, hook) for hook in hooks)]
+    return [build_evaluation(evaluation), *follow]
 
 
 def _pruning(sweep: Section | None, run: Run) -> list[pl.Callback]:

@@ -36,11 +36,12 @@ def build_data(
     evaluation_batch_size: int,
     cache_dir: Path,
     seed: int,
+    trains: bool = True,
 ) -> DataModule:
     """The data module, which turns the parts of a data set into batches.
 
     Image files that are decoded once are decoded now, unless the features of a frozen ``backbone`` are cached: then
-    the images may not be needed.
+    the images may not be needed. Without training, those of the test part alone are: others are decoded when needed.
 
     Raises:
         InputError: the data are missing or broken, or the settings do not fit them.
@@ -59,7 +60,9 @@ def build_data(
         decoding=_decoding(splits, augment, dataset, cache_dir / "images"),
         embedding=_embedding(backbone, augment, cache_dir / "features"),
     )
-    if data.embedding is None:
+    if data.embedding is None and not trains:
+        data.serving.images("test")
+    elif data.embedding is None:
         data.decode()
         _warn_of_one_colour(data)
     return data

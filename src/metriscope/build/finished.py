@@ -1,10 +1,16 @@
 """Builds the objects of a run that has finished, from its folder."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.seed import isolate_rng
 
 from metriscope import tensor_files
-from metriscope.build.callbacks import build_evaluation, build_variance
-from metriscope.build.run import data_of, learner_of
+from metriscope.build.callbacks import build_evaluating_callbacks
+from metriscope.build.run import Config, data_of, learner_of
 from metriscope.build.trainer import build_trainer
 from metriscope.data.splits import Splits
 from metriscope.errors import InputError
@@ -23,11 +29,8 @@ def parts_of(run: Run, splits: Splits | None = None) -> Parts:
         InputError: the data cannot be loaded, or the checkpoint is damaged.
     """
     config = run.config
-    evaluation = config["evaluation"]
     data = data_of(config, splits)
-    watch = [build_evaluation(evaluation), *build_variance(config["diagnostics"], evaluation)]
-    options = {**config["trainer"], "enable_checkpointing": False}
-    trainer = build_trainer(options, watch, [], run.folder, evaluation["every_n_epochs"])
+    trainer = evaluator_of(config, run.folder)
     path = run.best_checkpoint if "best/epoch" in run.summary() else run.last_checkpoint
     if not path.exists():
         return Parts(trainer, None, data)
@@ -44,3 +47,23 @@ def parts_of(run: Run, splits: Splits | None = None) -> Parts:
         why = f" (it {error})" if known else ""
         raise InputError(f"{path} is no checkpoint of this run{why}: move it away, or set resume=never") from error
     return Parts(trainer, module.eval(), data)
+
+
+def evaluator_of(
+    config: Config, folder: Path, loggers: Sequence[Logger] = (), callbacks: Sequence[pl.Callback] = ()
+) -> pl.Trainer:
+    """A trainer that evaluates, and writes no checkpoints.
+
+    Args:
+        config: of the run.
+        folder: its folder.
+        loggers: of the run.
+        callbacks: further ones, which are called after those of the run.
+    """
+    evaluation = config["evaluation"]
+    watch = build_evaluating_callbacks(
+        evaluation, config["diagnostics"], config.get("callbacks") or {}, config["trainer"]["log_every_n_steps"]
+    )
+    # Lightning says something of a trainer that has no number of epochs.
+    options: dict[str, Any] = {"max_epochs": 1, **config["trainer"], "enable_checkpointing": False}
+    return build_trainer(options, [*watch, *callbacks], loggers, folder, evaluation.get("every_n_epochs", 1))

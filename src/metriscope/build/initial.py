@@ -168,7 +168,7 @@ def _objective(
         place, part = int(match["place"] or 0), match["part"]
         what = f"{part} parameters"
         if mine.get((place, part)) != theirs.get((place, part)):
-            there, here = (" ".join(side.get((place, part)) or ("none",)) for side in (theirs, mine))
+            there, here = (" ".join(side.get((place, part)) or ("nothing",)) for side in (theirs, mine))
             found.append((what, {}, f"{there} there, {here} here"))
             continue
         if misfit := _misfit(state, wanted, prefix):

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from torch import nn
+
+from metriscope.errors import RunError
 from metriscope.evaluation.monitors import Monitor
 from metriscope.models.network import Network
 from metriscope.objectives.objective import Objective
@@ -37,6 +40,16 @@ def build_learner(
         partial(_scheduler, scheduler, monitor),
         seed=seed,
     )
+
+
+def build_embedding_only(network: Network, *, seed: int) -> MetricLearner:
+    """The LightningModule that embeds with ``network`` and cannot be trained, as it has no objective."""
+    objective: Any = nn.Module()
+
+    def none(*args: Any) -> Any:
+        raise RunError("this module has no objective, so that it cannot be trained")
+
+    return MetricLearner(network, objective, none, none, seed=seed)
 
 
 def _scheduler(

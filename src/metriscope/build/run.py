@@ -36,18 +36,25 @@ log = logging.getLogger(__name__)
 
 Config = Mapping[str, Any]
 
+# Has batches for whatever data, where none is taken.
+_ANY_SAMPLER = {"_target_": "metriscope.data.samplers.ShuffleBatchSampler"}
 
-def data_of(config: Config, splits: Splits | None = None) -> DataModule:
-    """The data of a run; ``splits`` are loaded from the section ``dataset`` if not given."""
+
+def data_of(config: Config, splits: Splits | None = None, trains: bool = True) -> DataModule:
+    """The data of a run; ``splits`` are loaded from the section ``dataset`` if not given.
+
+    Without training, the section ``sampler`` is not read.
+    """
     return build_data(
         load_splits(config["dataset"]) if splits is None else splits,
         config["dataset"],
-        config["sampler"],
+        config["sampler"] if trains else _ANY_SAMPLER,
         config["augmentation"],
         config.get("backbone"),
         evaluation_batch_size=config["evaluation"]["batch_size"],
         cache_dir=Path(config["paths"]["cache_dir"]),
         seed=config["seed"],
+        trains=trains,
     )
 
 

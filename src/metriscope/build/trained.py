@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor
 
 from metriscope import tensor_files
+from metriscope.config.evaluates import EVALUATES
 from metriscope.errors import InputError
 from metriscope.reading import kind_of
 from metriscope.run.configs import read_config
@@ -50,17 +51,28 @@ def read_trained(folder: Path, which: Which | None = None) -> Trained:
     """
     record = _record_of(folder)
     config = read_config(folder)
+    if config.get(EVALUATES):
+        raise InputError(f"{folder} is an evaluation and has no weights of its own: give the run that it evaluates")
     if which is None:
         if record.status != FINISHED:
             raise InputError(
                 f"{folder} is not finished ({record.status}): finish it, or name its checkpoint, best or last"
             )
-        which = "best" if "best/epoch" in read_summary(folder) else "last"
+        which = tested(folder)
     path = folder / "checkpoints" / f"{which}.ckpt"
     checkpoint = _read(path)
     # Lightning stores the state of the data module under its class name.
     inputs = dict(checkpoint.get("DataModule", {})).get("inputs", {})
     return Trained(folder, record, config, path, checkpoint["state_dict"], inputs)
+
+
+def tested(folder: Path) -> Which:
+    """The checkpoint of a finished run that its figures of the test set are of.
+
+    Raises:
+        InputError: the run has left no figures.
+    """
+    return "best" if "best/epoch" in read_summary(folder) else "last"
 
 
 def _record_of(folder: Path) -> Record:

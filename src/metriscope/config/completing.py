@@ -90,8 +90,8 @@ def with_targets(config: Mapping[str, Any]) -> dict[str, Any]:
 def _target(group: str, name: str) -> str:
     if name in choices(group):
         return str(section(group, name)._target_)
-    if "_target_" in shared(group):
-        return str(shared(group)["_target_"])
+    if (usual := SECTIONS[group].usual or shared(group).get("_target_")) is not None:
+        return str(usual)
     there = choices(group)
     raise InputError(f"{group}={name} has no _target_, the dotted path of its class{nearest(name, there)}")
 

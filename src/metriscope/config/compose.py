@@ -28,6 +28,10 @@ from metriscope.errors import InputError, nearest
 def compose_config(words: Sequence[str], config_dir: str | Path | None = None, with_hydra: bool = False) -> DictConfig:
     """The config that Hydra composes from these overrides, also for tests and scripts.
 
+    >>> from metriscope import compose_config
+    >>> compose_config(["loss=triplet", "loss.margin=0.3"]).loss.margin
+    0.3
+
     Args:
         words: overrides, as on the command line.
         config_dir: a folder of further choices; ``hydra.searchpath`` among the words does the same.

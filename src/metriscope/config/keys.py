@@ -151,7 +151,9 @@ def _kinds(key: str) -> set[str]:
 
 
 # Keys that may be null whatever the shipped choices say: Lightning's and W&B's own defaults.
-_NULLABLE = ("trainer.", "logger.wandb.")
+_NULLABLE = (
+    "trainer.", *(f"logger.wandb.{key}" for key in ("project", "entity", "group", "job_type", "tags", "name", "init")),
+)  # fmt: skip
 
 _WORDS = {"switch": "true or false", "number": "a number", "name": "a name", "list": "a list", "mapping": "a mapping"}
 _SWITCHES = {"no": "false", "off": "false", "false": "false", "0": "false"}

@@ -22,6 +22,7 @@ from metriscope.config.sections import check_sections
 from metriscope.config.trainer import check_trainer
 from metriscope.errors import InputError, nearest
 from metriscope.escapes import is_hidden, shown
+from metriscope.evaluation.set_metric import asked_metrics
 
 _LAYERS = ("trunk", "embedding")
 # Sections whose parts judge their own arguments.
@@ -45,8 +46,13 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     return config
 
 
-def check_keys(cfg: DictConfig) -> dict[str, Any]:
-    """The rules that need no part, and so no torch; as :func:`check` otherwise."""
+def check_keys(cfg: DictConfig, trains: bool = True) -> dict[str, Any]:
+    """The rules that need no part, and so no torch; as :func:`check` otherwise.
+
+    Args:
+        cfg: as of :func:`check`.
+        trains: whether anything is trained, and so goes by a metric.
+    """
     written = flatten(plain(cfg, resolve=False))
     check_secrets(written)
     missing = sorted(key for key, value in written.items() if value == "???")
@@ -69,7 +75,10 @@ def check_keys(cfg: DictConfig) -> dict[str, Any]:
     _check_backbone(config)
     _check_input(config)
     _check_evaluation(config)
-    check_monitors(config)
+    if trains:
+        check_monitors(config)
+    else:
+        asked_metrics(config["evaluation"])
     check_trainer(config["trainer"])
     return config
 

@@ -20,6 +20,8 @@ class Section(NamedTuple):
     """Arguments, of the section or known later, that only some parts take."""
     kind: Kind | None = None
     """What a part has to be."""
+    usual: str | None = None
+    """The class of a section that names none, and no shipped choice either."""
     may_be_none: bool = False
     """Whether the choice :data:`NO_PART` stands for no part."""
 
@@ -73,7 +75,10 @@ SECTIONS = {
         kind=Kind(_SAMPLER, f"a subclass of {_SAMPLER}"),
     ),
     "augmentation": Section(
-        frozenset(), dict.fromkeys(_STATISTICS, LATER), kind=Kind(_AUGMENTATION, f"a subclass of {_AUGMENTATION}")
+        frozenset(),
+        dict.fromkeys(_STATISTICS, LATER),
+        kind=Kind(_AUGMENTATION, f"a subclass of {_AUGMENTATION}"),
+        usual=_AUGMENTATION,
     ),
     "optimizer": Section(frozenset(_RATES), {"params": LATER}),
     "scheduler": Section(

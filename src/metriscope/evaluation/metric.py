@@ -19,6 +19,7 @@ class Metric:
         definition: one line.
         splits: what it is logged of: ``train``, ``val``, ``test``, or ``course`` for the whole course of a run.
         headline: whether the table at the end of a run shows it.
+        unit: ``share`` of a figure from 0 to 1 that tables can give in per cent, ``count`` of a whole number.
     """
 
     key: str
@@ -28,6 +29,7 @@ class Metric:
     definition: str
     splits: tuple[str, ...] = ("val", "test")
     headline: bool = False
+    unit: Literal["share", "count"] | None = None
 
     def named(self, name: str) -> "Metric | None":
         """This metric under a name without split, the number of a family filled in; None for other names."""

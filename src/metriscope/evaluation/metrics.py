@@ -15,41 +15,43 @@ METRICS = (
         "recall_at_{k}", "Recall@{k}", "retrieval", "max",
         "share of queries with a hit among the k nearest; leave-one-out, or queries in a gallery where the data "
         "set has them; ties go to the earlier sample",
-        headline=True,
+        headline=True, unit="share",
     ),
     Metric(
         "map_at_r", "MAP@R", "retrieval", "max",
-        "mean over queries of (1/R) sum_{i<=R} P(i) rel(i), arXiv:2003.08505", headline=True,
+        "mean over queries of (1/R) sum_{i<=R} P(i) rel(i), arXiv:2003.08505", headline=True, unit="share",
     ),
     Metric(
         "r_precision", "R-precision", "retrieval", "max",
-        "mean share of hits among the R nearest, R being the others of the query's class", headline=True,
+        "mean share of hits among the R nearest, R being the others of the query's class", headline=True, unit="share",
     ),
     Metric(
         "precision_at_{k}", "Precision@{k}", "retrieval", "max",
-        "mean share of hits among the k nearest", headline=True,
+        "mean share of hits among the k nearest", headline=True, unit="share",
     ),
-    Metric("mrr", "MRR", "retrieval", "max", "mean of 1 / rank of the first hit"),
+    Metric("mrr", "MRR", "retrieval", "max", "mean of 1 / rank of the first hit", headline=True, unit="share"),
     Metric(
         "queries_skipped", "queries skipped", "retrieval", None,
-        "number of queries with nothing of their class to find",
+        "number of queries with nothing of their class to find", headline=True, unit="count",
     ),
     Metric(
         "knn_accuracy", "k-NN accuracy", "classification", "max",
         "vote of the nearest training samples, scored on test; closed set only", ("test",), True,
+        "share",
     ),
     Metric(
         "linear_probe_accuracy", "linear-probe accuracy", "classification", "max",
         "logistic regression on the embedding, fitted on train, scored on test; closed set only", ("test",), True,
+        "share",
     ),
     Metric(
         "nmi", "NMI", "clustering", "max",
         "normalised mutual information of k-means clusters with the classes, with `evaluation.metrics.clustering=true`",
-        ("test",),
+        ("test",), True, "share",
     ),
     Metric(
         "ami", "AMI", "clustering", "max",
-        "mutual information of k-means clusters with the classes, adjusted for chance", ("test",),
+        "mutual information of k-means clusters with the classes, adjusted for chance", ("test",), True, "share",
     ),
     Metric(
         "variance_intra", "intra-class variance", "variance", None,
@@ -97,28 +99,30 @@ METRICS = (
     Metric(
         "active_ratio", "active ratio", "greediness", None,
         "share of terms (pairs, triplets) with a non-zero loss, among all that the labels allow", _LOSS, True,
+        "share",
     ),
     Metric(
         "active_ratio_{k}", "active ratio, part {k}", "greediness", None,
-        "active ratio of part k of `loss=sum`", _LOSS,
+        "active ratio of part k of `loss=sum`", _LOSS, unit="share",
     ),
     Metric(
         "active_ratio_positive", "active ratio, positives", "greediness", None,
-        "active ratio of positive pairs", _LOSS,
+        "active ratio of positive pairs", _LOSS, unit="share",
     ),
     Metric(
         "active_ratio_negative", "active ratio, negatives", "greediness", None,
-        "active ratio of negative pairs", _LOSS,
+        "active ratio of negative pairs", _LOSS, unit="share",
     ),
     Metric(
         "active_ratio_pairs", "active ratio (pairs)", "greediness", None,
         "share of pairs whose weight |dL/ds| exceeds `diagnostics.greediness.pair_weight_threshold` of the "
         "batch's largest: one scale for every loss; of batches above 4 million pairs, in logged steps",
-        _LOSS, True,
+        _LOSS, True, "share",
     ),
     Metric(
         "active_ratio_pairs_{k}", "active ratio (pairs), part {k}", "greediness", None,
         "active ratio of pairs of part k of `loss=sum`, where parts differ in distance, space or references", _LOSS,
+        unit="share",
     ),
     Metric(
         "grad_norm", "gradient norm", "greediness", None,
@@ -152,6 +156,11 @@ METRICS = (
     Metric("loss_{k}", "loss, part {k}", "loss", "min", "value of part k of `loss=sum`, without its weight", _LOSS),
     Metric("loss_contrast", "loss, contrast", "loss", "min", "softmax term of `loss=center_contrastive`", _LOSS),
     Metric("loss_center", "loss, centre", "loss", "min", "centre term of `loss=center_contrastive`", _LOSS),
+    Metric("loss_invariance", "loss, invariance", "loss", "min", "invariance term of `loss=vicreg`", _LOSS),
+    Metric("loss_variance", "loss, variance", "loss", "min", "variance term of `loss=vicreg`", _LOSS),
+    Metric("loss_covariance", "loss, covariance", "loss", "min", "covariance term of `loss=vicreg`", _LOSS),
+    Metric("sigmoid_scale", "scale of the sigmoid", "loss", None, "learned scale of `loss=sigmoid`", _LOSS),
+    Metric("sigmoid_bias", "bias of the sigmoid", "loss", None, "learned bias of `loss=sigmoid`", _LOSS),
     Metric("regularizer", "regulariser", "loss", "min", "spread of a class's centres in `loss=soft_triple`", _LOSS),
     Metric("zero_mean", "zero-mean term", "loss", "min", "regularising term of `loss=signal_to_noise`", _LOSS),
     Metric("beta", "mean beta", "loss", None, "mean boundary between positives and negatives in `loss=margin`", _LOSS),
@@ -212,11 +221,16 @@ def metric_of(key: str) -> Metric | None:
     for metric in METRICS:
         if found := metric.named(name):
             return found
-    for suffix, words in _SUFFIXES.items():
+    for suffix in _SUFFIXES:
         whole = metric_of(name.removesuffix(suffix)) if name.endswith(suffix) else None
         if whole is not None:
-            return replace(whole, key=name, title=whole.title + words, headline=False)
+            return suffixed(whole, suffix)
     return None
+
+
+def suffixed(metric: Metric, suffix: str) -> Metric:
+    """The metric under its name with a suffix: ``_trunk``, ``_raw``, ``_step``, or none."""
+    return replace(metric, key=metric.key + suffix, title=metric.title + _SUFFIXES[suffix]) if suffix else metric
 
 
 def registered(*keys: str) -> tuple[Metric, ...]:
@@ -248,11 +262,14 @@ def following(key: Any, evaluation: Mapping[str, Any]) -> Any:
     return direction or (evaluation.get("mode") if key == evaluation.get("monitor") else None)
 
 
-def ordered(keys: Iterable[str]) -> list[Metric]:
-    """The metrics of logged keys without suffix, each once, in the order of the registry and of k."""
-    names = {key.rpartition("/")[2] for key in keys}
+def ordered(keys: Iterable[str], suffix: str = "") -> list[Metric]:
+    """The metrics of logged keys with this suffix, each once, in the order of the registry and of k."""
+    logged = {key.rpartition("/")[2] for key in keys}
+    names = {name.removesuffix(suffix) for name in logged if name.endswith(suffix)}
+    if suffix:
+        names -= {name for name in names if any(metric.named(name + suffix) for metric in METRICS)}
     return [
-        found
+        suffixed(found, suffix)
         for metric in METRICS
         for found in sorted(filter(None, map(metric.named, names)), key=lambda one: (len(one.key), one.key))
     ]

@@ -3,13 +3,12 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from metriscope.errors import InputError, RunError
 from metriscope.evaluation.measures import Measures
 from metriscope.evaluation.metric import Direction, Metric
-from metriscope.evaluation.metrics import metric_of
+from metriscope.evaluation.metrics import metric_of, suffixed
 from metriscope.parts import Kind, PartType, check_section, defaults_of, instantiate
 
 if TYPE_CHECKING:
@@ -189,7 +188,7 @@ def known_metric(key: str, evaluation: Mapping[str, Any]) -> Metric | None:
     own = own_metrics(evaluation)
     layer = own.get(name.removesuffix("_trunk"))
     if name not in own and layer is not None:
-        return replace(layer, key=name, title=f"{layer.title} (trunk)", headline=False)
+        return suffixed(layer, "_trunk")
     return own.get(name)
 
 

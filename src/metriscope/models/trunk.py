@@ -69,6 +69,7 @@ class Trunk(nn.Module):
         self.body = body.module
         self.out_features = body.out_features
         self.in_channels = body.in_channels
+        self.published = tuple(body.pretrained)
         self.config = dict(config or {})
         self._position = body.position
         self.frozen = freeze

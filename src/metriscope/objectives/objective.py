@@ -43,6 +43,15 @@ class Objective(nn.Module):
     References are the batch itself, in training also the batches of other processes, the content of a memory, and
     synthetic samples.
 
+    >>> from metriscope.distances import Euclidean
+    >>> from metriscope.losses import TripletLoss
+    >>> from metriscope.miners import BatchHardMiner
+    >>> objective = Objective(Euclidean(), BatchHardMiner(), TripletLoss(margin=1.1))
+    >>> z = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.2], [0.0, 1.0], [0.2, 1.0]]))
+    >>> step = objective(Spaces.of(z, torch.tensor([0, 0, 1, 1])))
+    >>> round(step.output.value.item(), 4), int(step.output.active), int(step.output.terms)
+    (0.1084, 4, 4)
+
     Args:
         distance, miner, loss: the parts; :mod:`metriscope.config.objective` checks that they fit each other.
         references: references beside the batch, in this order.

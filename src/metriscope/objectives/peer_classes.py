@@ -21,7 +21,7 @@ REFUSED = {
     "CrossBatchMemory": "it wraps another loss; use memory=xbm",
     "MultipleLosses": "it wraps other losses; use loss=sum",
     "SelfSupervisedLoss": _VIEWS,
-    "VICRegLoss": _VIEWS,
+    "VICRegLoss": f"{_VIEWS}; use loss=vicreg",
     "ManifoldLoss": "it takes no labels",
     "SmoothAPLoss": "it takes only batches in blocks, with equally many samples per class; use loss=smooth_ap",
     "EmbeddingsAlreadyPackagedAsTriplets": "it takes only batches that are packed as triplets",

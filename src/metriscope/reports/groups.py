@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from metriscope.annotations import said
+from metriscope.config.evaluates import EVALUATES
 from metriscope.errors import InputError, nearest
 from metriscope.reports.sums import short_sums
 from metriscope.run.study import StudyRun
 
 SEED, FOLD = "seed", "dataset.fold"
 # Keys that are tried first to separate runs, in this order, before all other keys.
-_FIRST = ("dataset.name", "loss.name", "miner.name", "backbone.name", "dataset.protocol")
+_FIRST = ("dataset.name", "loss.name", EVALUATES, "miner.name", "backbone.name", "dataset.protocol")
 _ABSENT = "-"
 _SUM = "loss.losses"
 _LONG = 200

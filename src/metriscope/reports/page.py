@@ -106,7 +106,7 @@ def _breakable(title: str) -> str:
 
 def _cell(cell: Shown, kind: str) -> str:
     text = "<br>".join(map(for_html, cell.lines))
-    text = f"<b>{text}</b>" if cell.bold else text
+    text = f"<b>{text}</b>" if cell.bold else f"<u>{text}</u>" if cell.underlined else text
     return f"<td{kind}>{f'<span>{text}</span>' if kind else text}</td>"
 
 
@@ -131,9 +131,10 @@ def _filter(losses: Series) -> str:
 
 def _tables(comparison: Comparison, losses: Series) -> list[str]:
     groups, *differences = tables(comparison)
-    places = {str(group): at for group, at in zip(comparison.grouping.groups, losses.of_group, strict=True)}
+    places = {id(group): at for group, at in zip(comparison.grouping.groups, losses.of_group, strict=True)}
+    of_line = [places.get(id(line.group)) for line in comparison.contrasts]
     parts = ["<h2>Results</h2>", html_table(groups, True, losses.of_group)]
-    parts += [html_table(table, True, [places.get(row[1].lines[0]) for row in table.rows]) for table in differences]
+    parts += [html_table(table, True, of_line) for table in differences]
     parts += ["<h2>What was run</h2>", html_table(facts_table(comparison.study), True)]
     of_run = [losses.of_run.get(run.name) for run in comparison.study.runs]
     commands = html_table(commands_table(comparison.study), True, of_run)

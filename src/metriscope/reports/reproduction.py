@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from metriscope.config.evaluates import EVALUATES
 from metriscope.errors import InputError
 from metriscope.escapes import for_markdown, shown
 from metriscope.evaluation.metrics import HEADLINES, logged
@@ -58,10 +59,15 @@ def write_reproduction(
 
 
 def _with_courses(study: Study) -> Study:
-    """The study with the metrics of every run's history; a run that lacks what is told of it becomes a problem."""
+    """The study without evaluations, with the metrics of every run's history.
+
+    A run that lacks what is told of it becomes a problem.
+    """
     runs: list[StudyRun] = []
     problems = list(study.problems)
     for run in study.runs:
+        if run.config.get(EVALUATES):
+            continue
         absent = [key for key in _NEEDED if key not in run.config]
         if absent:
             problems.append(f"{run.name} has no {absent[0]} in its config; left out")

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from metriscope.config.evaluates import EVALUATES
 from metriscope.reports.groups import Grouping, text
 from metriscope.run.record import PRUNED
 from metriscope.run.study import Study, StudyRun
@@ -18,6 +19,8 @@ _EQUAL: Mapping[str, Sequence[str]] = {
     "protocol": ("dataset.protocol", "dataset.validation"),
     "precision": ("trainer.precision",),
 }
+# Of these, what is of training alone, and so of no evaluation.
+_TRAINED = ("backbone.freeze", *_EQUAL["batch"], *_EQUAL["budget"])
 _NAMED = 20
 
 
@@ -56,7 +59,8 @@ def _unequal(runs: Sequence[StudyRun], grouping: Grouping) -> list[str]:
     for data, same in by_data.items():
         for word, patterns in _EQUAL.items():
             for key in _matching(same, patterns):
-                name, values = _values(same, key)
+                trained = [run for run in same if not run.config.get(EVALUATES)]
+                name, values = _values(trained if key in _TRAINED else same, key)
                 counts = Counter(values)
                 if len(counts) > 1:
                     known = ", in groups of their own" if name in grouping.by else ""

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from metriscope.config.evaluates import EVALUATES
 from metriscope.errors import InputError
 from metriscope.files import drafts, refuse_link, replacing, set_aside, write_json
 from metriscope.run.entries import check_entries, check_place
@@ -194,7 +195,9 @@ class Run:
             )
 
     def epochs(self) -> int | None:
-        """How many epochs were trained to their end; None where the history does not say."""
+        """How many epochs were trained to their end; None for an evaluation, and where the history does not say."""
+        if self.config.get(EVALUATES):
+            return None
         try:
             return epochs_trained(read_history(self.history, (LOSS,)))
         except (InputError, OSError):

@@ -13,6 +13,7 @@ from yaml import YAMLError
 
 from metriscope.config.completing import whole_loss
 from metriscope.config.defaults import groups
+from metriscope.config.evaluates import EVALUATES, ZERO_SHOT
 from metriscope.config.files import choices, section
 from metriscope.config.plain import flatten
 from metriscope.config.sections import NO_PART
@@ -96,6 +97,7 @@ def identity_here(config: Mapping[str, Any]) -> str:
 def folder_of(config: Mapping[str, Any]) -> Path:
     """``<output_dir>/<study>/<dataset>-<backbone>/<loss>-<miner>/seed<k>-<hash>``.
 
+    In place of ``<loss>-<miner>`` an evaluation has ``<loss>-<miner>-evaluated`` or ``zero-shot``.
     If this folder does not exist, a folder beside it that holds the same run is used: an earlier version may have
     hashed the config in another way.
     """
@@ -109,9 +111,35 @@ def _folder(config: Mapping[str, Any], identity_: str) -> Path:
         config["paths"]["output_dir"],
         config["study"],
         f"{config['dataset']['name']}-{config['backbone']['name']}",
-        f"{config['loss']['name']}-{config['miner']['name']}",
+        _method(config),
         f"seed{config['seed']}-{identity_[:8]}",
     )
+
+
+def _method(config: Mapping[str, Any]) -> str:
+    evaluates = config.get(EVALUATES)
+    if evaluates == ZERO_SHOT:
+        return ZERO_SHOT
+    return f"{config['loss']['name']}-{config['miner']['name']}" + ("-evaluated" if evaluates else "")
+
+
+def name_without_seed(config: Mapping[str, Any]) -> str:
+    """``<dataset>-<backbone>/<loss>-<miner>/<hash>``, the same for all seeds of a config."""
+    data = f"{config['dataset']['name']}-{config['backbone']['name']}"
+    return f"{data}/{_method(config)}/{identity({**config, 'seed': None})[:8]}"
+
+
+def study_of(folder: Path, config: Mapping[str, Any]) -> tuple[Path, str]:
+    """The output folder and the name of the study in which a run folder lies; those of its config if it lies alone."""
+    study = str(config["study"])
+    place = folder.resolve()
+    named = folder_of({**config, "paths": {"output_dir": ""}, "study": ""})
+    if place.parts[-3:-1] != named.parts[-3:-1]:
+        return Path(config["paths"]["output_dir"]), study
+    above = place.parents[2]
+    if above.as_posix().endswith(f"/{study}"):
+        return Path(above.as_posix().removesuffix(f"/{study}")), study
+    return above.parent, above.name
 
 
 def holds(folder: Path, record: Record | None, wanted: str) -> bool:

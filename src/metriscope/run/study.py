@@ -4,18 +4,23 @@ import logging
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metriscope.config.plain import flatten
 from metriscope.errors import InputError
 from metriscope.escapes import shown
 from metriscope.run.configs import CUT_OFF, of_today, read_config
+from metriscope.run.frames import table_frame
 from metriscope.run.history import Row, read_history
 from metriscope.run.identity import RUN_FOLDER, identity, relevant
 from metriscope.run.record import FINISHED, Record, Status, read_record, read_summary
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +82,15 @@ class Study:
     problems: Sequence[str] = ()
 
     @property
+    def frame(self) -> "DataFrame":
+        """The runs as a data frame: a line for each, with its status, settings and final metrics.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        return table_frame({run.name: ({"status": run.status}, run.relevant, run.metrics) for run in self.runs})
+
+    @property
     def finished(self) -> list[StudyRun]:
         return [run for run in self.runs if run.status == FINISHED]
 
@@ -85,8 +99,13 @@ class Study:
         return [run for run in self.runs if run.status != FINISHED]
 
 
-def load_study(folder: Path) -> Study:
+def load_study(folder: str | Path) -> Study:
     """The runs below ``outputs/<study>``; histories are read on demand.
+
+    >>> from metriscope import compose_config, load_study, train
+    >>> outcome = train(compose_config(["dataset=digits", "trainer.max_epochs=1", "logger=none"]))
+    >>> load_study("outputs/default").frame[["status", "loss.name", "loss.margin"]].values.tolist()
+    [['finished', 'triplet', 0.2]]
 
     Folders that ``resume=never`` set aside (``seed0-<hash>.1``) are skipped; a run whose files are broken,
     half-written or hostile becomes a line of ``problems``, as does one whose config another one has. Links are not
@@ -95,6 +114,7 @@ def load_study(folder: Path) -> Study:
     Raises:
         InputError: the folder does not exist, or no run in it can be read.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder of a study, such as outputs/default")
     runs: list[StudyRun] = []
@@ -163,6 +183,27 @@ def _below(folder: Path, levels: int, problems: list[str]) -> Iterator[Path]:
             problems.append(shown(f"{path} is a link, which is not followed; left out"))
         elif is_folder and levels and not name.startswith(".") and name != REPORT and not _ASIDE.fullmatch(name):
             yield from _below(path, levels - 1, problems)
+
+
+def repeats(folder: Path) -> list[StudyRun]:
+    """The finished runs beside a run, itself among them, that differ from it in nothing but the seed; by name.
+
+    Raises:
+        InputError: the run cannot be read.
+    """
+    own = load_run(folder)
+    runs = [own]
+    for path in sorted(folder.resolve().parent.iterdir()):
+        if RUN_FOLDER.fullmatch(path.name) and not path.is_symlink() and path.name != folder.resolve().name:
+            with suppress(InputError):  # one that is broken is no repeat
+                runs.append(load_run(path))
+    alike = _without_seed(own)
+    found = [run for run in runs if run.status == FINISHED and _without_seed(run) == alike]
+    return once_each(sorted(found, key=_ended), [])
+
+
+def _without_seed(run: StudyRun) -> dict[str, Any]:
+    return {key: value for key, value in run.relevant.items() if key != "seed"}
 
 
 def load_run(folder: Path, name: str = "") -> StudyRun:

@@ -1,14 +1,18 @@
 """What a model is, in plain values: its network, how images are prepared for it, and where it comes from."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
 from metriscope.build.normalisation import normalisation
 from metriscope.build.trained import Trained
-from metriscope.config.files import targets
+from metriscope.config.files import choices, section
 from metriscope.errors import InputError
 from metriscope.parts import judge
 
@@ -92,7 +96,9 @@ class Description:
         """
         number = content.get("format", FORMAT)
         if not isinstance(number, int) or number > FORMAT:
-            raise InputError(f"a later version of Metriscope wrote it (format {number}, this one reads {FORMAT})")
+            raise InputError(
+                f"a later version of Metriscope wrote it (format {number}, this one reads {FORMAT}): update it"
+            )
         known = {one.name: content[one.name] for one in fields(cls) if one.name in content}
         judge(cls, known)
         return cls(**known)
@@ -101,6 +107,16 @@ class Description:
         """All of it as values of JSON."""
         return asdict(self)
 
+    def digest(self, state: Mapping[str, Tensor]) -> str:
+        """SHA-256 of all that determines an embedding: this, but for the source, and the tensors of the network."""
+        known = {key: value for key, value in self.plain().items() if key != "source"}
+        found = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
+        for name, tensor in sorted(state.items()):
+            found.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            values: Any = tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            found.update(values)
+        return found.hexdigest()
+
     def check_parts(self) -> None:
         """Refuse parts that do not ship with Metriscope: a file that names them could name any code.
 
@@ -108,16 +124,24 @@ class Description:
             InputError: naming the part.
         """
         for group in _SECTIONS:
-            section = getattr(self, group)
-            target = str(section.get("_target_"))
-            shipped = {f"{module}.{name}" for name, module in targets(group).items()}
-            within = {key: value for key, value in section.items() if key != "_target_"}
-            if target not in shipped or _names_code(within):
-                told = target if target not in shipped else "a part within it"
-                raise InputError(
-                    f"{group}: {told} does not ship with Metriscope, and loading it would run its code; "
-                    "trust_code=True allows this, for a model whose source you know"
-                )
+            check_ships(group, getattr(self, group))
+
+
+def check_ships(group: str, own: Mapping[str, Any]) -> None:
+    """Refuse a section of a config whose part does not ship with Metriscope.
+
+    Raises:
+        InputError: naming the part.
+    """
+    target = str(own.get("_target_"))
+    shipped = {str(section(group, name).get("_target_")) for name in choices(group)}
+    within = {key: value for key, value in own.items() if key != "_target_"}
+    if target not in shipped or _names_code(within):
+        told = target if target not in shipped else "a part within it"
+        raise InputError(
+            f"{group}: {told} does not ship with Metriscope, and loading it would run its code; "
+            "trust_code=True allows this, for a model whose source you know"
+        )
 
 
 def _names_code(value: Any) -> bool:

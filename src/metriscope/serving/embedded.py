@@ -1,5 +1,6 @@
 """Embeddings of images with what is known of each, and the neighbours that a search finds among them."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,7 @@ class Embedded:
         paths: (N,) where the images are files; None else.
         labels: (N,) names of their folders; None where there are none.
         skipped: images that could not be read, with the reason; they have no row.
+        root: the folder that the paths are below; empty where they lead to the files as they are.
     """
 
     embeddings: Tensor
@@ -29,6 +31,7 @@ class Embedded:
     paths: Sequence[str] | None = None
     labels: Sequence[str] | None = None
     skipped: Sequence[str] = ()
+    root: str = ""
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -37,6 +40,10 @@ class Embedded:
     def prepared(self) -> Prepared:
         """The embeddings as a search takes them; made once, at the first search."""
         return prepared(self.embeddings)
+
+    def file(self, place: int) -> str | None:
+        """The path that leads to the image at a position; None where the images are no files."""
+        return None if self.paths is None else os.path.join(self.root, self.paths[place])
 
 
 @dataclass(frozen=True, eq=False)

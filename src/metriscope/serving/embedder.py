@@ -1,7 +1,5 @@
 """The embedder: a trained network with the preparation of its images, without the framework that trained it."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
@@ -18,6 +16,7 @@ from metriscope.errors import InputError
 from metriscope.models.network import Network
 from metriscope.serving.description import Description
 from metriscope.serving.embedded import Embedded, Neighbours, neighbours
+from metriscope.serving.galleries import load_saved, save
 from metriscope.serving.images import Images, Listed, listed
 from metriscope.serving.preparation import Item, Preparation
 
@@ -30,9 +29,11 @@ class Embedder:
 
     :func:`metriscope.load` makes one of a run or of an exported model.
 
-    >>> model = metriscope.load("outputs/default/mine-resnet18/triplet-all/seed0-1a2b3c4d")  # doctest: +SKIP
-    >>> gallery = model.embed("photos/")  # doctest: +SKIP
-    >>> model.search("query.jpg", gallery, k=5).paths  # doctest: +SKIP
+    >>> from metriscope import compose_config, load, train
+    >>> model = load(train(compose_config(["dataset=digits", "trainer.max_epochs=1", "logger=none"])).folder)
+    >>> gallery = model.embed(torch.zeros(5, 1, 8, 8, dtype=torch.uint8))  # or a folder: model.embed("photos/")
+    >>> len(gallery), gallery.embeddings.shape[1] == model.size
+    (5, True)
 
     Args:
         described: what the model is.
@@ -56,12 +57,7 @@ class Embedder:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all that determines an embedding: description, but for the source of the model, and weights."""
-        known = {key: value for key, value in self.described.plain().items() if key != "source"}
-        found = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
-        for name, tensor in sorted(self.network.state_dict().items()):
-            found.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            found.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        return found.hexdigest()
+        return self.described.digest(self.network.state_dict())
 
     def to(self, device: str | torch.device) -> "Embedder":
         """Move the network to a device; returns the embedder itself."""
@@ -116,7 +112,7 @@ class Embedder:
     def embedded(self, embeddings: Tensor, given: Listed, kept: Sequence[int], skipped: Sequence[str]) -> Embedded:
         """Embeddings (N, D) of the items at the places ``kept`` (N,), with what is known of these."""
         paths, labels = ([known[i] for i in kept] if known else None for known in (given.paths, given.labels))
-        return Embedded(embeddings, self.digest, paths, labels, tuple(skipped))
+        return Embedded(embeddings, self.digest, paths, labels, tuple(skipped), given.root)
 
     def batches(
         self, items: Sequence[Item], batch_size: int, precision: Precision = "fp32", unreadable: Unreadable = "stop"
@@ -178,6 +174,33 @@ class Embedder:
             return neighbours(queries, known, k)
         return neighbours(known if same else self.embed(queries, **options), known, k)
 
+    def save_gallery(self, gallery: Embedded, path: str | Path) -> None:
+        """Save the embeddings of a gallery, to be searched later without its images.
+
+        Raises:
+            InputError: they are of another model.
+            OSError: the file cannot be written; what was there before is then unchanged.
+        """
+        self._check_own(gallery, "the gallery")
+        save(gallery, Path(path))
+
+    def load_gallery(self, path: str | Path) -> Embedded:
+        """The gallery that :meth:`save_gallery` or ``metriscope index`` has saved, ready to be searched.
+
+        Raises:
+            InputError: the file is none, it is damaged, or of another model.
+        """
+        gallery = load_saved(Path(path))
+        self._check_own(gallery, str(path))
+        return gallery
+
+    def _check_own(self, gallery: Embedded, name: str) -> None:
+        if gallery.model != self.digest:
+            raise InputError(
+                f"{name} was embedded by another model ({gallery.model[:8]}, and this one is {self.digest[:8]}): "
+                "embed its images again with this one"
+            )
+
     @torch.inference_mode()
     def _compute(self, pixels: list[Tensor], precision: Precision) -> Tensor:
         if not pixels:
@@ -208,12 +231,14 @@ def _network(described: Description, shape: tuple[int, ...], state: Mapping[str,
 def load(model: str | Path, checkpoint: Literal["best", "last"] | None = None, *, trust_code: bool = False) -> Embedder:
     """The embedder of a finished run, or of a model that was exported.
 
-    >>> model = metriscope.load("outputs/default/mine-resnet18/triplet-all/seed0-1a2b3c4d")  # doctest: +SKIP
+    >>> from metriscope import compose_config, load, train
+    >>> model = load(train(compose_config(["dataset=digits", "trainer.max_epochs=1", "logger=none"])).folder)
     >>> model.search("query.jpg", "photos/", k=5).paths  # doctest: +SKIP
 
     Args:
         model: a run folder, or the folder of an exported model.
         checkpoint: of a run: ``best`` or ``last``, also of one that is not finished; None for the one that was tested.
+            An exported model has none.
         trust_code: allow parts that do not ship with Metriscope, whose code is then run. A file names them.
 
     Raises:

@@ -24,11 +24,13 @@ class Listed(NamedTuple):
         items: paths, PIL images, arrays or tensors, one each.
         paths: as given, or below the folder that was given; None where not every item is a path.
         labels: names of the folders of images below the folder that was given; None where there are none.
+        root: the folder that the paths are below; empty where they are as given.
     """
 
     items: Sequence[Item]
     paths: list[str] | None = None
     labels: list[str] | None = None
+    root: str = ""
 
 
 def listed(images: Images, axes: int) -> Listed:
@@ -60,6 +62,20 @@ def listed(images: Images, axes: int) -> Listed:
     return Listed(items, files if len(files) == len(items) else None)
 
 
+def listed_paths(paths: Sequence[Path]) -> Listed:
+    """The images of one folder or file, or of several: their paths then begin with the folder that they are in.
+
+    Raises:
+        InputError: there is nothing, or no image in a folder.
+    """
+    found = [_of_path(path) for path in paths]
+    if len(found) == 1:
+        return found[0]
+    items = [item for one in found for item in one.items]
+    labels = [label for one in found for label in one.labels or [""] * len(one.items)]
+    return Listed(items, [str(item) for item in items], labels if any(labels) else None)
+
+
 def _of_path(path: Path) -> Listed:
     if path.is_dir():
         return _of_folder(path)
@@ -79,7 +95,7 @@ def _of_folder(root: Path) -> Listed:
         raise InputError(f"{root} holds no image: files ending in {' '.join(ENDINGS)} are looked for, at every depth")
     paths = [os.path.join(label, name) for label, name in found]
     labels = [label for label, _ in found]
-    return Listed([root / path for path in paths], paths, labels if any(labels) else None)
+    return Listed([root / path for path in paths], paths, labels if any(labels) else None, str(root))
 
 
 def _of_array(array: Any, axes: int) -> list[Item]:

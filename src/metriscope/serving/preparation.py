@@ -12,6 +12,7 @@ from torch import Tensor
 from metriscope.config.sections import SECTIONS
 from metriscope.data.inputs.augment import Augmentation
 from metriscope.data.inputs.decoding import decode, fitted, pixels_of
+from metriscope.data.inputs.resample import resize_center_crop
 from metriscope.errors import InputError
 from metriscope.parts import instantiate
 from metriscope.serving.description import Description
@@ -63,10 +64,21 @@ class Preparation:
             raise InputError(f"the model reads images of {channels} channels, which no image has: give tensors")
         return found.permute(2, 0, 1)
 
+    def sized(self, pixels: Tensor) -> Tensor:
+        """Images (B, C, H, W) as :meth:`pixels` gives them, uint8, of the size that the network reads."""
+        augmentation = self.augmentation
+        if self.described.files or augmentation.output_shape(self.shape) == self.shape:
+            return pixels
+        return resize_center_crop(pixels, augmentation.resize, augmentation.size)
+
     def batch(self, items: Sequence[Tensor], device: torch.device) -> Tensor:
         """Inputs (B, *input_shape) of the network, from what :meth:`pixels` gave."""
-        stacked = torch.stack(list(items)).to(device)
-        prepared: Tensor = self.augmentation.to(device)(stacked, stored=self.described.files)
+        if self.of_images:
+            # As they were decoded, channels last: to turn each of them would take longer than all else here.
+            stacked = torch.stack([item.movedim(0, -1) for item in items]).movedim(-1, 1)
+        else:
+            stacked = torch.stack(list(items))
+        prepared: Tensor = self.augmentation.to(device)(stacked.to(device), stored=self.described.files)
         return prepared
 
     def _rgb(self, item: str | Path | Image.Image) -> Tensor:

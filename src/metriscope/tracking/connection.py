@@ -17,6 +17,8 @@ Mode = Literal["online", "offline"]
 OLD_MODES = {"run": "online", "shared": "online", "dryrun": "offline"}
 PROBE_SECONDS = 3.0
 FINISH_SECONDS = 120
+UPLOAD_SECONDS = 900
+"""The same where checkpoints are sent."""
 
 
 class Started(NamedTuple):
@@ -46,13 +48,16 @@ class Started(NamedTuple):
         return f"wandb sync {here}"
 
 
-def start(asked: str, folder: Path, *, init_timeout: float, **options: Any) -> Started:
+def start(
+    asked: str, folder: Path, *, init_timeout: float, finish_timeout: float = FINISH_SECONDS, **options: Any
+) -> Started:
     """Start a W&B run, online where that is asked for and possible, else offline; never prompts.
 
     Args:
         asked: ``auto``, ``online`` or ``offline``, as :func:`asked_mode` returns it.
         folder: W&B's files go to ``wandb/`` in it.
         init_timeout: seconds to wait for W&B.
+        finish_timeout: the same at the end of the run.
         options: of ``wandb.init``: id, project, entity, group, job_type, tags, name, config.
 
     Raises:
@@ -61,12 +66,12 @@ def start(asked: str, folder: Path, *, init_timeout: float, **options: Any) -> S
     wandb, known = _wandb()
     mode, reason = choose_mode(asked, known.base_url, known.api_key)
     try:
-        return Started(_init(mode, folder, init_timeout, options), mode, reason)
+        return Started(_init(mode, folder, (init_timeout, finish_timeout), options), mode, reason)
     except Exception as error:
         if mode == "offline":
             raise
         wandb.teardown()  # W&B keeps the id of a run that failed to start
-        return Started(_init("offline", folder, init_timeout, options), "offline", first_line(error))
+        return Started(_init("offline", folder, (init_timeout, finish_timeout), options), "offline", first_line(error))
 
 
 def connect() -> Any:
@@ -93,7 +98,7 @@ def _wandb() -> tuple[Any, Any]:
     return wandb, wandb.setup(wandb.Settings(silent=True, quiet=True)).settings
 
 
-def _init(mode: Mode, folder: Path, init_timeout: float, options: Mapping[str, Any]) -> Any:
+def _init(mode: Mode, folder: Path, timeouts: tuple[float, float], options: Mapping[str, Any]) -> Any:
     import wandb
 
     settings: dict[str, Any] = {
@@ -101,8 +106,8 @@ def _init(mode: Mode, folder: Path, init_timeout: float, options: Mapping[str, A
         "quiet": True,
         "console": "off",
         "disable_code": True,
-        "init_timeout": init_timeout,
-        "finish_timeout": FINISH_SECONDS,
+        "init_timeout": timeouts[0],
+        "finish_timeout": timeouts[1],
         "finish_timeout_raises": True,
         "reinit": "finish_previous",
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 from pytorch_lightning.utilities import rank_zero_only
 
-from metriscope.tracking.base import RunLogger
+from metriscope.tracking.base import LoggedTable, RunLogger
 from metriscope.tracking.guard import Guard
 
 
@@ -72,6 +72,14 @@ class GuardedLogger(RunLogger):
     @rank_zero_only
     def log_summary(self, values: Mapping[str, Any]) -> None:
         self._pass_on("take the summary", "log_summary", dict(values))
+
+    @rank_zero_only
+    def log_tables(self, tables: Mapping[str, LoggedTable]) -> None:
+        self._pass_on("take the tables", "log_tables", dict(tables))
+
+    @rank_zero_only
+    def log_artifacts(self, paths: Iterable[Path], metadata: Mapping[str, Any]) -> None:
+        self._pass_on("take the files", "log_artifacts", list(paths), dict(metadata))
 
     @rank_zero_only
     def log_graph(self, model: Any, input_array: Any = None) -> None:

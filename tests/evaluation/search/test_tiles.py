@@ -115,6 +115,13 @@ def test_bfloat16_gives_what_float32_gives(
     assert torch.equal(found, by_rows(monkeypatch, queries, z, 8, exclude_self))
 
 
+@pytest.mark.usefixtures("threads")
+@every(name=list(INPUTS), count=(3,))
+def test_a_few_queries_find_what_many_find(name: str, count: int) -> None:
+    z = INPUTS[name]()
+    assert torch.equal(nearest(z[200 : 200 + count], z, 8), nearest(z[200:350], z, 8)[:count])
+
+
 @pytest.mark.usefixtures("small_tiles")
 def test_bfloat16_proves_ordinary_neighbours_and_not_those_of_tight_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(screening, "pays", lambda: True)

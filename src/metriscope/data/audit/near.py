@@ -9,7 +9,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from metriscope.evaluation.search.half_distances import full_precision, single_threaded_workers
+from metriscope.evaluation.search.half_distances import full_precision
+from metriscope.evaluation.search.workers import single_threaded_workers
 
 _SIDE = 1024  # rows and columns of a tile of distances, 4 MiB
 _AT_ONCE = 8  # tiles whose pairs are held at a time

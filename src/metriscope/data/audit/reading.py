@@ -15,7 +15,7 @@ from metriscope.data.examples import Examples
 from metriscope.data.inputs.decoding import Square, decode
 from metriscope.data.inputs.images import ImageFiles
 from metriscope.errors import InputError
-from metriscope.evaluation.search.half_distances import single_threaded_workers
+from metriscope.evaluation.search.workers import single_threaded_workers
 from metriscope.terminal import is_interactive
 
 _CHUNK = 64  # files that a thread reads together

@@ -200,12 +200,16 @@ class Augmentation(nn.Module, metaclass=PartType):
             images = inputs
         return self._normalise(images)
 
+    @property
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """Factor and shift that normalise pixels from 0 to 255, per channel: (1, C, 1, 1), or C = 1 for all."""
+        return 1 / (255 * self.std), -self.mean / self.std
+
     def _normalise(self, images: Tensor) -> Tensor:
         C, W = images.shape[1], images.shape[3]
         # A whole row of factors, since broadcasting channels of channels-last images is slower than all else here.
         factor, shift = (
-            values.expand(1, C, 1, W).contiguous(memory_format=torch.channels_last)
-            for values in (1 / (255 * self.std), -self.mean / self.std)
+            values.expand(1, C, 1, W).contiguous(memory_format=torch.channels_last) for values in self.affine
         )
         pixels = images.float()
         return torch.addcmul(shift, pixels, factor, out=pixels)

@@ -13,7 +13,6 @@ and the product is subtracted from their sum, so that exchanging q and g changes
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
@@ -57,17 +56,6 @@ def full_precision(device: torch.device) -> Iterator[None]:
             yield
     finally:
         torch.set_float32_matmul_precision(before)
-
-
-@contextmanager
-def single_threaded_workers(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool of threads in which torch computes single-threaded."""
-    before = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool
-    finally:
-        torch.set_num_threads(before)  # torch keeps part of this setting per process
 
 
 def round_up(value: int, multiple: int) -> int:

@@ -13,7 +13,7 @@ result:
 Neighbours are those of float64 up to the error that :mod:`metriscope.evaluation.search.half_distances` states.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -28,11 +28,11 @@ from metriscope.evaluation.search.half_distances import (
     padded,
     products,
     round_up,
-    single_threaded_workers,
 )
 from metriscope.evaluation.search.points import Points, Prepared, both_points
 from metriscope.evaluation.search.ranking import COLUMN_MASK, pack, smallest
 from metriscope.evaluation.search.tiles import Product, plan_tiles, sweep
+from metriscope.evaluation.search.workers import single_threaded_workers
 
 GROUP = 64  # columns that a shallow search first represents by their minimum
 BYTES_PER_PAIR = 20  # a float32 distance, an int64 key, and a shallow search's copies of some of them
@@ -129,6 +129,9 @@ def _visit_swept(
 
 def _swept(left: Points, right: Points, k: int, exclude_self: bool, memory_mb: float) -> tuple[Tensor, Tensor] | None:
     """Keys (Q, k), and a mask (Q,) of the queries whose keys are exact; None where tiles are not faster."""
+    # Fewer would not even fill the sample of a screening, for which the gallery has to be rounded.
+    if left is not right and len(left.rows) < screening.SAMPLE:
+        return None
     left, right = (padded(left, PAD),) * 2 if left is right else (padded(left, PAD), padded(right, PAD))
     sizes = len(left.rows), len(right.rows)
     tiling = plan_tiles(*sizes, screening.candidates(k), memory_mb)
@@ -168,6 +171,10 @@ def _visit_searched(
     if len(order) == 0:
         return
     blocks = plan_blocks(len(right.rows), int(depths[order[-1]]), memory_mb, left.rows.device)
+    if blocks.workers > 1 and len(order) <= blocks.rows:
+        with torch.inference_mode():
+            visit(order, _shared_search(left, right, order, int(depths[order[-1]]), blocks, exclude_self))
+        return
 
     def visit_block(search: RowSearch, rows: Tensor) -> None:
         visit(rows, search(left, rows, int(depths[rows[-1]])))
@@ -175,11 +182,25 @@ def _visit_searched(
     search_blocks(order, right, blocks, exclude_self, visit_block)
 
 
+def _shared_search(left: Points, right: Points, rows: Tensor, k: int, blocks: Blocks, exclude_self: bool) -> Tensor:
+    """The gallery positions (q, k) of the neighbours of one block of queries: each thread searches its own columns."""
+    share = round_up(-(-len(right.rows) // blocks.workers), GROUP)
+    blocks = Blocks(round_up(len(rows), PAD), min(share, blocks.columns), blocks.workers)
+
+    @torch.inference_mode()
+    def work(worker: int) -> Tensor:
+        search = RowSearch(right, blocks, exclude_self)
+        return search.keys_of(left, rows, k, search.stretches[worker :: blocks.workers])
+
+    with single_threaded_workers(blocks.workers) as pool:
+        found = torch.cat(list(pool.map(work, range(blocks.workers))), 1)
+    return smallest(found, k) & COLUMN_MASK
+
+
 def search_blocks(
     order: Tensor, right: Points, blocks: Blocks, exclude_self: bool, visit: Callable[["RowSearch", Tensor], None]
 ) -> None:
     """Calls ``visit(search, rows)`` for blocks of ``order``, from several threads, each with its own search."""
-    right = padded(right, GROUP)
     tiles = torch.split(order, blocks.rows)
 
     @torch.inference_mode()  # per thread: lets a visitor fill tensors made in inference mode
@@ -222,28 +243,38 @@ class RowSearch:
     """One thread's search and its buffers: allocating memory for every block would cost as much as the selection."""
 
     def __init__(self, right: Points, blocks: Blocks, exclude_self: bool) -> None:
-        self.right, self.blocks, self.exclude_self = right, blocks, exclude_self
+        self.right, self.blocks, self.exclude_self = right._replace(rows=right.rows.contiguous()), blocks, exclude_self
         self.buffer = right.rows.new_empty(blocks.rows * blocks.columns)
         self.keys = torch.empty_like(self.buffer, dtype=torch.int64)
-        self.columns = torch.arange(len(right.rows), device=right.rows.device)
+        whole = len(right.rows) // GROUP * GROUP
+        # Only the last columns are padded: a padded gallery would be a copy of it.
+        self.last = padded(right.take(slice(whole, None)), GROUP) if whole < max(len(right.rows), 1) else None
+        self.columns = torch.arange(whole + (GROUP if self.last else 0), device=right.rows.device)
+        parts = (*torch.split(self.columns[:whole], blocks.columns), self.columns[whole:])
+        self.stretches = [columns for columns in parts if len(columns)]
 
     def __call__(self, left: Points, rows: Tensor, k: int) -> Tensor:
+        return self.keys_of(left, rows, k, self.stretches) & COLUMN_MASK
+
+    def keys_of(self, left: Points, rows: Tensor, k: int, stretches: Sequence[Tensor]) -> Tensor:
+        """The keys (b, <= k) of the nearest of these columns, ascending."""
         block = whole_block(left, rows)
         best = self.keys.new_empty(len(block.rows), 0)
-        for columns in torch.split(self.columns, self.blocks.columns):
+        for columns in stretches:
             distances = self.distances_to(block, rows, columns)
             best = smallest(torch.cat([best, self._candidates(distances, columns, k)], 1), k)
-        return best[: len(rows)] & COLUMN_MASK
+        return best[: len(rows)]
 
     def distances_to(self, block: Points, rows: Tensor, columns: Tensor) -> Tensor:
         """Distances (b, c) from a padded block of queries to consecutive columns; the next call overwrites them."""
         first, width = int(columns[0]), len(columns)
         out = self.buffer[: len(block.rows) * width].view(len(block.rows), width)
-        there = self.right.take(slice(first, first + width))
+        inside = first + width <= len(self.right.rows)
+        there = self.right.take(slice(first, first + width)) if inside or self.last is None else self.last
         products(block, there, out)
         if self.exclude_self:
-            inside = ((rows >= first) & (rows < first + width)).nonzero().squeeze(1)
-            out[inside, rows[inside] - first] = torch.inf  # before close pairs are looked for: these are no pairs
+            own = ((rows >= first) & (rows < first + width)).nonzero().squeeze(1)
+            out[own, rows[own] - first] = torch.inf  # before close pairs are looked for: these are no pairs
         return resolve(block, there, out)
 
     def _candidates(self, distances: Tensor, columns: Tensor, k: int) -> Tensor:

@@ -1,13 +1,17 @@
 """Points that are searched: embeddings moved near the origin in float64, beside the numbers that were given."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from metriscope.errors import RunError
+from metriscope.evaluation.search.workers import of_blocks
 
-BLOCK = 8192  # rows that are looked at in float64 at a time
+# Numbers that are looked at in float64 at a time: on a CPU they stay in its cache.
+NUMBERS = {"cpu": 2**18}
+NUMBERS_ELSEWHERE = 2**22
 
 
 class Points(NamedTuple):
@@ -42,9 +46,9 @@ def points(embeddings: Tensor, name: str, centre: Tensor | None = None) -> Point
     rows = given.float()
     half = _checked_half(rows, name)
     if centre is not None and centre.any():
-        rows = torch.cat([(block.double() - centre).float() for block in torch.split(given, BLOCK)])
+        rows = torch.cat(of_blocks(_blocks(given), lambda block: (block.double() - centre).float()))
         half = _checked_half(rows, name)
-    digests = torch.cat([_digests(block) for block in torch.split(given, BLOCK)])
+    digests = torch.cat(of_blocks(_blocks(given), _digests))
     return Points(rows, half, torch.arange(len(given), device=given.device), given, digests)
 
 
@@ -83,22 +87,27 @@ def _centre(embeddings: Tensor) -> Tensor:
     first = embeddings[:1].detach().double()
     if len(embeddings) == 0:
         return first.new_zeros(embeddings.shape[1])
-    total, squares = torch.zeros_like(first[0]), torch.zeros_like(first[0])
-    for block in torch.split(embeddings.detach(), BLOCK):
+
+    def sums(block: Tensor) -> Tensor:
         moved = block.double() - first
-        total += moved.sum(0)
-        squares += moved.square().sum(0)
+        return torch.stack([moved.sum(0), moved.square().sum(0)])
+
+    total, squares = torch.stack(of_blocks(_blocks(embeddings.detach()), sums)).sum(0)
     mean = total / len(embeddings)
     spread = (squares / len(embeddings) - mean.square()).mean().clamp(min=0).sqrt()
     if not spread.isfinite() or spread == 0:
         return first[0].nan_to_num(0, 0, 0)
     step = spread.log2().floor().exp2()
-    return ((first[0] + mean) / step).round() * step
+    centre: Tensor = ((first[0] + mean) / step).round() * step
+    return centre
+
+
+def _blocks(rows: Tensor) -> Sequence[Tensor]:
+    return torch.split(rows, max(NUMBERS.get(rows.device.type, NUMBERS_ELSEWHERE) // max(rows.shape[1], 1), 1))
 
 
 def _checked_half(rows: Tensor, name: str) -> Tensor:
-    blocks = torch.split(rows, BLOCK)
-    half = torch.cat([block.double().square().sum(1, keepdim=True).float() / 2 for block in blocks])
+    half = torch.cat(of_blocks(_blocks(rows), lambda block: block.double().square().sum(1, keepdim=True).float() / 2))
     bad = int((~half.isfinite()).sum())
     if bad:
         raise RunError(f"{bad} of {len(half)} {name} embeddings are not finite or too large for float32")

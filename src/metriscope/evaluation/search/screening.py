@@ -18,10 +18,11 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from metriscope.evaluation.search.half_distances import PAD, half_distances, single_threaded_workers
+from metriscope.evaluation.search.half_distances import PAD, half_distances
 from metriscope.evaluation.search.points import Points
 from metriscope.evaluation.search.ranking import COLUMN_MASK, distances_of, pack, smallest
 from metriscope.evaluation.search.tiles import NOTHING, Product, Tiling, sweep
+from metriscope.evaluation.search.workers import single_threaded_workers
 
 SMALLEST_DIMENSION = 64  # below it the product takes the smaller part of the time
 SHARE_OF_ROUNDING = 2**-8 * 1.01  # rounding of a product returned in bfloat16, which has 8 bits of significand

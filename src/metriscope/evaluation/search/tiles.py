@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metriscope.evaluation.search.half_distances import PAD, single_threaded_workers
+from metriscope.evaluation.search.half_distances import PAD
+from metriscope.evaluation.search.workers import single_threaded_workers
 
 Product = Callable[[slice, slice], Tensor]
 """Rows and columns -> the distances (a, b) >= 0 of a tile, contiguous, valid until the next call."""

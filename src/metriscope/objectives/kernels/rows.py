@@ -47,7 +47,7 @@ def mean_over_anchors(
     per_pair: bool = False,
     inputs: Inputs = NO_INPUTS,
 ) -> LossOutput:
-    """The mean of a rule over the anchors that have a positive and a negative.
+    """The mean of a rule over the anchors that have a positive and a negative or, if it is not ``complete``, either.
 
     Args:
         comparison, selection, rule, inputs: as of :func:`over_rows`.
@@ -57,6 +57,7 @@ def mean_over_anchors(
         A loss with ``active = terms``, the number of anchors or positive pairs in the mean.
     """
     found = over_rows(comparison, selection, rule, inputs)
-    terms = found.sizes[:, 0].sum() if per_pair else found.valid.sum()
+    counted = found.valid if rule.complete else (found.sizes > 0).any(1)
+    terms = found.sizes[:, 0].sum() if per_pair else counted.sum()
     scale = 1 / terms.clamp_min(1).double()
     return found.output(scale, terms, terms, {})._replace(rows=found.losses.squeeze(1))

@@ -15,12 +15,13 @@ from metriscope.objectives.selection import Selection, unbanded
 class RowLoss(Loss):
     """Base class: a subclass says by a formula what an anchor's similarities to its references come to.
 
-    The mean is over anchors that have a positive and a negative. No matrix is kept for the backward pass: the formula
-    is differentiated for a few anchors at a time, by what the loss learns too.
+    The mean is over anchors that have a positive and a negative, unless the subclass says otherwise. No matrix is kept
+    for the backward pass: the formula is differentiated for a few anchors at a time, by what the loss learns too.
 
     Attributes:
         of_distances: whether the formula is one of distances.
         per_pair: whether it is a sum over an anchor's positives, and the mean runs over positive pairs.
+        complete: whether only anchors with a positive and a negative count; else those with either do.
 
     >>> import torch
     >>> from metriscope.losses import RowLoss
@@ -37,6 +38,7 @@ class RowLoss(Loss):
     hinge = False
     of_distances: ClassVar[bool] = False
     per_pair: ClassVar[bool] = False
+    complete: ClassVar[bool] = True
     _has_own_formula: ClassVar[bool] = False
 
     def __init_subclass__(cls, **arguments: Any) -> None:
@@ -56,6 +58,6 @@ class RowLoss(Loss):
         rule, parameters = self.kernel(), tuple(p for p in self.parameters() if p.requires_grad)
         # Slopes by hand know nothing of what a subclass learns, nor of a formula of its own.
         if rule is None or parameters or self._has_own_formula:
-            rule = Rule(self.formula, of_distances=self.of_distances, plain=True)
+            rule = Rule(self.formula, of_distances=self.of_distances, complete=self.complete, plain=True)
         inputs = Inputs(parameters=parameters)
         return mean_over_anchors(comparison, unbanded(selection), rule, per_pair=self.per_pair, inputs=inputs)

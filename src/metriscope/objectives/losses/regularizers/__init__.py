@@ -1,0 +1,1 @@
+"""Losses that say how a batch lies as a whole, to be added to others."""
