@@ -18,7 +18,9 @@ from metriscope.config.aliases import today
 from metriscope.errors import Exit, InputError
 from metriscope.escapes import shown
 from metriscope.files import refuse_link
+from metriscope.reports.projection import METHODS, check_method
 from metriscope.reports.study_figures import FIGURES
+from metriscope.reports.style import FORMATS as FIGURE_FORMATS
 from metriscope.reports.table_formats import FORMATS, write_tables
 from metriscope.reports.table_style import MOST_DIGITS, NAMES, SPREADS
 
@@ -47,6 +49,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     from metriscope.reports.table_style import Style
     from metriscope.run.study import load_study
 
+    check_method(arguments.projection, "--projection")
     folder: Path = arguments.study
     if arguments.wandb:
         from metriscope.reports.wandb.study import load_project
@@ -71,7 +74,10 @@ def _compare(arguments: argparse.Namespace) -> None:
     if arguments.figures or html or arguments.log_wandb:
         from metriscope.reports.study_figures import write_figures
 
-        drawn = write_figures(found, out / "figures", arguments.figures or FIGURES)
+        # Pages and W&B show no other format.
+        formats = list(dict.fromkeys([*arguments.figures_format, *["png"] * (html or arguments.log_wandb)]))
+        names = arguments.figures or FIGURES
+        drawn = write_figures(found, out / "figures", names, formats, arguments.projection)
         written += drawn
     if html:
         from metriscope.reports.page import write_page
@@ -162,8 +168,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAMES",
         help=f"of {','.join(FORMATS)}",
     )
-    drawn = f"draw figures (PNG and SVG), all or some of {', '.join(FIGURES)}"
+    drawn = f"draw figures, all or some of {', '.join(FIGURES)}"
     option("--figures", type=_choice("figure", FIGURES), nargs="?", const=list(FIGURES), metavar="NAMES", help=drawn)
+    option(
+        "--figures-format",
+        type=_choice("format of figures", FIGURE_FORMATS),
+        default=["png", "svg"],
+        metavar="NAMES",
+        help=f"of {','.join(FIGURE_FORMATS)} (default: png,svg)",
+    )
+    projected = "of embeddings: pca (default), tsne or umap, which see 2,000 points of each group and take some seconds"
+    option("--projection", choices=METHODS, default="pca", metavar="NAME", help=projected)
     option("--html", action="store_true", help="one page: what was run, runs, tables, charts, pictures")
     images = "the page with test images of data outside of data/ too, read from where the runs' configs say: for runs "
     option("--images", action="store_true", help=f"{images}that you trust")

@@ -1,5 +1,6 @@
 """The registry of metrics: key, title, section, which end is better, definition. Imports no torch."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -9,6 +10,7 @@ from metriscope.evaluation.metric import Direction, Metric
 
 _ALL = ("train", "val", "test")
 _LOSS = ("train", "val")
+_POSITIVE = (0.0, math.inf)
 
 METRICS = (
     Metric(
@@ -55,46 +57,53 @@ METRICS = (
     ),
     Metric(
         "variance_intra", "intra-class variance", "variance", None,
-        "mean over classes of the mean squared distance to the class mean", headline=True,
+        "mean over classes of the mean squared distance to the class mean", headline=True, bounds=_POSITIVE,
     ),
     Metric(
         "variance_inter", "inter-class variance", "variance", None,
-        "mean squared distance of class means to the mean of class means", headline=True,
+        "mean squared distance of class means to the mean of class means", headline=True, bounds=_POSITIVE,
     ),
     Metric(
         "variance_ratio", "variance ratio intra / inter", "variance", None,
-        "`variance_intra` / `variance_inter`", headline=True,
+        "`variance_intra` / `variance_inter`", headline=True, bounds=_POSITIVE,
     ),
     Metric(
         "variance_inter_pairwise", "inter-class variance, pairwise", "variance", None,
-        "mean squared distance between two class means",
+        "mean squared distance between two class means", bounds=_POSITIVE,
     ),
     Metric(
         "variance_inter_spread", "spread of inter-class distances", "variance", None,
         "standard deviation of the squared distances between two class means, over their mean: 0 where classes are "
-        "evenly spaced",
+        "evenly spaced", bounds=_POSITIVE,
     ),
     Metric(
         "variance_within", "variance within classes", "variance", None,
-        "mean squared distance of samples to their class mean; total = within + between",
+        "mean squared distance of samples to their class mean; total = within + between", bounds=_POSITIVE,
     ),
     Metric(
         "variance_between", "variance between classes", "variance", None,
-        "mean over samples of the squared distance of their class mean to the mean of all",
+        "mean over samples of the squared distance of their class mean to the mean of all", bounds=_POSITIVE,
     ),
-    Metric("variance_total", "total variance", "variance", None, "mean squared distance of samples to their mean"),
+    Metric(
+        "variance_total", "total variance", "variance", None, "mean squared distance of samples to their mean",
+        bounds=_POSITIVE,
+    ),
     Metric(
         "cosine_intra", "intra-class cosine distance", "variance", None,
-        "mean over classes of the mean cosine distance of two samples, arXiv:2002.08473",
+        "mean over classes of the mean cosine distance of two samples, arXiv:2002.08473", bounds=_POSITIVE,
     ),
     Metric(
         "cosine_inter", "inter-class cosine distance", "variance", None,
-        "mean cosine distance of two class means, arXiv:2002.08473",
+        "mean cosine distance of two class means, arXiv:2002.08473", bounds=_POSITIVE,
     ),
-    Metric("pi_ratio", "cosine ratio intra / inter", "variance", None, "`cosine_intra` / `cosine_inter`"),
+    Metric(
+        "pi_ratio", "cosine ratio intra / inter", "variance", None, "`cosine_intra` / `cosine_inter`",
+        bounds=_POSITIVE,
+    ),
     Metric(
         "spectral_decay", "spectral decay", "variance", None,
         "KL divergence between the uniform distribution and the normalised singular values, arXiv:2002.08473",
+        bounds=_POSITIVE,
     ),
     Metric(
         "active_ratio", "active ratio", "greediness", None,
@@ -126,27 +135,27 @@ METRICS = (
     ),
     Metric(
         "grad_norm", "gradient norm", "greediness", None,
-        "L2 norm of the gradients of all parameters, unscaled, before clipping", ("train",), True,
+        "L2 norm of the gradients of all parameters, unscaled, before clipping", ("train",), True, bounds=_POSITIVE,
     ),
     Metric(
         "grad_norm_trunk", "gradient norm, trunk", "greediness", None,
-        "L2 norm of the gradients of the trunk", ("train",), True,
+        "L2 norm of the gradients of the trunk", ("train",), True, bounds=_POSITIVE,
     ),
     Metric(
         "grad_norm_head", "gradient norm, head", "greediness", None,
-        "L2 norm of the gradients of the head", ("train",), True,
+        "L2 norm of the gradients of the head", ("train",), True, bounds=_POSITIVE,
     ),
     Metric(
         "grad_norm_loss", "gradient norm, loss", "greediness", None,
-        "L2 norm of the gradients of the loss's own parameters", ("train",),
+        "L2 norm of the gradients of the loss's own parameters", ("train",), bounds=_POSITIVE,
     ),
     Metric(
         "grad_norm_embedding", "gradient norm per sample", "greediness", None,
-        "mean of ||dL/dz|| over samples", _LOSS, True,
+        "mean of ||dL/dz|| over samples", _LOSS, True, bounds=_POSITIVE,
     ),
     Metric(
         "grad_norm_embedding_active", "gradient norm per active sample", "greediness", None,
-        "mean of ||dL/dz|| over samples in an active term", _LOSS, True,
+        "mean of ||dL/dz|| over samples in an active term", _LOSS, True, bounds=_POSITIVE,
     ),
     Metric("loss", "loss", "loss", "min", "value of the loss, mean over steps", _LOSS, True),
     Metric(
@@ -178,7 +187,7 @@ METRICS = (
     ),
     Metric(
         "gradient_per_active_term", "gradient per active term", "course", None,
-        "mean over epochs of the gradient norm that an active term has on average", ("course",),
+        "mean over epochs of the gradient norm that an active term has on average", ("course",), bounds=_POSITIVE,
     ),
     Metric(
         "early_loss_decay", "early drop of the loss", "course", None,
@@ -186,7 +195,7 @@ METRICS = (
     ),
     Metric(
         "late_gradient", "late gradient", "course", None,
-        "gradient norm in the last third of the epochs over that in the first third", ("course",),
+        "gradient norm in the last third of the epochs over that in the first third", ("course",), bounds=_POSITIVE,
     ),
     Metric(
         "early_compaction", "early compaction", "course", None,
@@ -249,6 +258,12 @@ def direction_of(key: str) -> Direction | None:
     """Which end of a logged key is better; None where neither is, or the registry does not know."""
     metric = metric_of(key)
     return None if metric is None else metric.direction
+
+
+def bounds_of(key: str) -> tuple[float, float]:
+    """The least and the largest value that a logged key can have; infinite where the registry says none."""
+    metric = metric_of(key)
+    return (-math.inf, math.inf) if metric is None else metric.limits
 
 
 def following(key: Any, evaluation: Mapping[str, Any]) -> Any:

@@ -12,8 +12,9 @@ from metriscope.evaluation.metrics import logged, title_of
 from metriscope.reports.comparison import Comparison
 from metriscope.reports.groups import label
 from metriscope.reports.html.series import Series
-from metriscope.reports.study_figures import CURVES, Trajectory, trajectories
+from metriscope.reports.study_figures import CURVES
 from metriscope.reports.style import heading
+from metriscope.reports.trajectories import Trajectory, trajectories
 
 _POINTS = 30_000  # of all curves
 _FEWEST, _MOST = 12, 120  # points of a curve
