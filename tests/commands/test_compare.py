@@ -75,6 +75,26 @@ def test_everything_at_once(study: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert not (study / "report").exists()
 
 
+def test_a_page_is_never_older_than_the_tables_beside_it(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = study / "report" / "comparison.html"
+    assert run("compare", [str(study)]) == 0
+    assert not page.exists()
+    assert run("compare", [str(study), "--html", "--figures", "intervals"]) == 0
+    assert "6 runs: 6 finished" in page.read_text()
+    write_run(config(study.parent, "dataset=synthetic", seed=8), status="failed")
+    assert run("compare", [str(study), "--figures", "intervals"]) == 0
+    assert "7 runs: 6 finished, 1 failed" in page.read_text()
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device", "comparison.csv")
+
+    monkeypatch.setattr("metriscope.commands.compare.write_tables", full)
+    assert run("compare", [str(study)]) == 2
+    assert not page.exists(), "a page of an earlier call, with tables that are partly new"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

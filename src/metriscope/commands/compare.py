@@ -7,6 +7,7 @@ metriscope compare outputs/default --wandb entity/project
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -64,20 +65,24 @@ def _compare(arguments: argparse.Namespace) -> None:
     found = compare(study, arguments.by, metrics, arguments.baseline, arguments.over)
     _show(found, style)
     out = report_folder(folder, arguments.out)
+    page = out / "comparison.html"
+    # A page of an earlier call would be stale beside fresh tables.
+    html = arguments.html or arguments.images or os.path.lexists(page)
+    page.unlink(missing_ok=True)
     written = write_tables(found, out, arguments.format, style)
     drawn = []
-    if arguments.figures or arguments.html or arguments.log_wandb:
+    if arguments.figures or html or arguments.log_wandb:
         from metriscope.reports.study_figures import write_figures
 
         # Pages and W&B show no other format.
-        formats = list(dict.fromkeys([*arguments.figures_format, *["png"] * (arguments.html or arguments.log_wandb)]))
+        formats = list(dict.fromkeys([*arguments.figures_format, *["png"] * (html or arguments.log_wandb)]))
         names = arguments.figures or FIGURES
         drawn = write_figures(found, out / "figures", names, formats, arguments.projection)
         written += drawn
-    if arguments.html:
+    if html:
         from metriscope.reports.page import write_page
 
-        written.append(write_page(found, drawn, out / "comparison.html"))
+        written.append(write_page(found, drawn, page, arguments.images))
     print(f"written: {shown(str(out))}/{{{', '.join(path.relative_to(out).as_posix() for path in written)}}}")
     if arguments.log_wandb:
         from metriscope.reports.wandb.comparison import log_comparison
@@ -174,7 +179,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     projected = "of embeddings: pca (default), tsne or umap, which see 2,000 points of each group and take some seconds"
     option("--projection", choices=METHODS, default="pca", metavar="NAME", help=projected)
-    option("--html", action="store_true", help="one page with tables and figures")
+    option("--html", action="store_true", help="one page: what was run, runs, tables, charts, pictures")
+    images = "the page with test images of data outside of data/ too, read from where the runs' configs say: for runs "
+    option("--images", action="store_true", help=f"{images}that you trust")
     option("--wandb", metavar="ENTITY/PROJECT", help="read the runs of the study from W&B")
     option("--log-wandb", action="store_true", help="log tables and figures as a W&B run of the study")
     return parser
