@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test test-processes test-slurm test-all coverage lint bench report docs clean
+.PHONY: train test test-processes test-slurm test-browser test-all coverage lint bench report docs clean
 
 train: .venv/.core
 	$(BIN)/python train.py $(ARGS)
@@ -18,6 +18,10 @@ test-processes: .venv/.dev
 
 test-slurm: .venv/.dev
 	$(BIN)/python -m pytest -m slurm tests/slurm $(ARGS)
+
+test-browser: export OMP_NUM_THREADS = 1
+test-browser: .venv/.dev
+	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 test-all: .venv/.dev lint
 	$(BIN)/python -m pytest -m "" $(ARGS)

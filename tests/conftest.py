@@ -1,13 +1,18 @@
 """Fixtures of many tests."""
 
 import gc
+from functools import cache
 from pathlib import Path
 
 import pytest
+from hydra._internal import defaults_list
+from hydra._internal.config_repository import ConfigRepository
+from quick_hydra import on_demand, read_once
 from tiny_runs import COMPOSER, TINY
 
 from metriscope.app import train
 from metriscope.outcome import Outcome
+from metriscope.run.versions import git_state, versions
 from metriscope.sweeps.jobs import Refusal
 from metriscope.sweeps.launch import Launcher
 
@@ -25,6 +30,28 @@ def pytest_collection_finish():
     gc.set_threshold(50_000)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting():
+    """What a run does for its own safety or its record, and every test would wait for.
+
+    No test cuts the power, so none waits for the disk; commit and versions are asked for once.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda file: None)
+        patch.setattr("metriscope.run.folder.git_state", cache(git_state))
+        patch.setattr("metriscope.run.folder.versions", cache(versions))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_hydra():
+    """Hydra composes in half the time: it reads no shipped file twice, and looks up nothing that it does not need."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConfigRepository, "load_config", read_once(ConfigRepository.load_config))
+        patch.setattr(defaults_list, "_create_interpolation_map", on_demand(defaults_list._create_interpolation_map))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_handlers(monkeypatch):
     """The commands leave the signals of the process that runs the tests alone."""
@@ -32,7 +59,15 @@ def own_handlers(monkeypatch):
 
 
 @pytest.fixture
-def tiny(tmp_path):
+def quick_trainer(monkeypatch):
+    """Lightning moves no value from CPU to CPU and looks for no installed callbacks: a sixth of a tiny run."""
+    connectors = "pytorch_lightning.trainer.connectors"
+    monkeypatch.setattr(f"{connectors}.logger_connector.result._ResultMetric.to", lambda self, *args, **kwargs: self)
+    monkeypatch.setattr(f"{connectors}.callback_connector._load_external_callbacks", lambda group: [])
+
+
+@pytest.fixture
+def tiny(tmp_path, quick_trainer):
     """Composes a config of a tiny run whose output goes below ``tmp_path``; overrides come on top.
 
     One thread: for matrices as small as these, a second one only waits for the first.

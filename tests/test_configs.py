@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from metriscope.build.run import data_of, network_of, objective_of, trainer_of
 from metriscope.config.compose import compose_config
-from metriscope.config.files import CONFIG_DIR, choices, section, summary
+from metriscope.config.files import CONFIG_DIR, TITLED, choices, section, summary, title
 from metriscope.config.objective import fitting_miners, shipped
 from metriscope.config.plain import flatten, plain
 from metriscope.config.rules import check
@@ -59,6 +59,15 @@ def test_files_begin_with_a_comment_of_one_line(path):
         lines = lines[1:]
     assert re.fullmatch(r"# \S.{3,}", lines[0]), lines[0]
     assert not lines[1].startswith("#"), "one line"
+
+
+@pytest.mark.parametrize("group", TITLED)
+def test_losses_and_data_sets_begin_with_a_name_of_their_own(group):
+    titles = [title(group, name) for name in choices(group)]
+    assert len(set(titles)) == len(titles)
+    assert all(len(one) <= 30 and "." not in one for one in titles), "the name ends in a colon"
+    assert title("loss", "MyLoss") == "MyLoss"
+    assert title("loss", "../dataset/cub") == "../dataset/cub"
 
 
 @pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] != "experiment"])

@@ -1,5 +1,6 @@
 """A part of one's own for each door of the contract: trained, resumed after every step, on two processes, refused."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -69,9 +70,10 @@ def test_a_run_resumed_after_every_step_is_the_run(whole, watch):
         watch(At(interrupt(), step=step))
         with pytest.raises(KeyboardInterrupt):
             train(whole())
-        watch()
-        same(traces(train(whole()).folder), left)
-        shutil.rmtree(outcome.folder)
+    watch()
+    again = train(whole())
+    assert json.loads((again.folder / "run.json").read_text())["resumed"] == 10
+    same(traces(again.folder), left)
 
 
 SHARES, CLASSES, INPUT, SIZE, NUMBER = (7, 12), 4, 6, 5, 40

@@ -60,6 +60,7 @@ def line_with(word):
     return line
 
 
+@pytest.mark.processes
 def test_a_loss_of_rows_learns_its_parameter(own):
     done = subprocess.run(
         [sys.executable, "-c", "import torch; from my_rows import Softened; loss = Softened()\n"
@@ -85,6 +86,7 @@ def test_weights_and_references_train(metriscope):
     assert "weighting=hard weighs rows, which loss=triplet cannot use: use one of circle" in refused.stderr
 
 
+@pytest.mark.processes
 def test_a_loss_by_itself(own):
     done = subprocess.run([sys.executable, "my_script.py"], cwd=own, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr

@@ -2,7 +2,9 @@
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -80,7 +82,12 @@ def test_the_good_runs_are_compared(hostile: Hostile, watched: None, capsys: pyt
         assert not path.is_symlink()
         text = path.read_text(encoding="utf-8")
         assert not HIDDEN.search(text), name
-        assert "<script" not in text or name in ("comparison.csv", "comparison.tex"), name
+        assert "<script" not in text or name in ("comparison.csv", "comparison.tex", "comparison.html"), name
+    page = (report / "comparison.html").read_text(encoding="utf-8")
+    (policy,) = re.findall('Content-Security-Policy" content="(.*?)"', page)
+    scripts = re.findall("<script>(.*?)</script>", page, re.DOTALL)
+    assert all(b64encode(sha256(one.encode()).digest()).decode() in policy for one in scripts)
+    assert page.count("<script") == len(scripts) + 1, "the data of the page are the only other one"
     commands = (report / "comparison.tex").read_text(encoding="utf-8").splitlines()
     assert not [line for line in commands if "\\input" in line and not line.startswith("%")]
     cells = (report / "comparison.csv").read_text(encoding="utf-8").splitlines()
@@ -90,7 +97,8 @@ def test_the_good_runs_are_compared(hostile: Hostile, watched: None, capsys: pyt
 
 def test_what_cannot_be_drawn_is_told(hostile: Hostile, watched: None, caplog: pytest.LogCaptureFixture) -> None:
     from metriscope.reports.comparison import compare
-    from metriscope.reports.study_figures import embeddings, trajectories
+    from metriscope.reports.study_figures import embeddings
+    from metriscope.reports.trajectories import trajectories
 
     found = compare(load_study(hostile.folder), by=["loss.name"])
     trajectories(found.grouping.groups, ["train/loss"])

@@ -33,7 +33,8 @@ OTHER_MEANINGS = {
     ("objectives/peer_classes.py", "SmoothAPLoss"): "a class of pytorch-metric-learning",
     ("objectives/peer_classes.py", "VICRegLoss"): "a class of pytorch-metric-learning",
     ("reports/gallery.py", "random"): "queries drawn at random",
-    ("reports/study_figures.py", "none"): "an option of matplotlib",
+    ("reports/style.py", "none"): "an option of matplotlib",
+    ("reports/projection.py", "random"): "an option of scikit-learn",
 }
 # Kinds of selections that share their names with miners: where they stand, they are elements of a set.
 KINDS = {"all", "none"}

@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from functools import partial
-from typing import NamedTuple
+from functools import cache, partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.contests import CONTESTS, DIMENSION, LossOfBatch, sizes
 from benchmarks.measuring import MIB, Times, peak_extra, side_by_side
+
+if TYPE_CHECKING:
+    from metriscope.config.compose import Composer
 
 LAYOUTS = {"10 classes": lambda batch: torch.arange(batch) % 10, "4 per class": lambda batch: torch.arange(batch) // 4}
 """Labels (B,) of a batch, few classes and many."""
@@ -21,13 +24,19 @@ PEER_LIMIT = 6144 * MIB
 TOLERANCE = {torch.float64: (1e-9, 1e-9), torch.float32: (1e-5, 1e-3)}
 
 
+@cache
+def _composer() -> "Composer":
+    from metriscope.config.compose import Composer
+
+    return Composer()
+
+
 def built(words: Sequence[str], classes: int, dimension: int = DIMENSION) -> nn.Module:
     """The objective of a user who gives these words on the command line."""
     from metriscope.build.run import objective_of
-    from metriscope.config.compose import compose_config
     from metriscope.config.plain import plain
 
-    return objective_of(plain(compose_config(words)), classes, dimension)
+    return objective_of(plain(_composer()(words)), classes, dimension)
 
 
 def value_of(objective: nn.Module) -> LossOfBatch:

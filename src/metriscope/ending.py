@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -22,17 +22,21 @@ from metriscope.evaluation.per_query import QueryResult, per_query, write_per_qu
 from metriscope.evaluation.search.neighbors import nearest
 from metriscope.evaluation.set_metric import build_metrics, known_metric
 from metriscope.files import replacing, write_json
+from metriscope.reports.confusions import confused_pairs
 from metriscope.reports.figures import write_history_figures
 from metriscope.reports.gallery import choose_queries, retrieval_gallery
 from metriscope.reports.projection import projection
 from metriscope.reports.run_tables import class_table, gallery_table, hardest_table
-from metriscope.reports.style import guarded, save
+from metriscope.reports.style import guarded, save_as
 from metriscope.run.folder import Run
-from metriscope.run.history import EPOCHS, Selected, epochs_trained, points, read_history, summary
+from metriscope.run.history import EPOCHS, Row, Selected, epochs_trained, points, read_history, summary
 from metriscope.tracking.base import LoggedTable, RunLogger
 from metriscope.tracking.guard import Guard
 from metriscope.tracking.wandb import asks
 from metriscope.training.learner import MetricLearner
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +82,7 @@ def report(
     shown = cache(partial(_shown, tested, data, run.config["seed"]))
     paths: list[Path] = []
     if run.config["logger"]["figures"]:
-        curves = history if trains else []
-        paths = write_history_figures(run.folder / "figures", curves, best and best.epoch)
-        paths += _embedding_figures(run.folder / "figures", tested, data.splits.test.classes, shown)
+        paths = _figures(run, history if trains else [], best, tested, data.splits, shown)
     tables = None
     if asks(run.config, "tables"):
         make = Guard("the tables of the test set", "they are left out")
@@ -88,7 +90,7 @@ def report(
     # Last, because a server may keep them waiting, and the files of the run shall be whole by then.
     for logger in loggers:
         logger.log_summary({**metrics, EPOCHS: epochs_trained(history)} if trains else metrics)
-        logger.log_figures(paths)
+        logger.log_figures([path for path in paths if path.suffix == ".png"])
         if tables is not None:
             logger.log_tables(tables)
         if sends:
@@ -110,7 +112,7 @@ def _at_end(
     """Metrics of the test set that are computed once, some of them fitted on the training set."""
     metrics = [one for one in build_metrics(evaluation) if one.asked.at_end]
     if not _classifies(evaluation, data):
-        metrics = [one for one in metrics if not one.metric.references]
+        metrics = [one for one in metrics if not (one.metric.references and one.metric.classifies)]
     if not metrics:
         return {}
     known = _references(trainer, module, data) if any(one.metric.references for one in metrics) else None
@@ -166,6 +168,18 @@ class _TestImages:
         return self.data.serving.image("test", index)
 
 
+def _neighbours(z: Tensor, positions: Tensor | None, queries: Tensor | None) -> NDArray[Any]:
+    """The nearest samples of every query by position, -1 for samples that are no queries."""
+    if queries is None:
+        return nearest(z, z, _NEIGHBOURS_SHOWN, exclude_self=True).numpy()
+    asking = queries.cpu() if positions is None else queries.cpu()[positions.cpu()]
+    kept = (~asking).nonzero()[:, 0]
+    near = kept[nearest(z[asking], z[kept], _NEIGHBOURS_SHOWN)]
+    found = near.new_full((len(z), near.shape[1]), -1)
+    found[asking] = near
+    return found.numpy()
+
+
 class _Shown(NamedTuple):
     """What the gallery shows."""
 
@@ -181,27 +195,54 @@ def _shown(tested: EvaluatedSet, data: DataModule, seed: int) -> _Shown | None:
     if len(np.unique(labels)) == len(labels):
         return None
     are_images = len(data.input_shape) == 3 and data.input_shape[0] in (1, 3)
-    found = nearest(embeddings, embeddings, _NEIGHBOURS_SHOWN, exclude_self=True).numpy()
+    found = _neighbours(embeddings, tested.positions, data.splits.queries)
     queries = choose_queries(labels, found, seed=seed)
     return _Shown(_TestImages(data) if are_images else None, labels, found, queries)
 
 
-def _embedding_figures(
-    folder: Path, tested: EvaluatedSet, classes: Sequence[str], shown: Callable[[], _Shown | None]
+def _figures(
+    run: Run,
+    history: Sequence[Row],
+    best: Selected | None,
+    tested: EvaluatedSet,
+    splits: Splits,
+    shown: Callable[[], _Shown | None],
 ) -> list[Path]:
-    def plane() -> Path:
-        figure = projection(tested.embeddings.cpu().numpy(), tested.labels.cpu().numpy(), classes)
-        return save(figure, folder / "projection.png")
+    """Draw all figures of a run into its folder; returns their paths."""
+    options, folder = run.config["logger"], run.folder / "figures"
+    formats = list(dict.fromkeys(("png", options.get("figures_format", "png"))))
+    # The last parts of a folder, from the study on, are the name of its run.
+    title = " / ".join(run.folder.parts[-4:])
+    embeddings, labels, classes = tested.embeddings.cpu().numpy(), tested.labels.cpu().numpy(), splits.test.classes
 
-    def gallery() -> Path | None:
+    def plane() -> "Figure":
+        method = options.get("projection", "pca")
+        return projection(embeddings, labels, classes, title=title, method=method, seed=run.config["seed"])
+
+    def gallery() -> "Figure | None":
         what = shown()
         if what is None or what.images is None:
             return None
-        figure = retrieval_gallery(what.images, what.labels, what.found, what.queries, classes)
-        return save(figure, folder / "retrieval_gallery.png")
+        files = splits.file_names("test")
+        if files is not None and tested.positions is not None:
+            files = [files[position] for position in tested.positions.tolist()]
+        return retrieval_gallery(
+            what.images, what.labels, what.found, what.queries, classes, embeddings=embeddings, paths=files, title=title
+        )
 
-    written = [guarded("projection", plane), guarded("retrieval_gallery", gallery)]
-    return [path for path in written if path]
+    def confused() -> "Figure | None":
+        what = shown()
+        return None if what is None else confused_pairs(what.labels, what.found, classes, title)
+
+    def write(name: str, draw: "Callable[[], Figure | None]") -> list[Path]:
+        figure = draw()
+        return [] if figure is None else save_as(figure, folder / name, formats)
+
+    paths = write_history_figures(folder, history, best and best.epoch, title, formats)
+    makers = {"projection": plane, "retrieval_gallery": gallery, "confused_classes": confused}
+    for name, draw in makers.items():
+        paths += guarded(name, partial(write, name, draw)) or []
+    return paths
 
 
 def _tables(tested: EvaluatedSet, data: DataModule, shown: Callable[[], _Shown | None]) -> dict[str, LoggedTable]:

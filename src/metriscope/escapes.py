@@ -34,9 +34,17 @@ def for_html(text: str) -> str:
     return escape(shown(text))
 
 
-def for_figure(text: str) -> str:
+def cut(text: str, most: int) -> str:
+    """A text of at most ``most`` characters; a longer one keeps its beginning and its end."""
+    if len(text) <= most:
+        return text
+    kept = max(most - 1, 1)
+    return f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"
+
+
+def for_figure(text: str, most: int = _LONG) -> str:
     """For Matplotlib, to which two dollar signs are a formula and a long text a large picture."""
-    return shown(text if len(text) <= _LONG else f"{text[:_LONG]}…").replace("$", r"\$")
+    return shown(cut(text, most)).replace("$", r"\$")
 
 
 def for_csv(value: Any) -> Any:
@@ -66,6 +74,7 @@ def for_markdown(text: str) -> str:
 
 
 _LATEX = {"\\": "\\textbackslash{}", "±": "$\\pm$", "≈": "$\\approx$", "<": "$<$", ">": "$>$"}
+_LATEX |= {"|": "\\textbar{}", "…": "\\ldots{}"}
 _LATEX |= {"^": "\\textasciicircum{}", "~": "\\~{}", **{character: f"\\{character}" for character in "&%$#_{}"}}
 _LATEX |= {"\N{REPLACEMENT CHARACTER}": "?"}
 

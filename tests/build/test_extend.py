@@ -40,6 +40,23 @@ def lines(caplog):
     return lambda: [one.getMessage() for one in caplog.records if one.name == "metriscope.build.extend"]
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    return tmp_path_factory.mktemp("kept") / "run"
+
+
+@pytest.fixture
+def shorter(tiny, kept):
+    """The folder of a finished run of one epoch, as it was trained once."""
+    folder = the_folder(tiny("trainer.max_epochs=1"))
+    if kept.exists():
+        shutil.copytree(kept, folder)
+    else:
+        train(tiny("trainer.max_epochs=1"))
+        shutil.copytree(folder, kept)
+    return folder
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -97,8 +114,8 @@ def traces_without_best(folder):
     return found
 
 
-def test_of_several_the_longest_whole_one_is_taken(tiny, lines):
-    one, two = (train(tiny(f"trainer.max_epochs={epochs}")).folder for epochs in (1, 2))
+def test_of_several_the_longest_whole_one_is_taken(tiny, shorter, lines):
+    one, two = shorter, train(tiny()).folder
     assert lines() == [f"goes on from epoch 1 of {one}"]
     spoil_last(two)
     three = train(tiny(LONGER)).folder
@@ -188,8 +205,7 @@ def spoil_last(folder):
         (lambda folder: (folder / "checkpoints" / "best.ckpt").unlink(), "its best.ckpt is gone"),
     ],
 )
-def test_a_shorter_run_that_is_no_beginning(run, lines, spoil, why):
-    shorter = run("trainer.max_epochs=1").folder
+def test_a_shorter_run_that_is_no_beginning(run, shorter, lines, spoil, why):
     spoil(shorter)
     left = contents(shorter)
     longer = run().folder
@@ -200,14 +216,14 @@ def test_a_shorter_run_that_is_no_beginning(run, lines, spoil, why):
 
 
 @pytest.mark.parametrize("words", [["resume=never"], ["loss.margin=0.3"], ["seed=1"], ["study=other"]], ids=" ".join)
+@pytest.mark.usefixtures("shorter")
 def test_what_extends_nothing_says_nothing(run, lines, words):
-    run("trainer.max_epochs=1")
     assert record(run(*words).folder)["extends"] is None
     assert lines() == []
 
 
+@pytest.mark.usefixtures("shorter")
 def test_other_bits_in_the_same_run(run, lines):
-    run("trainer.max_epochs=1")
     words = ["trainer.log_every_n_steps=2", "trainer.accelerator=auto"]
     for word in words:
         assert record(run(word, "resume=auto").folder)["extends"] is None

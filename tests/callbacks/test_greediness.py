@@ -1,5 +1,7 @@
 """The greediness callback end to end: what it logs against what the steps were, recomputed by hand."""
 
+import math
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -10,11 +12,13 @@ from metriscope.callbacks import greediness
 from metriscope.callbacks.evaluation import EvaluationMonitor
 from metriscope.callbacks.greediness import GreedinessMonitor
 from metriscope.config.plain import plain
+from metriscope.diagnostics.hardness import BatchHardness
 from metriscope.run.history import read_history
 from metriscope.tracking.history import HistoryLogger
 
 MARGIN = 0.3
 THRESHOLD = 0.05
+ASKED = ("negative_spread", "batch_hardness")
 
 
 class Witness(pl.Callback):
@@ -39,6 +43,17 @@ class Witness(pl.Callback):
         self.evaluated = pl_module.evaluated
 
 
+def spread_by_hand(weights, negative):
+    total, pushed = 0.0, 0
+    for anchor in {i for i, _ in negative}:
+        pushes = [weights[pair] for pair in negative if pair[0] == anchor]
+        whole = sum(pushes)
+        if whole > 0:
+            total += math.exp(-sum(w / whole * math.log(w / whole) for w in pushes if w > 0)) / len(pushes)
+            pushed += 1
+    return total, pushed
+
+
 def by_hand(z, labels, name="euclidean", reduction="mean"):
     """Every measure of one step as (numerator, denominator), from loops and autograd."""
     z = z.clone().requires_grad_()
@@ -58,6 +73,7 @@ def by_hand(z, labels, name="euclidean", reduction="mean"):
         "loss": (float(account.value), 1),
         "active_ratio": (account.active, account.terms),
         "active_ratio_pairs": (sum(w > THRESHOLD * largest for w in weights.values()), len(weights)),
+        "negative_spread": spread_by_hand(weights, negative),
         "grad_norm_embedding": (sum(norms), len(norms)),
         "grad_norm_embedding_active": (sum(norms[i] for i in pulled), len(pulled)),
     }
@@ -69,7 +85,7 @@ def together(measures):
 
 @pytest.fixture
 def watched(tiny, tmp_path):
-    def go(*overrides, threshold=THRESHOLD, every=1, **options):
+    def go(*overrides, threshold=THRESHOLD, every=1, asked=(), **options):
         cfg = tiny("loss=triplet", f"loss.margin={MARGIN}", *overrides)
         data = data_of(plain(cfg))
         module = learner_of(plain(cfg), data)
@@ -80,7 +96,7 @@ def watched(tiny, tmp_path):
             logger=history,
             callbacks=[
                 EvaluationMonitor([]),
-                GreedinessMonitor(threshold, every),
+                GreedinessMonitor(threshold, every, **dict.fromkeys(asked, True)),
                 witness,
             ],
             use_distributed_sampler=False,
@@ -109,6 +125,7 @@ def epoch_values(rows, stage):
 
 
 def hold(found, wanted, rel=1e-4):
+    wanted = {name: value for name, value in wanted.items() if name in found or name not in ASKED}
     assert {name: found[name] for name in wanted} == pytest.approx(wanted, rel=rel, abs=1e-6)
 
 
@@ -136,6 +153,40 @@ def test_train_values_are_those_of_the_steps(watched, name):
         else:
             hold(values, {"loss_decay_rate": (previous - wanted["loss"]) / previous}, rel=1e-3)
         previous = wanted["loss"]
+
+
+def test_what_is_asked_for_is_logged(watched):
+    witness, rows, data = watched(asked=ASKED)
+    half = len(witness.steps) // 2
+    hardness, hard = BatchHardness(), []
+    for _, z, labels in witness.steps:
+        (found,) = hardness.observe(z, torch.tensor(labels)).values()
+        hard.append(float(found[0]))
+    measures = [
+        {**by_hand(z, labels), "batch_hardness": (hard[k], 1)} for k, (_, z, labels) in enumerate(witness.steps)
+    ]
+    for epoch, values in enumerate(epoch_values(rows, "train")):
+        assert set(ASKED) <= values.keys()
+        hold(values, together(measures[epoch * half : (epoch + 1) * half]), rel=1e-3)
+    steps = [row for row in rows if "train/loss_step" in row]
+    assert [row["train/batch_hardness_step"] for row in steps] == pytest.approx(hard, abs=1e-5)
+    embeddings, labels = witness.evaluated.embeddings.double(), witness.evaluated.labels
+    of_batches = [by_hand(embeddings[rows_], labels[rows_].tolist()) for rows_ in data.validation_batches()]
+    validated = epoch_values(rows, "val")[-1]
+    assert "negative_spread" in validated
+    hold(validated, together(of_batches))
+    assert "batch_hardness" not in validated
+
+
+def test_the_table_of_classes_goes_with_the_checkpoint():
+    one, other, plain_one = (GreedinessMonitor(batch_hardness=on) for on in (True, True, None))
+    batch = torch.randn(4, 3), torch.tensor([0, 0, 1, 1])
+    one.hardness.observe(*batch)
+    other.load_state_dict(one.state_dict())
+    assert all(map(torch.equal, other.hardness.state, one.hardness.state))
+    plain_one.load_state_dict(one.state_dict())
+    other.load_state_dict(plain_one.state_dict())
+    assert plain_one.state_dict().keys() == {"averages", "previous"}
 
 
 def test_pairs_of_large_batches_are_measured_in_logged_steps(watched, monkeypatch):

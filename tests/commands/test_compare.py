@@ -43,10 +43,25 @@ def test_tables_are_printed_and_written(study: Path, capsys: pytest.CaptureFixtu
     assert run("compare", [str(study)]) == 0
 
 
-def test_everything_at_once(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tables_in_a_style(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--percent", "--digits", "1", "--columns", "loss.name,test/recall_at_8", "--spread", "interval"]
+    assert run("compare", [str(study), *words]) == 0
+    shown = capsys.readouterr().out
+    assert "Recall@8 (%)" in shown
+    assert "Recall@1" not in shown
+    assert "Contrastive & " in (study / "report" / "comparison.tex").read_text()
+    assert "| loss | Recall@8 (%) |" in (study / "report" / "comparison.md").read_text()
+
+
+def test_everything_at_once(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # With the library of charts the curves would be no picture.
+    monkeypatch.setattr("metriscope.reports.page.has_library", lambda: False)
     write_run(config(tmp_path, "dataset=synthetic", seed=8), status="failed")
     words = ["--by", "loss.name,dataset.name", "--metrics", "test/recall_at_1,train/loss", "--format", "json"]
     words += ["--where", "dataset.name=synthetic", "--out", str(tmp_path / "out"), "--html"]
+    words += ["--figures", "learning_curves"]
     assert run("compare", [str(study), *words]) == 0
     assert "is not finished (failed: because); left out" in capsys.readouterr().out.splitlines()[0]
     content = json.loads((tmp_path / "out" / "comparison.json").read_text())
@@ -55,6 +70,26 @@ def test_everything_at_once(study: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert (tmp_path / "out" / "figures" / "learning_curves.svg").is_file()
     assert "data:image/png" in (tmp_path / "out" / "comparison.html").read_text()
     assert not (study / "report").exists()
+
+
+def test_a_page_is_never_older_than_the_tables_beside_it(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = study / "report" / "comparison.html"
+    assert run("compare", [str(study)]) == 0
+    assert not page.exists()
+    assert run("compare", [str(study), "--html", "--figures", "intervals"]) == 0
+    assert "6 runs: 6 finished" in page.read_text()
+    write_run(config(study.parent, "dataset=synthetic", seed=8), status="failed")
+    assert run("compare", [str(study), "--figures", "intervals"]) == 0
+    assert "7 runs: 6 finished, 1 failed" in page.read_text()
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device", "comparison.csv")
+
+    monkeypatch.setattr("metriscope.commands.compare.write_tables", full)
+    assert run("compare", [str(study)]) == 2
+    assert not page.exists(), "a page of an earlier call, with tables that are partly new"
 
 
 @pytest.mark.parametrize(
@@ -67,6 +102,13 @@ def test_everything_at_once(study: Path, tmp_path: Path, capsys: pytest.CaptureF
             "baseline loss.name=tripet: no group has this value; did you mean 'triplet'?",
         ),
         (["--where", "loss.name=arcface"], "no run of trial has loss.name=arcface"),
+        (["--columns", "loss.nme"], "column loss.nme: no key of the groups and no metric has this name; did you mean "),
+        (["--columns", "n,test/recal_at_1"], "did you mean 'test/recall_at_1'?"),
+        (["--digits", "13"], "'13' is no whole number from 0 to 12"),
+        (["--digits", "9" * 5000], "is no whole number from 0 to 12"),
+        (["--digits", "-1"], "'-1' is no whole number from 0 to 12"),
+        (["--digits", "two"], "'two' is no whole number from 0 to 12"),
+        (["--names", "short"], "invalid choice: 'short'"),
         (["--wandb", "project"], "'project' names no W&B project: give it as entity/project"),
     ],
 )
@@ -160,7 +202,8 @@ def test_the_comparison_becomes_a_run_of_the_study(
         return run
 
     monkeypatch.setattr(wandb, "init", watched)
-    assert run("compare", [str(study), "--log-wandb", "--baseline", "loss.name=contrastive"]) == 0
+    words = ["--figures", "learning_curves,intervals", "--log-wandb", "--baseline", "loss.name=contrastive"]
+    assert run("compare", [str(study), *words]) == 0
     assert "W&B is offline (no API key): wandb sync " in capsys.readouterr().out.splitlines()[-1]
     assert (started["group"], started["job_type"], started["mode"]) == ("trial", "comparison", "offline")
     assert logged.keys() >= {"comparison", "differences", "figures/learning_curves", "figures/intervals"}

@@ -26,6 +26,7 @@ def refusal(*words, **options):
     return line
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("word", "wanted", "nearest"),
     [
@@ -202,6 +203,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(words):
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.processes
 def test_mistakes_and_help_import_nothing_heavy(tmp_path):
     """Said of modules, not of seconds."""
     calls = [
@@ -231,6 +233,7 @@ for words in {calls!r}:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.processes
 def test_help_and_config_say_what_there_is():
     shown = python("train.py", "--help").stdout
     for word in ("loss: ", "dataset: ", "triplet", "digits", "Exit codes", "seed"):
@@ -293,6 +296,7 @@ def test_a_finished_run_is_zero_and_its_config_the_composed_one(call, tmp_path):
     assert list(tmp_path.iterdir()) == [], "Hydra leaves nothing behind"
 
 
+@pytest.mark.processes
 def test_the_command_works_from_any_folder(tmp_path):
     script = "import sys; sys.argv = ['train.py', '--cfg', 'job']; from metriscope.cli import train as main; main()"
     result = python("-c", script, cwd=tmp_path)

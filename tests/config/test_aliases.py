@@ -181,6 +181,8 @@ def test_a_whole_file_of_before_is_the_same_run(own: Path) -> None:
         "greediness": {
             "_target_": "metriscope.callbacks.greediness.GreedinessMonitor",
             "pair_weight_threshold": 0.25,
+            "negative_spread": None,
+            "batch_hardness": None,
         },
         "variance": None,
     }

@@ -94,6 +94,7 @@ def test_it_is_swept_by_joblib_and_compared(metriscope):
     assert "pull" in compared.stdout
 
 
+@pytest.mark.processes
 def test_help_and_config_show_it(metriscope):
     shown = metriscope("train", "--help").stdout
     assert "pull                   Pulls positives together." in shown

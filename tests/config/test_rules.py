@@ -8,18 +8,20 @@ import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
+from tiny_runs import COMPOSER
 
 from metriscope.build.run import objective_of
 from metriscope.config import keys as values
 from metriscope.config.compose import compose_config
 from metriscope.config.files import CONFIG_DIR, section
-from metriscope.config.objective import shipped
+from metriscope.config.objective import check_fit, check_objective, shipped
 from metriscope.config.plain import flatten, plain
 from metriscope.config.rules import check
 from metriscope.errors import InputError
 from metriscope.objectives.samples import Moment, Spaces
 
 LOSSES, MINERS = shipped("loss"), shipped("miner")
+SECTIONS = {name: section("miner", name) for name in MINERS}
 
 REFUSED = [
     ("loss.margin=-1", "loss.margin=-1: * at least 0"),
@@ -277,7 +279,7 @@ def test_what_is_added_or_named_otherwise_is_judged(word, line):
     words = ["evaluation.monitor=val/variance_intra", "evaluation.mode=min"] if "variance" in word else []
     words += ["loss=sum"] if "loss." in word else []
     with pytest.raises(InputError) as caught:
-        check(compose_config([*words, word]))
+        check(COMPOSER([*words, word]))
     assert str(caught.value).startswith(line)
 
 
@@ -328,22 +330,26 @@ def test_every_pair_of_loss_and_miner_is_refused_or_runs_a_step(loss):
     accepts = LOSSES[loss].accepts
     labels = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2])
     raw = torch.randn(9, 8, generator=torch.Generator().manual_seed(0))
+    whole = config(f"loss={loss}")
+    if whole.loss.get("margin") == 0:
+        whole.loss.margin = 0.1  # without a margin no triplet is semi-hard
+    others = plain(whole)
+    sections = ["backbone", "distance", "head", "loss", "memory", "miner", "references", "trainer"]
+    cfg = OmegaConf.masked_copy(whole, sections)
     for miner in MINERS:
-        cfg = config(f"loss={loss}")
-        cfg.miner = section("miner", miner)
-        if cfg.loss.get("margin") == 0:
-            cfg.loss.margin = 0.1  # without a margin no triplet is semi-hard
+        cfg.miner = SECTIONS[miner]
         if MINERS[miner].kind not in accepts:
             with pytest.raises(InputError) as caught:
-                check(cfg)
+                check_fit(plain(cfg, resolve=False))
             line, _, remedies = str(caught.value).partition(": use one of ")
             assert f"loss={loss}" in line
             assert f"miner={miner}" in line
             assert remedies.split(", ") == [name for name, entry in MINERS.items() if entry.kind in accepts]
             continue
-        check(cfg)
+        chosen = {**others, **plain(cfg)}
+        check_objective(chosen)
         z = torch.nn.functional.normalize(raw, dim=1).requires_grad_()
-        objective = objective_of(plain(cfg), num_classes=3, embedding_size=8)
+        objective = objective_of(chosen, num_classes=3, embedding_size=8)
         value = objective(Spaces.of(z, labels), Moment(generator=torch.Generator().manual_seed(0))).output.value
         value.backward()
         assert value.isfinite(), miner
@@ -382,7 +388,7 @@ def test_a_check_leaves_the_config_as_it_was():
 def test_a_package_that_is_not_there_is_named(monkeypatch, words, package):
     monkeypatch.setitem(sys.modules, package.replace("-", "_"), None)
     with pytest.raises(InputError, match=f"needs a package: pip install {package}$"):
-        check(compose_config(words))
+        check(COMPOSER(words))
 
 
 def test_random_weights_need_no_package_of_weights(monkeypatch):

@@ -23,8 +23,8 @@ def test_true_is_what_ships_and_false_is_nothing() -> None:
     given = {"evaluation": {"metrics": dict.fromkeys(metrics, True)}}
     given["diagnostics"] = {key: value if key == "name" else True for key, value in diagnostics.items()}
     found = switched(given)
-    clustering = {"_target_": "metriscope.evaluation.shipped.Clustering"}
-    assert found["evaluation"]["metrics"] == {**metrics, "clustering": clustering}
+    classes = {name: {"_target_": f"metriscope.evaluation.shipped.{part.__name__}"} for name, part in SHIPPED.items()}
+    assert found["evaluation"]["metrics"] == {name: metrics[name] or section for name, section in classes.items()}
     assert found["diagnostics"] == diagnostics
     off = switched({"evaluation": {"metrics": {"mrr": False, "mine": False}}, "diagnostics": {"mine": False}})
     assert off == {"evaluation": {"metrics": {"mrr": None, "mine": None}}, "diagnostics": {"mine": None}}
@@ -78,6 +78,14 @@ def test_the_arguments_that_ship_are_the_defaults_of_the_class(name: str) -> Non
         ),
         ("evaluation.metrics.mr=false", "evaluation.metrics.mr: no such key; did you mean 'evaluation.metrics.mrr'?"),
         (
+            "evaluation.monitor=val/pair_auc",
+            "evaluation.monitor=val/pair_auc: this run logs no such metric",
+        ),
+        (
+            "diagnostics.greediness={pair_weight_threshold: null, negative_spread: true}",
+            "diagnostics.greediness.negative_spread=true: it is made of pair weights, so it needs a",
+        ),
+        (
             "+diagnostics.greediness.threshold=1",
             "diagnostics.greediness.threshold: GreedinessMonitor takes no such argument; did you mean",
         ),
@@ -85,18 +93,25 @@ def test_the_arguments_that_ship_are_the_defaults_of_the_class(name: str) -> Non
 )
 def test_what_cannot_be_is_one_line(word: str, line: str) -> None:
     with pytest.raises(InputError) as refused:
-        check(compose_config([word]))
+        check(COMPOSER([word]))
     assert str(refused.value).startswith(line)
     assert "\n" not in str(refused.value)
 
 
+def test_a_diagnostic_is_monitored_where_it_is_asked_for() -> None:
+    words = ["evaluation.monitor=val/negative_spread", "evaluation.mode=max"]
+    check(compose_config([*words, "diagnostics.greediness.negative_spread=true"]))
+    with pytest.raises(InputError, match=r"^evaluation\.monitor=val/negative_spread: this run logs no such metric"):
+        check(compose_config(words))
+
+
 @pytest.mark.parametrize("word", ["+evaluation.metrics.x=null", "+callbacks.x=null", "+callbacks.early_stopping=false"])
 def test_nothing_under_a_name_of_its_own_is_nothing(word: str) -> None:
-    assert switched(plain(compose_config([word])))["diagnostics"] == plain(COMPOSER([]))["diagnostics"]
+    assert switched(plain(COMPOSER([word])))["diagnostics"] == plain(COMPOSER([]))["diagnostics"]
 
 
 def test_what_ships_needs_no_class() -> None:
-    found = plain(compose_config(["+evaluation.metrics.clustering.seed=3"]))["evaluation"]["metrics"]["clustering"]
+    found = plain(COMPOSER(["+evaluation.metrics.clustering.seed=3"]))["evaluation"]["metrics"]["clustering"]
     assert found == {"_target_": "metriscope.evaluation.shipped.Clustering", "seed": 3}
 
 

@@ -1,4 +1,4 @@
-"""The registry knows every logged key, says the field's directions, and is what the README shows."""
+"""The registry knows every logged key, and says the field's directions."""
 
 import subprocess
 import sys
@@ -13,7 +13,6 @@ from metriscope.config.objective import shipped
 from metriscope.config.plain import plain
 from metriscope.evaluation.metrics import (
     HEADLINES,
-    METRICS,
     direction_of,
     following,
     logged,
@@ -21,6 +20,7 @@ from metriscope.evaluation.metrics import (
     ordered,
     title_of,
 )
+from metriscope.evaluation.registry import METRICS
 from metriscope.objectives.samples import Spaces
 from metriscope.reports.history_metrics import COURSE
 
@@ -115,7 +115,14 @@ def test_every_part_of_a_loss_is_known(loss):
     "words",
     [
         ["loss=sum", "loss.losses=[{name: triplet}, {name: contrastive}]"],
-        ["evaluation.layers=[trunk,embedding]", "evaluation.metrics.clustering=true", "evaluation.classification=true"],
+        [
+            "evaluation.layers=[trunk,embedding]",
+            "evaluation.metrics.clustering=true",
+            "evaluation.metrics.uniformity=true",
+            "evaluation.classification=true",
+            "diagnostics.greediness.negative_spread=true",
+            "diagnostics.greediness.batch_hardness=true",
+        ],
     ],
     ids=lambda words: words[0],
 )

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import open_dict
-from tiny_runs import TINY
+from tiny_runs import COMPOSER, TINY
 
 from metriscope.config.compose import compose_config
 from metriscope.config.rules import check
@@ -182,38 +182,38 @@ def test_an_own_metric_is_trained_monitored_and_compared(folder: Path) -> None:
         words = [*page, *TINY, f"loss={loss}", "callbacks=early_stopping", "scheduler=plateau"]
         done = call(folder, "train", *words, "evaluation.layers=[trunk,embedding]")
         assert done.returncode == 0, done.stderr
-        assert "uniformity" in done.stdout
+        assert "crowding" in done.stdout
     paths = sorted(folder.glob("outputs/default/*/*/*/summary.json"))
     summaries = [json.loads(path.read_text()) for path in paths]
     for path, summary in zip(paths, summaries, strict=True):
-        keys = {f"{split}/uniformity{layer}" for split in ("val", "test") for layer in ("", "_trunk")}
+        keys = {f"{split}/crowding{layer}" for split in ("val", "test") for layer in ("", "_trunk")}
         assert keys <= summary.keys()
-        history = [float(row["val/uniformity"]) for row in rows(path.parent / "metrics.csv") if row["val/uniformity"]]
+        history = [float(row["val/crowding"]) for row in rows(path.parent / "metrics.csv") if row["val/crowding"]]
         assert summary["best/epoch"] == history.index(min(history))
         described = json.loads((path.parent / "run.json").read_text())["metrics"]
-        assert described["uniformity"] == ["uniformity", "min"]
-        assert described["uniformity_trunk"] == ["uniformity (trunk)", "min"]
+        assert described["crowding"] == ["crowding", "min"]
+        assert described["crowding_trunk"] == ["crowding (trunk)", "min"]
         assert described["map_at_r"] == ["MAP@R", "max"]
         assert described["variance_intra"] == ["intra-class variance", None]
     # The class is not there any more, as where somebody else compares the runs.
     (folder / "my_metrics.py").unlink()
     compared = call(folder, "compare", "outputs/default", "--by", "loss.name", "--format", "json")
     assert compared.returncode == 0, compared.stderr
-    assert "test/uniformity" in compared.stdout
-    assert "test/uniformity_trunk" in compared.stdout
+    assert "test/crowding" in compared.stdout
+    assert "test/crowding_trunk" in compared.stdout
     (table,) = (folder / "outputs" / "default" / "report").glob("*.json")
     groups = json.loads(table.read_text())["groups"]
-    marks = {group["values"]["loss.name"]: group["metrics"]["test/uniformity"] for group in groups}
+    marks = {group["values"]["loss.name"]: group["metrics"]["test/crowding"] for group in groups}
     best = min(marks, key=lambda name: marks[name]["mean"])
     assert marks[best]["mark"] == "best"
     again = call(folder, "train", *page, *TINY)
     assert again.returncode == 2
-    assert "evaluation.metrics.uniformity._target_=my_metrics.Uniformity: no module my_metrics" in again.stderr
+    assert "evaluation.metrics.crowding._target_=my_metrics.Crowding: no module my_metrics" in again.stderr
     assert again.stderr.count("\n") == 1
 
 
 def own(folder: Path, metrics: dict[str, Any], *words: str) -> Any:
-    cfg = compose_config([*TINY, *words, f"paths.output_dir={folder}/outputs"]).copy()
+    cfg = COMPOSER([*TINY, *words, f"paths.output_dir={folder}/outputs"]).copy()
     with open_dict(cfg):
         cfg.evaluation.metrics.update(metrics)
     return cfg
@@ -342,7 +342,7 @@ def test_a_set_metric_says_nothing_by_itself() -> None:
 def test_an_own_diagnostic_watches_beside_the_shipped_ones(folder: Path) -> None:
     from metriscope.app import train
 
-    cfg = compose_config([*TINY, f"paths.output_dir={folder}/outputs"]).copy()
+    cfg = COMPOSER([*TINY, f"paths.output_dir={folder}/outputs"]).copy()
     with open_dict(cfg):
         cfg.diagnostics.counter = {"_target_": "others.Counter"}
     outcome = train(cfg)
@@ -372,7 +372,7 @@ def test_the_diagnostic_of_the_page_watches(folder: Path) -> None:
     ],
 )
 def test_a_diagnostic_that_cannot_serve_is_one_line(folder: Path, section: Any, line: str) -> None:
-    cfg = compose_config([*TINY]).copy()
+    cfg = COMPOSER([*TINY]).copy()
     with open_dict(cfg):
         cfg.diagnostics.x = section
     with pytest.raises(InputError) as refused:

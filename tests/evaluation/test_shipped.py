@@ -15,7 +15,7 @@ from metriscope.evaluation.classification import knn_accuracy, linear_probe_accu
 from metriscope.evaluation.clustering import clustering_metrics
 from metriscope.evaluation.embedded import EvaluatedSet, References
 from metriscope.evaluation.measures import SKIPPED, Measures, together
-from metriscope.evaluation.metrics import METRICS
+from metriscope.evaluation.registry import METRICS
 from metriscope.evaluation.retrieval import retrieval_metrics
 from metriscope.evaluation.set_metric import SetMetric, asked_metrics, build_metrics
 from metriscope.evaluation.shipped import SHIPPED, RecallAt
@@ -40,7 +40,7 @@ def evaluated(points: tuple[torch.Tensor, torch.Tensor], evaluation: dict[str, A
 
 def test_every_figure_of_these_sections_is_that_of_a_class() -> None:
     of_classes = [figure for part in SHIPPED.values() for figure in part.figures]
-    sections = ("retrieval", "classification", "clustering")
+    sections = ("retrieval", "classification", "clustering", "pairs", "coverage")
     assert sorted(one.key for one in of_classes) == sorted(one.key for one in METRICS if one.section in sections)
     assert all(figure in METRICS for figure in of_classes)
 
@@ -130,11 +130,13 @@ def test_what_ships_is_judged_without_torch() -> None:
 
 def test_a_run_with_few_metrics_logs_no_more(run: Any) -> None:
     off = ("precision_at", "mrr", "r_precision", "queries_skipped")
-    metrics = run(*(f"evaluation.metrics.{name}=null" for name in off), "trainer.max_epochs=1").metrics
-    sections = ("retrieval", "classification", "clustering")
+    # It takes the training set, though not its classes: the two halves share none.
+    on = "evaluation.metrics.utilization=true"
+    metrics = run(*(f"evaluation.metrics.{name}=null" for name in off), on, "trainer.max_epochs=1").metrics
+    sections = ("retrieval", "classification", "clustering", "pairs", "coverage")
     keys = {key for one in METRICS if one.section in sections for key in metrics if one.named(key.rpartition("/")[2])}
     names = ("recall_at_1", "recall_at_2", "map_at_r")
-    assert keys == {f"{split}/{name}" for split in ("val", "best/val", "test") for name in names}
+    assert keys == {f"{split}/{name}" for split in ("val", "best/val", "test") for name in names} | {"test/utilization"}
 
 
 def test_base_classes_say_nothing() -> None:

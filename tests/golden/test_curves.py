@@ -21,6 +21,7 @@ TOLERANCE = 10 * SPREAD
 RUNS = loss_compare.golden_runs(precisions=["float64"])
 
 
+@pytest.mark.usefixtures("quick_trainer")
 @pytest.mark.parametrize("name", RUNS)
 def test_curves_are_golden(name, tmp_path):
     threads = torch.get_num_threads()

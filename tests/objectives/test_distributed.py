@@ -8,11 +8,11 @@ import torch
 import torch.distributed as dist
 from forks import on_ranks
 from omegaconf import DictConfig
+from tiny_runs import COMPOSER
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from metriscope.build.run import objective_of
-from metriscope.config.compose import compose_config
 from metriscope.config.objective import fitting_miners, shipped
 from metriscope.config.plain import plain
 from metriscope.objectives.samples import Moment, Spaces
@@ -27,7 +27,7 @@ CLASSES, INPUT, SIZE = 4, 6, 5
 
 @cache
 def composed(loss: str, miner: str, memory: int) -> DictConfig:
-    return compose_config([f"loss={loss}", f"miner={miner}", f"memory.size={memory}"])
+    return COMPOSER([f"loss={loss}", f"miner={miner}", f"memory.size={memory}"])
 
 
 class Learner(nn.Module):

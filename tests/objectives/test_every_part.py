@@ -6,9 +6,9 @@ import pytest
 import torch
 from combinations import every
 from oracles import LAYOUTS
+from tiny_runs import COMPOSER
 
 from metriscope.build.run import objective_of
-from metriscope.config.compose import Composer
 from metriscope.config.files import choices
 from metriscope.config.objective import fitting_miners, shipped
 from metriscope.config.plain import plain
@@ -18,7 +18,6 @@ LOSSES, MINERS = shipped("loss"), shipped("miner")
 CLASSES, SIZE, NUMBER = 9, 6, 50
 # Selections that are drawn: another batch draws other terms.
 DRAWING = {"random", "distance_weighted", "uniform_histogram"}
-COMPOSE = Composer()
 
 
 def pairs_of_parts():
@@ -34,7 +33,7 @@ def pairs_of_parts():
 @cache
 def composed(loss, miner, distance, memory):
     words = [f"loss={loss}", f"miner={miner}", f"distance={distance}", f"memory.size={memory}"]
-    return plain(COMPOSE(words))
+    return plain(COMPOSER(words))
 
 
 def objective(parts, memory=0):

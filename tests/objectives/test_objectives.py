@@ -3,11 +3,11 @@
 import pytest
 import torch
 from oracles import embeddings
+from tiny_runs import COMPOSER
 from toy_parts import Alike, Between
 
 from metriscope.build.run import objective_of
 from metriscope.callbacks.greediness import judged_matrices, pull_measures
-from metriscope.config.compose import compose_config
 from metriscope.config.plain import plain
 from metriscope.errors import InputError
 from metriscope.losses import ContrastiveLoss, InfoNCELoss, SupConLoss, TripletLoss
@@ -114,7 +114,7 @@ def test_synthetic_references_are_negatives_of_other_classes_alone():
 
 def test_a_config_builds_parts_in_common_once():
     entries = "[{name: triplet}, {name: margin, miner: distance_weighted}, {name: supcon, distance: cosine}]"
-    cfg = compose_config(["loss=sum", f"loss.losses={entries}", "memory=xbm", "miner=all"])
+    cfg = COMPOSER(["loss=sum", f"loss.losses={entries}", "memory=xbm", "miner=all"])
     first, second, third = objective_of(plain(cfg), 3, 4)
     assert first.distance is second.distance is not third.distance
     assert first.miner is third.miner is not second.miner
@@ -123,7 +123,7 @@ def test_a_config_builds_parts_in_common_once():
 
 def test_another_space_has_parts_of_its_own_even_of_one_size():
     words = ["loss=sum", "loss.losses=[{name: triplet}, {name: nca, space: trunk}]", "memory=xbm"]
-    first, second = objective_of(plain(compose_config(words)), 3, 4, trunk_size=4)
+    first, second = objective_of(plain(COMPOSER(words)), 3, 4, trunk_size=4)
     assert first.references[0] is not second.references[0]
 
 
@@ -131,7 +131,7 @@ def test_arguments_of_an_entry_stand_beside_its_name_or_below():
     values = []
     for entry in ("{name: triplet, margin: 0.7}", "{name: triplet, arguments: {margin: 0.7}}"):
         words = ["loss=sum", f"loss.losses=[{entry[:-1]}, miner: semihard}}]"]
-        (only,) = objective_of(plain(compose_config(words)), 3, 4)
+        (only,) = objective_of(plain(COMPOSER(words)), 3, 4)
         values.append((only.loss.margin, only.miner.band.high))
     assert values == [(0.7, 0.7)] * 2
 
@@ -150,7 +150,7 @@ def test_weights_are_not_below_zero(weight):
 
 def test_an_affinity_of_another_space_reaches_the_memory():
     words = ["loss=infonce", "memory=xbm", "memory.size=20", "memory.warmup_steps=0"]
-    config = plain(compose_config(words))
+    config = plain(COMPOSER(words))
     config["weighting"] = {"name": "alike", "_target_": "toy_parts.Alike"}
     objective = objective_of(config, 3, 4, trunk_size=7).double()
     batch = spaces(trunk=True)

@@ -5,9 +5,9 @@ from fnmatch import fnmatchcase
 
 import pytest
 import torch
+from tiny_runs import COMPOSER
 
 from metriscope.build.run import objective_of
-from metriscope.config.compose import compose_config
 from metriscope.config.plain import plain
 from metriscope.config.rules import check
 from metriscope.errors import InputError
@@ -94,7 +94,7 @@ def batches(*counts):
 def refused(*words):
     """What the checks before data are loaded say of a config; empty where they let it pass."""
     try:
-        check(compose_config(words))
+        check(COMPOSER(words))
     except InputError as error:
         line = str(error)
     else:
@@ -267,7 +267,7 @@ def test_arguments_are_judged_before_data_are_loaded(given, line):
     ],
 )
 def test_arguments_reach_the_class(given):
-    cfg = compose_config(given)
+    cfg = COMPOSER(given)
     check(cfg)
     objective = objective_of(plain(cfg), C, D)
     first = next(iter(objective)) if isinstance(objective, Objectives) else objective
@@ -276,7 +276,7 @@ def test_arguments_reach_the_class(given):
 
 def test_arguments_of_a_miner_and_parts_within_arguments():
     cosine = "{_target_: pytorch_metric_learning.distances.CosineSimilarity}"
-    cfg = compose_config(
+    cfg = COMPOSER(
         [
             *("loss=pml", f"loss.arguments={{distance: {cosine}}}"),
             *("miner=pml", "miner.name=BatchEasyHardMiner"),

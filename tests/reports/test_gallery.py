@@ -25,7 +25,7 @@ def test_the_gallery_marks_hits_and_misses(tmp_path: Path, channels: int) -> Non
     queries = {"worst": [0, 1], "random": []}
     figure = retrieval_gallery(images, labels, neighbors, queries, ["cat", "a very long class name"])
     texts = [text.get_text() for text in figure.axes[0].texts]
-    assert [text for text in texts if text[0] in "✓✗"] == ["✓ cat", "✗ a very long c…", "✗ a very long c…", "✓ cat"]
+    assert [text for text in texts if text[0] in "✓✗"] == ["✓ cat", "✗ a very …s name", "✗ a very …s name", "✓ cat"]
     assert "random queries" not in texts
     assert save(figure, tmp_path / "g.png").read_bytes().startswith(b"\x89PNG")
 
@@ -37,3 +37,19 @@ def test_class_names_of_any_characters_are_drawn(tmp_path: Path, name: str) -> N
     assert save(figure, tmp_path / "g.png").read_bytes().startswith(b"\x89PNG")
     plane = projection(np.eye(4, 3), np.array([0, 0, 1, 1]), [name, f"{name}!"])
     assert save(plane, tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_gallery_tells_distances_and_files() -> None:
+    images, labels, neighbors = np.zeros((2, 1, 4, 4), np.uint8), np.array([0, 0]), np.array([[1], [0]])
+    z, paths = np.array([[0.0, 0.0], [3.0, 4.0]]), ["a/one.png", f"b/{'x' * 200}.png"]
+    figure = retrieval_gallery(
+        images, labels, neighbors, {"worst": [0]}, ["cat"], embeddings=z, paths=paths, title="a run"
+    )
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts[0] == "a run"
+    assert texts[-5:] == ["cat", "one.png", "✓ cat", "5.00", "xxxxxxxxx…xxxx.png"]
+
+
+def test_samples_of_a_gallery_are_no_queries() -> None:
+    labels, neighbors = np.array([0, 0, 0]), np.array([[1], [-1], [-1]])
+    assert choose_queries(labels, neighbors) == {"worst": [0], "random": []}

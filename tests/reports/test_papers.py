@@ -13,10 +13,11 @@ from metriscope.reports.papers import PAPERS, Data
 @pytest.mark.parametrize("name", PAPERS)
 def test_every_run_of_a_study_composes(name, scale):
     paper = PAPERS[name]
-    budgets = set()
+    first, budgets = next(iter(paper.losses)), set()
     for loss, data in itertools.product(paper.losses, paper.data):
         further = data.laptop if scale == "laptop" else ()
-        for choice in data.choices:
+        # Every loss meets the first choice, and the first loss every choice.
+        for choice in data.choices if loss == first else [*data.choices][:1]:
             words = [f"experiment={paper.experiment}", f"loss={loss}", f"scale={scale}", f"dataset={choice}"]
             cfg = compose_config([*words, *further])
             check(cfg)

@@ -1,9 +1,11 @@
+import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from metriscope.reports.projection import MAX_POINTS, _evenly, principal_plane, projection
+from metriscope.errors import InputError
+from metriscope.reports.projection import MAX_POINTS, _evenly, check_method, principal_plane, project, projection
 from metriscope.reports.style import save
 
 
@@ -39,3 +41,24 @@ def test_many_points_are_thinned_evenly_and_always_alike() -> None:
     np.testing.assert_allclose(np.bincount(labels[chosen]), [2000, 1000, 2000], atol=1)
     assert (chosen == _evenly(labels)).all()
     assert sorted(_evenly(np.array([1, 0, 1])).tolist()) == [0, 1, 2]
+
+
+def test_neighbours_stay_neighbours_beside_the_principal_axes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 12)
+    z = rng.normal(size=(24, 4)) + 30.0 * labels[:, None]
+    plane = project(z, labels, "tsne", seed=3)
+    again = project(z, labels, "tsne", seed=3)
+    np.testing.assert_array_equal(plane.points, again.points)
+    apart = np.linalg.norm(plane.points[:, None] - plane.points, axis=-1) + np.diag(np.full(24, np.inf))
+    assert (plane.labels[apart.argmin(axis=1)] == plane.labels).all()
+    assert plane.axes[0].startswith("t-SNE of 24 of 24 points, seed 3, ")
+    figure = projection(z, labels, ["a", "b"], title="a run", method="tsne")
+    assert [axis.get_xlabel()[:5] for axis in figure.axes] == ["first", "t-SNE"]
+    assert project(z[:3], labels[:3], "tsne").axes[0].startswith("first")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("umap") is not None, reason="the package is there")
+def test_umap_needs_its_package() -> None:
+    with pytest.raises(InputError, match="pip install umap-learn"):
+        check_method("umap", "--projection")

@@ -9,7 +9,9 @@ from studies import RECALL, made, write_study
 
 from metriscope.reports.comparison import compare
 from metriscope.reports.groups import Group
-from metriscope.reports.study_figures import embeddings, intervals, over_epochs, trajectories, write_figures
+from metriscope.reports.shown_groups import looks
+from metriscope.reports.study_figures import embeddings, intervals, over_epochs, write_figures
+from metriscope.reports.trajectories import trajectories
 from metriscope.run.study import Study, StudyRun, load_study
 
 
@@ -82,3 +84,76 @@ def test_of_many_groups_the_best_are_drawn() -> None:
 
 def test_no_embeddings_no_figure() -> None:
     assert embeddings(compare(Study("trial", [made()]))) is None
+
+
+def _curves(values: list[list[float]], **changes: Any) -> list[StudyRun]:
+    """Runs of one method with these Recall@1 over epochs, one run per seed."""
+    runs = []
+    for seed, row in enumerate(values):
+        rows = [{"epoch": e, "step": e, "val/recall_at_1": v, "train/loss": 1 - v} for e, v in enumerate(row)]
+        runs.append(replace(made(seed=seed, **changes), history=lambda keys, rows=rows: rows))
+    return runs
+
+
+def _drawn(runs: list[StudyRun], key: str) -> Any:
+    found = compare(Study("trial", runs), by=["loss.name"])
+    figure = over_epochs(found, trajectories(found.grouping.groups, [key]), [key])
+    assert figure is not None
+    return figure
+
+
+def test_a_band_of_a_share_stays_within_0_and_1() -> None:
+    figure = _drawn(_curves([[0.0, 0.98], [0.1, 1.0], [0.0, 1.0], [0.0, 0.99]]), "val/recall_at_1")
+    (band,) = figure.axes[0].collections
+    edges = band.get_paths()[0].vertices[:, 1]
+    assert (edges.min(), edges.max()) == (0, 1)
+    assert figure.texts[0].get_text().startswith("trial: ")
+
+
+def test_below_four_repeats_the_runs_are_drawn() -> None:
+    figure = _drawn(_curves([[0.1, 0.8], [0.3, 0.9], [0.2, 1.0]]), "val/recall_at_1")
+    (axis,) = figure.axes
+    assert not axis.collections
+    assert [line.get_ydata().tolist() for line in axis.lines[:3]] == [[0.1, 0.8], [0.3, 0.9], [0.2, 1.0]]
+    assert len(_drawn(_curves([[0.1, 0.8]]), "val/recall_at_1").axes[0].lines) == 1
+
+
+def test_a_method_looks_alike_in_all_panels_and_figures() -> None:
+    runs = [
+        made(0.1 * i + 0.01 * s, loss__name=f"loss{i}", dataset__name=data, seed=s)
+        for i in range(8)
+        for data in ("a", "b")
+        for s in (0, 1)
+        if (i, data) != (0, "a")
+    ]
+    found = compare(Study("trial", runs), ["dataset.name", "loss.name"], metrics=[RECALL])
+    of_method: dict[str, set[str]] = {}
+    for axis in intervals(found).axes:
+        names = [tick.get_text() for tick in axis.get_yticklabels()]
+        for line in axis.lines:
+            of_method.setdefault(names[int(line.get_ydata()[0])], set()).add(line.get_color())
+    assert len(of_method) == 8
+    assert all(len(colors) == 1 for colors in of_method.values())
+    assert len(set.union(*of_method.values())) == 8
+    assert looks(found)["loss3"].color in of_method["loss3"]
+
+
+def test_losses_of_other_scales_share_a_panel() -> None:
+    runs = _curves([[0.0, 0.5]], loss__name="one")
+    large = [{"epoch": e, "step": e, "train/loss": v} for e, v in enumerate([300.0, 30.0])]
+    runs.append(replace(made(loss__name="two"), history=lambda keys: large))
+    axis = _drawn(runs, "train/loss").axes[0]
+    assert [line.get_ydata().tolist() for line in axis.lines] == [[1.0, 0.5], [1.0, 0.1]]
+    assert "share of largest" in axis.get_title(loc="left")
+
+
+def test_names_of_200_characters_and_no_common_metric(tmp_path: Path) -> None:
+    long = "x" * 200
+    runs = [made({RECALL: 0.5}, loss__name=f"a{long}"), made({"test/map_at_r": 0.5}, loss__name=f"b{long}")]
+    found = compare(Study(long, runs), by=["loss.name"])
+    paths = write_figures(found, tmp_path / "figures", formats=["svg"])
+    assert [path.name for path in paths] == ["intervals.svg"]
+    assert "…" in paths[0].read_text(encoding="utf-8")
+    bare = compare(Study("s", [made({"test/own": 1.0})]))
+    assert bare.metrics == []
+    assert write_figures(bare, tmp_path / "figures") == []

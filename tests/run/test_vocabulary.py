@@ -97,7 +97,10 @@ def test_what_could_not_be_said_before_is_another_run() -> None:
     others += [[deep.format("PrecisionAt")], [watch], ["evaluation.metrics=null"], []]
     others += [["evaluation.metrics.recall_at._target_=my.RecallAt"]]
     others += [["evaluation.metrics.clustering={_target_: metriscope.evaluation.shipped.Clustering, seed: 1}"]]
+    others += [["diagnostics.greediness.negative_spread=true"], ["evaluation.metrics.uniformity=true"]]
     assert len({identity(of(*words)) for words in others}) == len(others)
+    off = ["diagnostics.greediness.negative_spread=false", "evaluation.metrics.uniformity=false"]
+    assert identity(of(*off)) == identity(of())
     same = ["evaluation.metrics.clustering={_target_: metriscope.evaluation.shipped.Clustering, seed: 0}"]
     assert identity(of(*same)) == identity(of("evaluation.metrics.clustering=true"))
 

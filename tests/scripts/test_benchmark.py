@@ -136,6 +136,7 @@ def test_sides_take_turns() -> None:
     assert all(taken.minimum <= taken.median for taken in times)
 
 
+@pytest.mark.processes
 def test_the_peak_of_temporary_memory_is_seen() -> None:
     # In a process of its own: what this one frees meanwhile would be subtracted.
     code = (

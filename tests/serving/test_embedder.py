@@ -187,6 +187,7 @@ def test_a_search_across_models_is_refused(run, tmp_path):
         model.search(run[1], other.embed(run[1]))
 
 
+@pytest.mark.processes
 def test_loading_imports_neither_lightning_nor_hydra_nor_wandb(run):
     code = f"""
 import sys, metriscope

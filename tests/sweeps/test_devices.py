@@ -55,6 +55,7 @@ def test_a_machine_without_gpus(visible):
     assert visible(1, given=None, count=0) is None
 
 
+@pytest.mark.processes
 def test_cuda_is_not_started_for_it():
     script = (
         "import torch; from metriscope.config.compose import compose_config; "

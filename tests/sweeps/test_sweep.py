@@ -201,6 +201,7 @@ def test_mistakes_are_found_before_anything_starts(sweep, words):
     assert said.err.count("\n") == 1
 
 
+@pytest.mark.processes
 @pytest.mark.usefixtures("short_launch")
 def test_a_finished_study_imports_nothing_heavy(sweep, tmp_path):
     sweep("seed=range(2)")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from metriscope.evaluation.metric import Metric
 from metriscope.tracking import console
 
 METRICS = {
@@ -48,6 +49,51 @@ def test_a_terminal_gets_the_same_figures_in_a_box(
     console.print_results(METRICS, Path("outputs/run"), "closed set")
     shown = capsys.readouterr().out
     assert all(text in shown for text in ("Retrieval", "Recall@1", "0.9500", "val (best)", "outputs/run"))
+
+
+LONG = METRICS | {
+    "val/mrr": 0.8,
+    "test/mrr": 0.9,
+    "test/queries_skipped": 3.0,
+    "test/nmi": 0.7,
+    "test/ami": 0.6,
+    "test/recall_at_1_trunk": 0.5,
+    "test/uniformity_trunk": -2.5,
+    "train/grad_norm_trunk": 0.3,
+    "test/variance_intra_raw": 0.1,
+    **{f"test/recall_at_{k}": 0.99 for k in (4, 8)},
+    "test/variance_intra": 0.2,
+    "train/loss_decay_rate": 0.125,
+}
+OWN = [Metric("uniformity", "uniformity " + "of all pairs " * 20, "own", "min", "", headline=True)]
+
+
+def test_the_table_has_the_trunk_clustering_and_every_metric_that_was_asked_for() -> None:
+    rows = {title: (section, values) for section, title, values in console.results_rows(LONG, OWN)}
+    assert rows["MRR"] == ("Retrieval", ["", "0.8000", "0.9000"])
+    assert rows["queries skipped"] == ("Retrieval", ["", "", "3"])
+    assert rows["NMI"] == ("Clustering", ["", "", "0.7000"])
+    assert rows["Recall@1 (trunk)"] == ("Retrieval of the trunk", ["", "", "0.5000"])
+    assert rows["gradient norm, trunk"] == ("Greediness", ["0.3000", "", ""])
+    assert rows[f"{OWN[0].title} (trunk)"] == ("Own of the trunk", ["", "", "-2.5000"])
+    assert not any("(raw)" in title or title == "gradient norm (trunk)" for title in rows)
+
+
+@pytest.mark.parametrize("interactive", [False, True])
+def test_a_long_table_has_sections_and_fits_80_columns(
+    interactive: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "is_interactive", lambda: interactive)
+    monkeypatch.setenv("COLUMNS", "80")
+    console.print_results(LONG, Path("outputs/run"), "closed set", own=OWN)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    words = [line.strip() for line in lines]
+    assert words.index("Retrieval") < words.index("Clustering") < words.index("Retrieval of the trunk")
+    assert any(
+        line.split() == (["MRR", "0.8000", "0.9000"] if interactive else ["MRR", "-", "0.8000", "0.9000"])
+        for line in lines
+    )
 
 
 def test_nothing_to_report_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,17 +2,17 @@
 
 import pytest
 import torch
+from tiny_runs import COMPOSER
 
 from metriscope.app import train
 from metriscope.build.run import objective_of
-from metriscope.config.compose import compose_config
 from metriscope.config.plain import plain
 from metriscope.errors import InputError
 from metriscope.training.checkpoints import FORMAT, mark, upgrade
 
 
 def state(*words):
-    objective = objective_of(plain(compose_config(words)), 3, 4)
+    objective = objective_of(plain(COMPOSER(words)), 3, 4)
     return {f"objective.{key}": value for key, value in objective.state_dict().items()}
 
 

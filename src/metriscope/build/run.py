@@ -152,7 +152,7 @@ def _selects(run: Run, splits: Splits) -> bool:
     for where, section in watching(run.config):
         metric = str(section.get("metric" if where == "sweep" else "monitor") or evaluation["monitor"])
         known = known_metric(metric, evaluation) if metric.startswith("val/") else None
-        if known is not None and known.section == "retrieval":
+        if known is not None and known.needs_matches:
             in_vain[where] = metric
     if driven := [where for where in in_vain if where != "evaluation"]:
         raise InputError(f"{driven[0]} goes by {in_vain[driven[0]]}, but {why}: {what}")

@@ -1,7 +1,7 @@
 """The callback that logs a loss during training: its value, active ratios, gradient norms and decay."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import pytorch_lightning as pl
@@ -21,9 +21,12 @@ from metriscope.diagnostics.activity import (
 from metriscope.diagnostics.averages import Averages, Measures, ratio
 from metriscope.diagnostics.decay import decay_rate
 from metriscope.diagnostics.gradients import embedding_norms, parameter_norms
+from metriscope.diagnostics.hardness import BatchHardness
+from metriscope.diagnostics.spread import Spread, negative_spread, proxy_spread
 from metriscope.objectives.comparison import KEPT_PAIRS, Comparison
 from metriscope.objectives.objective import Step
 from metriscope.objectives.samples import Moment, Spaces
+from metriscope.parts import ArgumentError
 from metriscope.training.learner import MetricLearner
 
 
@@ -62,11 +65,12 @@ def pull_measures(
     hinge: bool,
     threshold: float | None,
     scale: float = 1.0,
+    spread: bool = False,
 ) -> Measures:
     """Measures from the backward pass: the active ratio of pairs by weight, and gradient norms of embeddings.
 
     The weights of objectives that share a comparison are added. Where they compare in several ways, the active ratio of
-    pairs is that of each, ``active_ratio_pairs_<k>``.
+    pairs is that of each, ``active_ratio_pairs_<k>``, and so is the spread of negatives.
 
     Args:
         step: the evaluated batch.
@@ -75,29 +79,35 @@ def pull_measures(
         hinge: whether inactive terms of the loss have a weight of exactly zero.
         threshold: see :func:`metriscope.diagnostics.activity.pair_activity`; None to leave pairs out.
         scale: what all gradients were divided by.
+        spread: whether the spread of negatives is measured, where pairs are.
     """
-    counted = {} if threshold is None else _counted(step, gradients, hinge, threshold, scale)
+    counted, spreads = ({}, {}) if threshold is None else _counted(step, gradients, hinge, threshold, scale, spread)
     measures: dict[str, tuple[Tensor, Tensor | float]] = {
-        name: (activity.active, activity.valid) for name, activity in counted.items()
+        f"active_ratio_pairs{place}": (activity.active, activity.valid) for place, activity in counted.items()
     }
+    measures |= {f"negative_spread{place}": (one.total, one.anchors) for place, one in spreads.items()}
     active = torch.stack([activity.samples for activity in counted.values()]).any(0) if counted else None
     return {**measures, **embedding_norms(embedding_gradient if scale == 1 else embedding_gradient * scale, active)}
 
 
 def _counted(
-    step: Step, gradients: Sequence[Tensor | None], hinge: bool, threshold: float, scale: float
-) -> dict[str, PairActivity]:
-    """The activity of pairs by the name of its measure; arguments as of :func:`pull_measures`."""
+    step: Step, gradients: Sequence[Tensor | None], hinge: bool, threshold: float, scale: float, spread: bool
+) -> tuple[dict[str, PairActivity], dict[str, Spread]]:
+    """The activity of pairs and, where it is asked for, their spread, by what the names of measures end in.
+
+    Arguments are as of :func:`pull_measures`.
+    """
     if step.output.similarities is not None:
         (gradient,) = gradients
-        return {} if gradient is None else {"active_ratio_pairs": proxy_activity(gradient, hinge, threshold)}
+        if gradient is None:
+            return {}, {}
+        num_classes = getattr(step.accounts[0].loss, "num_classes", gradient.shape[1])
+        spreads = {"": proxy_spread(gradient, step.comparison.anchors.labels, num_classes)} if spread else {}
+        return {"": proxy_activity(gradient, hinge, threshold)}, spreads
     pulls = _pulls(step, gradients, scale)
-    return {
-        "active_ratio_pairs" if len(pulls) == 1 else f"active_ratio_pairs_{place}": pair_activity(
-            whole, every, hinge, threshold
-        )
-        for place, (whole, every) in pulls.items()
-    }
+    named = {"" if len(pulls) == 1 else f"_{place}": found for place, found in pulls.items()}
+    activities = {place: pair_activity(whole, every, hinge, threshold) for place, (whole, every) in named.items()}
+    return activities, {place: negative_spread(*found) for place, found in named.items()} if spread else {}
 
 
 def _pulls(step: Step, gradients: Sequence[Tensor | None], scale: float) -> dict[int, tuple[Comparison, list[Pulls]]]:
@@ -133,19 +143,33 @@ class GreedinessMonitor(pl.Callback):
         pair_weight_threshold: share of the largest pair weight in a batch above which a pair counts as active; None to
             log the loss alone.
         log_every_n_steps: how often single steps are logged.
+        negative_spread: whether to log the effective share of negatives that push, of the same steps as pair weights:
+            see :func:`metriscope.diagnostics.spread.spread_of`. One more pass over the pairs.
+        batch_hardness: whether to log how similar the classes of batches are:
+            see :class:`metriscope.diagnostics.hardness.BatchHardness`. O(C D) of memory.
     """
 
     def __init__(
         self,
         pair_weight_threshold: Annotated[float, Field(ge=0, le=1)] | None = 1e-3,
         log_every_n_steps: Annotated[int, Field(ge=1)] = 50,
+        negative_spread: bool | None = None,
+        batch_hardness: bool | None = None,
     ) -> None:
         self.threshold = pair_weight_threshold
         self.log_every_n_steps = log_every_n_steps
+        self.negative_spread = bool(negative_spread)
+        self.hardness = BatchHardness() if batch_hardness else None
         self.averages = Averages()
         self.pending: dict[str, tuple[Tensor, Tensor | float]] = {}
         self.previous: dict[str, float] = {}
         self.updated = False
+
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        if arguments["negative_spread"] and arguments["pair_weight_threshold"] is None:
+            rule = "it is made of pair weights, so it needs a pair_weight_threshold"
+            raise ArgumentError("negative_spread", True, rule)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Lightning does not call this for an epoch that is resumed half-way: its sums come from the checkpoint.
@@ -155,6 +179,9 @@ class GreedinessMonitor(pl.Callback):
         assert isinstance(pl_module, MetricLearner)
         assert pl_module.step is not None
         self.pending.update(loss_measures(pl_module.step))
+        if self.hardness is not None:
+            anchors = pl_module.step.comparison.anchors
+            self.pending.update(self.hardness.observe(anchors.embeddings, anchors.labels))
         if self.threshold is not None:
             for matrix in judged_matrices(pl_module.step):
                 matrix.retain_grad()
@@ -173,7 +200,9 @@ class GreedinessMonitor(pl.Callback):
         logged = (trainer.global_step + 1) % self.log_every_n_steps == 0
         threshold = self.threshold if logged or pairs_in(pl_module.step) <= KEPT_PAIRS else None
         hinge, scale = pl_module.objective.hinge, trainer.accumulate_grad_batches / _loss_scale(trainer)
-        measures = pull_measures(pl_module.step, gradients, embedding_gradient, hinge, threshold, scale)
+        measures = pull_measures(
+            pl_module.step, gradients, embedding_gradient, hinge, threshold, scale, self.negative_spread
+        )
         self.pending.update(measures)
 
     @torch.no_grad()
@@ -229,7 +258,8 @@ class GreedinessMonitor(pl.Callback):
                 if self.threshold is not None:
                     wanted = (z, *judged_matrices(step))
                     by_z, *by_pair = torch.autograd.grad(step.output.value, wanted, allow_unused=True)
-                    averages.add(pull_measures(step, by_pair, by_z, objective.hinge, self.threshold))
+                    spread = self.negative_spread
+                    averages.add(pull_measures(step, by_pair, by_z, objective.hinge, self.threshold, spread=spread))
         if judged:  # else these would be means over nothing
             self._report("val", averages.compute(distributed=False), pl_module)
 
@@ -242,11 +272,14 @@ class GreedinessMonitor(pl.Callback):
         pl_module.log_dict({f"{stage}/{name}": value for name, value in values.items()})
 
     def state_dict(self) -> dict[str, Any]:
-        return {"averages": self.averages.state_dict(), "previous": dict(self.previous)}
+        hardness = {} if self.hardness is None else {"hardness": self.hardness.state_dict()}
+        return {"averages": self.averages.state_dict(), "previous": dict(self.previous), **hardness}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.averages.load_state_dict(state_dict["averages"])
         self.previous = dict(state_dict["previous"])
+        if self.hardness is not None and "hardness" in state_dict:
+            self.hardness.load_state_dict(state_dict["hardness"])
 
 
 def _loss_scale(trainer: pl.Trainer) -> float:

@@ -159,7 +159,7 @@ def _check_references(config: Config, given: Collection[str]) -> None:
     why = "evaluation.classification=false" if evaluation["classification"] is False else f"dataset.protocol={protocol}"
     for one in asked_metrics(evaluation):
         where = f"evaluation.metrics.{one.key}"
-        if one.part.references and any(f"{key}.".startswith(f"{where}.") for key in given):
+        if one.part.references and one.part.classifies and any(f"{key}.".startswith(f"{where}.") for key in given):
             raise InputError(
                 f"{where} is fitted on a training set of the same classes, and there is none with {why}: leave it out"
             )

@@ -1,6 +1,7 @@
 """Where the shipped configs are, and what one choice of a group says. Imports no torch."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -10,6 +11,10 @@ from metriscope.errors import InputError
 _PACKAGE = Path(__file__).resolve().parents[1]
 # A wheel holds them inside of the package; a checkout at its root.
 CONFIG_DIR = next(path for path in (_PACKAGE / "configs", _PACKAGE.parents[1] / "configs") if path.is_dir())
+
+
+TITLED = ("loss", "dataset")
+"""Groups whose choices begin with the name that papers use."""
 
 
 def choices(group: str, config_dir: Path = CONFIG_DIR) -> list[str]:
@@ -59,6 +64,17 @@ def summary(group: str, name: str, config_dir: Path = CONFIG_DIR) -> str:
     lines = (config_dir / group / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
     comments = (line[1:].strip() for line in lines if line.startswith("#") and "@package" not in line)
     return next(comments, "")
+
+
+@cache
+def title(group: str, name: str) -> str:
+    """What papers call a shipped loss or data set: the first words of its file, up to a colon; other names as they are.
+
+    >>> title("loss", "multi_similarity")
+    'Multi-Similarity'
+    """
+    found = group in TITLED and name in choices(group)
+    return summary(group, name).partition(": ")[0] if found else name
 
 
 def default(group: str) -> str:

@@ -60,6 +60,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "trainer.precision": (
         "32-true", "16-mixed", "bf16-mixed", "bf16-true", "16-true", "64-true", 16, 32, 64, "16", "32", "64", "bf16",
     ),
+    "logger.figures_format": ("png", "pdf", "svg"),
+    "logger.projection": ("pca", "tsne", "umap"),
     "logger.wandb.mode": ("auto", "online", "offline", "disabled"),
 }  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Rules of loss, miner, distance and memory: each judges its arguments, and together they have to fit."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from metriscope.config.entries import OWN_PARTS, Entry, entries, is_sum
@@ -109,7 +109,8 @@ def _compares(entry: Entry) -> bool:
         return not hasattr(loss, "compares") or bool(loss.compares(SIZES["embedding_size"]))
 
 
-def shipped(group: str) -> dict[str, Any]:
+@cache
+def shipped(group: str) -> Mapping[str, Any]:
     """The class of every shipped choice of a group, by name; not of choices that open another library."""
     sections = {name: section(group, name) for name in choices(group)}
     return {name: locate(str(own._target_)) for name, own in sections.items() if "_target_" in own and own.name == name}

@@ -72,6 +72,7 @@ def check_keys(cfg: DictConfig, trains: bool = True) -> dict[str, Any]:
     check_whole(config)
     check_values(flat)
     _check_names(flat, config["dataset"])
+    _check_projection(flat)
     _check_backbone(config)
     _check_input(config)
     _check_evaluation(config)
@@ -109,6 +110,11 @@ def _check_names(flat: Mapping[str, Any], dataset: Mapping[str, Any]) -> None:
     validation = dataset.get("validation")
     if validation is not None and (not _is_number(validation) or not 0 <= validation < 1):
         raise InputError(f"dataset.validation={said(validation)}: it has to be a share of at least 0 and below 1")
+
+
+def _check_projection(flat: Mapping[str, Any]) -> None:
+    if flat.get("logger.projection") == "umap" and importlib.util.find_spec("umap") is None:
+        raise InputError("logger.projection=umap needs a package: pip install umap-learn")
 
 
 def _check_backbone(config: Mapping[str, Any]) -> None:

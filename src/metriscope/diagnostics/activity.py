@@ -67,6 +67,14 @@ def pulls_of_matrix(comparison: Comparison, distance_gradient: Tensor) -> Pulls:
     return pulls
 
 
+def weights_of(pulls: Sequence[Pulls], rows: slice) -> Tensor:
+    """The pair weights |dL/ds| (r, R) of some anchors, from the pulls of one or several losses, which are added."""
+    first, *others = (one(rows) for one in pulls)
+    for other in others:
+        first = first + other
+    return first.abs()
+
+
 @torch.no_grad()
 def pair_activity(comparison: Comparison, pulls: Sequence[Pulls], hinge: bool, threshold: float) -> PairActivity:
     """Pairs whose weight exceeds ``threshold`` times the largest weight of the batch.
@@ -87,11 +95,7 @@ def pair_activity(comparison: Comparison, pulls: Sequence[Pulls], hinge: bool, t
     blocks = [block.rows for block in comparison.blocks()]
 
     def weights() -> Iterator[Tensor]:
-        for rows in blocks:
-            first, *others = (one(rows) for one in pulls)
-            for other in others:
-                first = first + other
-            yield first.abs()
+        return (weights_of(pulls, rows) for rows in blocks)
 
     kept = list(weights()) if batch * columns <= KEPT_PAIRS else None
     least = threshold * torch.stack([block.amax() for block in kept or weights()]).amax()

@@ -1,10 +1,18 @@
 """What there is to know about one logged figure. Imports no torch."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 Direction = Literal["max", "min"]
+Unit = Literal["share", "count"]
+
+_LIMITS: dict[Unit | None, tuple[float, float]] = {
+    "share": (0.0, 1.0),
+    "count": (0.0, math.inf),
+    None: (-math.inf, math.inf),
+}
 
 
 @dataclass(frozen=True)
@@ -19,6 +27,9 @@ class Metric:
         definition: one line.
         splits: what it is logged of: ``train``, ``val``, ``test``, or ``course`` for the whole course of a run.
         headline: whether the table at the end of a run shows it.
+        unit: ``share`` of a figure from 0 to 1 that tables can give in per cent, ``count`` of a whole number.
+        bounds: the least and the largest value that there can be, infinite where there is none; None for those of the
+            unit.
     """
 
     key: str
@@ -28,6 +39,23 @@ class Metric:
     definition: str
     splits: tuple[str, ...] = ("val", "test")
     headline: bool = False
+    unit: Unit | None = None
+    bounds: tuple[float, float] | None = None
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The bounds, or those of the unit."""
+        return _LIMITS[self.unit] if self.bounds is None else self.bounds
+
+    @property
+    def needs_matches(self) -> bool:
+        """Whether it is left out of a set where no two samples share a class."""
+        return self.section in ("retrieval", "pairs")
+
+    @property
+    def may_be_absent(self) -> bool:
+        """Whether NaN says that there is nothing to take it over, so that it is left out."""
+        return self.needs_matches or self.section == "coverage"
 
     def named(self, name: str) -> "Metric | None":
         """This metric under a name without split, the number of a family filled in; None for other names."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from metriscope.errors import InputError, nearest
 from metriscope.evaluation.metric import Direction
-from metriscope.evaluation.metrics import METRICS
+from metriscope.evaluation.registry import METRICS
 from metriscope.evaluation.set_metric import asked_metrics, known_metric
 from metriscope.evaluation.shipped import SHIPPED
 
@@ -100,6 +100,8 @@ def _validated(config: Section) -> Iterator[str]:
             if VARIANCE in watched:
                 own = _suffixes(watched[VARIANCE].get("layers", evaluation["layers"]))
                 yield from (f"{metric.key}{kind}{suffix}" for kind in kinds for suffix in own)
+        elif metric.key.startswith("negative_spread") and not watched.get(GREEDINESS, {}).get("negative_spread"):
+            continue
         elif "{k}" in metric.key:
             yield from (metric.key.format(k=k) for k in range(len(loss.get("losses") or ())))
         elif GREEDINESS in watched or metric.key == "active_ratio" or metric.section == "loss":

@@ -3,13 +3,12 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from metriscope.errors import InputError, RunError
 from metriscope.evaluation.measures import Measures
 from metriscope.evaluation.metric import Direction, Metric
-from metriscope.evaluation.metrics import metric_of
+from metriscope.evaluation.metrics import metric_of, suffixed
 from metriscope.parts import Kind, PartType, check_section, defaults_of, instantiate
 
 if TYPE_CHECKING:
@@ -33,8 +32,9 @@ class SetMetric(metaclass=PartType):
         headline: whether the table at the end of a run shows it.
         figures: of a metric that logs several figures: what there is to know about each, in place of the above. A
             ``{k}`` in a key stands for each number of the argument ``k``.
-        references: whether it needs the embeddings of the training set. Such a metric is computed where
-            ``evaluation.classification`` allows it, and of ``test`` alone.
+        references: whether it needs the embeddings of the training set. Such a metric is computed of ``test`` alone.
+        classifies: whether one with references needs them to be of the classes of the evaluated set. Such a metric is
+            computed where ``evaluation.classification`` allows it.
     """
 
     title: ClassVar[str] = ""
@@ -45,6 +45,7 @@ class SetMetric(metaclass=PartType):
     headline: ClassVar[bool] = True
     figures: ClassVar[tuple[Metric, ...]] = ()
     references: ClassVar[bool] = False
+    classifies: ClassVar[bool] = True
 
     def __init__(self) -> None:
         """Without arguments. Those of a subclass are keys beside ``_target_``."""
@@ -100,7 +101,7 @@ class Built(NamedTuple):
     metric: SetMetric
 
     def of(self, embedded: "EvaluatedSet") -> dict[str, float]:
-        """The figures, by the keys that are logged; without means of retrieval over no query.
+        """The figures, by the keys that are logged; without means over no query or no pair.
 
         Raises:
             RunError: the metric fails, or returns no number, or other figures than it says.
@@ -114,7 +115,7 @@ class Built(NamedTuple):
             if texts := [name for name in names if isinstance(values[name], str)]:
                 raise TypeError(f"{texts[0]} is a text where it has to be a number")
             numbers = {name: float(values[name]) for name in names}
-            empty = {one.key for one in self.asked.figures if one.section == "retrieval"}
+            empty = {one.key for one in self.asked.figures if one.may_be_absent}
             return {name: value for name, value in numbers.items() if not (name in empty and math.isnan(value))}
         except (InputError, RunError):
             raise
@@ -189,7 +190,7 @@ def known_metric(key: str, evaluation: Mapping[str, Any]) -> Metric | None:
     own = own_metrics(evaluation)
     layer = own.get(name.removesuffix("_trunk"))
     if name not in own and layer is not None:
-        return replace(layer, key=name, title=f"{layer.title} (trunk)", headline=False)
+        return suffixed(layer, "_trunk")
     return own.get(name)
 
 

@@ -163,6 +163,80 @@ class Clustering(SetMetric):
         return clustering_metrics(embedded.embeddings, embedded.labels, self.seed)
 
 
+class PairAUC(SetMetric):
+    """O(N^2 D) time."""
+
+    figures = registered("pair_auc")
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.pairs import pair_auc
+
+        return {"pair_auc": pair_auc(embedded.embeddings, embedded.labels)}
+
+
+class PairAUCHard(SetMetric):
+    """Of the negatives of a sample the ``k`` most similar; O(N^2 D) time."""
+
+    figures = registered("pair_auc_hard")
+
+    def __init__(self, k: Annotated[int, Field(ge=1)] = 500) -> None:
+        self.k = k
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.pairs import pair_auc_hard
+
+        return {"pair_auc_hard": pair_auc_hard(embedded.embeddings, embedded.labels, self.k)}
+
+
+class Alignment(SetMetric):
+    """O(N D) time."""
+
+    figures = registered("alignment")
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.pairs import alignment
+
+        return {"alignment": alignment(embedded.embeddings, embedded.labels)}
+
+
+class Tolerance(SetMetric):
+    """O(N D) time."""
+
+    figures = registered("tolerance")
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.pairs import tolerance
+
+        return {"tolerance": tolerance(embedded.embeddings, embedded.labels)}
+
+
+class Uniformity(SetMetric):
+    """exp(-``t`` d^2) of all pairs; O(N^2 D) time."""
+
+    figures = registered("uniformity")
+
+    def __init__(self, t: Annotated[float, Field(gt=0)] = 2.0) -> None:
+        self.t = t
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.coverage import uniformity
+
+        return {"uniformity": uniformity(embedded.embeddings, self.t)}
+
+
+class Utilization(SetMetric):
+    """Of N samples and M of the training set, whatever their classes; O(N M D) time."""
+
+    figures = registered("utilization")
+    references = True
+    classifies = False
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.coverage import utilization
+
+        return {"utilization": utilization(embedded.embeddings, embedded.known().embeddings)}
+
+
 SHIPPED: dict[str, type[SetMetric]] = {
     "recall_at": RecallAt,
     "precision_at": PrecisionAt,
@@ -173,5 +247,11 @@ SHIPPED: dict[str, type[SetMetric]] = {
     "knn_accuracy": KNNAccuracy,
     "linear_probe_accuracy": LinearProbeAccuracy,
     "clustering": Clustering,
+    "pair_auc": PairAUC,
+    "pair_auc_hard": PairAUCHard,
+    "alignment": Alignment,
+    "tolerance": Tolerance,
+    "uniformity": Uniformity,
+    "utilization": Utilization,
 }
 """Every metric of an evaluated set that ships, by its key below ``evaluation.metrics``."""

@@ -145,6 +145,11 @@ def recorded_metrics(runs: Sequence[StudyRun]) -> dict[str, Metric]:
     return found
 
 
+def described(metric: str, recorded: Mapping[str, Metric]) -> Metric | None:
+    """What there is to know about a logged key: from the registry, or from the records of the runs."""
+    return metric_of(metric) or recorded.get(metric.rpartition("/")[2])
+
+
 def direction(metric: str, recorded: Mapping[str, Metric] | None = None) -> int:
     """1 if higher is better, -1 if lower is better, 0 if neither.
 
@@ -152,7 +157,7 @@ def direction(metric: str, recorded: Mapping[str, Metric] | None = None) -> int:
         metric: a logged key.
         recorded: metrics that the registry does not have, as of :func:`recorded_metrics`.
     """
-    known = metric_of(metric) or (recorded or {}).get(metric.rpartition("/")[2])
+    known = described(metric, recorded or {})
     return {"max": 1, "min": -1, None: 0}[known.direction if known else None]
 
 

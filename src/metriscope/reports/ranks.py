@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from metriscope.escapes import for_figure
+from metriscope.evaluation.metrics import title_of
 from metriscope.reports.comparison import SIGNIFICANT, Comparison
-from metriscope.reports.style import BLACK, GREY, panels
+from metriscope.reports.shown_groups import looks
+from metriscope.reports.style import BLACK, GREY, PLAIN, SMALL, fitted, panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,22 +69,26 @@ def critical_difference(comparison: Comparison) -> "Figure | None":
     if ranking is None:
         return None
     count = len(ranking.methods)
-    title = f"Mean rank in {ranking.metric} over {ranking.blocks} data sets (Friedman p = {ranking.p:.2g})"
-    figure, (axis,) = panels([title], width=7.5, height=1.4 + 0.26 * count)
+    title = f"{comparison.study.name}: mean rank in {title_of(ranking.metric)} over {ranking.blocks} data sets"
+    note = f"Friedman p = {ranking.p:.2g}; bars join methods without a significant difference (Nemenyi, 5 %)"
+    room = 2.2
+    figure, (axis,) = panels([""], width=7.5, height=1.4 + 0.26 * count, title=title, note=note, right=room)
     axis.set(xlim=(0.5, count + 0.5), ylim=(-count - 0.5, 1.6), yticks=[])
     axis.spines["left"].set_visible(False)
     axis.grid(visible=False)
-    axis.set_xlabel("mean rank (1 is best)", fontsize=9)
+    axis.set_xlabel("mean rank (1 is best)", fontsize=PLAIN)
+    own = looks(comparison)
     for line, (method, rank) in enumerate(zip(ranking.methods, ranking.ranks, strict=True)):
+        color, marker = (own[method].color, own[method].marker) if method in own else (BLACK, "o")
         axis.plot([rank, rank], [-count - 0.5, -line - 0.5], color="#DDDDDD", linewidth=0.8, zorder=0)
-        axis.plot([rank], [-line - 0.5], "o", color=BLACK, markersize=5)
-        shown = f"{for_figure(method)}  {rank:.2f}"
-        axis.annotate(shown, (rank, -line - 0.5), (6, 3), textcoords="offset points", fontsize=8.5)
+        axis.plot([rank], [-line - 0.5], marker, color=color, markersize=5.5)
+        shown = f"{fitted(method, room, SMALL)}  {rank:.2f}"
+        axis.annotate(shown, (rank, -line - 0.5), (7, 0), textcoords="offset points", fontsize=SMALL + 0.5, va="center")
     for level, (first, last) in enumerate(cliques(ranking)):
-        height = -first - 0.28 - 0.12 * (level % 2)
+        height = -first - 0.95 - 0.1 * (level % 2)
         axis.plot([ranking.ranks[first], ranking.ranks[last]], [height, height], color=GREY, linewidth=3, alpha=0.8)
     axis.plot([1, 1 + ranking.critical], [1.0, 1.0], color=BLACK, marker="|", linewidth=1.2)
-    axis.text(1 + ranking.critical / 2, 1.1, f"critical difference {ranking.critical:.2f}", ha="center", fontsize=8)
+    axis.text(1 + ranking.critical / 2, 1.1, f"critical difference {ranking.critical:.2f}", ha="center", fontsize=SMALL)
     return figure
 
 

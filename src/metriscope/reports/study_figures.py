@@ -1,23 +1,35 @@
-"""Figures of a comparison (PNG, SVG): curves with bands over repeats, intervals of final values, embeddings."""
+"""Figures of a comparison: curves with bands over repeats, intervals of final values, embeddings."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metriscope.errors import InputError
-from metriscope.escapes import for_figure, shown
+from metriscope.escapes import shown
 from metriscope.evaluation.metrics import logged, title_of
 from metriscope.reports.comparison import Comparison
-from metriscope.reports.groups import Group, label
-from metriscope.reports.statistics import t_quantile
-from metriscope.reports.style import GREY, MARKERS, PALETTE, guarded, heading, panels, save
+from metriscope.reports.scales import epochs_axis, value_axis, within
+from metriscope.reports.shown_groups import MOST_DATA_SETS, blocks, looks
+from metriscope.reports.style import (
+    GREY,
+    GRID,
+    PLAIN,
+    SMALL,
+    Look,
+    fitted,
+    guarded,
+    heading,
+    panels,
+    save_as,
+    width_of,
+)
+from metriscope.reports.trajectories import Trajectory, on_one_scale, trajectories
 from metriscope.run.embeddings import Saved, read_embeddings
-from metriscope.run.history import Row, points
 from metriscope.run.study import StudyRun
 
 if TYPE_CHECKING:
@@ -26,17 +38,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Look = tuple[str, str, str]
-"""Colour, line style, marker."""
-
-
-class Trajectory(NamedTuple):
-    """Mean of a logged key over the runs of a group, and half of its 95 % t interval (NaN for one run), by epoch."""
-
-    epochs: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    half: NDArray[np.float64]
-
+BAND_FROM = 4
+"""Of fewer repeats the runs themselves are drawn: their interval says more about t than about the method."""
 
 CURVES = {
     "learning_curves": (*logged("train", "loss"), *logged("val", "recall_at_1", "map_at_r")),
@@ -49,200 +52,234 @@ CURVES = {
 
 FIGURES = (*CURVES, "recall_against_variance", "intervals", "critical_difference", "embeddings")
 
-_SHOWN, _DATA_SETS = 12, 12
-_STYLES = ("-", "--", "-.", ":")
 
-
-def write_figures(comparison: Comparison, folder: Path, names: Sequence[str] = FIGURES) -> list[Path]:
-    """Draw the named figures for which the runs have data; returns the paths, two per figure.
+def write_figures(
+    comparison: Comparison,
+    folder: Path,
+    names: Sequence[str] = FIGURES,
+    formats: Sequence[str] = ("png", "svg"),
+    method: str = "pca",
+) -> list[Path]:
+    """Draw the named figures for which the runs have data; returns the paths, one per format and figure.
 
     A history or saved embeddings that cannot be read are left out, and a figure that fails, with a warning.
+
+    Args:
+        method: of the projection of embeddings.
     """
     from metriscope.reports.ranks import critical_difference
 
     keys = [key for name in names for key in CURVES.get(name, ())]
     curves = trajectories(comparison.grouping.groups, keys) if keys else []
-    makers = {
+    makers: dict[str, Callable[[Comparison], Figure | None]] = {
         "recall_against_variance": recall_against_variance,
         "intervals": intervals,
         "critical_difference": critical_difference,
-        "embeddings": embeddings,
+        "embeddings": partial(embeddings, method=method),
     }
     data = len({group.block for group in comparison.grouping.groups})
-    if data > _DATA_SETS:
-        log.warning("the figures show the first %d of %d data sets", _DATA_SETS, data)
+    if data > MOST_DATA_SETS:
+        log.warning("the figures show the first %d of %d data sets", MOST_DATA_SETS, data)
 
     def write(name: str) -> list[Path]:
-        figure = over_epochs(comparison, curves, CURVES[name]) if name in CURVES else makers[name](comparison)
-        return [] if figure is None else _write(figure, folder / name)
+        if name in CURVES:
+            figure = over_epochs(comparison, curves, CURVES[name], name.replace("_", " "))
+        else:
+            figure = makers[name](comparison)
+        return [] if figure is None else save_as(figure, folder / name, formats)
 
     return [path for name in names for path in guarded(name, partial(write, name)) or []]
 
 
-def _write(figure: "Figure", path: Path) -> list[Path]:
-    from matplotlib import rc_context
-
-    # Both files use one layout; text stored as text makes the SVG smaller and much faster to write.
-    layout = figure.get_layout_engine()
-    assert layout is not None
-    layout.execute(figure)
-    figure.set_layout_engine("none")
-    with rc_context({"svg.fonttype": "none"}):
-        return [save(figure, path.with_name(f"{path.name}.{kind}")) for kind in ("png", "svg")]
-
-
-def trajectories(groups: Sequence[Group], keys: Sequence[str]) -> list[dict[str, Trajectory]]:
-    """Trajectories of every group by logged key; every history is read once."""
-    found = []
-    for group in groups:
-        histories = [_history(run, keys) for run in group.runs]
-        curves = {key: [points(history, key) for history in histories] for key in keys}
-        found.append({key: _trajectory(lines) for key, lines in curves.items() if any(x for x, _ in lines)})
-    return found
-
-
-def _history(run: StudyRun, keys: Sequence[str]) -> list[Row]:
-    try:
-        return run.history(keys)
-    except InputError as error:
-        log.warning("%s; left out of the curves", shown(str(error)))
-        return []
-
-
-def _trajectory(lines: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Trajectory:
-    epochs = np.unique(np.concatenate([np.asarray(x, dtype=np.float64) for x, _ in lines]))
-    values = np.full((len(lines), len(epochs)), np.nan)
-    for row, (x, y) in zip(values, lines, strict=True):
-        row[np.searchsorted(epochs, x)] = y
-    with np.errstate(over="ignore", invalid="ignore"):  # squares of figures near the largest number
-        return _means(epochs, values)
-
-
-def _means(epochs: NDArray[np.float64], values: NDArray[np.float64]) -> Trajectory:
-    n = np.isfinite(values).sum(axis=0)
-    mean = np.nansum(values, axis=0) / n
-    squares = np.nansum((values - mean) ** 2, axis=0)
-    several = n > 1
-    half = np.full(len(epochs), np.nan)
-    half[several] = t_quantile(n[several] - 1) * np.sqrt(squares[several] / (n[several] - 1) / n[several])
-    return Trajectory(epochs + 1, mean, half)
-
-
 def over_epochs(
-    comparison: Comparison, curves: Sequence[dict[str, Trajectory]], keys: Sequence[str]
+    comparison: Comparison, curves: Sequence[dict[str, Trajectory]], keys: Sequence[str], name: str = "curves"
 ) -> "Figure | None":
     """One row of panels per data set, one line with its band per group; None if none of the keys was logged."""
-    from matplotlib.ticker import MaxNLocator
-
-    shown = [key for key in keys if any(key in lines for lines in curves)]
-    blocks = _blocks(comparison)
-    if not shown:
+    there = [key for key in keys if any(key in lines for lines in curves)]
+    rows = blocks(comparison)
+    if not there:
         return None
-    names = [f"{heading(key)}{f' ({name})' if name else ''}" for name in blocks for key in shown]
-    figure, axes = panels(names, columns=len(shown), width=3.9, height=3.0)
+    drawn = [place for members in rows.values() for place in members]
+    # Losses have no common unit.
+    scaled = {key: on_one_scale([curves[place] for place in drawn], key) for key in there if title_of(key) == "loss"}
+    lines = {
+        key: dict(zip(drawn, scaled.get(key) or [curves[place].get(key) for place in drawn], strict=True))
+        for key in there
+    }
+    relative = {key: ", share of largest" if scaled.get(key) else "" for key in there}
+    names = [_titled(heading(key) + relative[key], data) for data in rows for key in there]
+    key_of_looks = looks(comparison)
+    figure, axes = panels(
+        names,
+        columns=len(there),
+        width=3.6,
+        height=2.75,
+        title=_title(comparison, name),
+        note=f"bold: mean; band: 95 % interval of {BAND_FROM} runs or more; thin: single runs where there are fewer",
+        key=key_of_looks,
+    )
     places = iter(axes)
-    for members in blocks.values():
-        for key in shown:
-            axis = next(places)
-            for place, look in zip(members, _looks(), strict=False):
-                if key in curves[place]:
-                    _band(axis, curves[place][key], look, comparison.grouping.groups[place].method)
-            axis.set_xlabel("epoch (band: 95 % interval)", fontsize=9)
-            axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-            axis.yaxis.set_major_locator(MaxNLocator(5))
-            values = [line.get_ydata() for line in axis.lines]
-            if "grad_norm" in key and values and min(map(np.min, values)) > 0:
-                axis.set_yscale("log")
-        _legend(axis)
+    for members in rows.values():
+        for key in there:
+            found = {comparison.grouping.groups[place].method: line for place in members if (line := lines[key][place])}
+            _panel(next(places), key, [(key_of_looks[method], line) for method, line in found.items()])
     return figure
 
 
-def _band(axis: "Axes", curve: Trajectory, look: Look, name: str) -> None:
+def _panel(axis: "Axes", key: str, lines: Sequence[tuple[Look, Trajectory]]) -> None:
+    """Lines with their bands over epochs, and an axis that they set."""
+    edges: list[NDArray[np.float64]] = []
+    for look, line in lines:
+        edges += _line(axis, key, line, look)
+    axis.set_xlabel("epoch", fontsize=PLAIN)
+    epochs_axis(axis, max((line.epochs[-1] for _, line in lines), default=1))
+    value_axis(axis, key, [line.mean for _, line in lines], edges, log="grad_norm" in key)
+
+
+def _line(axis: "Axes", key: str, line: Trajectory, look: Look) -> list[NDArray[np.float64]]:
+    """Draw one line, and return what lies around it: the edges of its band, or its single runs."""
     color, style, marker = look
-    few = len(curve.epochs) <= 12
+    few = np.where(line.n < BAND_FROM, line.values, np.nan)
+    few = few[np.isfinite(few).any(axis=1)] if (line.n > 1).any() else few[:0]
+    if len(few):
+        axis.plot(line.epochs, few.T, color=color, alpha=0.45, linewidth=0.6)
+    every = max(1, len(line.epochs) // 6)
+    # The first marker of each look stands elsewhere, so that markers of close lines do not hide each other.
+    first = sum(map(ord, color + marker)) % every
     axis.plot(
-        curve.epochs,
-        curve.mean,
-        style,
-        color=color,
-        label=for_figure(name),
-        marker=marker if few else None,
-        markersize=3,
-    )
-    if np.isfinite(curve.half).any():
-        axis.fill_between(
-            curve.epochs, curve.mean - curve.half, curve.mean + curve.half, color=color, alpha=0.18, linewidth=0
-        )
+        line.epochs, line.mean, linestyle=style, color=color, marker=marker, markersize=3.5, markevery=(first, every),
+        linewidth=1.5,
+    )  # fmt: skip
+    band = np.isfinite(line.half) & (line.n >= BAND_FROM)
+    if not band.any():
+        return [few]
+    low, high = (within(key, np.where(band, line.mean + side * line.half, np.nan)) for side in (-1, 1))
+    axis.fill_between(line.epochs, low, high, color=color, alpha=0.18, linewidth=0)
+    return [few, low, high]
+
+
+def _title(comparison: Comparison, name: str) -> str:
+    return f"{comparison.study.name}: {name}"
+
+
+def _titled(what: str, data: str) -> str:
+    return f"{what}, {data}" if data else what
 
 
 def recall_against_variance(comparison: Comparison) -> "Figure | None":
     """Every run's Recall@1 on the test set against its intra-class and inter-class variance."""
-    keys, recall = logged("test", "variance_intra", "variance_inter"), title_of("recall_at_1")
+    keys, recall = logged("test", "variance_intra", "variance_inter"), logged("test", "recall_at_1")[0]
     groups = comparison.grouping.groups
-    if not any("test/recall_at_1" in run.metrics for group in groups for run in group.runs):
+    runs = [run.metrics for group in groups for run in group.runs]
+    keys = tuple(key for key in keys if any({key, recall} <= one.keys() for one in runs))
+    if not keys:
         return None
-    blocks = _blocks(comparison)
-    names = [f"{recall} against {title_of(key)}{f' ({name})' if name else ''}" for name in blocks for key in keys]
-    figure, axes = panels(names, columns=2)
+    rows, key_of_looks = blocks(comparison), looks(comparison)
+    names = [_titled(f"{title_of(recall)} against {title_of(key)}", data) for data in rows for key in keys]
+    title = _title(comparison, "recall against variance")
+    figure, axes = panels(names, columns=2, title=title, note="one mark per run", key=key_of_looks)
     places = iter(axes)
-    for members in blocks.values():
+    for members in rows.values():
         for key in keys:
             axis = next(places)
-            for place, (color, _, marker) in zip(members, _looks(), strict=False):
-                runs = [r.metrics for r in groups[place].runs if {key, "test/recall_at_1"} <= r.metrics.keys()]
-                x, y = [m[key] for m in runs], [m["test/recall_at_1"] for m in runs]
-                axis.scatter(x, y, s=22, color=color, marker=marker, alpha=0.75, label=for_figure(groups[place].method))
-            axis.set_xlabel(f"{title_of(key)} (test)", fontsize=9)
-            axis.set_ylabel(f"{recall} (test)", fontsize=9)
-        _legend(axis)
+            drawn = []
+            for place in members:
+                color, _, marker = key_of_looks[groups[place].method]
+                found = [run.metrics for run in groups[place].runs if {key, recall} <= run.metrics.keys()]
+                y = [one[recall] for one in found]
+                axis.plot([one[key] for one in found], y, marker, color=color, alpha=0.75, markersize=5, mew=0)
+                drawn.append(y)
+            value_axis(axis, recall, drawn)
+            axis.set_xlabel(f"{title_of(key)} (test)", fontsize=PLAIN)
+            axis.set_ylabel(f"{title_of(recall)} (test)", fontsize=PLAIN)
     return figure
 
 
-def intervals(comparison: Comparison) -> "Figure":
-    """Mean and 95 % interval of every group in every metric, with runs as faint points."""
-    groups = comparison.grouping.groups
-    blocks = _blocks(comparison)
-    names = [f"{metric}{f' ({name})' if name else ''}" for name in blocks for metric in comparison.metrics]
-    most = max(len(members) for members in blocks.values())
-    columns = min(4, len(comparison.metrics))
-    figure, axes = panels(names, columns=columns, width=3.9, height=0.9 + 0.28 * most)
+_NAMES_WIDTH = 2.6
+
+
+def intervals(comparison: Comparison) -> "Figure | None":
+    """Mean and 95 % interval of every group in every metric, with runs as faint points; None without a metric."""
+    groups, metrics = comparison.grouping.groups, comparison.metrics
+    if not metrics:
+        return None
+    rows, key_of_looks = blocks(comparison), looks(comparison)
+    names = [_titled(heading(metric), data) for data in rows for metric in metrics]
+    most = max(len(members) for members in rows.values())
+    columns = min(4, len(metrics))
+    # A row of panels holds one data set only, so that its names stand at the left alone.
+    filled = -(-len(metrics) // columns) * columns
+    left = min(max((width_of(method, SMALL) for method in key_of_looks), default=0.0), _NAMES_WIDTH)
+    figure, axes = panels(
+        [
+            name
+            for start in range(0, len(names), len(metrics))
+            for name in _padded(names[start : start + len(metrics)], filled)
+        ],
+        columns=columns,
+        width=3.2,
+        height=1.2 + 0.24 * most,
+        title=_title(comparison, "final values"),
+        note=f"large: mean; line: 95 % interval of {BAND_FROM} runs or more; small: single runs",
+        left=max(left - 0.3, 0.0),
+    )
     places = iter(axes)
-    for members in blocks.values():
-        for metric in comparison.metrics:
+    for members in rows.values():
+        for column in range(filled):
             axis = next(places)
-            for height, (place, (color, _, marker)) in enumerate(zip(members, _looks(), strict=False)):
-                values = [run.metrics[metric] for run in groups[place].runs if metric in run.metrics]
-                axis.plot(values, [height] * len(values), ".", color=color, alpha=0.3, markersize=4)
-                cell = comparison.cells.get((place, metric))
-                if cell is not None:
-                    low, high = cell.summary.interval or (cell.summary.mean, cell.summary.mean)
-                    axis.plot([low, high], [height, height], color=color, linewidth=1.6)
-                    axis.plot([cell.summary.mean], [height], marker, color=color, markersize=6)
-            axis.set_yticks(range(len(members)), [for_figure(groups[place].method) for place in members])
+            if column >= len(metrics):
+                axis.remove()
+                continue
+            labels = [fitted(groups[place].method, left, SMALL) for place in members]
+            axis.set_yticks(range(len(members)), labels if column % columns == 0 else [""] * len(members))
             axis.set_ylim(len(members) - 0.5, -0.5)
-            axis.grid(visible=False, axis="y")
-            axis.grid(visible=True, axis="x", color="#E5E5E5", linewidth=0.8)
-            if sign := comparison.direction(metric):
-                better = "more is better" if sign > 0 else "less is better"
-                axis.set_xlabel(better, fontsize=8, color=GREY)
+            _intervals(axis, comparison, metrics[column], members, [key_of_looks[groups[p].method] for p in members])
     return figure
 
 
-def embeddings(comparison: Comparison) -> "Figure | None":
-    """Test embeddings of one run per group on their principal axes, side by side; None if none were saved."""
+def _padded(names: Sequence[str], count: int) -> list[str]:
+    return [*names, *[""] * (count - len(names))]
+
+
+def _intervals(axis: "Axes", comparison: Comparison, metric: str, members: Iterable[int], own: Iterable[Look]) -> None:
+    for height, (place, (color, _, marker)) in enumerate(zip(members, own, strict=True)):
+        runs = comparison.grouping.groups[place].runs
+        values = [run.metrics[metric] for run in runs if metric in run.metrics]
+        several = len(values) >= BAND_FROM
+        axis.plot(values, [height] * len(values), ".", color=color, alpha=0.35 if several else 0.8, markersize=5, mew=0)
+        cell = comparison.cells.get((place, metric))
+        if cell is not None:
+            if several and cell.summary.interval is not None:
+                axis.plot(within(metric, cell.summary.interval), [height, height], color=color, linewidth=1.6)
+            axis.plot([cell.summary.mean], [height], marker, color=color, markersize=6, alpha=1 if several else 0.6)
+    axis.grid(visible=False, axis="y")
+    axis.grid(visible=True, axis="x", color=GRID, linewidth=0.8)
+    axis.locator_params(axis="x", nbins=4)
+    if sign := comparison.direction(metric):
+        better = "more is better" if sign > 0 else "less is better"
+        axis.set_xlabel(better, fontsize=SMALL, color=GREY)
+
+
+def embeddings(comparison: Comparison, method: str = "pca") -> "Figure | None":
+    """Test embeddings of one run per group in a plane, side by side; None if none were saved.
+
+    Args:
+        method: of the projection, as of :func:`draw_projection`.
+    """
     from metriscope.reports.projection import draw_projection
 
     drawn: list[tuple[str, Saved]] = []
-    for members in _blocks(comparison).values():
+    for members in blocks(comparison).values():
         for place in members:
             group = comparison.grouping.groups[place]
             saved = next((found for run in group.runs if (found := _saved(run)) is not None), None)
             drawn += [] if saved is None else [(str(group), saved)]
     if not drawn:
         return None
-    figure, axes = panels([name for name, _ in drawn], columns=4, width=3.6, height=3.4)
+    title = _title(comparison, "embeddings of the test set")
+    figure, axes = panels([name for name, _ in drawn], columns=4, width=3.6, height=3.4, title=title)
     for axis, (_, saved) in zip(axes, drawn, strict=True):
-        draw_projection(axis, saved.embeddings, saved.labels, saved.classes, legend=False)
+        draw_projection(axis, saved.embeddings, saved.labels, saved.classes, legend=False, method=method)
     return figure
 
 
@@ -252,40 +289,3 @@ def _saved(run: StudyRun) -> Saved | None:
     except InputError as error:
         log.warning("%s; left out of the figure", shown(str(error)))
         return None
-
-
-def _blocks(comparison: Comparison) -> dict[str, list[int]]:
-    """Positions of the groups to draw, by title of their data; of many groups the best in the first metric.
-
-    Of many data sets the first: the time to draw grows with the panels.
-    """
-    blocks: dict[tuple[str, ...], list[int]] = {}
-    groups = comparison.grouping.groups
-    for place, group in enumerate(groups):
-        blocks.setdefault(group.block, []).append(place)
-    metric = comparison.metrics[0]
-    sign = comparison.direction(metric) or 1
-
-    def rank(place: int) -> float:
-        cell = comparison.cells.get((place, metric))
-        return -sign * cell.summary.mean if cell else np.inf
-
-    named = {}
-    for members in list(blocks.values())[:_DATA_SETS]:
-        first = groups[members[0]]
-        name = label({key: value for key, value in first.values.items() if key.startswith("dataset.")})
-        name = name if first.block else ""
-        if len(members) > _SHOWN:
-            name = f"{name}; best {_SHOWN} of {len(members)}".lstrip("; ")
-        named[name] = sorted(sorted(members, key=rank)[:_SHOWN])
-    return named
-
-
-def _looks() -> list[Look]:
-    """Distinguishable looks, as many as a panel has lines at most."""
-    return [(color, style, marker) for style, marker in zip(_STYLES, (*MARKERS, "D"), strict=True) for color in PALETTE]
-
-
-def _legend(axis: "Axes") -> None:
-    if axis.get_legend_handles_labels()[0]:
-        axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -1,14 +1,15 @@
-"""Style of all figures: colours that colour-blind readers can distinguish, plain axes, no global state."""
+"""Style of all figures: looks that colour-blind readers can distinguish, plain axes, no global state."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from metriscope.errors import InputError
 from metriscope.escapes import for_figure
 from metriscope.evaluation.metrics import title_of
 from metriscope.files import folder_in, replacing
+from metriscope.reports.fonts import is_wide, with_fallbacks
 from metriscope.tracking.guard import first_line
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Okabe and Ito, "Color Universal Design" (2008), without its yellow, which is hard to see on white.
-BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK = (
+# Okabe and Ito, "Color Universal Design" (2008), without its yellow, which is hard to see on white, and with the wine
+# of Paul Tol's muted scheme.
+BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK, WINE = (
     "#0072B2",
     "#E69F00",
     "#009E73",
@@ -28,10 +30,35 @@ BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK = (
     "#56B4E9",
     "#D55E00",
     "#333333",
+    "#882255",
 )
-PALETTE = (BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK)
-MARKERS = ("o", "^", "s")
-GREY = "#777777"
+PALETTE = (BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK, WINE)
+MARKERS = ("o", "^", "s", "D", "v", "P", "X", "<", "*", ">", "p")
+DASHES: tuple[Any, ...] = ("-", "--", ":", (0, (6, 1.5, 1, 1.5)))
+GREY, GRID = "#777777", "#E5E5E5"
+
+FORMATS = ("png", "svg", "pdf")
+"""Formats of figure files."""
+DPI = 200
+SMALL, PLAIN, LARGE = 8, 9, 10
+"""Sizes of text in points."""
+
+_ROW = 0.19
+_EDGE, _RIGHT, _BELOW = 0.62, 0.22, 0.5
+
+
+class Look(NamedTuple):
+    """What tells a line from others, also for colour-blind readers and in grey."""
+
+    color: str
+    style: Any
+    marker: str
+
+
+def look(place: int) -> Look:
+    """The look of the method at a place among all of a comparison; the first 352 differ."""
+    colors = len(PALETTE)
+    return Look(PALETTE[place % colors], DASHES[place // colors % len(DASHES)], MARKERS[place % len(MARKERS)])
 
 
 def heading(key: str) -> str:
@@ -42,23 +69,112 @@ def heading(key: str) -> str:
     return f"{first} ({split})" if split else first
 
 
+_NARROW, _BROAD = frozenset("fijlrtI.,:;'|()[]/ -!"), frozenset("mwMW@%")
+
+
+def width_of(text: str, size: float, bold: bool = False) -> float:
+    """About how many inches a text takes."""
+    narrow, plain, broad = (0.42, 0.7, 1.05) if bold else (0.37, 0.63, 0.98)
+    widths = (1.2 if is_wide(one) else narrow if one in _NARROW else broad if one in _BROAD else plain for one in text)
+    return sum(widths) * size / 72
+
+
+def fitted(text: str, inches: float, size: float, bold: bool = False) -> str:
+    """A text for Matplotlib, cut in its middle to about a width."""
+    each = width_of(text, size, bold) / max(len(text), 1)
+    return for_figure(text, max(int(inches / each), 8) if each else 8)
+
+
 def panels(
-    titles: Sequence[str], columns: int = 3, width: float = 4.6, height: float = 3.4
+    titles: Sequence[str],
+    columns: int = 3,
+    width: float = 4.6,
+    height: float = 3.4,
+    *,
+    title: str = "",
+    note: str = "",
+    key: Mapping[str, Look] | None = None,
+    legend_rows: int = 0,
+    left: float = 0.0,
+    right: float = 0.0,
 ) -> "tuple[Figure, list[Axes]]":
-    """Titled, empty panels in rows of up to ``columns``; sizes in inches of one panel."""
+    """Titled, empty panels in rows of up to ``columns``, whose places do not depend on what is drawn.
+
+    Args:
+        titles: of the panels.
+        width, height: inches of one panel with its margins.
+        title: of the whole figure: which run or study it shows.
+        note: a line below it that says how to read the figure.
+        key: looks by name, explained above all panels.
+        legend_rows: lines kept free above each panel, for :func:`legend_above`.
+        left, right: further inches beside all panels.
+    """
     from matplotlib.figure import Figure
 
-    columns = min(columns, len(titles))
+    columns = max(min(columns, len(titles)), 1)
     rows = -(-len(titles) // columns)
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained", dpi=120)
-    axes = [figure.add_subplot(rows, columns, i + 1) for i in range(len(titles))]
-    for axis, title in zip(axes, titles, strict=True):
-        axis.set_title(for_figure(title), loc="left", fontsize=10, fontweight="bold")
+    across = width * columns + left + right
+    keyed = _key_layout(list(key or ()), across)
+    head = 0.36 * bool(title) + 0.24 * bool(note) + (_ROW * keyed[1] + 0.1) * bool(key)
+    up = height * rows + head
+    figure = Figure(figsize=(across, up))
+    axes = []
+    above = 0.34 + _ROW * legend_rows
+    for place, name in enumerate(titles):
+        x, y = left + place % columns * width + _EDGE, height * (rows - 1 - place // columns) + _BELOW
+        inner = (width - _EDGE - _RIGHT, height - _BELOW - above)
+        axis = figure.add_axes((x / across, y / up, inner[0] / across, inner[1] / up))
+        # Up to the title of the next panel, or to the edge.
+        ends = place % columns == columns - 1
+        shown = fitted(name, width - max(_EDGE - right, 0.0) * ends - 0.1, LARGE, bold=True)
+        axis.set_title(shown, loc="left", fontsize=LARGE, fontweight="bold", pad=5 + 72 * _ROW * legend_rows)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=8, color=GREY)
-        axis.grid(axis="y", color="#E5E5E5", linewidth=0.8)
+        axis.tick_params(labelsize=SMALL, color=GREY)
+        axis.grid(axis="y", color=GRID, linewidth=0.8)
         axis.set_axisbelow(True)
+        axes.append(axis)
+    start = 0.12
+    for text, size, weight, color in ((title, 12, "bold", BLACK), (note, SMALL + 0.5, "normal", GREY)):
+        if text:
+            shown = fitted(text, across - 0.2, size, weight == "bold")
+            figure.text(0.12 / across, 1 - start / up, shown, fontsize=size, fontweight=weight, color=color, va="top")
+            start += 0.26
+    if key:
+        _draw_key(figure, key, keyed[0], (0.1 / across, 1 - start / up))
     return figure, axes
+
+
+_LONGEST = 60
+
+
+def _key_layout(names: Sequence[str], across: float) -> tuple[int, int]:
+    """Columns and rows of a legend over the width of a figure."""
+    widest = max((width_of(name[:_LONGEST], SMALL) for name in names), default=0.0)
+    columns = max(min(int((across - 0.2) / (widest + 0.62)), len(names)), 1)
+    return columns, -(-len(names) // columns)
+
+
+def _draw_key(figure: "Figure", key: Mapping[str, Look], columns: int, place: tuple[float, float]) -> None:
+    from matplotlib.lines import Line2D
+
+    lines = [
+        Line2D([], [], color=color, linestyle=style, marker=marker, markersize=4.5, label=for_figure(name, _LONGEST))
+        for name, (color, style, marker) in key.items()
+    ]
+    figure.legend(
+        handles=lines, loc="upper left", bbox_to_anchor=place, ncols=columns, fontsize=SMALL, frameon=False,
+        borderaxespad=0, borderpad=0, handlelength=3, columnspacing=1.5,
+    )  # fmt: skip
+
+
+def legend_above(axis: "Axes", rows: int) -> None:
+    """The legend of a panel in the lines kept free above it."""
+    lines, names = axis.get_legend_handles_labels()
+    if names:
+        axis.legend(
+            lines, names, loc="lower left", bbox_to_anchor=(0, 1), ncols=-(-len(names) // rows), fontsize=SMALL - 0.5,
+            frameon=False, borderaxespad=0.15, borderpad=0, handlelength=2.4, columnspacing=1.0, labelspacing=0.4,
+        )  # fmt: skip
 
 
 def save(figure: "Figure", path: Path) -> Path:
@@ -67,20 +183,37 @@ def save(figure: "Figure", path: Path) -> Path:
     Raises:
         OSError: the folder is full, read-only or a link.
     """
+    from matplotlib import rc_context
+
     path = folder_in(path.parent.parent, path.parent.name) / path.name
-    with replacing(path) as draft:
-        figure.savefig(draft)
+    # Text as text makes an SVG smaller and quicker to write; printers refuse the fonts that a PDF has by default.
+    parameters: Any = {"svg.fonttype": "none", "svg.hashsalt": "metriscope", "pdf.fonttype": 42}
+    # Without dates, the same figure is the same file.
+    dates: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+    with replacing(path) as draft, rc_context(parameters):
+        if path.suffix == ".png":
+            figure.savefig(draft, dpi=DPI, pil_kwargs={"compress_level": 2})
+        else:
+            figure.savefig(draft, dpi=DPI, metadata=dates.get(path.suffix))
     return path
+
+
+def save_as(figure: "Figure", path: Path, formats: Sequence[str]) -> list[Path]:
+    """Write a figure in several formats, which follow ``path`` as its suffix; returns the paths."""
+    return [save(figure, path.with_name(f"{path.name}.{kind}")) for kind in formats]
 
 
 def guarded(name: str, draw: Callable[[], T]) -> T | None:
     """What ``draw`` returns; None and one warning where the figure ``name`` cannot be drawn or written.
 
+    Texts that are made by ``draw`` may be in any script.
+
     Raises:
         InputError: from ``draw``.
     """
     try:
-        return draw()
+        with with_fallbacks():
+            return draw()
     except InputError:
         raise
     except Exception as error:

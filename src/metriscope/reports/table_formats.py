@@ -7,60 +7,50 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from metriscope.escapes import for_csv, for_latex, for_markdown, shown
+from metriscope.escapes import for_csv, for_markdown
 from metriscope.files import replacing
 from metriscope.reports.comparison import Cell, Comparison, Contrast
+from metriscope.reports.latex import latex
+from metriscope.reports.table_style import Style, Written
 from metriscope.reports.tables import Shown, tables
 
 FORMATS = ("csv", "md", "tex", "json")
 
 
-def write_tables(comparison: Comparison, folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
+def write_tables(
+    comparison: Comparison, folder: Path, formats: Sequence[str] = FORMATS, style: Style | None = None
+) -> list[Path]:
     """Write ``comparison.<format>`` for each format, and ``differences.csv`` if there is a baseline.
 
+    JSON holds every figure as it is, whatever the style.
+
     Raises:
+        InputError: the style names a column that there is not.
         OSError: the folder cannot be written.
     """
     paths = []
     for kind in formats:
-        paths.append(_write(folder / f"comparison.{kind}", _WRITERS[kind](comparison)))
+        paths.append(_write(folder / f"comparison.{kind}", _WRITERS[kind](comparison, style or Style())))
         if kind == "csv" and comparison.contrasts:
-            paths.append(_write(folder / "differences.csv", _csv([_flat(line) for line in comparison.contrasts])))
+            paths.append(_write(folder / "differences.csv", _differences_csv(comparison, style or Style())))
     return paths
 
 
-def markdown(comparison: Comparison) -> str:
+def markdown(comparison: Comparison, style: Style | None = None) -> str:
     """Notes and tables in Markdown."""
     head = [f"# {for_markdown(comparison.study.name)}\n"]
     head += [f"> **Note:** {for_markdown(note)}\n" for note in comparison.notes]
-    return "\n".join([*head, markdown_tables(comparison)])
+    return "\n".join([*head, markdown_tables(comparison, style)])
 
 
-def markdown_tables(comparison: Comparison) -> str:
+def markdown_tables(comparison: Comparison, style: Style | None = None) -> str:
     """The tables in Markdown, without notes."""
     parts = []
-    for table in tables(comparison):
+    for table in tables(comparison, style or Style()):
         head = ["---" if place < table.names else "---:" for place in range(len(table.columns))]
-        rows = [[_bold(cell, "<br>", "**{}**", for_markdown) for cell in row] for row in table.rows]
+        rows = [[_cell(cell) for cell in row] for row in table.rows]
         lines = [f"| {' | '.join(cells)} |" for cells in (map(for_markdown, table.columns), head, *rows)]
         parts.append("\n".join(lines) + f"\n\n{for_markdown(table.caption)}\n")
-    return "\n".join(parts)
-
-
-def latex(comparison: Comparison) -> str:
-    """``tabular`` environments with booktabs rules, one for each table; notes are comments."""
-    parts = ["% needs \\usepackage{booktabs}", *(f"% note: {shown(note)}" for note in comparison.notes)]
-    for table in tables(comparison):
-        kinds = "l" * table.names + "r" * (len(table.columns) - table.names)
-        rows = [[_latex_cell(cell) for cell in row] for row in table.rows]
-        parts += [
-            "\\begin{table}\n  \\centering",
-            f"  \\caption{{{for_latex(table.caption)}}}",
-            f"  \\begin{{tabular}}{{{kinds}}}\n    \\toprule",
-            f"    {' & '.join(map(for_latex, table.columns))} \\\\\n    \\midrule",
-            *(f"    {' & '.join(row)} \\\\" for row in rows),
-            "    \\bottomrule\n  \\end{tabular}\n\\end{table}\n",
-        ]
     return "\n".join(parts)
 
 
@@ -88,22 +78,58 @@ def as_json(comparison: Comparison) -> str:
     return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def _groups_csv(comparison: Comparison) -> str:
+def _groups_csv(comparison: Comparison, style: Style) -> str:
+    written = Written(comparison, style, names="keys")
     return _csv(
         [
-            {**group.values, "metric": metric, **_plain(comparison.cells[place, metric])}
-            for metric in comparison.metrics
+            {
+                **{written.key(key): written.value(key, group) for key in written.keys},
+                "metric": written.metric(metric),
+                **_in_style(_plain(comparison.cells[place, metric]), written, metric),
+            }
+            for metric in written.metrics
             for place, group in enumerate(comparison.grouping.groups)
             if (place, metric) in comparison.cells
         ]
     )
 
 
-_WRITERS: dict[str, Callable[[Comparison], str]] = {
+def _differences_csv(comparison: Comparison, style: Style) -> str:
+    written = Written(comparison, style, names="keys")
+    return _csv(
+        [
+            {
+                **_in_style(_flat(line), written, line.metric),
+                "metric": written.metric(line.metric),
+                "group": written.group(line.group),
+                "baseline": written.group(line.baseline),
+            }
+            for line in comparison.contrasts
+            if line.metric in written.metrics
+        ]
+    )
+
+
+# What is measured as the metric itself is.
+_FIGURES = ("mean", "std", "low", "high", "difference", "bootstrap_low", "bootstrap_high")
+
+
+def _in_style(row: dict[str, Any], written: Written, metric: str) -> dict[str, Any]:
+    """The row of a table, in per cent and rounded where that is asked for; otherwise every figure as it is."""
+    for name in row.keys() & set(_FIGURES):
+        value = row[name]
+        if value is not None and written.style.digits is not None:
+            row[name] = written.number(metric, value)
+        elif value is not None:
+            row[name] = value * written.scale(metric)
+    return row
+
+
+_WRITERS: dict[str, Callable[[Comparison, Style], str]] = {
     "csv": _groups_csv,
     "md": markdown,
     "tex": latex,
-    "json": as_json,
+    "json": lambda comparison, style: as_json(comparison),
 }
 
 
@@ -143,14 +169,9 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _bold(cell: Shown, between: str, mark: str, escape: Callable[[str], str]) -> str:
-    return between.join(mark.format(escape(line)) if cell.bold else escape(line) for line in cell.lines)
-
-
-def _latex_cell(cell: Shown) -> str:
-    lines = [f"\\textbf{{{for_latex(line)}}}" if cell.bold else for_latex(line) for line in cell.lines]
-    stacked = " \\\\ ".join(lines)
-    return stacked if len(lines) == 1 else f"\\begin{{tabular}}{{@{{}}r@{{}}}}{stacked}\\end{{tabular}}"
+def _cell(cell: Shown) -> str:
+    mark = "**{}**" if cell.bold else "<u>{}</u>" if cell.underlined else "{}"
+    return "<br>".join(mark.format(for_markdown(line)) for line in cell.lines)
 
 
 def _write(path: Path, text: str) -> Path:

@@ -81,7 +81,8 @@ def _with_diagnostics(flat: dict[str, Any]) -> dict[str, Any]:
         arguments = arguments or {}
         if name == "greediness":
             found["diagnostics.pair_weight_threshold"] = arguments.pop("pair_weight_threshold", _THRESHOLD)
-        found.update({f"{_DIAGNOSTICS}{name}.{key}": own for key, own in arguments.items()})
+        # Switches that came later are off in runs that know nothing of them.
+        found.update({f"{_DIAGNOSTICS}{name}.{key}": own for key, own in arguments.items() if own is not False})
     return found | _own(sections, f"{_DIAGNOSTICS}own.")
 
 

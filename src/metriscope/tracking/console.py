@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from metriscope.escapes import shown
 from metriscope.evaluation.metric import Metric
-from metriscope.evaluation.metrics import ordered
+from metriscope.evaluation.metrics import ordered, suffixed
 from metriscope.files import refuse_link
 from metriscope.terminal import is_interactive
 
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
 SPLITS = ("train", "val", "test")
+# Suffix of the keys of a layer -> its words in the name of a section.
+_LAYERS = {"": "", "_trunk": " of the trunk"}
+# Tables with more rows than these are printed in sections.
+_SHORT = 12
+_WIDTH, _COLUMN = 80, 12
 
 
 def print_config(cfg: Mapping[str, Any], verbose: bool = False) -> None:
@@ -47,23 +53,26 @@ def _grow(tree: "Tree", cfg: Mapping[str, Any]) -> None:
 
 
 def results_rows(metrics: Mapping[str, float | None], own: Sequence[Metric] = ()) -> list[tuple[str, str, list[str]]]:
-    """The headline figures among ``{train,val,test}/...`` metrics: (section, title, one text per split).
+    """The figures of a run's table among ``{train,val,test}/...`` metrics: (section, title, one text per split).
 
-    Validation values are those of the selected epoch (``best/val/...``) if there is one,
-    since the test used its checkpoint.
+    Those of the trunk come last, in sections of their own. Validation values are those of the selected epoch
+    (``best/val/...``) if there is one, since the test used its checkpoint.
     """
     selected = {key.removeprefix("best/"): value for key, value in metrics.items() if key.startswith("best/val/")}
     metrics = {**metrics, **selected}
     rows = []
-    for metric in (*ordered(metrics), *own):
-        values = [metrics.get(f"{split}/{metric.key}") for split in SPLITS]
-        if metric.headline and any(value is not None for value in values):
-            texts = ["" if value is None else _number(value) for value in values]
-            rows.append((metric.section.capitalize(), metric.title, texts))
+    for suffix, layer in _LAYERS.items():
+        for metric in (*ordered(metrics, suffix), *(suffixed(one, suffix) for one in own)):
+            values = [metrics.get(f"{split}/{metric.key}") for split in SPLITS]
+            if metric.headline and any(value is not None for value in values):
+                texts = ["" if value is None else _number(value, metric) for value in values]
+                rows.append((f"{metric.section.capitalize()}{layer}", metric.title, texts))
     return rows
 
 
-def _number(value: float) -> str:
+def _number(value: float, metric: Metric) -> str:
+    if metric.unit == "count":
+        return f"{value:.0f}"
     return f"{value:.4f}" if 0.01 <= abs(value) < 100 or value == 0 else f"{value:.4g}"
 
 
@@ -105,10 +114,22 @@ def print_results(
 
 
 def _print_plain(title: str, heads: list[str], rows: list[tuple[str, str, list[str]]]) -> None:
-    width = max((len(label) for _, label, _ in rows), default=0) + 2
-    print(f"\n{title}\n{'':{width}}" + "".join(f"{head:>12}" for head in heads))
-    for _, label, values in rows:
-        print(f"{label:{width}}" + "".join(f"{value or '-':>12}" for value in values))
+    indent = "  " if len(rows) > _SHORT else ""
+    room = _WIDTH - _COLUMN * len(heads) - 2
+    labels = [_cut(indent + label, room) for _, label, _ in rows]
+    width = max(map(len, labels), default=0) + 2
+    print(f"\n{title}\n{'':{width}}" + "".join(f"{head:>{_COLUMN}}" for head in heads))
+    before = None
+    for label, (section, _, values) in zip(labels, rows, strict=True):
+        if indent and section != before:
+            print(_cut(section, _WIDTH))
+        before = section
+        print(f"{label:{width}}" + "".join(f"{value or '-':>{_COLUMN}}" for value in values))
+
+
+def _cut(text: str, length: int) -> str:
+    text = shown(text)
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def _print_box(title: str, heads: list[str], rows: list[tuple[str, str, list[str]]]) -> None:
@@ -117,13 +138,14 @@ def _print_box(title: str, heads: list[str], rows: list[tuple[str, str, list[str
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("", "", title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table("", title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for head in heads:
-        table.add_column(head, justify="right")
+        table.add_column(head, justify="right", no_wrap=True)
     for i, (section, label, values) in enumerate(rows):
-        first = i == 0 or rows[i - 1][0] != section
+        if i == 0 or rows[i - 1][0] != section:
+            table.add_row(f"[bold]{escape(shown(section))}")
         last = i + 1 < len(rows) and rows[i + 1][0] != section
-        table.add_row(f"[bold]{escape(section)}" if first else "", escape(label), *values, end_section=last)
+        table.add_row(f"  {escape(shown(label))}", *values, end_section=last)
     show(table)
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from benchmarks import measuring
 
 MIB = 2**20
@@ -29,6 +30,7 @@ for loss in (TripletLoss(), InfoNCELoss()):
 """
 
 
+@pytest.mark.processes
 def test_no_matrix_is_kept() -> None:
     scripts = Path(measuring.__file__).parents[1]
     shown = subprocess.run([sys.executable, "-c", CODE], cwd=scripts, capture_output=True, text=True, check=True)

@@ -74,24 +74,6 @@ def test_bfloat16_and_autocast_keep_the_digits(name):
 
 
 @losses
-def test_no_graph_break(name):
-    labels = LAYOUTS["strangers among them"]
-    loss, plain = build(name), build(name)
-    z, y = batch(labels), torch.tensor(labels)
-
-    def forward(z, y):
-        output = loss(compare(z, y), None)
-        return output.value, output.active, output.terms, output.similarities
-
-    torch.compiler.reset()
-    found = torch.compile(forward, fullgraph=True, backend="eager")(z, y)
-    wanted = plain(compare(z, labels), None)
-    torch.testing.assert_close(found[0], wanted.value)
-    torch.testing.assert_close(gradients(found[0], [z]), gradients(wanted.value, [z]))
-    assert int(found[2]) == int(wanted.terms)
-
-
-@losses
 def test_one_class_alone(name):
     loss = build(name, num_classes=1)
     z = batch([0, 0])

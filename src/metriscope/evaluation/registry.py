@@ -1,0 +1,253 @@
+"""Every metric that ships: key, title, section, which end is better, definition. Imports no torch."""
+
+import math
+
+from metriscope.evaluation.metric import Metric
+
+_ALL = ("train", "val", "test")
+_LOSS = ("train", "val")
+_POSITIVE = (0.0, math.inf)
+
+METRICS = (
+    Metric(
+        "recall_at_{k}", "Recall@{k}", "retrieval", "max",
+        "share of queries with a hit among the k nearest; leave-one-out, or queries in a gallery where the data "
+        "set has them; ties go to the earlier sample",
+        headline=True, unit="share",
+    ),
+    Metric(
+        "map_at_r", "MAP@R", "retrieval", "max",
+        "mean over queries of (1/R) sum_{i<=R} P(i) rel(i), arXiv:2003.08505", headline=True, unit="share",
+    ),
+    Metric(
+        "r_precision", "R-precision", "retrieval", "max",
+        "mean share of hits among the R nearest, R being the others of the query's class", headline=True, unit="share",
+    ),
+    Metric(
+        "precision_at_{k}", "Precision@{k}", "retrieval", "max",
+        "mean share of hits among the k nearest", headline=True, unit="share",
+    ),
+    Metric("mrr", "MRR", "retrieval", "max", "mean of 1 / rank of the first hit", headline=True, unit="share"),
+    Metric(
+        "queries_skipped", "queries skipped", "retrieval", None,
+        "number of queries with nothing of their class to find", headline=True, unit="count",
+    ),
+    Metric(
+        "knn_accuracy", "k-NN accuracy", "classification", "max",
+        "vote of the nearest training samples, scored on test; closed set only", ("test",), True,
+        "share",
+    ),
+    Metric(
+        "linear_probe_accuracy", "linear-probe accuracy", "classification", "max",
+        "logistic regression on the embedding, fitted on train, scored on test; closed set only", ("test",), True,
+        "share",
+    ),
+    Metric(
+        "nmi", "NMI", "clustering", "max",
+        "normalised mutual information of k-means clusters with the classes, with `evaluation.metrics.clustering=true`",
+        ("test",), True, "share",
+    ),
+    Metric(
+        "ami", "AMI", "clustering", "max",
+        "mutual information of k-means clusters with the classes, adjusted for chance", ("test",), True, "share",
+    ),
+    Metric(
+        "pair_auc", "AUC of pairs", "pairs", "max",
+        "area under the ROC curve of all positive pairs against all negative pairs, one threshold for all, ties as "
+        "half; with `evaluation.metrics.pair_auc=true`",
+        headline=True, unit="share",
+    ),
+    Metric(
+        "pair_auc_hard", "AUC of hard pairs", "pairs", "max",
+        "`pair_auc` with the k most similar negatives of each sample alone, arXiv:2510.00137; with "
+        "`evaluation.metrics.pair_auc_hard=true`",
+        headline=True, unit="share",
+    ),
+    Metric(
+        "alignment", "alignment", "pairs", None,
+        "mean squared distance of two samples of a class, arXiv:2005.10242; 0 where classes, or all samples, have "
+        "collapsed; with `evaluation.metrics.alignment=true`",
+        headline=True,
+    ),
+    Metric(
+        "tolerance", "tolerance", "pairs", None,
+        "mean cosine similarity of two samples of a class, arXiv:2012.09740; with `evaluation.metrics.tolerance=true`",
+        headline=True,
+    ),
+    Metric(
+        "uniformity", "uniformity", "coverage", None,
+        "log of the mean over pairs of samples of exp(-2 d^2), arXiv:2005.10242: lower where they cover the sphere "
+        "more evenly, 0 at one point; with `evaluation.metrics.uniformity=true`",
+        headline=True,
+    ),
+    Metric(
+        "utilization", "utilization", "coverage", None,
+        "mean squared distance of test samples to the nearest training sample, arXiv:2106.04990. Further training "
+        "points can only lower it, so models are compared over the same ones; with "
+        "`evaluation.metrics.utilization=true`",
+        ("test",), True,
+    ),
+    Metric(
+        "variance_intra", "intra-class variance", "variance", None,
+        "mean over classes of the mean squared distance to the class mean", headline=True, bounds=_POSITIVE,
+    ),
+    Metric(
+        "variance_inter", "inter-class variance", "variance", None,
+        "mean squared distance of class means to the mean of class means", headline=True, bounds=_POSITIVE,
+    ),
+    Metric(
+        "variance_ratio", "variance ratio intra / inter", "variance", None,
+        "`variance_intra` / `variance_inter`", headline=True, bounds=_POSITIVE,
+    ),
+    Metric(
+        "variance_inter_pairwise", "inter-class variance, pairwise", "variance", None,
+        "mean squared distance between two class means", bounds=_POSITIVE,
+    ),
+    Metric(
+        "variance_inter_spread", "spread of inter-class distances", "variance", None,
+        "standard deviation of the squared distances between two class means, over their mean: 0 where classes are "
+        "evenly spaced", bounds=_POSITIVE,
+    ),
+    Metric(
+        "variance_within", "variance within classes", "variance", None,
+        "mean squared distance of samples to their class mean; total = within + between", bounds=_POSITIVE,
+    ),
+    Metric(
+        "variance_between", "variance between classes", "variance", None,
+        "mean over samples of the squared distance of their class mean to the mean of all", bounds=_POSITIVE,
+    ),
+    Metric(
+        "variance_total", "total variance", "variance", None, "mean squared distance of samples to their mean",
+        bounds=_POSITIVE,
+    ),
+    Metric(
+        "cosine_intra", "intra-class cosine distance", "variance", None,
+        "mean over classes of the mean cosine distance of two samples, arXiv:2002.08473", bounds=_POSITIVE,
+    ),
+    Metric(
+        "cosine_inter", "inter-class cosine distance", "variance", None,
+        "mean cosine distance of two class means, arXiv:2002.08473", bounds=_POSITIVE,
+    ),
+    Metric(
+        "pi_ratio", "cosine ratio intra / inter", "variance", None, "`cosine_intra` / `cosine_inter`",
+        bounds=_POSITIVE,
+    ),
+    Metric(
+        "spectral_decay", "spectral decay", "variance", None,
+        "KL divergence between the uniform distribution and the normalised singular values, arXiv:2002.08473",
+        bounds=_POSITIVE,
+    ),
+    Metric(
+        "active_ratio", "active ratio", "greediness", None,
+        "share of terms (pairs, triplets) with a non-zero loss, among all that the labels allow", _LOSS, True,
+        "share",
+    ),
+    Metric(
+        "active_ratio_{k}", "active ratio, part {k}", "greediness", None,
+        "active ratio of part k of `loss=sum`", _LOSS, unit="share",
+    ),
+    Metric(
+        "active_ratio_positive", "active ratio, positives", "greediness", None,
+        "active ratio of positive pairs", _LOSS, unit="share",
+    ),
+    Metric(
+        "active_ratio_negative", "active ratio, negatives", "greediness", None,
+        "active ratio of negative pairs", _LOSS, unit="share",
+    ),
+    Metric(
+        "active_ratio_pairs", "active ratio (pairs)", "greediness", None,
+        "share of pairs whose weight |dL/ds| exceeds `diagnostics.greediness.pair_weight_threshold` of the "
+        "batch's largest: one scale for every loss; of batches above 4 million pairs, in logged steps",
+        _LOSS, True, "share",
+    ),
+    Metric(
+        "active_ratio_pairs_{k}", "active ratio (pairs), part {k}", "greediness", None,
+        "active ratio of pairs of part k of `loss=sum`, where parts differ in distance, space or references", _LOSS,
+        unit="share",
+    ),
+    Metric(
+        "negative_spread", "spread of negatives", "greediness", None,
+        "mean over anchors of exp(entropy of the weights |dL/ds| of their negatives) / number of negatives: 1 where "
+        "all push alike, 1 / number where one pushes alone; with `diagnostics.greediness.negative_spread=true`",
+        _LOSS, True, "share",
+    ),
+    Metric(
+        "negative_spread_{k}", "spread of negatives, part {k}", "greediness", None,
+        "spread of negatives of part k of `loss=sum`, where parts differ in distance, space or references", _LOSS,
+        unit="share",
+    ),
+    Metric(
+        "batch_hardness", "batch hardness", "greediness", None,
+        "mean cosine similarity of the class means of a batch, less that of all classes as last seen: 0 for random "
+        "classes; with `diagnostics.greediness.batch_hardness=true`",
+        ("train",), True,
+    ),
+    Metric(
+        "grad_norm", "gradient norm", "greediness", None,
+        "L2 norm of the gradients of all parameters, unscaled, before clipping", ("train",), True, bounds=_POSITIVE,
+    ),
+    Metric(
+        "grad_norm_trunk", "gradient norm, trunk", "greediness", None,
+        "L2 norm of the gradients of the trunk", ("train",), True, bounds=_POSITIVE,
+    ),
+    Metric(
+        "grad_norm_head", "gradient norm, head", "greediness", None,
+        "L2 norm of the gradients of the head", ("train",), True, bounds=_POSITIVE,
+    ),
+    Metric(
+        "grad_norm_loss", "gradient norm, loss", "greediness", None,
+        "L2 norm of the gradients of the loss's own parameters", ("train",), bounds=_POSITIVE,
+    ),
+    Metric(
+        "grad_norm_embedding", "gradient norm per sample", "greediness", None,
+        "mean of ||dL/dz|| over samples", _LOSS, True, bounds=_POSITIVE,
+    ),
+    Metric(
+        "grad_norm_embedding_active", "gradient norm per active sample", "greediness", None,
+        "mean of ||dL/dz|| over samples in an active term", _LOSS, True, bounds=_POSITIVE,
+    ),
+    Metric("loss", "loss", "loss", "min", "value of the loss, mean over steps", _LOSS, True),
+    Metric(
+        "loss_mean", "mean loss", "loss", "min",
+        "mean over all valid terms, where the loss is reduced in another way", _LOSS,
+    ),
+    Metric("loss_{k}", "loss, part {k}", "loss", "min", "value of part k of `loss=sum`, without its weight", _LOSS),
+    Metric("loss_contrast", "loss, contrast", "loss", "min", "softmax term of `loss=center_contrastive`", _LOSS),
+    Metric("loss_center", "loss, centre", "loss", "min", "centre term of `loss=center_contrastive`", _LOSS),
+    Metric("loss_invariance", "loss, invariance", "loss", "min", "invariance term of `loss=vicreg`", _LOSS),
+    Metric("loss_variance", "loss, variance", "loss", "min", "variance term of `loss=vicreg`", _LOSS),
+    Metric("loss_covariance", "loss, covariance", "loss", "min", "covariance term of `loss=vicreg`", _LOSS),
+    Metric("sigmoid_scale", "scale of the sigmoid", "loss", None, "learned scale of `loss=sigmoid`", _LOSS),
+    Metric("sigmoid_bias", "bias of the sigmoid", "loss", None, "learned bias of `loss=sigmoid`", _LOSS),
+    Metric("regularizer", "regulariser", "loss", "min", "spread of a class's centres in `loss=soft_triple`", _LOSS),
+    Metric("zero_mean", "zero-mean term", "loss", "min", "regularising term of `loss=signal_to_noise`", _LOSS),
+    Metric("beta", "mean beta", "loss", None, "mean boundary between positives and negatives in `loss=margin`", _LOSS),
+    Metric(
+        "loss_decay_rate", "drop of the loss per epoch", "loss", None,
+        "(L of the epoch before - L) / L of the epoch before, of the mean over all terms", _LOSS, True,
+    ),
+    Metric(
+        "loss_decay_fit", "decay rate (fit)", "loss", None,
+        "rate of an exponential fit to the loss over the run, per epoch", ("train",), True,
+    ),
+    Metric(
+        "loss_half_life", "half-life (epochs)", "loss", None,
+        "half-life of an exponential fit to the loss over the run, in epochs", ("train",), True,
+    ),
+    Metric(
+        "gradient_per_active_term", "gradient per active term", "course", None,
+        "mean over epochs of the gradient norm that an active term has on average", ("course",), bounds=_POSITIVE,
+    ),
+    Metric(
+        "early_loss_decay", "early drop of the loss", "course", None,
+        "relative drop of the mean loss from the first epoch to the end of the first third", ("course",),
+    ),
+    Metric(
+        "late_gradient", "late gradient", "course", None,
+        "gradient norm in the last third of the epochs over that in the first third", ("course",), bounds=_POSITIVE,
+    ),
+    Metric(
+        "early_compaction", "early compaction", "course", None,
+        "relative drop of `variance_intra` from the first epoch to the end of the first third", ("course",),
+    ),
+)  # fmt: skip

@@ -1,0 +1,85 @@
+"""Class pairs that an embedding confuses: whose nearest neighbour is of the other class, how often."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from metriscope.escapes import for_figure
+from metriscope.reports.style import BLUE, GREY, PLAIN, SMALL, panels, width_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST = 15
+_NAME = 28
+
+
+class Confusion(NamedTuple):
+    """Queries of one class whose nearest neighbour is of another.
+
+    Attributes:
+        query, neighbour: class ids.
+        wrong: how many of these queries there are.
+        queries: how many the class has.
+    """
+
+    query: int
+    neighbour: int
+    wrong: int
+    queries: int
+
+
+def confusions(labels: ArrayLike, neighbors: ArrayLike, most: int = MOST) -> list[Confusion]:
+    """The most frequent wrong nearest neighbours by class pair, the most frequent first; ties by class id.
+
+    Args:
+        labels: (N,), class ids.
+        neighbors: (N, K), positions, nearest first; -1 for none, as of samples that are no queries.
+        most: how many pairs.
+    """
+    ids, near = np.asarray(labels), np.asarray(neighbors)
+    if not near.size:
+        return []
+    asking = near[:, 0] >= 0
+    own, other = ids[asking], ids[near[asking, 0]]
+    pairs, counts = np.unique(np.stack([own, other])[:, own != other], axis=1, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:most]
+    return [
+        Confusion(int(pairs[0, i]), int(pairs[1, i]), int(counts[i]), int((own == pairs[0, i]).sum())) for i in order
+    ]
+
+
+def confused_pairs(labels: ArrayLike, neighbors: ArrayLike, classes: Sequence[str], title: str = "") -> "Figure | None":
+    """One bar per class pair; None where every nearest neighbour is right.
+
+    Args:
+        labels, neighbors: as of :func:`confusions`.
+        classes: names by class id.
+        title: which run it shows.
+    """
+    found = confusions(labels, neighbors)
+    if not found:
+        return None
+    names = [f"{for_figure(classes[one.query], _NAME)} → {for_figure(classes[one.neighbour], _NAME)}" for one in found]
+    left = max(width_of(name, SMALL) for name in names)
+    figure, (axis,) = panels(
+        ["Wrong nearest neighbours by class (query → neighbour)"],
+        width=6.0,
+        height=1.2 + 0.24 * len(found),
+        title=title,
+        left=max(left - 0.4, 0.0),
+        right=0.9,
+    )
+    places = range(len(found))
+    axis.barh(places, [one.wrong for one in found], height=0.65, color=BLUE)
+    for place, one in zip(places, found, strict=True):
+        said = f" {one.wrong} of {one.queries} ({one.wrong / one.queries:.0%})"
+        axis.text(one.wrong, place, said, fontsize=SMALL, color=GREY, va="center")
+    axis.set_yticks(places, names)
+    axis.set_ylim(len(found) - 0.5, -0.5)
+    axis.grid(visible=False)
+    axis.locator_params(axis="x", integer=True, nbins=6)
+    axis.set_xlabel("queries", fontsize=PLAIN)
+    return figure
