@@ -78,7 +78,11 @@ def expected(key: str) -> str:
         return f"{kind} of at least {low:g}" + (f" and at most {high:g}" if high < 2**53 else "")
     if key in CHOICES:
         return f"one of {', '.join(_names(key))}"
-    return " or ".join(_WORDS[kind] for kind in _WORDS if kind in _kinds(key))
+    return _in_words(_kinds(key))
+
+
+def _in_words(kinds: Collection[str]) -> str:
+    return " or ".join(_WORDS[kind] for kind in _WORDS if kind in kinds)
 
 
 def _names(key: str) -> list[str]:
@@ -129,7 +133,7 @@ def check_types(config: Mapping[str, Any], judged: Collection[str]) -> None:
         if key in CHOICES and value is not None:
             continue
         if _kind(value) not in kinds:
-            raise InputError(f"{key}={said(value)}: it has to be {expected(key)}{_hint(key, value, kinds)}")
+            raise InputError(f"{key}={said(value)}: it has to be {_in_words(kinds)}{_hint(key, value, kinds)}")
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"{key}={said(value)}: it has to be a finite number")
         inner = {_kind(item) for default in defaults if isinstance(default, list) for item in default}
