@@ -168,6 +168,35 @@ def test_images_that_cannot_be_read(job, photos, tmp_path):
         job("y.npz", images=(broken,), unreadable="skip")
 
 
+def test_a_link_to_nothing_is_an_image_that_cannot_be_read(job, photos):
+    (photos / "class 1" / "gone.png").symlink_to("nowhere.png")
+    with pytest.raises(InputError, match=r"gone\.png"):
+        job()
+    done = job(unreadable="skip")
+    assert (done.images, len(done.skipped)) == (24, 1)
+
+
+def test_folders_behind_links_are_searched_once(photos):
+    (photos / "class 1" / "above").symlink_to("..")
+    (photos.parent / "linked").mkdir()
+    (photos.parent / "linked" / "class 1").symlink_to(photos / "class 1")
+    assert len(listed_paths([photos]).items) == 24
+    assert listed_paths([photos.parent / "linked"]).labels[:6] == ["class 1"] * 6
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(photos, monkeypatch):
+    scandir = os.scandir
+
+    def refusing(folder):
+        if os.fspath(folder).endswith("class 2"):
+            raise PermissionError(13, "Permission denied", os.fspath(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(InputError, match="class 2 cannot be read: Permission denied"):
+        listed_paths([photos])
+
+
 def test_several_folders_and_files_keep_their_places(job, photos, tmp_path):
     Image.new("RGB", (20, 20)).save(tmp_path / "one.png")
     job(images=(tmp_path / "one.png", photos))

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from metriscope import tensor_files
-from metriscope.errors import InputError
 from metriscope.files import drafts, folder_in
 from metriscope.reading import kind_of
 from metriscope.serving.images import Listed
@@ -41,17 +40,15 @@ class Part(NamedTuple):
 def header(model: str, precision: str, given: Listed) -> dict[str, Any]:
     """What determines embeddings: the model's digest, the precision, and the list of files.
 
-    The files enter by a digest of their paths, sizes and times of change.
-
-    Raises:
-        InputError: a file is gone.
+    The files enter by a digest of their paths, sizes and times of change; one that is gone, by its path.
     """
     found = hashlib.sha256(os.fsencode(os.path.abspath(given.root)))
     for path in given.paths or ():
         try:
             about = os.stat(os.path.join(given.root, path))
-        except OSError as error:
-            raise InputError(f"{os.path.join(given.root, path)} cannot be read: {error.strerror}") from error
+        except OSError:
+            found.update(os.fsencode(path) + b"\0\n")
+            continue
         found.update(os.fsencode(path) + f"\0{about.st_size} {about.st_mtime_ns}\n".encode())
     return {"format": _FORMAT, "model": model, "precision": precision, "files": found.hexdigest()}
 
