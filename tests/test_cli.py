@@ -56,6 +56,22 @@ def test_words_that_are_no_command(call, words, said):
     assert shown.out == ""
 
 
+@pytest.mark.parametrize("words", [("status",), ("embed", "run", "-o", "x.npz"), ("evaluate",)])
+def test_a_path_that_the_system_refuses_is_one_line(call, words):
+    code, shown = call(*words, "x" * 300)
+    assert code == 2
+    assert shown.err.startswith("metriscope: ")
+    assert shown.err.count("\n") == 1
+    assert "File name too long" in shown.err
+
+
+@pytest.mark.parametrize("words", [("embed", "run", "", "-o", "x.npz"), ("search", "run", "a.jpg", ""), ("status", "")])
+def test_an_empty_word_is_not_the_working_folder(call, words):
+    code, shown = call(*words)
+    assert code == 2
+    assert "an empty word names no file and no folder" in shown.err
+
+
 def test_the_module_is_the_command():
     done = subprocess.run([sys.executable, "-m", "metriscope", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"metriscope {__version__}\n"

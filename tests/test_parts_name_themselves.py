@@ -14,6 +14,7 @@ PAPERS = "reports/papers.py"
 # (file, word) -> what the word means there, where it is not the name of a loss or miner.
 OTHER_MEANINGS = {
     ("build/data.py", "none"): "dataset.cache",
+    ("config/evaluating.py", "none"): "an evaluation has no miner",
     ("config/sections.py", "none"): "no part, in groups that may have none",
     ("config/keys.py", "none"): "dataset.cache, augmentation.crop",
     ("data/inputs/augment.py", "none"): "augmentation.crop",
@@ -33,6 +34,11 @@ OTHER_MEANINGS = {
     ("objectives/peer_classes.py", "SmoothAPLoss"): "a class of pytorch-metric-learning",
     ("objectives/peer_classes.py", "VICRegLoss"): "a class of pytorch-metric-learning",
     ("reports/gallery.py", "random"): "queries drawn at random",
+    ("reports/html/pictured.py", "circle"): "a mark of Vega-Lite",
+    ("serving/card.py", "none"): "no miner",
+    ("serving/card.py", "random"): "images drawn at random",
+    ("serving/export.py", "random"): "images drawn at random",
+    ("serving/onnx.py", "random"): "images drawn at random",
     ("reports/style.py", "none"): "an option of matplotlib",
     ("reports/projection.py", "random"): "an option of scikit-learn",
 }

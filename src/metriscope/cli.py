@@ -1,5 +1,6 @@
 """The command ``metriscope`` and its subcommands; imports what the subcommand needs, and no more."""
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -68,6 +69,11 @@ def run(command: str, words: Sequence[str]) -> int:
         return _say(str(error), Exit.WRONG_INPUT)
     except RunError as error:
         return _say(str(error), Exit.RUN_FAILED)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # Names that are too long, and folders without right, stop any look at a path.
+        return _say(f"{os.fsdecode(error.filename)} cannot be used: {error.strerror}", Exit.WRONG_INPUT)
     return code
 
 

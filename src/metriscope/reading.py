@@ -28,13 +28,16 @@ _KINDS = {
 }
 
 
-def kind_of(path: Path) -> str | None:
+def kind_of(path: str | Path, follow: bool = False) -> str | None:
     """What a path is in words, where it is no regular file; None for a regular file.
+
+    Args:
+        follow: judge what a link leads to, and not the link.
 
     Raises:
         OSError: there is nothing.
     """
-    return _KINDS.get(stat.S_IFMT(os.lstat(path).st_mode))
+    return _KINDS.get(stat.S_IFMT(os.stat(path, follow_symlinks=follow).st_mode))
 
 
 @contextmanager

@@ -133,7 +133,7 @@ def test_parts_and_outputs_of_something_else_are_not_used(job, model, photos, tm
         os.utime(photos / "class 0" / "0.png", ns=(1, 1))
     else:
         options["images"] = (photos / "class 0", photos / "class 1")
-    with pytest.raises(InputError, match=r"x.npz is there, and not of this model.*--overwrite"):
+    with pytest.raises(InputError, match=r"x.npz is there, and damaged or not of this model.*--overwrite"):
         job(**options)
     read.clear()
     assert not job("y.npz", **options).before
@@ -150,7 +150,7 @@ def test_a_finished_job_is_not_done_again(job, read, tmp_path):
     assert read == []
     assert (tmp_path / "x.npz").stat().st_mtime_ns == before.st_mtime_ns
     (tmp_path / "x.npz").write_bytes(b"of somebody else")
-    with pytest.raises(InputError, match="is there, and not of this model"):
+    with pytest.raises(InputError, match="is there, and damaged or not of this model"):
         job()
 
 
@@ -166,6 +166,62 @@ def test_images_that_cannot_be_read(job, photos, tmp_path):
         job()
     with pytest.raises(InputError, match="none of 1 images can be read"):
         job("y.npz", images=(broken,), unreadable="skip")
+
+
+@pytest.mark.parametrize("name", ["x.npz", "x.parquet"])
+def test_a_damaged_output_is_not_done(job, model, photos, tmp_path, name):
+    job(name)
+    first = model.embed(photos, batch_size=4).embeddings.numpy().tobytes()[:8]
+    content = bytearray((tmp_path / name).read_bytes())
+    content[content.index(first)] ^= 1
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match="is there, and damaged"):
+        job(name)
+
+
+def test_two_processes_do_not_make_the_same_output(job, tmp_path):
+    def second(done, total):
+        with pytest.raises(InputError, match=r"x\.npz is being made by another process: wait for it"):
+            job()
+
+    assert job(progress=second).images == 24
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("x")] == ["x.npz"]
+
+
+def test_a_refused_job_leaves_nothing(job, photos, tmp_path):
+    (photos / "class 0" / "0.png").write_bytes(b"")
+    with pytest.raises(InputError, match="cannot read the image"):
+        job()
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_a_link_to_nothing_is_an_image_that_cannot_be_read(job, photos):
+    (photos / "class 1" / "gone.png").symlink_to("nowhere.png")
+    with pytest.raises(InputError, match=r"gone\.png"):
+        job()
+    done = job(unreadable="skip")
+    assert (done.images, len(done.skipped)) == (24, 1)
+
+
+def test_folders_behind_links_are_searched_once(photos):
+    (photos / "class 1" / "above").symlink_to("..")
+    (photos.parent / "linked").mkdir()
+    (photos.parent / "linked" / "class 1").symlink_to(photos / "class 1")
+    assert len(listed_paths([photos]).items) == 24
+    assert listed_paths([photos.parent / "linked"]).labels[:6] == ["class 1"] * 6
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(photos, monkeypatch):
+    scandir = os.scandir
+
+    def refusing(folder):
+        if os.fspath(folder).endswith("class 2"):
+            raise PermissionError(13, "Permission denied", os.fspath(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(InputError, match="class 2 cannot be read: Permission denied"):
+        listed_paths([photos])
 
 
 def test_several_folders_and_files_keep_their_places(job, photos, tmp_path):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metriscope.commands.words import Parser
+from metriscope.commands.words import Parser, a_path
 from metriscope.config.aliases import today
 from metriscope.errors import Exit, InputError
 from metriscope.escapes import shown
@@ -143,7 +143,7 @@ def _values(text: str) -> dict[str, str]:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("metriscope compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     option = parser.add_argument
-    option("study", type=Path, help="folder of the study: outputs/<study>")
+    option("study", type=a_path, help="folder of the study: outputs/<study>")
     keys = "config keys that make groups, such as loss.name,dataset.name; default: the few that tell runs apart"
     option("--by", type=_keys, default=[], metavar="KEYS", help=keys)
     option("--metrics", type=_words, default=[], metavar="KEYS", help="such as test/recall_at_1,train/loss")
@@ -160,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     spread += "default: both, and in LaTeX the interval"
     option("--spread", choices=SPREADS, help=spread)
     option("--over", default="seed", choices=["seed", "dataset.fold"], help="what repeats a run (default: seed)")
-    option("--out", type=Path, metavar="FOLDER", help="default: <study>/report")
+    option("--out", type=a_path, metavar="FOLDER", help="default: <study>/report")
     option(
         "--format",
         type=_choice("format", FORMATS),

@@ -8,10 +8,9 @@ metriscope.load("my-model") reads it again.
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from metriscope import environment
-from metriscope.commands.words import Parser
+from metriscope.commands.words import Parser, a_path
 from metriscope.errors import Exit
 from metriscope.escapes import shown
 
@@ -48,8 +47,8 @@ def main(words: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("metriscope export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     option = parser.add_argument
-    option("run", type=Path, help="folder of a run: outputs/<study>/.../seed<k>-<hash>")
-    option("-o", "--out", type=Path, required=True, metavar="FOLDER", help="the folder to write")
+    option("run", type=a_path, help="folder of a run: outputs/<study>/.../seed<k>-<hash>")
+    option("-o", "--out", type=a_path, required=True, metavar="FOLDER", help="the folder to write")
     option("--onnx", action="store_true", help="a graph for ONNX Runtime too, compared with torch (extra: onnx)")
     option("--checkpoint", choices=["best", "last"], help="default: the one that was tested")
     option("--trust-code", action="store_true", help="run parts that do not ship with Metriscope")

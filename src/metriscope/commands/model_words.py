@@ -3,9 +3,9 @@
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metriscope.commands.words import a_path
 from metriscope.errors import InputError
 from metriscope.terminal import is_interactive
 
@@ -92,8 +92,8 @@ def told_skipped(skipped: list[str]) -> list[str]:
 
 def add_files(parser: argparse.ArgumentParser, images: str, output: str) -> None:
     """Arguments of a command that embeds files into a file."""
-    parser.add_argument("run", type=Path, help="folder of a finished run, or of an exported model")
-    parser.add_argument("images", type=Path, nargs="+", help=images)
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=output)
+    parser.add_argument("run", type=a_path, help="folder of a finished run, or of an exported model")
+    parser.add_argument("images", type=a_path, nargs="+", help=images)
+    parser.add_argument("-o", "--output", type=a_path, required=True, metavar="FILE", help=output)
     parser.add_argument("--overwrite", action="store_true", help="replace an output of another model or other images")
     add_model_options(parser)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from metriscope import environment
 from metriscope.commands.model_words import add_model_options, count, model_of, told_progress, told_skipped
-from metriscope.commands.words import Parser
+from metriscope.commands.words import Parser, a_path
 from metriscope.errors import Exit, InputError
 from metriscope.escapes import shown
 
@@ -93,12 +93,12 @@ def _write(path: Path, text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("metriscope search", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     option = parser.add_argument
-    option("run", type=Path, help="folder of a finished run, or of an exported model")
-    option("queries", type=Path, help="an image, or a folder of images")
-    option("gallery", type=Path, help="a folder of images, or a file of metriscope index")
+    option("run", type=a_path, help="folder of a finished run, or of an exported model")
+    option("queries", type=a_path, help="an image, or a folder of images")
+    option("gallery", type=a_path, help="a folder of images, or a file of metriscope index")
     option("-k", type=count, default=10, metavar="N", help="neighbours for each query (default: 10)")
-    option("--html", type=Path, metavar="FILE", help="one page with pictures of queries and their neighbours")
-    option("--json", type=Path, metavar="FILE", help="for scripts")
-    option("--csv", type=Path, metavar="FILE", help="for scripts and spreadsheets")
+    option("--html", type=a_path, metavar="FILE", help="one page with pictures of queries and their neighbours")
+    option("--json", type=a_path, metavar="FILE", help="for scripts")
+    option("--csv", type=a_path, metavar="FILE", help="for scripts and spreadsheets")
     add_model_options(parser)
     return parser

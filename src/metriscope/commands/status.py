@@ -7,9 +7,8 @@ metriscope status outputs/default --only failed --only missing
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from metriscope.commands.words import Parser
+from metriscope.commands.words import Parser, a_path
 from metriscope.errors import Exit
 from metriscope.escapes import shown
 from metriscope.run.record import BROKEN
@@ -23,7 +22,7 @@ def main(words: Sequence[str]) -> int:
         InputError: no such study.
     """
     parser = Parser("metriscope status", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", type=Path, help="folder of the study, outputs/<study>")
+    parser.add_argument("study", type=a_path, help="folder of the study, outputs/<study>")
     parser.add_argument("--only", choices=ORDER, action="append", help="list the runs of this status; repeatable")
     arguments = parser.parse_args(words)
     states = states_of(arguments.study)

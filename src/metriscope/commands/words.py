@@ -1,6 +1,7 @@
-"""The parser of a subcommand's words, whose refusals are one line."""
+"""The parser of a subcommand's words, whose refusals are one line, and the type of paths."""
 
 import argparse
+from pathlib import Path
 from typing import NoReturn
 
 from metriscope.errors import InputError
@@ -11,3 +12,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; {self.prog} --help says more")
+
+
+def a_path(text: str) -> Path:
+    """The type of words that name a file or a folder: a variable of the shell that is not set is no working folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty word names no file and no folder")
+    return Path(text)

@@ -91,7 +91,7 @@ def neighbours(queries: Embedded, gallery: Embedded, k: int) -> Neighbours:
             "embed it again with this one"
         )
     alone = queries is gallery
-    found = nearest(queries.embeddings, gallery.prepared, k, exclude_self=alone)
+    found = nearest(queries.embeddings, gallery.prepared, min(k, len(gallery)), exclude_self=alone)
     left = queries.embeddings.double()[:, None]
     distances = torch.stack([(left[i] - gallery.embeddings[row].double()).norm(dim=1) for i, row in enumerate(found)])
     return Neighbours(found, distances.float(), gallery)

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from metriscope.data.files.class_folders import walk
 from metriscope.data.files.listing import natural
 from metriscope.data.inputs.decoding import ENDINGS
 from metriscope.errors import InputError
@@ -86,11 +87,13 @@ def _of_path(path: Path) -> Listed:
 
 def _of_folder(root: Path) -> Listed:
     found: list[tuple[str, str]] = []
-    for folder, below, files in os.walk(root):
-        below[:] = natural(name for name in below if not name.startswith((".", "__")))
-        label = os.path.relpath(folder, root)
-        names = natural(name for name in files if name.lower().endswith(ENDINGS) and not name.startswith("."))
-        found += [("" if label == "." else label, name) for name in names]
+    try:
+        for folder, files in walk(root):
+            label = os.path.relpath(folder, root)
+            names = natural(name for name in files if name.lower().endswith(ENDINGS))
+            found += [("" if label == "." else label, name) for name in names]
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
     if not found:
         raise InputError(f"{root} holds no image: files ending in {' '.join(ENDINGS)} are looked for, at every depth")
     paths = [os.path.join(label, name) for label, name in found]

@@ -74,7 +74,7 @@ def embed_to_file(
         progress: called with how many images are done, and of how many.
 
     Raises:
-        InputError: an image cannot be read, or the output is that of something else.
+        InputError: an image cannot be read, the output is that of something else, or another process makes it.
         KeyboardInterrupt: stopped by a signal; its text says how far the job is.
         OSError: the output or a part cannot be written.
     """
@@ -84,7 +84,24 @@ def embed_to_file(
         if unreadable == "stop" and before.skipped:
             raise InputError(f"{before.skipped[0]}; {output} was made without it")
         return before
-    parts, total = Parts(output, known, model.size), len(given.items)
+    with Parts(output, known, model.size) as parts:
+        embedded = _embedded(model, given, parts, batch_size, precision, unreadable, progress)
+        form.write(embedded, output, _facts(model, known, embedded))
+        parts.delete()
+    return Done(len(embedded), list(embedded.skipped))
+
+
+def _embedded(
+    model: Embedder,
+    given: Listed,
+    parts: Parts,
+    batch_size: int,
+    precision: Precision,
+    unreadable: Unreadable,
+    progress: Progress | None,
+) -> Embedded:
+    """The embeddings of the parts that are there, and of what they lack."""
+    total = len(given.items)
     found = parts.found(total)
     if unreadable == "stop" and (errors := [error for part in found for error in part.errors]):
         raise InputError(errors[0])
@@ -105,8 +122,6 @@ def embed_to_file(
         except KeyboardInterrupt as stopped:
             if waiting:
                 _seal(parts, waiting, sealed, start)
-            if not done:
-                parts.delete()
             raise KeyboardInterrupt(
                 f"{stopped or 'interrupted'}: {done:,} of {total:,} images are embedded, "
                 f"and the same command goes on from there ({parts.folder})"
@@ -117,10 +132,7 @@ def embed_to_file(
             raise
         if waiting:
             found.append(_seal(parts, waiting, sealed, start))
-    embedded = _joined(model, given, sorted(found, key=lambda part: part.start))
-    form.write(embedded, output, _facts(model, known, embedded))
-    parts.delete()
-    return Done(len(embedded), list(embedded.skipped))
+    return _joined(model, given, sorted(found, key=lambda part: part.start))
 
 
 def _seal(parts: Parts, batches: list[_Batch], start: int, first: int) -> Part:
@@ -158,7 +170,7 @@ def _before(output: Path, form: Format, known: Mapping[str, Any]) -> Done | None
         found = None
     if found is None:
         raise InputError(
-            f"{output} is there, and not of this model, precision and these files: "
+            f"{output} is there, and damaged or not of this model, precision and these files: "
             "choose another name, or replace it with --overwrite"
         )
     return found

@@ -21,7 +21,7 @@ class Format(NamedTuple):
 
     Attributes:
         write: called with the embeddings, the file and plain values, the facts; replaces the file atomically.
-        facts: of a file that was written; raises for another one.
+        facts: of a file that was written; raises for another one, and for a damaged one.
     """
 
     write: Callable[[Embedded, Path, Mapping[str, Any]], None]
@@ -53,6 +53,7 @@ def _write_npz(embedded: Embedded, path: Path, facts: Mapping[str, Any]) -> None
 
 def _facts_of_npz(path: Path) -> Mapping[str, Any]:
     with np.load(path, allow_pickle=False) as arrays:
+        _check(arrays.zip.testzip() is None)
         facts: Mapping[str, Any] = json.loads(str(arrays[_METADATA]))
     return facts
 
@@ -72,14 +73,21 @@ def _write_parquet(embedded: Embedded, path: Path, facts: Mapping[str, Any]) -> 
     table = pyarrow.table({**names, "embeddings": values}).replace_schema_metadata({_KEY: json.dumps(facts)})
     refuse_link(path)
     with replacing(path) as draft:
-        parquet.write_table(table, draft)
+        parquet.write_table(table, draft, write_page_checksum=True)
 
 
 def _facts_of_parquet(path: Path) -> Mapping[str, Any]:
     from pyarrow import parquet
 
-    facts: Mapping[str, Any] = json.loads(parquet.read_schema(path).metadata[_KEY])
+    with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+        facts: Mapping[str, Any] = json.loads(file.schema_arrow.metadata[_KEY])
+        _check(sum(len(rows) for rows in file.iter_batches()) == file.metadata.num_rows)
     return facts
+
+
+def _check(whole: bool) -> None:
+    if not whole:
+        raise ValueError("the file is not what was written")
 
 
 _FORMATS = {".npz": Format(_write_npz, _facts_of_npz), ".parquet": Format(_write_parquet, _facts_of_parquet)}

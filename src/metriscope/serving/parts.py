@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from metriscope import tensor_files
@@ -18,6 +19,7 @@ from metriscope.reading import kind_of
 from metriscope.serving.images import Listed
 
 _FORMAT = 1
+_LOCK = ".lock"
 _NAME = re.compile(r"\d{9}-\d{9}\.part")
 
 
@@ -41,17 +43,15 @@ class Part(NamedTuple):
 def header(model: str, precision: str, given: Listed) -> dict[str, Any]:
     """What determines embeddings: the model's digest, the precision, and the list of files.
 
-    The files enter by a digest of their paths, sizes and times of change.
-
-    Raises:
-        InputError: a file is gone.
+    The files enter by a digest of their paths, sizes and times of change; one that is gone, by its path.
     """
     found = hashlib.sha256(os.fsencode(os.path.abspath(given.root)))
     for path in given.paths or ():
         try:
             about = os.stat(os.path.join(given.root, path))
-        except OSError as error:
-            raise InputError(f"{os.path.join(given.root, path)} cannot be read: {error.strerror}") from error
+        except OSError:
+            found.update(os.fsencode(path) + b"\0\n")
+            continue
         found.update(os.fsencode(path) + f"\0{about.st_size} {about.st_mtime_ns}\n".encode())
     return {"format": _FORMAT, "model": model, "precision": precision, "files": found.hexdigest()}
 
@@ -59,19 +59,49 @@ def header(model: str, precision: str, given: Listed) -> dict[str, Any]:
 class Parts:
     """The parts of one job in a folder beside its output.
 
+    As a context, they are those of one process: another one is refused. What holds no part is deleted at the end.
+
     Args:
         output: the file that the job writes; its folder has to be there.
         known: of :func:`header`; parts of another header are not used.
         size: D.
-
-    Raises:
-        OSError: the folder cannot be made, or a link is in its place.
     """
 
     def __init__(self, output: Path, known: Mapping[str, Any], size: int) -> None:
-        self.folder = folder_in(output.parent, f"{output.name}.part")
+        self.output = output
+        self.folder = output.with_name(f"{output.name}.part")
         self.known = dict(known)
         self.size = size
+        self._lock = FileLock(self.folder / _LOCK, timeout=0)
+
+    def __enter__(self) -> "Parts":
+        """Make the folder and lock it.
+
+        Raises:
+            InputError: another process has it.
+            OSError: the folder cannot be made, or a link is in its place.
+        """
+        while not self._lock.is_locked:
+            folder_in(self.output.parent, self.folder.name)
+            try:
+                self._lock.acquire()
+            except Timeout:
+                raise InputError(
+                    f"{self.output} is being made by another process: wait for it, or choose another name"
+                ) from None
+            except FileNotFoundError:
+                # The process that had it has deleted the folder in between.
+                continue
+            if not (self.folder / _LOCK).exists():
+                self._lock.release()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            (self.folder / _LOCK).unlink()
+        self._lock.release()
+        with suppress(OSError):
+            self.folder.rmdir()
 
     def save(self, part: Part) -> None:
         """Write a part, sealed.
@@ -96,12 +126,10 @@ class Parts:
         return found
 
     def delete(self) -> None:
-        """Delete the parts and, unless it holds something else, the folder."""
+        """Delete the parts."""
         for path in (*self._files(), *drafts(self.folder)):
             with suppress(OSError):
                 path.unlink()
-        with suppress(OSError):
-            self.folder.rmdir()
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self.folder.iterdir() if _NAME.fullmatch(path.name))

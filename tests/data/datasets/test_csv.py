@@ -1,3 +1,5 @@
+import os
+
 import layouts
 import pytest
 import torch
@@ -168,9 +170,19 @@ def test_files_that_cannot_be_used(tmp_path):
         csv.load(str(tmp_path / "none.csv"))
     with pytest.raises(InputError, match="cannot read"):
         csv.load(str(tmp_path))
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(InputError, match=r"cannot read .*pipe\.csv: it is a pipe"):
+        csv.load(str(tmp_path / "pipe.csv"))
     (tmp_path / "latin.csv").write_bytes("path,label\nä.jpg,x\n".encode("latin-1"))
     with pytest.raises(InputError, match=r"latin\.csv: it is no UTF-8 text \(byte 11\)"):
         csv.load(str(tmp_path / "latin.csv"))
     (tmp_path / "quote.csv").write_text('path,label\n"' + "x" * 200_000)
     with pytest.raises(InputError, match=r"quote\.csv line 2: field larger than"):
         csv.load(str(tmp_path / "quote.csv"))
+
+
+@pytest.mark.parametrize("column", ["path", "label", "split"])
+def test_a_column_that_is_there_twice_is_refused(tmp_path, column):
+    (tmp_path / "list.csv").write_text(f"path,label,split,{column}\na.jpg,x,train,y\n")
+    with pytest.raises(InputError, match=rf"list\.csv has the column '{column}' more than once"):
+        csv.load(str(tmp_path / "list.csv"))

@@ -1,5 +1,6 @@
 """Files that ask for too much memory, for another program, or for a range of values that nobody knows."""
 
+import os
 import tracemalloc
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from PIL import EpsImagePlugin, Image
 
 from metriscope.data.files.listing import ImageList, Listing, source
-from metriscope.data.inputs.decoding import ENDINGS, FORMATS, ResizeCrop, Square, decode
+from metriscope.data.inputs.decoding import ENDINGS, FORMATS, ResizeCrop, Square, decode, header_size
 from metriscope.data.loading import _limited
 from metriscope.errors import InputError
 
@@ -110,3 +111,12 @@ def test_the_key_reaches_every_image(tmp_path):
     assert part.fetch(torch.tensor([0])).shape == (1, 3, 600, 600)
     with pytest.raises(InputError, match="image_limit_mb=1:"):
         _limited(part, 1).fetch(torch.tensor([0]))
+
+
+@pytest.mark.parametrize("read", [decode, header_size])
+def test_a_pipe_is_not_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "link.jpg").symlink_to("pipe.jpg")
+    for name in ("pipe.jpg", "link.jpg"):
+        with pytest.raises(InputError, match=f"cannot read the image .*{name}: it is a pipe"):
+            read(str(tmp_path / name))

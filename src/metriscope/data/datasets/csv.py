@@ -141,7 +141,11 @@ def _places(file: Path, header: list[str], label: str | None, box: bool | None) 
     near = get_close_matches("split", header, n=1, cutoff=0.6)
     if split is None and near:
         raise _missing(file, header, "split", near)
-    return _Places(path, named, split, _box_places(file, header, box))
+    found = _Places(path, named, split, _box_places(file, header, box))
+    for place in (path, named, *([] if split is None else [split]), *(found.box or ())):
+        if header.count(header[place]) > 1:
+            raise InputError(f"{file} has the column {header[place]!r} more than once: leave one of them")
+    return found
 
 
 def _place(file: Path, header: list[str], column: str) -> int:

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from metriscope.data.files.listing import natural
 from metriscope.data.inputs.decoding import ENDINGS
@@ -24,7 +25,7 @@ def class_folders(root: Path, nested: bool = False) -> tuple[dict[str, list[str]
         return {name: files for name, files in folders.items() if files}, [
             name for name in folders if not folders[name]
         ]
-    places = [Path(folder) for folder, _ in _walk(root)][1:]
+    places = [Path(folder) for folder, _ in walk(root)][1:]
     found = {place.relative_to(root).as_posix(): images_in(place) for place in places}
     folders = {name: found[name] for name in natural(found) if found[name]}
     above = {parent.as_posix() for name in folders for parent in Path(name).parents}
@@ -37,7 +38,7 @@ def passed_over(root: Path, nested: bool = False) -> str | None:
     Arguments are those of :func:`class_folders`.
     """
     found: Counter[str] = Counter()
-    for folder, files in _walk(root):
+    for folder, files in walk(root, strict=False):
         depth = len(Path(folder).relative_to(root).parts)
         images = [name for name in files if name.lower().endswith(ENDINGS)]
         if depth == 0:
@@ -69,14 +70,25 @@ def images_in(folder: Path) -> list[str]:
     return [os.path.join(folder, name) for name in natural(names)]
 
 
-def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
-    """A folder and all below it, each with the names of its files; links are followed, each folder is visited once."""
+def walk(root: Path, strict: bool = True) -> Iterator[tuple[str, list[str]]]:
+    """A folder and all below it, each with the names of its files; links are followed, each folder is visited once.
+
+    Hidden files and folders are skipped.
+
+    Args:
+        root: the folder.
+        strict: whether a folder that cannot be read raises its OSError; it is skipped otherwise.
+    """
     seen = {os.path.realpath(root)}
-    for folder, below, files in os.walk(root, followlinks=True):
+    for folder, below, files in os.walk(root, onerror=_raise if strict else None, followlinks=True):
         fresh = {name: os.path.realpath(os.path.join(folder, name)) for name in natural(filter(_shown, below))}
         below[:] = [name for name, place in fresh.items() if place not in seen]
         seen.update(fresh.values())
         yield folder, [name for name in files if _shown(name)]
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def _ending(name: str) -> str:

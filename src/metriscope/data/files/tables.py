@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from metriscope.errors import InputError
+from metriscope.reading import FOLDER, kind_of
 
 V = TypeVar("V")
 
@@ -16,6 +17,9 @@ def text_of(path: Path) -> str:
         InputError: the file cannot be read or is no text.
     """
     try:
+        # A pipe would be waited for without end.
+        if (kind := kind_of(path, follow=True)) not in (None, FOLDER):
+            raise InputError(f"cannot read {path}: it is {kind}")
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error

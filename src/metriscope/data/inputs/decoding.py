@@ -10,6 +10,7 @@ from torch import Tensor
 from metriscope.data.inputs.boxes import Box
 from metriscope.data.inputs.orientation import SIDEWAYS, is_turned_jpeg, turn_of, upright_size
 from metriscope.errors import InputError
+from metriscope.reading import kind_of
 
 Size = tuple[int, int]  # height, width
 ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
@@ -98,6 +99,7 @@ def decode(
             message names the file.
     """
     try:
+        _check_regular(path)
         if size is None and transform is None and box is None and path.lower().endswith(_JPEG_ENDINGS):
             pixels = _decode_jpeg(path, limit_mb, exif)
             if pixels is not None:
@@ -154,6 +156,7 @@ def fitted(pixels: Tensor, size: Size) -> Tensor:
 def header_size(path: str, box: Box | None = None, exif: bool = False) -> Size:
     """Height and width by the file's header; arguments and InputError as :func:`decode`."""
     try:
+        _check_regular(path)
         with Image.open(path, formats=FORMATS) as image:
             if box is not None:
                 box.check_inside(*_size_of(image, None, exif))
@@ -170,6 +173,12 @@ def _size_of(image: Image.Image, box: Box | None, exif: bool) -> Size:
 def _unreadable(path: str, error: Exception) -> ImageFileError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return ImageFileError(f"cannot read the image {path}: {reason}")
+
+
+def _check_regular(path: str) -> None:
+    # A pipe would be waited for without end.
+    if (kind := kind_of(path, follow=True)) is not None:
+        raise InputError(f"it is {kind}")
 
 
 def _check_size(size: Size, limit_mb: float) -> None:
