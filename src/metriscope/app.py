@@ -178,7 +178,7 @@ def load_checked(run: Run) -> Any:
     from metriscope.data.fingerprint import check_same
     from metriscope.data.loading import load_splits
 
-    splits = load_splits(run.config["dataset"])
+    splits = load_splits(run.config["dataset"], run.config["seed"])
     before = run.data
     if before and (run.finished or run.resumes):
         check_same(before, splits.fingerprint, run.folder)
