@@ -84,7 +84,7 @@ def _targets(train: Examples, pairs: Mapping[str | int, str | int]) -> Tensor:
     for source, target in pairs.items():
         first, second = _class(train, source), _class(train, target)
         if first == second:
-            raise InputError(f"{PAIRS}: {train.classes[first]!r} stands for itself; name another class, whose label is wrong")
+            raise InputError(f"{PAIRS}: {train.classes[first]!r} stands for itself: name another class")
         if targets[first] != first:
             raise InputError(f"{PAIRS}: {train.classes[first]!r} is there twice, by name and by number; name it once")
         targets[first] = second
