@@ -215,6 +215,7 @@ def _execute(run: Run, stop: Stop) -> Outcome:
     from metriscope.build.resume import selected
     from metriscope.build.run import data_of, learner_of, trainer_of
     from metriscope.build.start import start_of
+    from metriscope.data.label_noise import write_label_noise
     from metriscope.ending import report
 
     splits = load_checked(run)
@@ -226,6 +227,8 @@ def _execute(run: Run, stop: Stop) -> Outcome:
     if run.is_main and start is None and not run.config.get("init"):
         warn_of_few_images(module.embedder.trunk, splits, data.input_shape)
     run.record_data(splits.fingerprint)
+    if run.is_main and splits.noise is not None:
+        write_label_noise(run.folder / "label_noise.csv", splits.noise, splits.train, splits.file_names("train"))
     loggers: list[RunLogger] = []
     exit_code = 1
     try:
