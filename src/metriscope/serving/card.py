@@ -143,7 +143,7 @@ def _data(run: Trained, model: Embedder) -> str:
         lines.append("The run has not written down how many examples its parts have.")
     if dataset.get("label_noise"):
         share = dataset["label_noise"]
-        lines.append(f"Training labels were made **wrong** on purpose (dataset.label_noise={for_markdown(str(share))}).")
+        lines.append(f"Training labels were made **wrong** (dataset.label_noise={for_markdown(str(share))}).")
     verified = dataset.get("verify")
     if verified is True:
         lines.append("The numbers of images and classes were verified: they are those that were published.")
