@@ -1,8 +1,10 @@
 """Label noise: wrong labels that some training samples get, as a function of the seed, with the true ones recorded."""
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +14,8 @@ from metriscope.annotations import said
 from metriscope.data.examples import Examples
 from metriscope.data.inputs.caches import digest_of_tensor
 from metriscope.errors import InputError, nearest
+from metriscope.escapes import for_csv
+from metriscope.files import replacing
 from metriscope.seeds import generator
 
 KEY, PAIRS = "dataset.label_noise", "dataset.label_noise_pairs"
@@ -76,6 +80,24 @@ def label_noise(
     noisy = torch.zeros(len(train), dtype=torch.bool)
     noisy[open_to_change[order[:count]]] = True
     return LabelNoise(torch.where(noisy, wrong, train.labels), noisy)
+
+
+def write_label_noise(path: Path, noise: LabelNoise, train: Examples, files: Sequence[str] | None = None) -> None:
+    """Writes a CSV file with a line per wrong label.
+
+    Args:
+        path: of the file.
+        noise: the wrong labels.
+        train: the train part, with true labels.
+        files: names of its image files; None without files, whose column stays empty.
+    """
+    rows = noise.noisy.nonzero()[:, 0].tolist()
+    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["position", "path", "label", "true_label"])
+        for row in rows:
+            labels = (train.classes[int(labels[row])] for labels in (noise.labels, train.labels))
+            writer.writerow(for_csv((row, None if files is None else files[row], *labels)))
 
 
 def _targets(train: Examples, pairs: Mapping[str | int, str | int]) -> Tensor:

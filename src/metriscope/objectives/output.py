@@ -37,6 +37,7 @@ class LossOutput(NamedTuple):
             that do not count.
         slopes: anchors -> their :class:`PairSlopes`, computed anew, for a loss that keeps no matrix.
         compiled: whether the loss has to be asked once more for its slopes, since a traced graph returns tensors alone.
+        counts: (B,) int64, how many terms of the mean each anchor gives; 0 for anchors that do not count.
     """
 
     value: Tensor
@@ -47,6 +48,14 @@ class LossOutput(NamedTuple):
     rows: Tensor | None = None
     slopes: Callable[[slice], PairSlopes] | None = None
     compiled: bool = False
+    counts: Tensor | None = None
+
+    @property
+    def costs(self) -> Tensor | None:
+        """(B,) detached, the mean over each anchor's own terms, as a weighting gets it; 0 for those without any."""
+        if self.rows is None or self.counts is None:
+            return self.rows
+        return self.rows / self.counts.clamp_min(1)
 
 
 class Account(NamedTuple):

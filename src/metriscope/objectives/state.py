@@ -1,5 +1,8 @@
 """State of single samples of the training set, such as a temperature or a running mean for each."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -12,8 +15,8 @@ _CHUNK = 1024
 class SampleState(nn.Module):
     """Buffers with one number for each sample of the training set, read and written by index.
 
-    They are in the checkpoint, so a resumed run continues exactly, and the same on all processes, which judge the same
-    gathered batch. A part that has one takes the argument ``num_samples``.
+    They are in float32 at least. They are in the checkpoint, so a resumed run continues exactly, and the same on all
+    processes, which judge the same gathered batch. A part that has one takes the argument ``num_samples``.
 
     Args:
         num_samples: N.
@@ -32,6 +35,10 @@ class SampleState(nn.Module):
         for name, value in initial.items():
             self.register_buffer(name, torch.full((num_samples,), float(value)))
 
+    def columns(self, *names: str) -> list[Tensor]:
+        """The values (N,) of all samples, of each name."""
+        return [getattr(self, name) for name in names]
+
     def read(self, name: str, index: Tensor) -> Tensor:
         """The values (B,) at an index (B,); for -1, a sample of no training set, what samples start from."""
         self._check(name, index)
@@ -41,19 +48,37 @@ class SampleState(nn.Module):
     @torch.no_grad()
     def write(self, name: str, index: Tensor, values: Tensor) -> None:
         """Set the values (B,) at an index (B,); those of a repeated index are averaged, those of -1 are dropped."""
+        self._put(name, index, values, _means)
+
+    @torch.no_grad()
+    def add(self, name: str, index: Tensor, values: Tensor) -> None:
+        """Add the values (B,) at an index (B,), each of a repeated index; those of -1 are dropped."""
+        self._put(name, index, values, _sums, self.read(name, index))
+
+    def _put(
+        self, name: str, index: Tensor, values: Tensor, merged: Callable[..., Tensor], start: Tensor | float = 0.0
+    ) -> None:
         self._check(name, index)
         if values.shape != index.shape:
             raise InputError(f"values {tuple(values.shape)} for an index {tuple(index.shape)}: give one for each")
         buffer: Tensor = getattr(self, name)
-        # A matrix product, because a scattered sum on a GPU adds in any order. Those of -1 rewrite what is there.
-        means = (
-            torch.cat([_means(rows, index, values) for rows in torch.split(index, _CHUNK)]) if len(index) else values
-        )
-        kept = torch.where(index >= 0, means.to(buffer.dtype), self.read(name, index))
+        # Those of -1 rewrite what is there.
+        found = values
+        if len(index):
+            found = start + torch.cat([merged(rows, index, values) for rows in torch.split(index, _CHUNK)])
+        kept = torch.where(index >= 0, found.to(buffer.dtype), self.read(name, index))
         place = torch.where(index >= 0, index, self.num_samples)
         extended = torch.cat([buffer, buffer.new_zeros(1)])
         extended[place] = kept
         buffer.copy_(extended[:-1])
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        # A sum over many steps in half precision stands still.
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name in self.initial:
+            buffer: Tensor = getattr(self, name)
+            setattr(self, name, buffer if buffer.dtype == torch.float64 else buffer.float())
+        return self
 
     def _check(self, name: str, index: Tensor) -> None:
         if name not in self.initial:
@@ -65,6 +90,10 @@ class SampleState(nn.Module):
             raise InputError(f"sample {last}: there is state of {self.num_samples}, from 0; give num_samples in full")
 
 
+# Matrix products, because a scattered sum on a GPU adds in any order.
+def _sums(rows: Tensor, index: Tensor, values: Tensor) -> Tensor:
+    return (rows.unsqueeze(1) == index).double() @ values.double()
+
+
 def _means(rows: Tensor, index: Tensor, values: Tensor) -> Tensor:
-    same = (rows.unsqueeze(1) == index).double()
-    return same @ values.double() / same.sum(1)
+    return _sums(rows, index, values) / (rows.unsqueeze(1) == index).sum(1)
