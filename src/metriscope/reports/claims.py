@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from metriscope.annotations import said
 from metriscope.reports.groups import label, text
 from metriscope.reports.sides import Side
 from metriscope.reports.statistics import Difference, paired_difference
@@ -107,7 +106,9 @@ def _find(statement: Statement, data: str, runs: Sequence[StudyRun]) -> Finding:
     if not whole:
         reason = f"no seed has {statement.metric} of {' and '.join(dict.fromkeys(map(_label, cells)))}"
         return Finding(statement, data, None, "undecided", reason, ())
-    sides = [statement.sides([found[n].metrics[statement.metric] for n in range(len(cells))]) for found in whole.values()]
+    sides = [
+        statement.sides([found[n].metrics[statement.metric] for n in range(len(cells))]) for found in whole.values()
+    ]
     difference = paired_difference([high for high, _ in sides], [low for _, low in sides])
     verdict, reason = _verdict(difference)
     if apart := _apart(statement, list(whole.values())):
@@ -117,11 +118,11 @@ def _find(statement: Statement, data: str, runs: Sequence[StudyRun]) -> Finding:
 
 
 def _is_of(run: StudyRun, cell: Mapping[str, Any]) -> bool:
-    return all(text(run.config, key) == said(value) for key, value in cell.items())
+    return all(text(run.config, key) == text(cell, key) for key in cell)
 
 
 def _label(cell: Mapping[str, Any]) -> str:
-    return label({key: said(value) for key, value in cell.items()})
+    return label({key: text(cell, key) for key in cell})
 
 
 def _verdict(difference: Difference) -> tuple[Verdict, str]:

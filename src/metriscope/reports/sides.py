@@ -9,7 +9,7 @@ from typing import Any, Literal
 How = Literal["least", "most", "slope", "peak", "spread", "change"]
 _NOWHERE: Mapping[str, Any] = MappingProxyType({})
 EXPLAINED: Mapping[How, str] = {
-    "least": "Where several groups stand on a side, the lowest of the one is compared with the highest of the other.",
+    "most": "Where several groups stand on a side, the lowest of the one is compared with the highest of the other.",
     "slope": "A slope is that of the least-squares line over the binary logarithm of the setting: gain per doubling.",
     "peak": "The best setting is where the metric is highest, as a binary logarithm: 1 is a doubling.",
     "spread": "A spread is the highest value over the settings minus the lowest.",

@@ -41,7 +41,7 @@ class Experiment:
         title: subject of the comparison.
         source: citation of what is put to the test.
         config: choice of the config group ``experiment``.
-        settings: what is swept, in the words of the command line: values by key or config group.
+        sweeps: what is swept, in the words of the command line: for each sweep, values by key or config group.
         baseline: the group that others are compared with, by its values of config keys.
         data: data sets of the study.
         tables: metrics by name of the table.
@@ -52,7 +52,7 @@ class Experiment:
     title: str
     source: str
     config: str
-    settings: Mapping[str, Sequence[str]]
+    sweeps: Sequence[Mapping[str, Sequence[str]]]
     baseline: Mapping[str, str]
     data: Sequence[Data]
     tables: Mapping[str, Sequence[str]]
@@ -62,23 +62,37 @@ class Experiment:
     @property
     def by(self) -> list[str]:
         """The config keys that separate its groups: data set and settings."""
-        return ["dataset.name", *(key if "." in key else f"{key}.name" for key in self.settings)]
+        return ["dataset.name", *(key if "." in key else f"{key}.name" for key in self.swept)]
+
+    @property
+    def swept(self) -> dict[str, list[str]]:
+        """All values of what is swept, over all sweeps."""
+        found: dict[str, list[str]] = {}
+        for sweep in self.sweeps:
+            for key, values in sweep.items():
+                found[key] = list(dict.fromkeys([*found.get(key, []), *values]))
+        return found
 
 
-_FROZEN = ("backbone=efficientnet_lite0", "backbone.weights=imagenet", "backbone.freeze=true")
-# Features of images that are always the same are computed once for all runs.
-FEATURES = (*_FROZEN, "augmentation=none", "dataset.image_size=112")
-"""Overrides for photographs: a head on features of a frozen trunk whose weights an installed package carries."""
+def features(side: int) -> tuple[str, ...]:
+    """Overrides for a head on features of images of this side, computed once for all runs.
 
-CIFAR10_CHOICES = {"cifar10": ["cifar-10-batches-py"], "cifar10_jpg": ["cifar10-jpg"]}
+    The weights of the frozen trunk come with an installed package.
+    """
+    trunk = ("backbone=efficientnet_lite0", "backbone.weights=imagenet", "backbone.freeze=true")
+    return (*trunk, "augmentation=none", f"dataset.image_size={side}")
+
+
 SYNTHETIC = Data("synthetic", {"synthetic": []})
 MNIST = Data("MNIST", {"mnist": ["MNIST/raw"]})
 FASHION = Data("FashionMNIST", {"fashion_mnist": ["FashionMNIST/raw"]})
-CIFAR10 = Data("CIFAR-10", CIFAR10_CHOICES, ("backbone=small_cnn",))
-CUB = Data("CUB-200-2011", {"cub": ["CUB_200_2011"]}, FEATURES)
+CIFAR10 = Data(
+    "CIFAR-10", {"cifar10": ["cifar-10-batches-py"], "cifar10_jpg": ["cifar10-jpg"]}, ("backbone=small_cnn",)
+)
+CUB = Data("CUB-200-2011", {"cub": ["CUB_200_2011"]}, features(112))
 # One published half alone is enough there.
-CARS = Data("CARS196", {"cars196": ["cars196", "stanford_cars"]}, (*FEATURES, "dataset.verify=false"))
-TINY_IMAGENET = Data("Tiny-ImageNet", {"tiny_imagenet": ["tiny-imagenet-200"]}, FEATURES)
+CARS = Data("CARS196", {"cars196": ["cars196", "stanford_cars"]}, (*features(112), "dataset.verify=false"))
+TINY_IMAGENET = Data("Tiny-ImageNet", {"tiny_imagenet": ["tiny-imagenet-200"]}, features(112))
 
 RETRIEVAL = logged("test", *(f"recall_at_{k}" for k in (1, 2, 4, 8)), "r_precision", "map_at_r")
 _VARIANCE = ("intra", "inter", "inter_pairwise", "inter_spread", "ratio")

@@ -31,7 +31,7 @@ SMALL_BATCHES = Experiment(
     title="SogCLR against InfoNCE in small batches",
     source=_SOURCE,
     config="small_batches",
-    settings={"sampler.batch_size": tuple(map(str, _BATCHES)), "loss": ("infonce", "sogclr")},
+    sweeps=({"sampler.batch_size": tuple(map(str, _BATCHES)), "loss": ("infonce", "sogclr")},),
     baseline={"loss.name": "infonce"},
     data=(
         replace(
@@ -65,6 +65,6 @@ SMALL_BATCHES = Experiment(
             ),
         ),
     ),
-    about="Every batch size sees the same samples for the same number of epochs, so small batches make more steps. Both "
-    "losses have the same temperature and the same learning rate.",
+    about="Every batch size sees the same samples for the same number of epochs, so small batches make more steps. "
+    "Both losses have the same temperature and the same learning rate.",
 )

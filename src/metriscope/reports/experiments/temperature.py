@@ -31,7 +31,7 @@ TEMPERATURE = Experiment(
     title="Temperature of SupCon",
     source=_SOURCE,
     config="temperature",
-    settings={_NOISE: ("null", "0.2"), _KEY: tuple(map(str, _TEMPERATURES))},
+    sweeps=({_NOISE: ("null", "0.2"), _KEY: tuple(map(str, _TEMPERATURES))},),
     baseline={_KEY: "0.1"},
     data=(
         replace(
@@ -45,7 +45,7 @@ TEMPERATURE = Experiment(
         ),
     ),
     tables={
-        "spread on the sphere": logged("test", "uniformity", "tolerance", "variance_intra", "variance_inter"),
+        "coverage": logged("test", "uniformity", "tolerance", "variance_intra", "variance_inter"),
         "retrieval": logged("test", "recall_at_1", "map_at_r", "r_precision"),
     },
     claims=(

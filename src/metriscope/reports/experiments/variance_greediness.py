@@ -8,7 +8,6 @@ from metriscope.reports.experiments.base import (
     CIFAR10,
     CUB,
     FASHION,
-    FEATURES,
     PAPER_TABLES,
     TINY_IMAGENET,
     Experiment,
@@ -31,7 +30,7 @@ VARIANCE_GREEDINESS = Experiment(
     title="Variance and greediness of seven losses",
     source=_SOURCE,
     config="paper/variance_greediness",
-    settings={"loss": _SEVEN},
+    sweeps=({"loss": _SEVEN},),
     baseline={"loss.name": "contrastive"},
     data=(
         replace(CIFAR10, laptop=_SMALL),
