@@ -65,16 +65,31 @@ def write_reproduction(
             tables[name] = compare(whole, by, found, experiment.baseline)
             write_tables(tables[name], folder_in(folder, name))
     shown = [metric for metric in logged("test", *HEADLINES) if metric in there]
-    figures = write_figures(compare(whole, by, shown), folder / "figures")
-    _write(
-        folder / "runs.csv",
-        _runs_csv(whole, by, list(dict.fromkeys(metric for table in tables.values() for metric in table.metrics))),
-    )
+    metrics = list(dict.fromkeys(metric for table in tables.values() for metric in table.metrics))
+    figures = [
+        *_along(compare(whole, by, metrics), experiment.along, folder / "figures"),
+        *write_figures(compare(whole, by, shown), folder / "figures"),
+    ]
+    _write(folder / "runs.csv", _runs_csv(whole, by, metrics))
     _write(folder / "claims.json", json.dumps([_plain(one) for one in judgements], indent=2) + "\n")
     _write(
         folder / "README.md", _page(whole, experiment, tables, judgements, command, missing, _below(figures, folder))
     )
     return judgements
+
+
+def _along(comparison: Comparison, key: str | None, folder: Path) -> list[Path]:
+    """The figure along a setting, if there is one to draw."""
+    from metriscope.reports.setting_figures import along_setting
+    from metriscope.reports.style import guarded, save_as
+
+    def write() -> list[Path]:
+        figure = along_setting(comparison, key or "")
+        return (
+            [] if figure is None else save_as(figure, folder / "along", ("png", "svg"))
+        )
+
+    return [] if key is None else guarded("along", write) or []
 
 
 def _with_courses(study: Study) -> Study:

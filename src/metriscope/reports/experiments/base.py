@@ -46,6 +46,7 @@ class Experiment:
         data: data sets of the study.
         tables: metrics by name of the table.
         claims: claims to judge.
+        along: a swept setting with numbers as values, which a figure shows the metrics along.
         about: a paragraph on what a reader has to know of it.
     """
 
@@ -57,6 +58,7 @@ class Experiment:
     data: Sequence[Data]
     tables: Mapping[str, Sequence[str]]
     claims: Sequence[Claim]
+    along: str | None = None
     about: str = ""
 
     @property

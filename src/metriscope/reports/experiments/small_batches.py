@@ -65,6 +65,7 @@ SMALL_BATCHES = Experiment(
             ),
         ),
     ),
+    along="sampler.batch_size",
     about="Every batch size sees the same samples for the same number of epochs, so small batches make more steps. "
     "Both losses have the same temperature and the same learning rate.",
 )

@@ -79,6 +79,7 @@ TEMPERATURE = Experiment(
             ),
         ),
     ),
+    along=_KEY,
     about="Labels are wrong in training alone: 20 % of the training samples get the label of another class, drawn by "
     "the seed, so that all temperatures see the same ones.",
 )
