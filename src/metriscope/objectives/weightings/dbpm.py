@@ -142,8 +142,11 @@ class DynamicBadPairWeighting(Weighting):
         factors = self.weigh_rows(costs.unsqueeze(1), account.comparison.anchors.index, moment).squeeze(1)
         weights = (factors * counted).sum() / counted.sum().clamp_min(1)
         kind = self._at_start_of(moment.epoch)[0] if moment.epoch >= self.weighs_from else self.kind
-        shares = {name: (kind == sign).float().mean() for name, sign in (("easy", -1), ("hard", 1))}
-        return {"weight_mean": weights, **{f"bad_{name}_share": share for name, share in shares.items()}}
+        return {
+            "weight_mean": weights,
+            "bad_easy_share": (kind == -1).float().mean(),
+            "bad_hard_share": (kind == 1).float().mean(),
+        }
 
     @torch.no_grad()
     def observe(self, account: Account, moment: Moment) -> None:
