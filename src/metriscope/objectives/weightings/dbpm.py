@@ -151,11 +151,9 @@ class DynamicBadPairWeighting(Weighting):
     @torch.no_grad()
     def observe(self, account: Account, moment: Moment) -> None:
         costs, counts = _of_anchors(account)
-        if moment.epoch >= self.weighs_from:
-            for buffer, found in zip(
-                (self.kind, self.mean, self.deviation), self._at_start_of(moment.epoch), strict=True
-            ):
-                buffer.copy_(found)
+        if self._epoch != moment.epoch and moment.epoch >= self.weighs_from:
+            for name, found in zip(("kind", "mean", "deviation"), self._at_start_of(moment.epoch), strict=True):
+                getattr(self, name).copy_(found)
         self.epoch.fill_(moment.epoch)
         self._epoch = moment.epoch
         index = torch.where(counts > 0, account.comparison.anchors.index, -1)
