@@ -103,7 +103,7 @@ class Objective(nn.Module):
     @property
     def bound_to_classes(self) -> bool:
         """Whether values on other classes than those of the training have no meaning."""
-        return self.loss.bound_to_classes
+        return self.loss.bound_to_classes or (self.weighting is not None and self.weighting.bound_to_classes)
 
     def compare(self, batch: Samples, moment: Moment | None = None) -> Comparison:
         """The comparison of a batch with itself and, in training, with further references."""

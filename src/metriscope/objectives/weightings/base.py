@@ -23,11 +23,13 @@ class Weighting(nn.Module, metaclass=PartType):
         weighs: ``pairs``, ``rows`` (the losses of anchors), or both; a loss says which it takes.
         paper: where the weighting comes from.
         affinity: the space, ``trunk``, that :attr:`Comparison.affinity` comes from; None where nobody asks.
+        bound_to_classes: whether weights on other classes than those of the training have no meaning.
     """
 
     weighs: ClassVar[frozenset[Kind]]
     paper: ClassVar[str] = ""
     affinity: str | None = None
+    bound_to_classes: bool = False
 
     # The constructor of nn.Module takes anything.
     def __init__(self) -> None:

@@ -142,17 +142,18 @@ class DynamicBadPairWeighting(Weighting):
         factors = self.weigh_rows(costs.unsqueeze(1), account.comparison.anchors.index, moment).squeeze(1)
         weights = (factors * counted).sum() / counted.sum().clamp_min(1)
         kind = self._at_start_of(moment.epoch)[0] if moment.epoch >= self.weighs_from else self.kind
-        shares = {name: (kind == sign).float().mean() for name, sign in (("easy", -1), ("hard", 1))}
-        return {"weight_mean": weights, **{f"bad_{name}_share": share for name, share in shares.items()}}
+        return {
+            "weight_mean": weights,
+            "bad_easy_share": (kind == -1).float().mean(),
+            "bad_hard_share": (kind == 1).float().mean(),
+        }
 
     @torch.no_grad()
     def observe(self, account: Account, moment: Moment) -> None:
         costs, counts = _of_anchors(account)
-        if moment.epoch >= self.weighs_from:
-            for buffer, found in zip(
-                (self.kind, self.mean, self.deviation), self._at_start_of(moment.epoch), strict=True
-            ):
-                buffer.copy_(found)
+        if self._epoch != moment.epoch and moment.epoch >= self.weighs_from:
+            for name, found in zip(("kind", "mean", "deviation"), self._at_start_of(moment.epoch), strict=True):
+                getattr(self, name).copy_(found)
         self.epoch.fill_(moment.epoch)
         self._epoch = moment.epoch
         index = torch.where(counts > 0, account.comparison.anchors.index, -1)
