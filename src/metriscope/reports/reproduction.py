@@ -85,9 +85,7 @@ def _along(comparison: Comparison, key: str | None, folder: Path) -> list[Path]:
 
     def write() -> list[Path]:
         figure = along_setting(comparison, key or "")
-        return (
-            [] if figure is None else save_as(figure, folder / "along", ("png", "svg"))
-        )
+        return [] if figure is None else save_as(figure, folder / "along", ("png", "svg"))
 
     return [] if key is None else guarded("along", write) or []
 
