@@ -56,6 +56,10 @@ def test_a_report_has_tables_figures_and_verdicts(study, tmp_path, capsys):
     finding = claims[0]["findings"][0]
     assert (finding["verdict"], finding["difference"]["n"], len(finding["runs"])) == ("holds", 3, 6)
     assert finding["difference"]["mean"] == pytest.approx(0.2)
+    runs = (study / "report" / "runs.csv").read_text().splitlines()
+    assert runs[0].startswith("run,dataset.name,loss.name,seed,test/variance_intra,")
+    assert len(runs) == 13
+    assert "12 runs, " in page
     for table in ("variance", "greediness", "classification", "retrieval"):
         assert sorted(path.suffix for path in (study / "report" / table).glob("comparison.*")) == [
             ".csv", ".json", ".md", ".tex",
@@ -107,6 +111,19 @@ def test_data_sets_that_take_the_same_words_are_one_sweep(tmp_path):
     assert sweeps == [[losses, "dataset=synthetic,mnist,cifar10_jpg"]]
     (sweep,), _ = reproduce.plan(EXPERIMENTS["variance_greediness"], tmp_path, laptop=False)
     assert len(sweep[0].split(",")) == 7
+
+
+def test_every_sweep_of_an_experiment_is_run_and_the_command_line_wins(monkeypatch, tmp_path):
+    trained = []
+    monkeypatch.setattr(reproduce, "_train", lambda words: trained.append(words) or 0)
+    (tmp_path / "stanford_cars").mkdir()
+    words = ["scale=laptop", "trainer.max_epochs=2", f"paths.data_dir={tmp_path}", f"paths.output_dir={tmp_path}"]
+    assert run("reproduce", ["label_noise", *words]) == 2, "there is nothing to report on"
+    assert len(trained) == 4
+    for sweep in trained:
+        assert sum(word.startswith("trainer.max_epochs=") for word in sweep) == 1
+        assert {"trainer.max_epochs=2", "dataset=cars196", "dataset.verify=false", "seed=range(5)"} <= set(sweep)
+    assert {"weighting=dbpm", "weighting.hard=3,1", "dataset.label_noise=0.2"} <= set(trained[1])
 
 
 def test_documented_commands_know_their_arguments():

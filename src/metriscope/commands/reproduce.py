@@ -71,7 +71,9 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     sweeps, missing = plan(experiment, Path(cfg.paths.data_dir), cfg.scale.name == "laptop")
     for line in missing:
         print(f"reproduce: {line}")
-    codes = [] if arguments.report_only else [_train([*words, *sweep, f"study={study}"]) for sweep in sweeps]
+    # The command line wins over what a data set recommends.
+    kept = [[word for word in sweep if str(parse(word).key_or_group) not in given] for sweep in sweeps]
+    codes = [] if arguments.report_only else [_train([*words, *sweep, f"study={study}"]) for sweep in kept]
     folder = Path(cfg.paths.output_dir) / study
     found = load_study(folder)
     out = report_folder(folder, arguments.out)

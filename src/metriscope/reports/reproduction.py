@@ -17,6 +17,7 @@ from metriscope.files import folder_in, replacing
 from metriscope.reports.claims import Finding, Judgement, judge
 from metriscope.reports.comparison import Comparison, compare
 from metriscope.reports.experiments import Experiment
+from metriscope.reports.groups import text
 from metriscope.reports.history_metrics import with_course
 from metriscope.reports.sides import EXPLAINED, Side
 from metriscope.reports.table_formats import markdown_tables, write_tables
@@ -168,7 +169,7 @@ def _explained(judgements: Sequence[Judgement]) -> str:
     words = [
         "A statement holds where the 95 % t interval of its difference, paired over seeds, lies above 0, and does not "
         "hold where it lies below; g_z is the difference in standard deviations (Hedges).",
-        *(text for how, text in EXPLAINED.items() if how in kinds),
+        *(sentence for how, sentence in EXPLAINED.items() if how in kinds),
         "A claim holds if all of its statements hold on all data sets. The runs behind each are in `claims.json`, the "
         "figures of every run in `runs.csv`.",
     ]
@@ -182,14 +183,14 @@ def _minutes(study: Study) -> str:
 
 def _runs_csv(study: Study, by: Sequence[str], metrics: Sequence[str]) -> str:
     """A line for every run: its settings, its seed and its figures."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(map(for_csv, ("run", *by, "seed", *metrics)))
     for run in study.finished:
-        settings = [said(run.config[key]) if key in run.config else "" for key in (*by, "seed")]
+        settings = [text(run.config, key) for key in (*by, "seed")]
         figures = [run.metrics.get(metric, "") for metric in metrics]
         writer.writerow(map(for_csv, (run.name, *settings, *figures)))
-    return text.getvalue()
+    return lines.getvalue()
 
 
 def _circumstances(study: Study) -> str:

@@ -11,6 +11,7 @@ from metriscope.reports.comparison import Comparison
 from metriscope.reports.groups import label
 from metriscope.reports.scales import value_axis, within
 from metriscope.reports.statistics import Summary
+from metriscope.reports.study_figures import BAND_FROM
 from metriscope.reports.style import PLAIN, Look, heading, look, panels
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DATA = "dataset.name"
+_APART = 0.06  # of two lines, as a binary logarithm of the setting
 
 
 def along_setting(comparison: Comparison, key: str) -> "Figure | None":
@@ -35,14 +37,14 @@ def along_setting(comparison: Comparison, key: str) -> "Figure | None":
         return None
     methods = list(dict.fromkeys(method for _, method in lines))
     key_of_looks = {method: look(place) for place, method in enumerate(methods)}
-    titles = [f"{heading(metric)}, {name}" for name in data for metric in shown]
+    titles = [f"{heading(metric)}, {name}" if len(data) > 1 else heading(metric) for name in data for metric in shown]
     figure, axes = panels(
         titles,
         columns=min(4, len(shown)),
         width=3.6,
         height=2.75,
         title=f"{comparison.study.name}: along {key}",
-        note="mean; bar: 95 % interval",
+        note=f"mean; bar: 95 % interval of {BAND_FROM} runs or more",
         key=key_of_looks,
     )
     places = iter(axes)
@@ -73,17 +75,20 @@ def _panel(
 ) -> None:
     """One line with intervals per method over a setting, which is on a binary logarithm if all its values allow it."""
     at = sorted({value for line in lines.values() for value in line})
+    logarithmic = bool(at) and at[0] > 0
     edges = []
-    for method, line in lines.items():
+    for place, (method, line) in enumerate(lines.items()):
         color, style, marker = looks[method]
         x = sorted(line)
         means = [line[value].mean for value in x]
         low, high = (_ends(line, x, side) for side in (0, 1))
         low, high = within(metric, low), within(metric, high)
-        axis.plot(x, means, linestyle=style, color=color, marker=marker, markersize=4, linewidth=1.5)
-        axis.vlines(x, low, high, color=color, alpha=0.5, linewidth=1.4)
+        # Side by side, so that no bar hides another.
+        drawn = np.array(x) * 2 ** (_APART * (place - (len(lines) - 1) / 2)) if logarithmic else x
+        axis.plot(drawn, means, linestyle=style, color=color, marker=marker, markersize=4, linewidth=1.5)
+        axis.vlines(drawn, low, high, color=color, alpha=0.6, linewidth=1.4)
         edges += [low, high]
-    if at and at[0] > 0:
+    if logarithmic:
         axis.set_xscale("log", base=2)
     _ticks(axis, at)
     axis.set_xlabel(key.rpartition(".")[2].replace("_", " "), fontsize=PLAIN)
@@ -91,7 +96,7 @@ def _panel(
 
 
 def _ends(line: Mapping[float, Summary], x: Sequence[float], side: int) -> NDArray[np.float64]:
-    intervals = (line[value].interval for value in x)
+    intervals = (line[value].interval if line[value].n >= BAND_FROM else None for value in x)
     return np.array([math.nan if one is None else one[side] for one in intervals])
 
 

@@ -102,9 +102,8 @@ LABEL_NOISE = Experiment(
             _suspects("more than 20 % of the suspected labels are wrong", "train/suspects_precision", _SHARE),
         ),
     ),
-    about="A linear head on the features of a frozen EfficientNet-Lite0, with the ImageNet weights of an installed "
-    "package, of images of 64 (CIFAR-10) or 112 pixels (CARS196, of which the half that is there is enough). 20 % of "
-    "the training samples get the label of another class, drawn by the seed, so that all weightings see the same ones; "
-    "the epoch is chosen on validation samples with true labels. A threshold of DBPM is in standard deviations above "
-    "the mean loss; 3 is its default.",
+    about="A linear head on features of a frozen EfficientNet-Lite0 with the ImageNet weights of an installed package, "
+    "from images of 64 (CIFAR-10) and 112 pixels (CARS196). 20 % of the training samples get the label of another "
+    "class, drawn by the seed, so that all weightings see the same ones; the epoch is chosen on samples with true "
+    "labels. A threshold of DBPM is in standard deviations above the mean loss; 3 is its default.",
 )
