@@ -62,3 +62,27 @@ def test_training_commands_run(command, photos, tmp_path, monkeypatch, capsys):
     words = shlex.split(command)[2:]
     assert run("train", [*words, *SHORT, *([] if "logger=" in command else ["logger=none"])]) == 0
     assert "Recall@1" in capsys.readouterr().out
+
+
+# Others fetch published data (tests/commands/test_data.py) or need pretrained weights (tests/test_frozen_trunks.py).
+OTHERS = [
+    line
+    for command in ("evaluate outputs", "status", "export", "data audit")
+    for line in written.lines(f"metriscope {command}")
+]
+
+
+@pytest.mark.parametrize("command", OTHERS)
+def test_commands_about_runs_and_data_run(command, served, photos, tmp_path, monkeypatch):
+    if "--onnx" in command:
+        pytest.importorskip("onnxruntime")
+    run_folder = served[0]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").symlink_to(photos)
+    command = re.sub(r"outputs/default/\S+", str(run_folder), command)
+    command = re.sub(r"outputs/\w+(?!\S)", str(run_folder.parents[2]), command)
+    command = re.sub(r"dataset=cars196( dataset.verify=false)?", "dataset=folder dataset.path=photos", command)
+    name, *words = shlex.split(command)[1:]
+    if name == "evaluate":
+        words.append(f"paths.output_dir={tmp_path}")
+    assert run(name, words) == 0
