@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from metriscope.annotations import said
 from metriscope.config.completing import complete
 from metriscope.config.defaults import of_all
-from metriscope.config.files import CONFIG_DIR, all_choices, check_once, choices, section
+from metriscope.config.files import CONFIG_DIR, SEARCHED, SPACE, all_choices, check_once, choices, section
 from metriscope.config.hydra import apply_overrides
 from metriscope.config.installed import installed
 from metriscope.config.known import suggestion
@@ -97,6 +97,8 @@ def _check_labels(overrides: Sequence[Override], cfg: DictConfig) -> None:
     """Refuse ``loss.name=triplet`` where ``loss=triplet`` is meant: the name alone would change the label only."""
     for override in overrides:
         group, _, key = str(override.key_or_group).partition(".")
+        if group in SEARCHED and key.partition(".")[0] == SPACE:
+            raise InputError(f"{override.input_line}: ranges of a part stand in its file; give others in sweep.space")
         if key == "_target_" and group in _LABELLED:
             same = [one for one in choices(group) if section(group, one).get("_target_") == str(override.value())]
             if same and cfg[group].name in choices(group) and cfg[group].name not in same:
