@@ -18,6 +18,7 @@ from metriscope.reports.html.embedded import confusions, embedded_groups, shared
 from metriscope.reports.html.images import Pictures, images_of
 from metriscope.reports.html.series import series
 from metriscope.reports.page import write_page
+from metriscope.reports.table_style import Style
 from metriscope.run.study import Study, load_study
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\u202e\x1b[31m"
@@ -123,12 +124,23 @@ def test_what_was_run() -> None:
 def test_every_run_has_a_row_with_its_value() -> None:
     study = known()
     study = replace(study, runs=[*study.runs, made({}, status="running", loss__name="triplet", seed=9)])
-    table = facts.runs_table(compare(study, metrics=[RECALL]))
+    table = facts.runs_table(compare(study, metrics=[RECALL]), Style(names="keys"))
     assert list(table.columns) == ["loss.name", "seed", "status", "folder", RECALL, "epochs", "seconds"]
     rows = [[cell.lines[0] for cell in row] for row in table.rows]
     assert len(rows) == 11
-    assert rows[0][:5] == ["contrastive", "0", "finished", study.runs[0].name, "0.8"]
+    assert rows[0][:5] == ["contrastive", "0", "finished", study.runs[0].name, "0.8000"]
     assert rows[-1][2:5] == ["running", study.runs[-1].name, "-"]
+
+
+def test_the_page_is_written_in_the_style_of_the_tables(found: Comparison, no_library: None, tmp_path: Path) -> None:
+    style = Style(percent=True, digits=1, columns=["loss.name", RECALL])
+    page = write_page(found, [], tmp_path / "page.html", style=style).read_text()
+    head = "<button>Recall@1 (%)</button>"
+    assert page.count(head) == 2
+    assert "<b>86.0 ± 1.6<br>[84.0, 88.0]</b>" in page
+    assert "<td>84.0</td>" in page
+    assert "<td class='name'><span>Contrastive</span></td>" in page
+    assert "MAP@R" not in page
 
 
 def test_losses_are_told_apart_else_settings() -> None:
@@ -175,6 +187,21 @@ def test_saved_embeddings_are_shown(library: None, tmp_path: Path) -> None:
     assert "<h2>Confused classes</h2>" in page
     assert page.count("<script") == 3
     assert not content["images"]
+
+
+def test_a_projection_that_is_asked_for_is_on_the_page(library: None, tmp_path: Path) -> None:
+    study = write_study(tmp_path, {"contrastive": 0.6}, seeds=1)
+    (run,) = load_study(study).runs
+    assert run.folder is not None
+    saved(run.folder)
+    found = compare(load_study(study))
+    planes = []
+    for method, heading in (("pca", "on their principal axes"), ("tsne", "by t-SNE")):
+        page = write_page(found, [], tmp_path / "page.html", method=method).read_text(encoding="utf-8")
+        assert f"<h2>Test embeddings {heading}</h2>" in page
+        (plot,) = [one["rows"] for one in content_of(page)["charts"] if one["rows"] and "c" in one["rows"][0]]
+        planes.append({(row["x"], row["y"]) for row in plot})
+    assert not planes[0] & planes[1]
 
 
 def test_confused_classes_and_queries(tmp_path: Path) -> None:

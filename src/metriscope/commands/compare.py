@@ -82,7 +82,9 @@ def _compare(arguments: argparse.Namespace) -> None:
     if html:
         from metriscope.reports.page import write_page
 
-        written.append(write_page(found, drawn, page, arguments.images))
+        written.append(
+            write_page(found, drawn, page, trusted=arguments.images, style=style, method=arguments.projection)
+        )
     print(f"written: {shown(str(out))}/{{{', '.join(path.relative_to(out).as_posix() for path in written)}}}")
     if arguments.log_wandb:
         from metriscope.reports.wandb.comparison import log_comparison

@@ -19,6 +19,7 @@ from metriscope.reports.html.pictured import Pictured, pictured
 from metriscope.reports.html.series import Series, series
 from metriscope.reports.study_figures import CURVES
 from metriscope.reports.style import guarded
+from metriscope.reports.table_style import Style, Written
 from metriscope.reports.tables import Shown, Table, tables
 
 STYLE = """
@@ -33,30 +34,46 @@ img { max-width: 100%; height: auto }
 _TALL = 25  # rows from which a table scrolls in its own box
 _READ = ("spec", "rows", "curves", "tip", "limits")  # of a chart by the script
 _SAID = {"Curves": "Very wide bands are cut; the tip of a curve has their true ends."}
+_PROJECTED = {
+    "pca": "Test embeddings on their principal axes",
+    "tsne": "Test embeddings by t-SNE",
+    "umap": "Test embeddings by UMAP",
+}
 # Figures that charts of the page take the place of.
 _CHARTED = (*CURVES, "recall_against_variance", "intervals", "embeddings")
 
 
-def write_page(comparison: Comparison, figures: Sequence[Path], path: Path, trusted: bool = False) -> Path:
+def write_page(
+    comparison: Comparison,
+    figures: Sequence[Path],
+    path: Path,
+    *,
+    trusted: bool = False,
+    style: Style | None = None,
+    method: str = "pca",
+) -> Path:
     """Write the page, and return its path.
 
     Args:
         figures: files of figures; of those that no chart shows, the PNG files are in the page.
         trusted: whether test images are read from wherever the runs' configs say, and not from ``data`` alone.
+        style: of the tables.
+        method: of the projections of saved embeddings.
 
     Raises:
+        InputError: the style names a column that the comparison does not have.
         OSError: the folder cannot be written.
     """
     losses = series(comparison)
     code = guarded("charts of the page", library) if has_library() else None
     charts = (guarded("charts of the page", lambda: sections(comparison, losses)) or {}) if code else {}
-    seen = guarded("pictures of the page", lambda: pictured(comparison, losses, trusted))
+    seen = guarded("pictures of the page", lambda: pictured(comparison, losses, trusted, method))
     if code and seen and seen.projections:
-        charts["Test embeddings on their principal axes"] = [chart for chart, _ in seen.projections]
+        charts[_PROJECTED[method]] = [chart for chart, _ in seen.projections]
     drawn = [chart for group in charts.values() for chart in group]
     # A library without a chart would only make the page large.
     scripts = [*([code] if code and drawn else []), file("page.js")]
-    body = [*_head(comparison, code is None), _filter(losses), *_tables(comparison, losses)]
+    body = [*_head(comparison, code is None), _filter(losses), *_tables(comparison, losses, style or Style())]
     body += _chart_parts(charts, seen)
     body += [] if seen is None else _picture_parts(seen)
     body += _static(figures, charted=bool(drawn))
@@ -129,17 +146,18 @@ def _filter(losses: Series) -> str:
     return f"<div id='filter' role='group' aria-label='{losses.what}'><button>all</button>{''.join(boxes)}</div>"
 
 
-def _tables(comparison: Comparison, losses: Series) -> list[str]:
-    groups, *differences = tables(comparison)
+def _tables(comparison: Comparison, losses: Series, style: Style) -> list[str]:
+    groups, *differences = tables(comparison, style)
     places = {id(group): at for group, at in zip(comparison.grouping.groups, losses.of_group, strict=True)}
-    of_line = [places.get(id(line.group)) for line in comparison.contrasts]
+    metrics = Written(comparison, style).metrics
+    of_line = [places.get(id(line.group)) for line in comparison.contrasts if line.metric in metrics]
     parts = ["<h2>Results</h2>", html_table(groups, True, losses.of_group)]
     parts += [html_table(table, True, of_line) for table in differences]
     parts += ["<h2>What was run</h2>", html_table(facts_table(comparison.study), True)]
     of_run = [losses.of_run.get(run.name) for run in comparison.study.runs]
     commands = html_table(commands_table(comparison.study), True, of_run)
     parts.append(f"<details><summary>The commands</summary>{commands}</details>")
-    return [*parts, "<h2>Runs</h2>", html_table(runs_table(comparison), True, of_run)]
+    return [*parts, "<h2>Runs</h2>", html_table(runs_table(comparison, style), True, of_run)]
 
 
 def _chart_parts(charts: dict[str, list[Chart]], seen: Pictured | None) -> list[str]:

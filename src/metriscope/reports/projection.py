@@ -44,10 +44,16 @@ def principal_plane(embeddings: ArrayLike) -> tuple[NDArray[np.float64], NDArray
 
 
 class Plane(NamedTuple):
-    """Points (N, 2) with their class ids, and what their axes are."""
+    """Points of a projection, in an order in which no class covers another.
+
+    Attributes:
+        points: (P, 2).
+        places: (P,), the position of each among the embeddings.
+        axes: what the axes are.
+    """
 
     points: NDArray[np.float64]
-    labels: NDArray[Any]
+    places: NDArray[np.intp]
     axes: tuple[str, str]
 
 
@@ -70,14 +76,14 @@ def project(embeddings: NDArray[np.float64], labels: NDArray[Any], method: str =
         plane, share = principal_plane(embeddings)
         chosen = _evenly(labels, MAX_POINTS)
         named = (f"first principal axis ({share[0]:.0%} of the variance)", f"second principal axis ({share[1]:.0%})")
-        return Plane(plane[chosen], labels[chosen], named)
+        return Plane(plane[chosen], chosen, named)
     chosen = _evenly(labels, MAX_NEIGHBOURING)
     started = time.perf_counter()
     points = _neighbouring(embeddings[chosen].astype(np.float32), method, seed)
     seconds = time.perf_counter() - started
     what = {"tsne": "t-SNE", "umap": "UMAP"}[method]
     said = f"{what} of {len(chosen):,} of {len(embeddings):,} points, seed {seed}, {seconds:.1f} s"
-    return Plane(points, labels[chosen], (said, ""))
+    return Plane(points, chosen, (said, ""))
 
 
 def _neighbouring(points: NDArray[np.float32], method: str, seed: int) -> NDArray[np.float64]:
@@ -154,7 +160,8 @@ def draw_projection(
     if not len(points):
         axis.text(0.5, 0.5, "no finite embeddings", transform=axis.transAxes, ha="center", color=GREY)
         return 0
-    plane, ids, (across, up) = project(points, ids, method, seed)
+    plane, places, (across, up) = project(points, ids, method, seed)
+    ids = ids[places]
     present = np.unique(ids)
     axis.set_xlabel(across, fontsize=PLAIN)
     axis.set_ylabel(up, fontsize=PLAIN)

@@ -85,7 +85,10 @@ class Written:
 
     def value(self, key: str, group: Group) -> str:
         """The value of a config key in a group."""
-        value = _value(key, group)
+        return self.named(key, _value(key, group))
+
+    def named(self, key: str, value: str) -> str:
+        """A value of a config key."""
         part, _, last = key.rpartition(".")
         return title(part, value) if self.titles and last == "name" else value
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from metriscope.errors import InputError
 from metriscope.escapes import shown
 from metriscope.reports.comparison import Comparison
-from metriscope.reports.projection import GOLDEN
 from metriscope.run.embeddings import Saved, read_embeddings
 from metriscope.run.study import StudyRun
 
@@ -62,11 +61,6 @@ def embedded_groups(comparison: Comparison) -> list[list[Embedded]]:
 def evenly(count: int, most: int) -> NDArray[np.intp]:
     """At most so many positions of ``count``, in even steps."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.intp))
-
-
-def mixed(places: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The same positions in an order in which no class covers another when they are drawn."""
-    return places[np.argsort(np.arange(len(places)) * GOLDEN % 1)]
 
 
 def confusions(one: Embedded, most: int = 10) -> list[tuple[str, str, int, int]]:

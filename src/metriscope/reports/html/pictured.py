@@ -13,13 +13,11 @@ from metriscope.reports.html.embedded import (
     Embedded,
     confusions,
     embedded_groups,
-    evenly,
-    mixed,
     shared_queries,
 )
 from metriscope.reports.html.images import Pictures, images_of
 from metriscope.reports.html.series import Series
-from metriscope.reports.projection import MAX_NAMED, principal_plane
+from metriscope.reports.projection import MAX_NAMED, project
 from metriscope.reports.style import PALETTE
 from metriscope.reports.tables import Shown, Table
 
@@ -44,11 +42,12 @@ class Pictured(NamedTuple):
     classes: list[str]
 
 
-def pictured(comparison: Comparison, losses: Series, trusted: bool = False) -> Pictured:
+def pictured(comparison: Comparison, losses: Series, trusted: bool = False, method: str = "pca") -> Pictured:
     """Read the saved embeddings of a comparison, and the images where they are at hand.
 
     Args:
         trusted: as for :func:`metriscope.reports.html.images.images_of`.
+        method: of the projections, as of :func:`metriscope.reports.projection.project`.
     """
     pictures, classes = Pictures(), list[str]()
     projections: list[tuple[Chart, int]] = []
@@ -61,7 +60,7 @@ def pictured(comparison: Comparison, losses: Series, trusted: bool = False) -> P
             galleries.append(_gallery(comparison, losses, groups, images, pictures))
         for one in groups:
             loss, name = losses.of_group[one.group], str(comparison.grouping.groups[one.group])
-            projections.append((_projection(name, one, loss, images, pictures, len(classes)), loss))
+            projections.append((_projection(name, one, loss, images, pictures, len(classes), method), loss))
             for true, taken, count, of in confusions(one):
                 cells = [name, true, taken, str(count), f"{count / of:.1%}"]
                 rows.append([Shown([cell]) for cell in cells])
@@ -72,15 +71,12 @@ def pictured(comparison: Comparison, losses: Series, trusted: bool = False) -> P
     return Pictured(projections, galleries, (table, of_row) if rows else None, pictures.urls, classes)
 
 
-def _projection(name: str, one: Embedded, loss: int, images: Any, pictures: Pictures, first: int) -> Chart:
-    plane, share = principal_plane(one.saved.embeddings)
+def _projection(name: str, one: Embedded, loss: int, images: Any, pictures: Pictures, first: int, method: str) -> Chart:
     labels = one.saved.labels
-    order = np.argsort(labels, kind="stable")
-    chosen = mixed(order[evenly(len(order), _POINTS)])
+    plane = project(one.saved.embeddings.astype(np.float64), labels, method)
     present = np.unique(labels)
     rows = []
-    for place in chosen.tolist():
-        x, y = plane[place]
+    for place, (x, y) in zip(plane.places[:_POINTS].tolist(), plane.points[:_POINTS].tolist(), strict=True):
         row = {"x": rounded(x), "y": rounded(y), "c": first + int(labels[place]), "loss": loss}
         if images is not None and (picture := pictures.place(images, place)) is not None:
             row["i"] = picture
@@ -93,7 +89,6 @@ def _projection(name: str, one: Embedded, loss: int, images: Any, pictures: Pict
     color = {"field": "c", "type": "nominal", "legend": None, "scale": named["color"]}
     shape = {"field": "c", "type": "nominal", "legend": None, "scale": named["shape"]}
     turbo = {"field": "c", "type": "quantitative", "legend": None, "scale": {"scheme": "turbo"}}
-    axes = [f"{word} principal axis ({part:.0%})" for word, part in zip(("first", "second"), share, strict=True)]
     bare = {"axis": {"labels": False, "ticks": False, "grid": False}}
     spec = {
         "height": 300,
@@ -101,8 +96,8 @@ def _projection(name: str, one: Embedded, loss: int, images: Any, pictures: Pict
         "transform": [SHOWN],
         "mark": {"type": "point", "filled": True, "size": 42, "opacity": 0.75},
         "encoding": {
-            "x": quantity("x", axes[0], **bare),
-            "y": quantity("y", axes[1], **bare),
+            "x": quantity("x", plane.axes[0], **bare),
+            "y": quantity("y", plane.axes[1] or None, **bare),
             "tooltip": TOLD,
             **({"color": color, "shape": shape} if few else {"color": turbo}),
         },
