@@ -178,7 +178,7 @@ def load_checked(run: Run) -> Any:
     from metriscope.data.fingerprint import check_same
     from metriscope.data.loading import load_splits
 
-    splits = load_splits(run.config["dataset"])
+    splits = load_splits(run.config["dataset"], run.config["seed"])
     before = run.data
     if before and (run.finished or run.resumes):
         check_same(before, splits.fingerprint, run.folder)
@@ -215,6 +215,7 @@ def _execute(run: Run, stop: Stop) -> Outcome:
     from metriscope.build.resume import selected
     from metriscope.build.run import data_of, learner_of, trainer_of
     from metriscope.build.start import start_of
+    from metriscope.data.label_noise import write_label_noise
     from metriscope.ending import report
 
     splits = load_checked(run)
@@ -226,6 +227,8 @@ def _execute(run: Run, stop: Stop) -> Outcome:
     if run.is_main and start is None and not run.config.get("init"):
         warn_of_few_images(module.embedder.trunk, splits, data.input_shape)
     run.record_data(splits.fingerprint)
+    if run.is_main and splits.noise is not None:
+        write_label_noise(run.folder / "label_noise.csv", splits.noise, splits.train, splits.file_names("train"))
     loggers: list[RunLogger] = []
     exit_code = 1
     try:

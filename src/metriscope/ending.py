@@ -69,6 +69,8 @@ def report(
     fit = exponential_fit(losses)
     if fit is not None:
         final.update({"train/loss_decay_fit": fit.rate, "train/loss_half_life": fit.half_life})
+    if data.splits.noise is not None and not run.config.get(EVALUATES):
+        final["train/noisy_labels"] = data.splits.noise.count
     metrics: dict[str, Any] = summary(history, best, final)
     write_json(run.folder / "summary.json", metrics)
     run.record_metrics(_described(metrics, evaluation))

@@ -240,6 +240,11 @@ def test_images_are_those_that_were_embedded(tmp_path: Path, monkeypatch: pytest
     ((one,),) = embedded_groups(compare(load_study(tmp_path / "trial")))
     found = images_of(one)
     assert found.labels.equal(test.labels)
+    written = (folder / "config.yaml").read_text()
+    noisy = written.replace("label_noise: null", "label_noise: 0.2").replace("noise_pairs: null", "noise_pairs: {0: 1}")
+    assert noisy != written
+    (folder / "config.yaml").write_text(noisy)
+    assert images_of(one).labels.equal(test.labels)
     other = replace(one, saved=one.saved._replace(labels=labels[::-1]))
     assert images_of(other) is None
 

@@ -46,7 +46,7 @@ def data_of(config: Config, splits: Splits | None = None, trains: bool = True) -
     Without training, the section ``sampler`` is not read.
     """
     return build_data(
-        load_splits(config["dataset"]) if splits is None else splits,
+        load_splits(config["dataset"], config["seed"]) if splits is None else splits,
         config["dataset"],
         config["sampler"] if trains else _ANY_SAMPLER,
         config["augmentation"],

@@ -14,13 +14,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from metriscope.annotations import said
 from metriscope.config.completing import complete
-from metriscope.config.defaults import of_all
+from metriscope.config.defaults import of_all, shared
 from metriscope.config.files import CONFIG_DIR, SEARCHED, SPACE, all_choices, check_once, choices, section
 from metriscope.config.hydra import apply_overrides
 from metriscope.config.installed import installed
 from metriscope.config.known import suggestion
 from metriscope.config.plain import flatten, plain
 from metriscope.config.search_path import folders, of_search_path, with_folder
+from metriscope.config.sections import SECTIONS
 from metriscope.config.words import first_lines, forced, keys_of, parse
 from metriscope.errors import InputError, nearest
 
@@ -170,7 +171,10 @@ def _explain(error: Exception, words: Sequence[str]) -> str:
         if key not in known and key.rpartition(".")[0].endswith(".arguments"):
             return f"{key}: add it with a plus, +{key}=..., or give all arguments as one value, {{...}}"
         if key not in known and key in of_all():
-            return f"{key}: the {key.split('.')[0]} that is chosen has no such key. All keys: python train.py --cfg job"
+            group, _, own = key.partition(".")
+            added = group in SECTIONS and own in SECTIONS[group].others & shared(group).keys()
+            more = f"; add it, +{override.input_line}" if added else ". All keys: python train.py --cfg job"
+            return f"{key}: the {group} that is chosen has no such key{more}"
         if key not in known:
             return f"{key}: no such key{suggestion(key, [*known, *groups])} All keys: python train.py --cfg job"
         if f"merging override {override.input_line}" in str(error):

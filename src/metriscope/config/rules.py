@@ -110,6 +110,20 @@ def _check_names(flat: Mapping[str, Any], dataset: Mapping[str, Any]) -> None:
     validation = dataset.get("validation")
     if validation is not None and (not _is_number(validation) or not 0 <= validation < 1):
         raise InputError(f"dataset.validation={said(validation)}: it has to be a share of at least 0 and below 1")
+    _check_label_noise(dataset.get("label_noise"), dataset.get("label_noise_pairs"))
+
+
+def _check_label_noise(share: Any, pairs: Any) -> None:
+    key = "dataset.label_noise"
+    if share is not None and (not _is_number(share) or not 0 <= share < 1):
+        raise InputError(f"{key}={said(share)}: it has to be a share of at least 0 and below 1, or null")
+    if pairs is None or pairs == {}:
+        return
+    named = [one for pair in pairs.items() for one in pair] if isinstance(pairs, Mapping) else [None]
+    if not all(isinstance(one, str | int | float) for one in named):
+        raise InputError(f"{key}_pairs={said(pairs)}: it has to be a mapping of class to class, such as {{cat: dog}}")
+    if share is None:
+        raise InputError(f"{key}_pairs={said(pairs)} has no effect alone: set {key} to the share that becomes wrong")
 
 
 def _check_projection(flat: Mapping[str, Any]) -> None:

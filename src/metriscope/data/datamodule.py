@@ -55,7 +55,8 @@ class DataModule(LightningDataModule):
     training they are also cropped and flipped, by numbers that depend on seed, epoch, step and rank alone. A run
     resumed within an epoch continues at its next batch.
 
-    If features of a frozen trunk are cached, batches hold these features in place of images.
+    If features of a frozen trunk are cached, batches hold these features in place of images. Wrong labels are
+    in training batches alone.
 
     The samplers divide the data among ranks: the trainer needs ``use_distributed_sampler=False``.
 
@@ -96,7 +97,7 @@ class DataModule(LightningDataModule):
         self.serving = Serving(splits, augmentation, decoding)
         self.embedding = embedding
         augmentation.check_shape(self.input_shape)
-        self._sampler = batching.sampler(splits.train.labels, seed)
+        self._sampler = batching.sampler(splits.labels_to_train_on, seed)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -132,7 +133,7 @@ class DataModule(LightningDataModule):
         """The sampler of the train dataloader, for this rank."""
         rank, world_size = self._place()
         if (self._sampler.rank, self._sampler.world_size) != (rank, world_size):
-            self._sampler = self.batching.sampler(self.splits.train.labels, self.seed, rank, world_size)
+            self._sampler = self.batching.sampler(self.splits.labels_to_train_on, self.seed, rank, world_size)
         return self._sampler
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -201,8 +202,9 @@ class DataModule(LightningDataModule):
             self._sampler.resume_at(self.trainer.fit_loop.epoch_loop.batch_progress.current.ready)
 
     def _served(self, part: str, training: bool = False) -> Examples:
-        """A part with the inputs of its dataloader."""
-        examples: Examples = getattr(self.splits, part)
+        """A part with the inputs of its dataloader; evaluation sees the true labels."""
+        labels = self.splits.labels_to_train_on if training else getattr(self.splits, part).labels
+        examples: Examples = replace(getattr(self.splits, part), labels=labels)
         if self.embedding is None or self.trainer is None:
             return replace(examples, inputs=self.serving.images(part, training))
         views = self.augmentation.views

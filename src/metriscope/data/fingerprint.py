@@ -11,6 +11,7 @@ from torch import Tensor
 from metriscope.data.examples import Examples
 from metriscope.data.inputs.caches import digest_of_tensor
 from metriscope.data.inputs.images import ImageFiles
+from metriscope.data.label_noise import LabelNoise
 from metriscope.errors import InputError
 
 # Message for each entry of the content that differs; the first difference causes the later ones.
@@ -21,11 +22,14 @@ _SAID = {
     "queries": "queries differ",
     "sizes": "files differ in size",
     "values": "values differ",
+    "label_noise": "wrong labels differ",
     "order": "their order or their parts differ",
 }
 
 
-def fingerprint(parts: Mapping[str, Examples], queries: Tensor | None = None) -> dict[str, Any]:
+def fingerprint(
+    parts: Mapping[str, Examples], queries: Tensor | None = None, noise: LabelNoise | None = None
+) -> dict[str, Any]:
     """Fingerprint of the content and of the modification times of the parts of a data set, as plain values.
 
     Image files are not opened: the fingerprint covers their paths (relative to their common folder), boxes, labels,
@@ -34,6 +38,7 @@ def fingerprint(parts: Mapping[str, Examples], queries: Tensor | None = None) ->
     Args:
         parts: examples by the name of their part.
         queries: bool mask of the test examples that are queries; None for all.
+        noise: wrong labels to train on; None for none.
 
     Returns:
         ``content``, which differs between different data sets, and ``times``, which may differ for the same images,
@@ -58,6 +63,8 @@ def fingerprint(parts: Mapping[str, Examples], queries: Tensor | None = None) ->
         content["values"] = [digest_of_tensor(p.inputs) for p in parts.values() if isinstance(p.inputs, Tensor)]
     if queries is not None:
         content["queries"] = digest_of_tensor(queries)
+    if noise is not None:
+        content["label_noise"] = noise.facts
     return {"content": content, "times": times}
 
 

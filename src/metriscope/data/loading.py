@@ -7,15 +7,20 @@ from typing import Any
 from metriscope.config.sections import SECTIONS
 from metriscope.data.examples import Examples, Source
 from metriscope.data.inputs.images import ImageFiles
+from metriscope.data.label_noise import label_noise
 from metriscope.data.splits import Splits, split
 from metriscope.errors import InputError
 from metriscope.parts import instantiate
 
 
-def load_splits(dataset: Mapping[str, Any]) -> Splits:
+def load_splits(dataset: Mapping[str, Any], seed: int | None = None) -> Splits:
     """Loads and splits a data set; opens no image file.
 
     Keys that only this data set has are the arguments of its ``_target_``.
+
+    Args:
+        dataset: the section of the config.
+        seed: of the run, for label noise; None leaves all labels as they are.
 
     Raises:
         InputError: the data are missing or broken, or cannot be split in this way.
@@ -32,7 +37,10 @@ def load_splits(dataset: Mapping[str, Any]) -> Splits:
             f"{len(source.train)} examples in {source.train.num_classes} classes leave none to test: bring more of "
             "each class, or a test part"
         )
-    return splits
+    share = dataset.get("label_noise")
+    if seed is None or not share:
+        return splits
+    return replace(splits, noise=label_noise(splits.train, share, seed, dataset.get("label_noise_pairs")))
 
 
 def _limited(part: Examples, limit_mb: float) -> Examples:

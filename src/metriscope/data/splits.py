@@ -13,6 +13,7 @@ from torch import Tensor
 from metriscope.data.examples import Examples, Source
 from metriscope.data.fingerprint import fingerprint, relative_names
 from metriscope.data.inputs.images import ImageFiles
+from metriscope.data.label_noise import LabelNoise
 from metriscope.errors import InputError
 from metriscope.seeds import generator
 
@@ -32,6 +33,7 @@ class Splits:
 
     ``queries`` is bool (N,) over ``test``: True for queries, False for the gallery; None for leave-one-out.
     ``incomplete`` says in one sentence what is missing of a published data set.
+    ``noise`` holds the labels to train on where some are wrong; those of ``train`` are always the true ones.
     """
 
     train: Examples
@@ -40,6 +42,12 @@ class Splits:
     protocol: str
     queries: Tensor | None = None
     incomplete: str | None = None
+    noise: LabelNoise | None = None
+
+    @property
+    def labels_to_train_on(self) -> Tensor:
+        """Of the train part, int64 (N,): the true ones unless there is label noise."""
+        return self.train.labels if self.noise is None else self.noise.labels
 
     @property
     def parts(self) -> dict[str, Examples]:
@@ -54,7 +62,11 @@ class Splits:
             for name, part in self.parts.items()
         )
         asking = 0 if self.queries is None else int(self.queries.sum())
-        return f"{said} ({asking:,} queries, {len(self.test) - asking:,} in the gallery)" if asking else said
+        if asking:
+            said += f" ({asking:,} queries, {len(self.test) - asking:,} in the gallery)"
+        if self.noise is not None:
+            said += f"; {self.noise.count:,} of {len(self.train):,} training labels are wrong (dataset.label_noise)"
+        return said
 
     def file_names(self, part: str) -> list[str] | None:
         """The image files of a part, relative to the common folder of all parts; None without image files."""
@@ -67,7 +79,7 @@ class Splits:
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
         """See :func:`metriscope.data.fingerprint.fingerprint`."""
-        found = fingerprint(self.parts, self.queries)
+        found = fingerprint(self.parts, self.queries, self.noise)
         return found if self.incomplete is None else {**found, "incomplete": self.incomplete}
 
 

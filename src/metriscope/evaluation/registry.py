@@ -235,6 +235,10 @@ METRICS = (
         "half-life of an exponential fit to the loss over the run, in epochs", ("train",), True,
     ),
     Metric(
+        "noisy_labels", "wrong training labels", "loss", None,
+        "training labels that `dataset.label_noise` made wrong", ("train",),
+    ),
+    Metric(
         "gradient_per_active_term", "gradient per active term", "course", None,
         "mean over epochs of the gradient norm that an active term has on average", ("course",), bounds=_POSITIVE,
     ),

@@ -10,6 +10,7 @@ from metriscope.annotations import said
 from metriscope.config.evaluates import EVALUATES
 from metriscope.errors import InputError, nearest
 from metriscope.reports.sums import short_sums
+from metriscope.run.identity import LABEL_NOISE
 from metriscope.run.study import StudyRun
 
 SEED, FOLD = "seed", "dataset.fold"
@@ -70,6 +71,8 @@ class Grouping:
 def group_runs(runs: Sequence[StudyRun], by: Sequence[str] = (), over: str = SEED) -> Grouping:
     """Group runs by config keys; by default by the few that separate all runs that differ in more than ``over``.
 
+    Runs with other label noise are always in groups of their own: they are no repeats of each other.
+
     Raises:
         InputError: no run has a key, or groups would mix the spread over seeds with that over folds.
     """
@@ -79,6 +82,7 @@ def group_runs(runs: Sequence[StudyRun], by: Sequence[str] = (), over: str = SEE
             raise InputError(f"{key}: no run has this key{nearest(key, known)}")
     if over in by:
         raise InputError(f"{over} is what runs repeat over: leave it out of --by, or choose another --over")
+    by = [*by, *_noise(runs, by)] if by else by
     telling = _telling_apart(runs, by, over)
     mixed = telling[len(by) :] if by else []
     chosen = list(by) or telling or ["dataset.name", "loss.name"]
@@ -101,8 +105,11 @@ def group_runs(runs: Sequence[StudyRun], by: Sequence[str] = (), over: str = SEE
 def text(config: Mapping[str, Any], key: str) -> str:
     """A value as written on the command line, a class without its module; ``-`` if the config has no such key.
 
-    A long value is cut, and told from others by its digest.
+    A long value is cut, and told from others by its digest. Label noise that is null, or a key that the run does not
+    have, is the share 0.
     """
+    if key == LABEL_NOISE and not config.get(key):
+        return "0"
     found = said(config[key] if key in config else str(config.get(f"{key}._target_", _ABSENT)).rpartition(".")[2])
     return found if len(found) <= _LONG else f"{found[:_LONG]}… {hashlib.sha256(found.encode()).hexdigest()[:8]}"
 
@@ -135,6 +142,12 @@ def _telling_apart(runs: Sequence[StudyRun], first: Sequence[str], over: str) ->
             cells = finer
             chosen.append(key)
     return chosen
+
+
+def _noise(runs: Sequence[StudyRun], by: Sequence[str]) -> list[str]:
+    """Keys of label noise, beside ``by``, in which the runs differ."""
+    keys = dict.fromkeys(key for run in runs for key in run.relevant if key.startswith(LABEL_NOISE))
+    return [key for key in keys if key not in by and len({text(run.relevant, key) for run in runs}) > 1]
 
 
 def _parts_by_name(config: Mapping[str, Any]) -> list[str]:

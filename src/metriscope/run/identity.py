@@ -36,6 +36,8 @@ _IRRELEVANT = {
 _ABSENT_BY_NAME = ("references", "weighting")
 # Keys whose values are paths to files of the user.
 _DATA, _WEIGHTS, _INIT = "dataset.path", "backbone.weights", "init"
+LABEL_NOISE = "dataset.label_noise"
+"""The share of wrong training labels; keys that begin with it say which they are."""
 RUN_FOLDER = re.compile(r"seed\d+-[0-9a-f]{8}")
 """The name of a run folder; one that ``resume=never`` set aside has a number behind it."""
 _KEPT = re.compile(r"\.\d+$")
@@ -61,13 +63,15 @@ def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
     Null values are left out, so that adding an optional key changes no identity. A ``_target_`` is left out if its
     section has a ``name`` that says which it is, or if it is a class of this package, so that a class may move; any
     other ``_target_`` stays, because it alone says what the section is. The run that ``init`` names goes by its own
-    identity, wherever its folder lies.
+    identity, wherever its folder lies. Label noise of 0 is none.
     """
     flat = flatten(config)
     if isinstance(flat.get("loss.losses"), list):
         flat["loss.losses"] = [
             whole_loss(entry) if isinstance(entry, Mapping) else entry for entry in flat["loss.losses"]
         ]
+    if not flat.get(LABEL_NOISE):
+        flat = {key: value for key, value in flat.items() if not key.startswith(LABEL_NOISE)}
     # A part that is left out says nothing, so that a group that is new orphans no run.
     absent = {f"{group}.name" for group in _ABSENT_BY_NAME if flat.get(f"{group}.name") == NO_PART}
     return {

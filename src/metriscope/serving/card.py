@@ -141,6 +141,9 @@ def _data(run: Trained, model: Embedder) -> str:
         lines.append(_lines(("part", noun(model), "classes"), rows).strip())
     else:
         lines.append("The run has not written down how many examples its parts have.")
+    if dataset.get("label_noise"):
+        share = dataset["label_noise"]
+        lines.append(f"Training labels were made **wrong** (dataset.label_noise={for_markdown(str(share))}).")
     verified = dataset.get("verify")
     if verified is True:
         lines.append("The numbers of images and classes were verified: they are those that were published.")

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 _SIDE = 56  # pixels
 _MOST = 1500  # pictures of a page
 _DATA = "data"  # where paths.data_dir is by default
+_OF_TRAINING = ("label_noise", "label_noise_pairs")
 _NO_PLACES = ("_target_", "name", "protocol", "cache")
 # Runs of somebody else may name any function: only those of this package load data here.
 _LOADER = re.compile(r"metriscope\.data\.datasets\.[a-z0-9_]+\.load")
@@ -62,6 +63,8 @@ def images_of(one: Embedded, trusted: bool = False) -> Any:
         return None
     try:
         dataset = read_config(one.run.folder).get("dataset")
+        if isinstance(dataset, Mapping):  # test images are the same whatever the labels of training
+            dataset = {key: value for key, value in dataset.items() if key not in _OF_TRAINING}
         if not isinstance(dataset, Mapping) or not (_is_shipped(dataset) and (trusted or _is_here(dataset))):
             return None
         splits = load_splits({**dataset, **({"download": False} if "download" in dataset else {})})
