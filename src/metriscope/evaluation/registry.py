@@ -219,6 +219,20 @@ METRICS = (
     Metric("loss_covariance", "loss, covariance", "loss", "min", "covariance term of `loss=vicreg`", _LOSS),
     Metric("sigmoid_scale", "scale of the sigmoid", "loss", None, "learned scale of `loss=sigmoid`", _LOSS),
     Metric("sigmoid_bias", "bias of the sigmoid", "loss", None, "learned bias of `loss=sigmoid`", _LOSS),
+    Metric(
+        "temperature", "temperature", "loss", None,
+        "learned temperature of a softmax; in `loss=isogclr` the mean of the anchors' own", _LOSS, bounds=_POSITIVE,
+    ),
+    Metric(
+        "estimate_lag", "lag of the moving average", "loss", None,
+        "mean over anchors of |log u - log of the batch's own mean| in `loss=sogclr` and `loss=isogclr`", _LOSS,
+        bounds=_POSITIVE,
+    ),
+    Metric(
+        "negative_divergence", "divergence of negatives' weights", "loss", None,
+        "mean over anchors of KL(weights of negatives || uniform) in `loss=sogclr` and `loss=isogclr`", _LOSS,
+        bounds=_POSITIVE,
+    ),
     Metric("regularizer", "regulariser", "loss", "min", "spread of a class's centres in `loss=soft_triple`", _LOSS),
     Metric("zero_mean", "zero-mean term", "loss", "min", "regularising term of `loss=signal_to_noise`", _LOSS),
     Metric("beta", "mean beta", "loss", None, "mean boundary between positives and negatives in `loss=margin`", _LOSS),

@@ -1,5 +1,7 @@
 """State of single samples of the training set, such as a temperature or a running mean for each."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,8 @@ class SampleState(nn.Module):
     """Buffers with one number for each sample of the training set, read and written by index.
 
     They are in the checkpoint, so a resumed run continues exactly, and the same on all processes, which judge the same
-    gathered batch. A part that has one takes the argument ``num_samples``.
+    gathered batch. In a network of half precision they stay in float32, where small steps are not lost. A part that has
+    one takes the argument ``num_samples``.
 
     Args:
         num_samples: N.
@@ -32,6 +35,15 @@ class SampleState(nn.Module):
         for name, value in initial.items():
             self.register_buffer(name, torch.full((num_samples,), float(value)))
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "SampleState":
+        before = {name: self.get_buffer(name) for name in self.initial}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, buffer in before.items():
+            converted = self.get_buffer(name)
+            if converted.dtype.itemsize < torch.float32.itemsize:
+                setattr(self, name, buffer.to(converted.device))
+        return self
+
     def read(self, name: str, index: Tensor) -> Tensor:
         """The values (B,) at an index (B,); for -1, a sample of no training set, what samples start from."""
         self._check(name, index)
@@ -45,11 +57,8 @@ class SampleState(nn.Module):
         if values.shape != index.shape:
             raise InputError(f"values {tuple(values.shape)} for an index {tuple(index.shape)}: give one for each")
         buffer: Tensor = getattr(self, name)
-        # A matrix product, because a scattered sum on a GPU adds in any order. Those of -1 rewrite what is there.
-        means = (
-            torch.cat([_means(rows, index, values) for rows in torch.split(index, _CHUNK)]) if len(index) else values
-        )
-        kept = torch.where(index >= 0, means.to(buffer.dtype), self.read(name, index))
+        # Those of -1 rewrite what is there.
+        kept = torch.where(index >= 0, averaged(index, values).to(buffer.dtype), self.read(name, index))
         place = torch.where(index >= 0, index, self.num_samples)
         extended = torch.cat([buffer, buffer.new_zeros(1)])
         extended[place] = kept
@@ -63,6 +72,14 @@ class SampleState(nn.Module):
             return
         if (last := int(index.max())) >= self.num_samples:
             raise InputError(f"sample {last}: there is state of {self.num_samples}, from 0; give num_samples in full")
+
+
+def averaged(index: Tensor, values: Tensor) -> Tensor:
+    """Values (B,) at an index (B,) -> (B,) float64, for each place the mean over all places of its index."""
+    if not len(index):
+        return values.double()
+    # A matrix product, because a scattered sum on a GPU adds in any order.
+    return torch.cat([_means(rows, index, values) for rows in torch.split(index, _CHUNK)])
 
 
 def _means(rows: Tensor, index: Tensor, values: Tensor) -> Tensor:
