@@ -114,4 +114,5 @@ def _convolved(costs: Tensor, histogram: Tensor) -> Tensor:
     nodes = len(histogram)
     length = len(costs) + nodes - 1
     product = torch.fft.rfft(costs, length) * torch.fft.rfft(histogram, length)
-    return torch.fft.irfft(product, length)[nodes - 1 : 2 * nodes - 1]
+    whole: Tensor = torch.fft.irfft(product, length)
+    return whole[nodes - 1 : 2 * nodes - 1]

@@ -97,9 +97,8 @@ class MannWhitneyLoss(Loss):
         pairs, s = as_pairs(selection, comparison), matrix.detach()
         masks = pairs.positive, pairs.negative
         if torch.compiler.is_compiling():
-            found = each_with_each(
-                *((s.flatten(), numbers(mask, s.dtype).flatten()) for mask in masks), self.temperature
-            )
+            own, others = ((s.flatten(), numbers(mask, s.dtype).flatten()) for mask in masks)
+            found = each_with_each(own, others, self.temperature)
             slopes = (found.by_positives + found.by_negatives).view_as(s)
             return attach(found.total, [(matrix, slopes)])
         # Two samples of the batch are as similar one way as the other.
@@ -107,8 +106,8 @@ class MannWhitneyLoss(Loss):
         twice = anchors is references and isinstance(selection, TripletBand) and selection.pairs is None
         if twice:
             masks = masks[0].triu(), masks[1].triu()
-        values = [s[mask] for mask in masks]
-        found = each_with_each(*((one, torch.ones_like(one)) for one in values), self.temperature)
+        own, others = ((one, torch.ones_like(one)) for one in (s[mask] for mask in masks))
+        found = each_with_each(own, others, self.temperature)
         slopes = torch.zeros_like(s)
         slopes[masks[0]], slopes[masks[1]] = found.by_positives, found.by_negatives
         if twice:
