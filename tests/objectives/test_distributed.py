@@ -41,7 +41,7 @@ class Learner(nn.Module):
     def forward(self, inputs: Tensor, labels: Tensor, step: int) -> Tensor:
         z = nn.functional.normalize(self.embed(inputs), dim=1)
         generator = torch.Generator().manual_seed(step)
-        value: Tensor = self.objective(Spaces.of(z, labels), Moment(generator=generator)).output.value
+        value: Tensor = self.objective(Spaces.of(z, labels, trunk=inputs), Moment(generator=generator)).output.value
         return value
 
 

@@ -37,7 +37,7 @@ def step(loss, weighting=None, labels=LABELS):
     z = embeddings(labels)
     miner = AllMiner() if "all" in loss.accepts else NoMiner()
     objective = Objective(Cosine(), miner, loss, weighting=weighting)
-    output = objective(Spaces.of(z, torch.tensor(labels), torch.arange(len(labels)))).output
+    output = objective(Spaces.of(z, torch.tensor(labels), torch.arange(len(labels)), trunk=z)).output
     return output, torch.autograd.grad(output.value, z)[0]
 
 
