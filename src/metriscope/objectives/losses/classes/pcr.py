@@ -106,7 +106,7 @@ class PCRLoss(ProxyLoss):
     def _judge(self, rows: Rows) -> Tensor:
         """Losses (r, 1) of some anchors, 0 for those of no known class."""
         assert rows.anchors is not None
-        by_classes, own, count, known = rows.anchors.split(1, 1)
+        by_classes, own, count, known = torch.split(rows.anchors, 1, 1)
         logits = rows.values / self.temperature
         every = torch.logaddexp(by_classes, log_sum_exp(logits, rows.positive + rows.negative))
         pulled = count * own + (logits * rows.positive).sum(1, keepdim=True)
@@ -119,7 +119,7 @@ def _present(own: Own, num_classes: int) -> Present:
         # Shapes must not depend on labels: all classes, of which some are there 0 times.
         classes, place = torch.arange(num_classes, device=own.column.device), own.column
     else:
-        classes, place = own.column.unique(return_inverse=True)
+        classes, place = torch.unique(own.column, return_inverse=True)
     counts = torch.zeros_like(classes).index_add(0, place, own.known.long())
     return Present(classes, counts, own._replace(column=place))
 
