@@ -9,12 +9,13 @@ from loop_oracles import CASES, DTYPES, case, hold, hold_form, hold_selected_pai
 from oracles import Account, some_pairs, total
 from worked_examples import EXACT, compared, hold_example, tensor
 
-from metriscope.losses import HistogramLoss, InfoNCELoss
+from metriscope.losses import HistogramLoss, InfoNCELoss, SoftMarginTripletLoss
 from metriscope.objectives.comparison import Comparison, Segment
 from metriscope.objectives.distances.base import Distance
+from metriscope.objectives.distances.euclidean import SquaredEuclidean
 from metriscope.objectives.losses.ranking.mann_whitney import MannWhitneyLoss
 from metriscope.objectives.samples import Samples
-from metriscope.objectives.selection import TripletBand
+from metriscope.objectives.selection import Pairs, TripletBand
 
 ALL, TEMPERATURE = TripletBand(), 0.3
 
@@ -82,6 +83,17 @@ def test_worked_example():
     hold_example(MannWhitneyLoss(0.5), 0.529220587635, {(0, 3): 0.052902766309})
     summed = hold_example(MannWhitneyLoss(0.5, sum_negatives=True), 11.642852927976, {})
     torch.testing.assert_close(summed.parts["loss_mean"].item(), 0.529220587635, **EXACT)
+
+
+def test_within_an_anchor_it_is_a_soft_margin():
+    """The same cost of the pairs of one anchor alone: 2 - 2 s stands for a temperature of 1/2."""
+    z, comparison = compared()
+    value = SoftMarginTripletLoss()(z, comparison.anchors.labels, distance=SquaredEuclidean())
+    torch.testing.assert_close(value.item(), 0.508124106481, **EXACT)
+    one = Pairs(*(mask & (torch.arange(6) == 0).unsqueeze(1) for mask in (comparison.positive, comparison.negative)))
+    found = MannWhitneyLoss(0.5)(comparison, one).value
+    wanted = SoftMarginTripletLoss()(Comparison(comparison.anchors, comparison.segments, SquaredEuclidean()), one).value
+    torch.testing.assert_close(found, wanted)
 
 
 def test_bounds_the_area_over_the_curve():

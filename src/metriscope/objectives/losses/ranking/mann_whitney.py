@@ -55,7 +55,7 @@ class MannWhitneyLoss(Loss):
         self,
         temperature: Positive = 0.1,
         sum_negatives: bool = False,
-        pairs_limit: Annotated[int, Field(ge=0)] = 10_000_000,
+        pairs_limit: Annotated[int, Field(ge=0)] = 1_000_000,
         bins_per_temperature: Count = 8,
     ) -> None:
         super().__init__()
