@@ -17,7 +17,7 @@ LOSSES = """# Losses and miners
 Made from the code by `python scripts/catalog.py`; a test keeps it true.
 
 A loss takes the miners whose kind of selection it accepts; any other pair is refused before data loads.
-Parameters are set as `loss.<parameter>=<value>` and `miner.<parameter>=<value>`.
+Parameters are set as `loss.<parameter>=<value>`, `miner.<parameter>=<value>` and `weighting.<parameter>=<value>`.
 
 Beside these: `loss=sum` adds several losses with weights. An entry may have a miner, a distance and a space (`trunk`:
 the features before the head) of its own; those of the config are its defaults:
@@ -49,7 +49,7 @@ arXiv:2510.02161, `distance=euclidean loss.reduction=mean_active` that of most l
 
 
 def losses() -> str:
-    """The page: one table of losses, one of miners."""
+    """The page: one table of losses, one of miners, one of weightings."""
     lines = [LOSSES, "| loss | what it does | miners | parameters | source |", "| --- | --- | --- | --- | --- |"]
     for name, loss in shipped("loss").items():
         miners = ", ".join(fitting_miners(loss.accepts))
@@ -58,6 +58,11 @@ def losses() -> str:
     for name, miner in shipped("miner").items():
         does, parameters = summary("miner", name), _parameters("miner", name)
         lines.append(f"| `{name}` | {does} | {miner.kind} | {parameters} | {miner.paper} |")
+    lines += ["", "| weighting | what it does | of | parameters | source |", "| --- | --- | --- | --- | --- |"]
+    for name, weighting in shipped("weighting").items():
+        does, parameters = summary("weighting", name), _parameters("weighting", name)
+        of = ", ".join(sorted(weighting.weighs))
+        lines.append(f"| `{name}` | {does} | {of} | {parameters} | {weighting.paper} |")
     return "\n".join(lines) + "\n"
 
 

@@ -24,6 +24,7 @@ from metriscope.training.schedules import build_scheduler
 
 LOSSES = shipped("loss")
 MINERS = shipped("miner")
+WEIGHTINGS = shipped("weighting")
 
 FILES = sorted(path.relative_to(CONFIG_DIR).as_posix() for path in CONFIG_DIR.rglob("*.yaml"))
 GROUPS = sorted({path.split("/")[0] for path in FILES if "/" in path} - {"hydra", "experiment"})
@@ -47,6 +48,9 @@ def sound(group, choice):
         # A loss with a margin comes first: bands take theirs from it.
         names = ["triplet", *LOSSES]
         words = [f"loss={next(name for name in names if MINERS[choice].kind in LOSSES[name].accepts)}", *words]
+    if group == "weighting" and choice in WEIGHTINGS:
+        weighs = WEIGHTINGS[choice].weighs
+        words = [f"loss={next(name for name, loss in LOSSES.items() if weighs <= loss.weighable)}", *words]
     if group == "backbone" and choice in DOORS:
         words.append(f"backbone.name={DOORS[choice]}")
     return composed(*words)

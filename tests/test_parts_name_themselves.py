@@ -36,6 +36,7 @@ OTHER_MEANINGS = {
     ("objectives/miners/curriculum.py", "margin"): "its argument",
     ("objectives/peer_classes.py", "SmoothAPLoss"): "a class of pytorch-metric-learning",
     ("objectives/peer_classes.py", "VICRegLoss"): "a class of pytorch-metric-learning",
+    ("objectives/weightings/asp.py", "sigmoid"): "its schedule",
     ("reports/gallery.py", "random"): "queries drawn at random",
     ("reports/html/pictured.py", "circle"): "a mark of Vega-Lite",
     ("serving/card.py", "none"): "no miner",

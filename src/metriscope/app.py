@@ -217,6 +217,7 @@ def _execute(run: Run, stop: Stop) -> Outcome:
     from metriscope.build.start import start_of
     from metriscope.data.label_noise import write_label_noise
     from metriscope.ending import report
+    from metriscope.reports.suspects import judgement_of
 
     splits = load_checked(run)
     if run.is_main:
@@ -239,10 +240,12 @@ def _execute(run: Run, stop: Stop) -> Outcome:
                 trainer.fit(module, datamodule=data, ckpt_path=start and start.path, weights_only=True)
             except MisconfigurationException as error:
                 raise InputError(_unknown_monitor(run.config, trainer.callback_metrics) or str(error)) from error
+            # The test loads the weights of the best epoch, with what was known of the samples then.
+            suspected = judgement_of(module.objective)
             best = selected(run, trainer, module)
             path = run.best_checkpoint if best else None
             trainer.test(module, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
-        metrics = report(run, trainer, module, data, loggers, best)
+        metrics = report(run, trainer, module, data, loggers, best, suspected)
         exit_code = 0
     except Pruned:
         exit_code = 0

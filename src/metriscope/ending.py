@@ -22,12 +22,14 @@ from metriscope.evaluation.per_query import QueryResult, per_query, write_per_qu
 from metriscope.evaluation.search.neighbors import nearest
 from metriscope.evaluation.set_metric import build_metrics, known_metric
 from metriscope.files import replacing, write_json
+from metriscope.objectives.weightings.dbpm import Judgement
 from metriscope.reports.confusions import confused_pairs
 from metriscope.reports.figures import write_history_figures
 from metriscope.reports.gallery import choose_queries, retrieval_gallery
 from metriscope.reports.projection import projection
 from metriscope.reports.run_tables import class_table, gallery_table, hardest_table
 from metriscope.reports.style import guarded, save_as
+from metriscope.reports.suspects import suspects_measures, write_suspects
 from metriscope.run.folder import Run
 from metriscope.run.history import EPOCHS, Row, Selected, epochs_trained, points, read_history, summary
 from metriscope.tracking.base import LoggedTable, RunLogger
@@ -50,12 +52,14 @@ def report(
     data: DataModule,
     loggers: Sequence[RunLogger],
     best: Selected | None,
+    suspected: Judgement | None = None,
 ) -> dict[str, Any]:
     """Write ``summary.json``, then the outputs that the config asks for, after the test; returns the summary.
 
     Args:
         run, trainer, module, data, loggers: of the run.
         best: when the tested checkpoint was saved, if validation has selected one.
+        suspected: what the losses of the whole training say of each sample, if a weighting has kept them.
     """
     final = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("test/")}
     evaluation = run.config["evaluation"]
@@ -71,6 +75,9 @@ def report(
         final.update({"train/loss_decay_fit": fit.rate, "train/loss_half_life": fit.half_life})
     if data.splits.noise is not None and not run.config.get(EVALUATES):
         final["train/noisy_labels"] = data.splits.noise.count
+    if suspected is not None:
+        final.update({f"train/{name}": value for name, value in suspects_measures(suspected, data.splits).items()})
+        write_suspects(run.folder / "suspects.csv", suspected, data.splits)
     metrics: dict[str, Any] = summary(history, best, final)
     write_json(run.folder / "summary.json", metrics)
     run.record_metrics(_described(metrics, evaluation))

@@ -58,3 +58,12 @@ def test_state_stays_precise_in_half_precision():
 def test_what_there_is_no_state_of(call, line):
     with pytest.raises(InputError, match=line):
         call(SampleState(3, cost=1.0))
+
+
+def test_repeats_are_added_and_others_stay(monkeypatch):
+    monkeypatch.setattr(module, "_CHUNK", 2)
+    state = SampleState(4, total=1.0)
+    state.add("total", torch.tensor([3, 0, 3, -1, 3]), torch.tensor([1.0, 7.0, 2.0, 100.0, 6.0]))
+    assert state.total.tolist() == [8, 1, 1, 10]
+    assert SampleState(2, total=1.0).to(torch.bfloat16).total.dtype == torch.float32
+    assert SampleState(2, total=1.0).double().total.dtype == torch.float64

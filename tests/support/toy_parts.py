@@ -57,7 +57,7 @@ class AboveAverage(Weighting):
         return 1 + (losses > self.average).to(losses.dtype)
 
     def observe(self, account, moment):
-        self.average.copy_(0.5 * self.average + 0.5 * account.output.rows.mean())
+        self.average.copy_(0.5 * self.average + 0.5 * account.output.costs.mean())
 
 
 class Evenly(Weighting):

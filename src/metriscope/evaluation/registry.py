@@ -243,6 +243,33 @@ METRICS = (
     Metric("zero_mean", "zero-mean term", "loss", "min", "regularising term of `loss=signal_to_noise`", _LOSS),
     Metric("beta", "mean beta", "loss", None, "mean boundary between positives and negatives in `loss=margin`", _LOSS),
     Metric(
+        "weight_mean", "mean weight", "loss", None, "mean weight of the anchors of a batch, with `weighting=dbpm`",
+        ("train",), bounds=_POSITIVE,
+    ),
+    Metric(
+        "bad_easy_share", "share too easy", "loss", None,
+        "share of training samples whose mean loss is far below that of others, with `weighting=dbpm`", ("train",),
+        unit="share",
+    ),
+    Metric(
+        "bad_hard_share", "share too hard", "loss", None,
+        "share of training samples whose mean loss is far above that of others, with `weighting=dbpm`", ("train",),
+        unit="share",
+    ),
+    Metric(
+        "suspects", "suspected labels", "loss", None,
+        "number of training samples that are too hard over the whole run, with `weighting=dbpm`; see `suspects.csv`",
+        ("train",), True, "count",
+    ),
+    Metric(
+        "suspects_precision", "suspects, precision", "loss", "max",
+        "share of the suspected labels that are wrong, with `dataset.label_noise`", ("train",), True, "share",
+    ),
+    Metric(
+        "suspects_recall", "suspects, recall", "loss", "max",
+        "share of the wrong labels that are suspected, with `dataset.label_noise`", ("train",), True, "share",
+    ),
+    Metric(
         "loss_decay_rate", "drop of the loss per epoch", "loss", None,
         "(L of the epoch before - L) / L of the epoch before, of the mean over all terms", _LOSS, True,
     ),

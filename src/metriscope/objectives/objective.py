@@ -103,7 +103,7 @@ class Objective(nn.Module):
     @property
     def bound_to_classes(self) -> bool:
         """Whether values on other classes than those of the training have no meaning."""
-        return self.loss.bound_to_classes
+        return self.loss.bound_to_classes or (self.weighting is not None and self.weighting.bound_to_classes)
 
     def compare(self, batch: Samples, moment: Moment | None = None) -> Comparison:
         """The comparison of a batch with itself and, in training, with further references."""
@@ -130,7 +130,13 @@ class Objective(nn.Module):
             if "pairs" in self.weighting.weighs:
                 with torch.no_grad():
                     selection = _weighed(self.weighting, comparison, as_pairs(selection, comparison))
-        return Account(comparison, selection, self.loss(comparison, selection), self.loss)
+        account = Account(comparison, selection, self.loss(comparison, selection), self.loss)
+        if self.weighting is None or not self.training:
+            return account
+        with torch.no_grad():
+            further = self.weighting.parts(account, comparison.moment)
+        output = account.output
+        return account._replace(output=output._replace(parts={**output.parts, **further})) if further else account
 
     def learners(self) -> list[Loss | Miner | Weighting | References]:
         """The parts that learn from a step of the training, by their ``observe``."""

@@ -38,6 +38,7 @@ class LossOutput(NamedTuple):
         slopes: anchors -> their :class:`PairSlopes`, computed anew, for a loss that keeps no matrix.
         compiled: whether the loss has to be asked once more for its slopes, since a traced graph returns tensors alone.
         pending: (B, k) detached numbers of the anchors, from which the loss's own ``observe`` makes its state.
+        counts: (B,) int64, how many terms of the mean each anchor gives; 0 for anchors that do not count.
     """
 
     value: Tensor
@@ -49,6 +50,14 @@ class LossOutput(NamedTuple):
     slopes: Callable[[slice], PairSlopes] | None = None
     compiled: bool = False
     pending: Tensor | None = None
+    counts: Tensor | None = None
+
+    @property
+    def costs(self) -> Tensor | None:
+        """(B,) detached, the mean over each anchor's own terms, as a weighting gets it; 0 for those without any."""
+        if self.rows is None or self.counts is None:
+            return self.rows
+        return self.rows / self.counts.clamp_min(1)
 
 
 class Account(NamedTuple):

@@ -44,6 +44,10 @@ class SampleState(nn.Module):
                 setattr(self, name, buffer.to(converted.device))
         return self
 
+    def columns(self, *names: str) -> list[Tensor]:
+        """The values (N,) of all samples, of each name."""
+        return [getattr(self, name) for name in names]
+
     def read(self, name: str, index: Tensor) -> Tensor:
         """The values (B,) at an index (B,); for -1, a sample of no training set, what samples start from."""
         self._check(name, index)
@@ -53,20 +57,29 @@ class SampleState(nn.Module):
     @torch.no_grad()
     def write(self, name: str, index: Tensor, values: Tensor) -> None:
         """Set the values (B,) at an index (B,); those of a repeated index are averaged, those of -1 are dropped."""
-        self._check(name, index)
-        if values.shape != index.shape:
-            raise InputError(f"values {tuple(values.shape)} for an index {tuple(index.shape)}: give one for each")
+        self._check(name, index, values)
+        self._put(name, index, averaged(index, values))
+
+    @torch.no_grad()
+    def add(self, name: str, index: Tensor, values: Tensor) -> None:
+        """Add the values (B,) at an index (B,), each of a repeated index; those of -1 are dropped."""
+        self._check(name, index, values)
+        self._put(name, index, self.read(name, index) + _over_repeats(index, values, _sums))
+
+    def _put(self, name: str, index: Tensor, values: Tensor) -> None:
         buffer: Tensor = getattr(self, name)
         # Those of -1 rewrite what is there.
-        kept = torch.where(index >= 0, averaged(index, values).to(buffer.dtype), self.read(name, index))
+        kept = torch.where(index >= 0, values.to(buffer.dtype), self.read(name, index))
         place = torch.where(index >= 0, index, self.num_samples)
         extended = torch.cat([buffer, buffer.new_zeros(1)])
         extended[place] = kept
         buffer.copy_(extended[:-1])
 
-    def _check(self, name: str, index: Tensor) -> None:
+    def _check(self, name: str, index: Tensor, values: Tensor | None = None) -> None:
         if name not in self.initial:
             raise InputError(f"there is no state {name}{nearest(name, self.initial)}")
+        if values is not None and values.shape != index.shape:
+            raise InputError(f"values {tuple(values.shape)} for an index {tuple(index.shape)}: give one for each")
         # The host looks only where it need not wait.
         if index.device.type != "cpu" or torch.compiler.is_compiling() or not len(index):
             return
@@ -76,12 +89,20 @@ class SampleState(nn.Module):
 
 def averaged(index: Tensor, values: Tensor) -> Tensor:
     """Values (B,) at an index (B,) -> (B,) float64, for each place the mean over all places of its index."""
+    return _over_repeats(index, values, _means)
+
+
+def _over_repeats(index: Tensor, values: Tensor, merged: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     if not len(index):
         return values.double()
-    # A matrix product, because a scattered sum on a GPU adds in any order.
-    return torch.cat([_means(rows, index, values) for rows in torch.split(index, _CHUNK)])
+    chunks = torch.split(index, _CHUNK)
+    return torch.cat([merged((rows.unsqueeze(1) == index).double(), values.double()) for rows in chunks])
 
 
-def _means(rows: Tensor, index: Tensor, values: Tensor) -> Tensor:
-    same = (rows.unsqueeze(1) == index).double()
-    return same @ values.double() / same.sum(1)
+# Matrix products, because a scattered sum on a GPU adds in any order.
+def _sums(same: Tensor, values: Tensor) -> Tensor:
+    return same @ values
+
+
+def _means(same: Tensor, values: Tensor) -> Tensor:
+    return same @ values / same.sum(1)

@@ -34,8 +34,11 @@ class _Found(NamedTuple):
 class Engine:
     """Applies a rule to the rows of a comparison; see :func:`metriscope.objectives.kernels.rows.over_rows`."""
 
-    def __init__(self, comparison: Comparison, selection: Selection, rule: Rule, inputs: Inputs) -> None:
+    def __init__(
+        self, comparison: Comparison, selection: Selection, rule: Rule, inputs: Inputs, per_pair: bool
+    ) -> None:
         self.comparison, self.selection, self.rule, self.inputs = comparison, selection, rule, inputs
+        self.per_pair = per_pair
         inputs.check()
         anchors, _ = comparison.prepared
         self.classes = comparison.classes if comparison.part is None else None
@@ -189,7 +192,10 @@ class Engine:
         if weigh is None or factors is None:
             return None
         if not self.weighed:
-            factors[rows] = weigh(losses[:, :1], self.comparison.anchors.index[rows])
+            costs = losses[:, :1]
+            if self.per_pair:
+                costs = costs / self.sizes.rows[rows, :1].clamp_min(1)
+            factors[rows] = weigh(costs, self.comparison.anchors.index[rows])
         return factors[rows]
 
     def _judge(self, block: Block, values: Tensor) -> _Found:

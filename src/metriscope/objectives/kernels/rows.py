@@ -16,7 +16,9 @@ from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Selection
 
 
-def over_rows(comparison: Comparison, selection: Selection, rule: Rule, inputs: Inputs = NO_INPUTS) -> RowSums:
+def over_rows(
+    comparison: Comparison, selection: Selection, rule: Rule, inputs: Inputs = NO_INPUTS, *, per_pair: bool = False
+) -> RowSums:
     """Applies a rule to the rows of all anchors, a block of them at a time.
 
     Args:
@@ -24,11 +26,12 @@ def over_rows(comparison: Comparison, selection: Selection, rule: Rule, inputs: 
         selection: the pairs that count.
         rule: what a loss makes of the rows of some anchors.
         inputs: what else the rule depends on.
+        per_pair: whether a row's loss is a sum over its positives, of which a weighting gets the mean.
 
     Raises:
         InputError: the rule gives losses of another shape, or the budget does not hold one row.
     """
-    engine = Engine(comparison, selection, rule, inputs)
+    engine = Engine(comparison, selection, rule, inputs, per_pair)
     if torch.compiler.is_compiling() and not _traceable(comparison.distance, rule):
         return engine.at_once()
     return engine.in_blocks()
@@ -56,8 +59,9 @@ def mean_over_anchors(
     Returns:
         A loss with ``active = terms``, the number of anchors or positive pairs in the mean.
     """
-    found = over_rows(comparison, selection, rule, inputs)
-    counted = found.valid if rule.complete else (found.sizes > 0).any(1)
-    terms = found.sizes[:, 0].sum() if per_pair else counted.sum()
+    found = over_rows(comparison, selection, rule, inputs, per_pair=per_pair)
+    counted = found.valid.squeeze(1) if rule.complete else (found.sizes > 0).any(1)
+    counts = found.sizes[:, 0] if per_pair else counted.long()
+    terms = counts.sum()
     scale = 1 / terms.clamp_min(1).double()
-    return found.output(scale, terms, terms, {})._replace(rows=found.losses.squeeze(1))
+    return found.output(scale, terms, terms, {})._replace(rows=found.losses.squeeze(1), counts=counts)

@@ -23,11 +23,13 @@ class Weighting(nn.Module, metaclass=PartType):
         weighs: ``pairs``, ``rows`` (the losses of anchors), or both; a loss says which it takes.
         paper: where the weighting comes from.
         affinity: the space, ``trunk``, that :attr:`Comparison.affinity` comes from; None where nobody asks.
+        bound_to_classes: whether weights on other classes than those of the training have no meaning.
     """
 
     weighs: ClassVar[frozenset[Kind]]
     paper: ClassVar[str] = ""
     affinity: str | None = None
+    bound_to_classes: bool = False
 
     # The constructor of nn.Module takes anything.
     def __init__(self) -> None:
@@ -46,11 +48,15 @@ class Weighting(nn.Module, metaclass=PartType):
         A batch comes in several calls, so the factor of an anchor must not depend on the other anchors.
 
         Args:
-            losses: (r, 1), detached.
+            losses: (r, 1), detached; of a loss that sums over an anchor's positives, the mean over these.
             index: (r,), the anchors' positions in the training set; -1 for none.
             moment: when.
         """
         return torch.ones_like(losses)
+
+    def parts(self, account: Account, moment: Moment) -> dict[str, Tensor]:
+        """Named detached scalars of a step of the training, logged as the loss's own are."""
+        return {}
 
     @torch.no_grad()
     def observe(self, account: Account, moment: Moment) -> None:
