@@ -18,7 +18,7 @@ from metriscope.reports.html.embedded import confusions, embedded_groups, shared
 from metriscope.reports.html.images import Pictures, images_of
 from metriscope.reports.html.series import series
 from metriscope.reports.page import write_page
-from metriscope.reports.table_style import Style
+from metriscope.reports.table_style import Style, Written
 from metriscope.run.study import Study, load_study
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\u202e\x1b[31m"
@@ -76,7 +76,7 @@ def test_charts_take_the_place_of_pictures(found: Comparison, library: None, tmp
     content = content_of(page)
     assert len(content["charts"]) == page.count("<div data-chart=")
     (scatter,) = [one for one in content["charts"] if len(one["rows"]) == 10]
-    assert {content["groups"][row["g"]] for row in scatter["rows"]} == {"contrastive", "triplet"}
+    assert {content["groups"][row["g"]] for row in scatter["rows"]} == {"Contrastive", "Triplet"}
     assert {content["runs"][row["r"]] for row in scatter["rows"]} == {run.name for run in found.study.runs}
     assert "metriscope[report]" not in page
 
@@ -146,11 +146,11 @@ def test_the_page_is_written_in_the_style_of_the_tables(found: Comparison, no_li
 def test_losses_are_told_apart_else_settings() -> None:
     study = known()
     study = replace(study, runs=[*study.runs, made(status="failed", loss__name="arcface", seed=9)])
-    found = series(compare(study))
-    assert (found.what, found.names) == ("loss", ["contrastive", "triplet", "arcface"])
+    found = series(Written(compare(study)))
+    assert (found.what, found.names) == ("loss", ["Contrastive", "Triplet", "ArcFace"])
     assert found.of_run[study.runs[-1].name] == 2
     one = Study("trial", [made(loss__margin=margin, seed=seed) for margin in (0.1, 0.2) for seed in range(2)])
-    found = series(compare(one))
+    found = series(Written(compare(one)))
     assert (found.what, found.names, found.of_group) == ("settings", ["margin=0.1", "margin=0.2"], [0, 1])
 
 

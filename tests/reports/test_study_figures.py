@@ -11,6 +11,7 @@ from metriscope.reports.comparison import compare
 from metriscope.reports.groups import Group
 from metriscope.reports.shown_groups import looks
 from metriscope.reports.study_figures import embeddings, intervals, over_epochs, write_figures
+from metriscope.reports.table_style import Written
 from metriscope.reports.trajectories import trajectories
 from metriscope.run.study import Study, StudyRun, load_study
 
@@ -72,18 +73,18 @@ def test_every_history_is_read_once() -> None:
     found = trajectories([Group({}, [run])], ["train/loss", "val/loss"])
     assert found == [{}]
     assert reads == [["train/loss", "val/loss"]]
-    assert over_epochs(compare(Study("trial", [run])), found, ["train/loss"]) is None
+    assert over_epochs(Written(compare(Study("trial", [run]))), found, ["train/loss"]) is None
 
 
 def test_of_many_groups_the_best_are_drawn() -> None:
     runs = [made(0.01 * i, loss__name=f"loss{i:02}", seed=s) for i in range(20) for s in (0, 1)]
-    figure = intervals(compare(Study("trial", runs), metrics=[RECALL]))
+    figure = intervals(Written(compare(Study("trial", runs), metrics=[RECALL])))
     assert "best 12 of 20" in figure.axes[0].get_title(loc="left")
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == [f"loss{i:02}" for i in range(8, 20)]
 
 
 def test_no_embeddings_no_figure() -> None:
-    assert embeddings(compare(Study("trial", [made()]))) is None
+    assert embeddings(Written(compare(Study("trial", [made()])))) is None
 
 
 def _curves(values: list[list[float]], **changes: Any) -> list[StudyRun]:
@@ -97,7 +98,7 @@ def _curves(values: list[list[float]], **changes: Any) -> list[StudyRun]:
 
 def _drawn(runs: list[StudyRun], key: str) -> Any:
     found = compare(Study("trial", runs), by=["loss.name"])
-    figure = over_epochs(found, trajectories(found.grouping.groups, [key]), [key])
+    figure = over_epochs(Written(found), trajectories(found.grouping.groups, [key]), [key])
     assert figure is not None
     return figure
 
@@ -126,7 +127,7 @@ def test_a_method_looks_alike_in_all_panels_and_figures() -> None:
         for s in (0, 1)
         if (i, data) != (0, "a")
     ]
-    found = compare(Study("trial", runs), ["dataset.name", "loss.name"], metrics=[RECALL])
+    found = Written(compare(Study("trial", runs), ["dataset.name", "loss.name"], metrics=[RECALL]))
     of_method: dict[str, set[str]] = {}
     for axis in intervals(found).axes:
         names = [tick.get_text() for tick in axis.get_yticklabels()]

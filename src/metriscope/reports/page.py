@@ -64,20 +64,22 @@ def write_page(
         InputError: the style names a column that the comparison does not have.
         OSError: the folder cannot be written.
     """
-    losses = series(comparison)
+    style = style or Style()
+    written = Written(comparison, style)
+    losses = series(written)
     code = guarded("charts of the page", library) if has_library() else None
-    charts = (guarded("charts of the page", lambda: sections(comparison, losses)) or {}) if code else {}
-    seen = guarded("pictures of the page", lambda: pictured(comparison, losses, trusted, method))
+    charts = (guarded("charts of the page", lambda: sections(written, losses)) or {}) if code else {}
+    seen = guarded("pictures of the page", lambda: pictured(written, losses, trusted, method))
     if code and seen and seen.projections:
         charts[_PROJECTED[method]] = [chart for chart, _ in seen.projections]
     drawn = [chart for group in charts.values() for chart in group]
     # A library without a chart would only make the page large.
     scripts = [*([code] if code and drawn else []), file("page.js")]
-    body = [*_head(comparison, code is None), _filter(losses), *_tables(comparison, losses, style or Style())]
+    body = [*_head(comparison, code is None), _filter(losses), *_tables(comparison, losses, style)]
     body += _chart_parts(charts, seen)
     body += [] if seen is None else _picture_parts(seen)
     body += _static(figures, charted=bool(drawn))
-    data = as_script(cleaned(_content(comparison, losses, drawn, seen)))
+    data = as_script(cleaned(_content(written, losses, drawn, seen)))
     title = for_html(comparison.study.name)
     page = [
         f"<!doctype html><html lang='en'><meta charset='utf-8'>{policy(scripts)}<title>{title}</title>",
@@ -193,10 +195,11 @@ def _static(figures: Sequence[Path], charted: bool) -> list[str]:
     return parts
 
 
-def _content(comparison: Comparison, losses: Series, drawn: Sequence[Chart], seen: Pictured | None) -> dict[str, Any]:
+def _content(written: Written, losses: Series, drawn: Sequence[Chart], seen: Pictured | None) -> dict[str, Any]:
     """What the script of the page reads; positions in its lists stand for names and pictures."""
+    comparison = written.comparison
     return {
-        "groups": [str(group) for group in comparison.grouping.groups],
+        "groups": [written.group(group) for group in comparison.grouping.groups],
         "of_group": losses.of_group,
         "runs": [run.name for run in comparison.study.runs],
         "classes": seen.classes if seen else [],

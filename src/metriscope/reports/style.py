@@ -61,9 +61,9 @@ def look(place: int) -> Look:
     return Look(PALETTE[place % colors], DASHES[place // colors % len(DASHES)], MARKERS[place % len(MARKERS)])
 
 
-def heading(key: str) -> str:
-    """The title of a logged key as a heading, with its split."""
-    title, split = title_of(key), key.rpartition("/")[0]
+def heading(key: str, title: str = "") -> str:
+    """A logged key as a heading, with its split; without a title that of the registry."""
+    title, split = title.strip() or title_of(key), key.rpartition("/")[0]
     # Names such as k-NN and MAP@R keep their own case.
     first = title[0].upper() + title[1:] if title.split()[0].islower() else title
     return f"{first} ({split})" if split else first

@@ -10,10 +10,9 @@ import numpy as np
 
 from metriscope.evaluation.metrics import logged, title_of
 from metriscope.reports.comparison import Comparison
-from metriscope.reports.groups import label
 from metriscope.reports.html.series import Series
 from metriscope.reports.study_figures import CURVES
-from metriscope.reports.style import heading
+from metriscope.reports.table_style import Written
 from metriscope.reports.trajectories import Trajectory, trajectories
 
 _POINTS = 30_000  # of all curves
@@ -46,13 +45,13 @@ class Chart(NamedTuple):
     wide: bool = False
 
 
-def sections(comparison: Comparison, losses: Series) -> dict[str, list[Chart]]:
+def sections(written: Written, losses: Series) -> dict[str, list[Chart]]:
     """Charts by the heading of their section; sections without a chart are left out."""
-    blocks = _blocks(comparison)
+    blocks = _blocks(written)
     made = {
-        "Curves": _curves(comparison, losses, blocks),
-        "Recall@1 against variance": _scatters(comparison, losses, blocks),
-        "Final values": _intervals(comparison, losses, blocks),
+        "Curves": _curves(written, losses, blocks),
+        "Recall@1 against variance": _scatters(written.comparison, losses, blocks),
+        "Final values": _intervals(written, losses, blocks),
     }
     return {title: charts for title, charts in made.items() if charts}
 
@@ -91,27 +90,21 @@ def _scale(losses: Series, values: Sequence[Any]) -> Spec:
     return {"domain": list(range(len(losses.names))), "range": list(values)}
 
 
-def _blocks(comparison: Comparison) -> list[tuple[str, list[int]]]:
+def _blocks(written: Written) -> list[tuple[str, list[int]]]:
     """Title of the data and positions of the groups; without a title where all runs have the same data."""
     blocks: dict[tuple[str, ...], list[int]] = {}
-    groups = comparison.grouping.groups
+    groups = written.comparison.grouping.groups
     for place, group in enumerate(groups):
         blocks.setdefault(group.block, []).append(place)
-    return [
-        (
-            label({k: v for k, v in groups[places[0]].values.items() if k.startswith("dataset.")}) if block else "",
-            places,
-        )
-        for block, places in list(blocks.items())[:_DATA_SETS]
-    ]
+    return [(written.data(groups[places[0]]), places) for places in list(blocks.values())[:_DATA_SETS]]
 
 
 def _titled(title: str, data: str) -> str:
-    return f"{title} ({data})" if data else title
+    return f"{title}, {data}" if data else title
 
 
-def _curves(comparison: Comparison, losses: Series, blocks: Sequence[tuple[str, list[int]]]) -> list[Chart]:
-    found = trajectories(comparison.grouping.groups, _KEYS)
+def _curves(written: Written, losses: Series, blocks: Sequence[tuple[str, list[int]]]) -> list[Chart]:
+    found = trajectories(written.comparison.grouping.groups, _KEYS)
     most = int(np.clip(_POINTS / max(sum(map(len, found)), 1), _FEWEST, _MOST))
     charts = []
     for data, places in blocks:
@@ -120,7 +113,9 @@ def _curves(comparison: Comparison, losses: Series, blocks: Sequence[tuple[str, 
             if curves:
                 log = "grad_norm" in key and all(min(c["y"], default=0) > 0 for c in curves)
                 spec, limits = _curve_spec(losses, log, _ticks(curves)), _limits(curves, log)
-                charts.append(Chart(_titled(heading(key), data), spec, curves=curves, tip=_CURVE_TIP, limits=limits))
+                charts.append(
+                    Chart(_titled(written.heading(key), data), spec, curves=curves, tip=_CURVE_TIP, limits=limits)
+                )
     return charts
 
 
@@ -224,8 +219,9 @@ def _scatters(comparison: Comparison, losses: Series, blocks: Sequence[tuple[str
     return charts
 
 
-def _intervals(comparison: Comparison, losses: Series, blocks: Sequence[tuple[str, list[int]]]) -> list[Chart]:
+def _intervals(written: Written, losses: Series, blocks: Sequence[tuple[str, list[int]]]) -> list[Chart]:
     """Mean and 95 % interval of every group, with the runs as faint points; the metric is chosen in the page."""
+    comparison = written.comparison
     order = {run.name: place for place, run in enumerate(comparison.study.runs)}
     charts = []
     for data, places in blocks:
@@ -245,13 +241,13 @@ def _intervals(comparison: Comparison, losses: Series, blocks: Sequence[tuple[st
                 ]
         if rows:
             charts.append(
-                Chart(_titled("Mean and 95 % interval", data), _interval_spec(comparison, losses), rows, wide=True)
+                Chart(_titled("Mean and 95 % interval", data), _interval_spec(written, losses), rows, wide=True)
             )
     return charts
 
 
-def _interval_spec(comparison: Comparison, losses: Series) -> Spec:
-    titles = [_better(comparison, metric) for metric in comparison.metrics]
+def _interval_spec(written: Written, losses: Series) -> Spec:
+    titles = [_better(written, metric) for metric in written.comparison.metrics]
     choice = {"input": "select", "options": list(range(len(titles))), "labels": titles, "name": "metric "}
     # The axis has the groups' positions: two groups may have the same label once it is cut.
     y = {"field": "g", "type": "ordinal", "title": None, "axis": {"labelExpr": "groups[datum.value]", "ticks": False}}
@@ -275,5 +271,6 @@ def _interval_spec(comparison: Comparison, losses: Series) -> Spec:
     }
 
 
-def _better(comparison: Comparison, metric: str) -> str:
-    return {1: f"{metric}, more is better", -1: f"{metric}, less is better", 0: metric}[comparison.direction(metric)]
+def _better(written: Written, metric: str) -> str:
+    said = written.heading(metric)
+    return {1: f"{said}, more is better", -1: f"{said}, less is better", 0: said}[written.comparison.direction(metric)]
