@@ -97,7 +97,7 @@ def test_the_good_runs_are_compared(hostile: Hostile, watched: None, capsys: pyt
 
 def test_what_cannot_be_drawn_is_told(hostile: Hostile, watched: None, caplog: pytest.LogCaptureFixture) -> None:
     from metriscope.reports.comparison import compare
-    from metriscope.reports.study_figures import embeddings
+    from metriscope.reports.embedding_figures import embeddings
     from metriscope.reports.table_style import Written
     from metriscope.reports.trajectories import trajectories
 

@@ -13,8 +13,8 @@ from studies import RECALL, known, made, write_run, write_study
 from studies import config as config_of
 
 from metriscope.reports.comparison import Comparison, compare
+from metriscope.reports.embedded import confused, embedded_groups, shared_queries
 from metriscope.reports.html import bundle, facts, images
-from metriscope.reports.html.embedded import confusions, embedded_groups, shared_queries
 from metriscope.reports.html.images import Pictures, images_of
 from metriscope.reports.html.series import series
 from metriscope.reports.page import write_page
@@ -217,9 +217,9 @@ def test_confused_classes_and_queries(tmp_path: Path) -> None:
         distances = np.linalg.norm(one.saved.embeddings - one.saved.embeddings[query], axis=1)
         distances[query] = np.inf
         np.testing.assert_array_equal(near, np.argsort(distances, kind="stable")[: len(near)])
-    counted = {pair[:2]: pair[2:] for pair in confusions(one)}
+    counted = {(pair.query, pair.neighbour): (pair.wrong, pair.queries) for pair in confused(one)}
     nearest = labels[one.neighbours[:, 0]]
-    assert counted["a", "f"] == (int(((labels == 0) & (nearest == 5)).sum()), 5)
+    assert counted[0, 5] == (int(((labels == 0) & (nearest == 5)).sum()), 5)
     assert not [pair for pair in counted if pair[0] == pair[1]]
     chosen = shared_queries(groups)
     assert all(labels[row] in (0, 5) for row in chosen["fewest hits"])

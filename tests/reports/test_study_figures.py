@@ -8,9 +8,10 @@ from scipy import stats
 from studies import RECALL, made, write_study
 
 from metriscope.reports.comparison import compare
+from metriscope.reports.embedding_figures import embeddings
 from metriscope.reports.groups import Group
 from metriscope.reports.shown_groups import looks
-from metriscope.reports.study_figures import embeddings, intervals, over_epochs, write_figures
+from metriscope.reports.study_figures import intervals, over_epochs, write_figures
 from metriscope.reports.table_style import Written
 from metriscope.reports.trajectories import trajectories
 from metriscope.run.study import Study, StudyRun, load_study
@@ -28,7 +29,15 @@ def test_a_study_becomes_figures(tmp_path: Path) -> None:
         kept: dict[str, Any] = {"embeddings": rng.normal(size=(30, 4)), "labels": rng.integers(0, 3, 30)}
         np.savez(run.folder / "embeddings.npz", **kept, classes=np.array(["a", "b", "c"]))
     paths = write_figures(compare(load_study(folder)), tmp_path / "figures")
-    names = ["learning_curves", "variance", "greediness", "recall_against_variance", "intervals", "embeddings"]
+    names = [
+        "learning_curves",
+        "variance",
+        "greediness",
+        "recall_against_variance",
+        "intervals",
+        "embeddings",
+        "confused_classes",
+    ]
     assert [path.name for path in paths] == [f"{name}.{kind}" for name in names for kind in ("png", "svg")]
     assert all(path.read_bytes().startswith((b"\x89PNG", b"<?xml")) for path in paths)
 

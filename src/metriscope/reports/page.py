@@ -39,8 +39,8 @@ _PROJECTED = {
     "tsne": "Test embeddings by t-SNE",
     "umap": "Test embeddings by UMAP",
 }
-# Figures that charts of the page take the place of.
-_CHARTED = (*CURVES, "recall_against_variance", "intervals", "embeddings")
+# Figures that charts and tables of the page take the place of.
+_CHARTED = (*CURVES, "recall_against_variance", "intervals", "embeddings", "confused_classes")
 
 
 def write_page(

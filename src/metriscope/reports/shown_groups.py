@@ -41,3 +41,8 @@ def looks(written: Written) -> Mapping[str, Look]:
     groups = written.comparison.grouping.groups
     methods = dict.fromkeys(written.method(groups[place]) for members in blocks(written).values() for place in members)
     return {method: look(place) for place, method in enumerate(methods)}
+
+
+def titled(written: Written, name: str) -> str:
+    """The title of a figure of a comparison."""
+    return f"{written.comparison.study.name}: {name}"

@@ -1,4 +1,4 @@
-"""Figures of a comparison: curves with bands over repeats, intervals of final values, embeddings."""
+"""Figures of a comparison: curves with bands over repeats, recall against variance, intervals of final values."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metriscope.errors import InputError
-from metriscope.escapes import shown
 from metriscope.evaluation.metrics import logged, title_of
 from metriscope.reports.comparison import Comparison
 from metriscope.reports.scales import epochs_axis, value_axis, within
-from metriscope.reports.shown_groups import MOST_DATA_SETS, blocks, looks
+from metriscope.reports.shown_groups import MOST_DATA_SETS, blocks, looks, titled
 from metriscope.reports.style import (
     GREY,
     GRID,
@@ -29,8 +27,6 @@ from metriscope.reports.style import (
 )
 from metriscope.reports.table_style import Style, Written
 from metriscope.reports.trajectories import Trajectory, on_one_scale, trajectories
-from metriscope.run.embeddings import Saved, read_embeddings
-from metriscope.run.study import StudyRun
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +46,7 @@ CURVES = {
 }
 """Logged keys of the panels of the figures over epochs."""
 
-FIGURES = (*CURVES, "recall_against_variance", "intervals", "critical_difference", "embeddings")
+FIGURES = (*CURVES, "recall_against_variance", "intervals", "critical_difference", "embeddings", "confused_classes")
 
 
 def write_figures(
@@ -69,6 +65,7 @@ def write_figures(
         method: of the projection of embeddings.
         style: whose names the figures have.
     """
+    from metriscope.reports.embedding_figures import confused_classes, embeddings
     from metriscope.reports.ranks import critical_difference
 
     keys = [key for name in names for key in CURVES.get(name, ())]
@@ -79,6 +76,7 @@ def write_figures(
         "intervals": intervals,
         "critical_difference": critical_difference,
         "embeddings": partial(embeddings, method=method),
+        "confused_classes": confused_classes,
     }
     data = len({group.block for group in comparison.grouping.groups})
     if data > MOST_DATA_SETS:
@@ -117,7 +115,7 @@ def over_epochs(
         columns=len(there),
         width=3.6,
         height=2.75,
-        title=_title(written, name),
+        title=titled(written, name),
         note=f"bold: mean; band: 95 % interval of {BAND_FROM} runs or more; thin: single runs where there are fewer",
         key=key_of_looks,
     )
@@ -161,10 +159,6 @@ def _line(axis: "Axes", key: str, line: Trajectory, look: Look) -> list[NDArray[
     return [few, low, high]
 
 
-def _title(written: Written, name: str) -> str:
-    return f"{written.comparison.study.name}: {name}"
-
-
 def _titled(what: str, data: str) -> str:
     return f"{what}, {data}" if data else what
 
@@ -179,7 +173,7 @@ def recall_against_variance(written: Written) -> "Figure | None":
         return None
     rows, key_of_looks = blocks(written), looks(written)
     names = [_titled(f"{title_of(recall)} against {title_of(key)}", data) for data in rows for key in keys]
-    title = _title(written, "recall against variance")
+    title = titled(written, "recall against variance")
     figure, axes = panels(names, columns=2, title=title, note="one mark per run", key=key_of_looks)
     places = iter(axes)
     for members in rows.values():
@@ -223,7 +217,7 @@ def intervals(written: Written) -> "Figure | None":
         columns=columns,
         width=3.2,
         height=1.2 + 0.24 * most,
-        title=_title(written, "final values"),
+        title=titled(written, "final values"),
         note=f"large: mean; line: 95 % interval of {BAND_FROM} runs or more; small: single runs",
         left=max(left - 0.3, 0.0),
     )
@@ -263,34 +257,3 @@ def _intervals(axis: "Axes", comparison: Comparison, metric: str, members: Itera
     if sign := comparison.direction(metric):
         better = "more is better" if sign > 0 else "less is better"
         axis.set_xlabel(better, fontsize=SMALL, color=GREY)
-
-
-def embeddings(written: Written, method: str = "pca") -> "Figure | None":
-    """Test embeddings of one run per group in a plane, side by side; None if none were saved.
-
-    Args:
-        method: of the projection, as of :func:`draw_projection`.
-    """
-    from metriscope.reports.projection import draw_projection
-
-    drawn: list[tuple[str, Saved]] = []
-    for members in blocks(written).values():
-        for place in members:
-            group = written.comparison.grouping.groups[place]
-            saved = next((found for run in group.runs if (found := _saved(run)) is not None), None)
-            drawn += [] if saved is None else [(written.group(group), saved)]
-    if not drawn:
-        return None
-    title = _title(written, "embeddings of the test set")
-    figure, axes = panels([name for name, _ in drawn], columns=4, width=3.6, height=3.4, title=title)
-    for axis, (_, saved) in zip(axes, drawn, strict=True):
-        draw_projection(axis, saved.embeddings, saved.labels, saved.classes, legend=False, method=method)
-    return figure
-
-
-def _saved(run: StudyRun) -> Saved | None:
-    try:
-        return None if run.folder is None else read_embeddings(run.folder)
-    except InputError as error:
-        log.warning("%s; left out of the figure", shown(str(error)))
-        return None

@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metriscope.escapes import for_html
-from metriscope.reports.html.charts import SHOWN, TOLD, Chart, hidden_losses, quantity, rounded
-from metriscope.reports.html.embedded import (
+from metriscope.reports.embedded import (
     NEIGHBOURS,
     Embedded,
-    confusions,
+    confused,
     embedded_groups,
     shared_queries,
 )
+from metriscope.reports.html.charts import SHOWN, TOLD, Chart, hidden_losses, quantity, rounded
 from metriscope.reports.html.images import Pictures, images_of
 from metriscope.reports.html.series import Series
 from metriscope.reports.projection import MAX_NAMED, project
@@ -62,8 +62,10 @@ def pictured(written: Written, losses: Series, trusted: bool = False, method: st
             loss = losses.of_group[one.group]
             name = written.group(written.comparison.grouping.groups[one.group])
             projections.append((_projection(name, one, loss, images, pictures, len(classes), method), loss))
-            for true, taken, count, of in confusions(one):
-                cells = [name, true, taken, str(count), f"{count / of:.1%}"]
+            names = one.saved.classes
+            for pair in confused(one):
+                share = f"{pair.wrong / pair.queries:.1%}"
+                cells = [name, names[pair.query], names[pair.neighbour], str(pair.wrong), share]
                 rows.append([Shown([cell]) for cell in cells])
                 of_row.append(loss)
         classes += groups[0].saved.classes
