@@ -17,8 +17,9 @@ from metriscope.reports.embedded import confused, embedded_groups, shared_querie
 from metriscope.reports.html import bundle, facts, images
 from metriscope.reports.html.images import Pictures, images_of
 from metriscope.reports.html.series import series
-from metriscope.reports.page import write_page
+from metriscope.reports.page import html_table, write_page
 from metriscope.reports.table_style import Style, Written
+from metriscope.reports.tables import Shown, Table
 from metriscope.run.study import Study, load_study
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\u202e\x1b[31m"
@@ -202,6 +203,19 @@ def test_a_projection_that_is_asked_for_is_on_the_page(library: None, tmp_path: 
         (plot,) = [one["rows"] for one in content_of(page)["charts"] if one["rows"] and "c" in one["rows"][0]]
         planes.append({(row["x"], row["y"]) for row in plot})
     assert not planes[0] & planes[1]
+
+
+def test_a_run_whose_embeddings_are_too_large_takes_no_other_away(tmp_path: Path) -> None:
+    study = write_study(tmp_path, {"contrastive": 0.6, "triplet": 0.9}, seeds=1)
+    for scale, run in zip((1, 1e200), load_study(study).runs, strict=True):
+        assert run.folder is not None
+        saved(run.folder, embeddings=np.random.default_rng(0).normal(size=(30, 4)) * scale)
+    assert [[one.group for one in groups] for groups in embedded_groups(compare(load_study(study)))] == [[0]]
+
+
+def test_headings_go_on_in_the_next_line_between_words_alone() -> None:
+    table = Table("", ["test/recall_at_1", "g_z"], [[Shown(["a"]), Shown(["1"])]], 1)
+    assert "<th class='name'>test/<wbr>recall_<wbr>at_1</th><th>g_z</th>" in html_table(table)
 
 
 def test_confused_classes_and_queries(tmp_path: Path) -> None:

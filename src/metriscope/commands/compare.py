@@ -120,7 +120,7 @@ def _keys(text: str) -> list[str]:
 
 def _choice(what: str, names: Sequence[str]) -> Callable[[str], list[str]]:
     def read(text: str) -> list[str]:
-        for word in _words(text):
+        for word in _words(text) or [""]:
             if word not in names:
                 raise argparse.ArgumentTypeError(f"no {what} {word!r}; there are {', '.join(names)}")
         return _words(text)

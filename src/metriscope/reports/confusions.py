@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metriscope.escapes import for_figure
+from metriscope.escapes import beside, for_figure
 from metriscope.reports.style import BLUE, GREY, PLAIN, SMALL, fitted, panels, width_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def confused_pairs(labels: ArrayLike, neighbors: ArrayLike, classes: Sequence[st
     found = confusions(labels, neighbors)
     if not found:
         return None
-    names = [f"{for_figure(classes[one.query], _NAME)} → {for_figure(classes[one.neighbour], _NAME)}" for one in found]
+    names = [" → ".join(beside(for_figure(classes[at], _NAME)) for at in (one.query, one.neighbour)) for one in found]
     left = max(width_of(name, SMALL) for name in names)
     figure, (axis,) = panels(
         ["Wrong nearest neighbours by class (query → neighbour)"],
@@ -112,7 +112,7 @@ def confused_by_group(
         for place, one in enumerate(found[:_PAIRS]):
             said = f": {_counted(one)}"
             room = (_PANEL - 1.0 - width_of(said, SMALL)) / 2
-            pair = " → ".join(fitted(classes[at], room, SMALL) for at in (one.query, one.neighbour))
+            pair = " → ".join(beside(fitted(classes[at], room, SMALL)) for at in (one.query, one.neighbour))
             # On the bar, from the axis on: names of other panels stand left of it.
             axis.annotate(f"{pair}{said}", (0, place), (4, 0), textcoords="offset points", fontsize=SMALL, va="center")
         if not found:

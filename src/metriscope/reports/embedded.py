@@ -12,6 +12,7 @@ from metriscope.errors import InputError
 from metriscope.escapes import shown
 from metriscope.reports.comparison import Comparison
 from metriscope.reports.confusions import Confusion, confusions
+from metriscope.reports.projection import drawable
 from metriscope.run.embeddings import Saved, read_embeddings
 from metriscope.run.study import StudyRun
 
@@ -95,7 +96,7 @@ def saved_of(run: StudyRun) -> Saved | None:
 
 def _usable(run: StudyRun) -> Saved | None:
     saved = saved_of(run)
-    if saved is None or len(saved.labels) < 2 or not np.isfinite(saved.embeddings).all():
+    if saved is None or len(saved.labels) < 2 or not drawable(saved.embeddings).all():
         return None
     return saved
 

@@ -119,8 +119,8 @@ def html_table(table: Table, sortable: bool = False, losses: Sequence[int | None
 
 
 def _breakable(title: str) -> str:
-    """A heading that may go on in the next line after a slash or an underscore."""
-    return re.sub("[/_]", r"\g<0><wbr>", for_html(title))
+    """A heading that may go on in the next line after a slash or an underscore between words."""
+    return re.sub(r"(?<=\w\w)[/_](?=\w\w)", r"\g<0><wbr>", for_html(title))
 
 
 def _cell(cell: Shown, kind: str) -> str:

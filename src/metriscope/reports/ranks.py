@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from metriscope.escapes import beside
 from metriscope.reports.comparison import SIGNIFICANT, Comparison
 from metriscope.reports.shown_groups import looks
 from metriscope.reports.style import BLACK, GREY, PLAIN, SMALL, fitted, panels
@@ -84,7 +85,7 @@ def critical_difference(written: Written) -> "Figure | None":
         color, marker = (own[method].color, own[method].marker) if method in own else (BLACK, "o")
         axis.plot([rank, rank], [-count - 0.5, -line - 0.5], color="#DDDDDD", linewidth=0.8, zorder=0)
         axis.plot([rank], [-line - 0.5], marker, color=color, markersize=5.5)
-        shown = f"{fitted(method, room, SMALL)}  {rank:.2f}"
+        shown = f"{beside(fitted(method, room, SMALL))}  {rank:.2f}"
         axis.annotate(shown, (rank, -line - 0.5), (7, 0), textcoords="offset points", fontsize=SMALL + 0.5, va="center")
     for level, (first, last) in enumerate(cliques(ranking)):
         height = -first - 0.95 - 0.1 * (level % 2)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from metriscope.escapes import shown
 from metriscope.evaluation.metrics import logged, title_of
+from metriscope.files import folder_in
 from metriscope.reports.comparison import Comparison
 from metriscope.reports.scales import epochs_axis, value_axis, within
 from metriscope.reports.shown_groups import MOST_DATA_SETS, blocks, looks, titled
@@ -68,6 +70,11 @@ def write_figures(
     from metriscope.reports.embedding_figures import confused_classes, embeddings
     from metriscope.reports.ranks import critical_difference
 
+    try:
+        folder_in(folder.parent, folder.name)
+    except OSError as error:
+        log.warning("the figures are left out (%s: %s)", shown(str(folder)), error.strerror)
+        return []
     keys = [key for name in names for key in CURVES.get(name, ())]
     curves = trajectories(comparison.grouping.groups, keys) if keys else []
     written = Written(comparison, style)
