@@ -94,6 +94,33 @@ def test_a_browser_runs_the_scripts_of_the_package_alone(found: Comparison, libr
     assert page.count("<script") == 3
 
 
+@pytest.mark.parametrize("seeds", [1, 2, 4])
+def test_of_few_runs_the_runs_are_drawn_and_no_band(seeds: int, library: None, tmp_path: Path) -> None:
+    study = load_study(write_study(tmp_path, {"contrastive": 0.6, "triplet": 0.9}, seeds=seeds))
+    content = content_of(write_page(compare(study), [], tmp_path / "page.html").read_text())
+    charts = [one["curves"] for one in content["charts"] if one["curves"]]
+    assert charts
+    for curves in charts:
+        means = [one for one in curves if "s" not in one]
+        assert len(means) == 2
+        assert len(curves) - len(means) == (4 if seeds == 2 else 0)
+        assert all(("low" in one) == (seeds > 1) and ("band" in one) == (seeds == 4) for one in means)
+    finals = [row for chart in content["charts"] for row in chart["rows"] if "mean" in row]
+    assert finals
+    assert all(("bottom" in row) == (seeds == 4) for row in finals)
+
+
+def test_losses_of_other_scales_share_a_chart(library: None, tmp_path: Path) -> None:
+    runs = []
+    for name, first in (("contrastive", 1.0), ("triplet", 300.0)):
+        rows = [{"epoch": epoch, "step": epoch, "train/loss": first / (epoch + 1)} for epoch in range(3)]
+        runs.append(replace(made(loss__name=name), history=lambda keys, rows=rows: rows))
+    page = write_page(compare(Study("trial", runs)), [], tmp_path / "page.html").read_text()
+    (chart,) = [one for one in content_of(page)["charts"] if one["curves"]]
+    assert [curve["y"] for curve in chart["curves"]] == [[1.0, 0.5, 0.3333]] * 2
+    assert "<h3>Loss (train), share of largest" in page
+
+
 def test_what_was_run() -> None:
     data = {"content": {"parts": {"train": [90, 5], "test": [100, 5], "validation": "?"}}}
     record = {

@@ -13,11 +13,12 @@ from metriscope.escapes import cleaned, for_html
 from metriscope.files import replacing
 from metriscope.reports.comparison import Comparison
 from metriscope.reports.html.bundle import EXTRA, as_script, file, has_library, library, policy
-from metriscope.reports.html.charts import Chart, sections
+from metriscope.reports.html.charts import Chart
 from metriscope.reports.html.facts import commands_table, facts_table, runs_table, state
 from metriscope.reports.html.pictured import Pictured, pictured
+from metriscope.reports.html.sections import sections
 from metriscope.reports.html.series import Series, series
-from metriscope.reports.study_figures import CURVES
+from metriscope.reports.study_figures import BAND_FROM, CURVES
 from metriscope.reports.style import guarded
 from metriscope.reports.table_style import Style, Written
 from metriscope.reports.tables import Shown, Table, tables
@@ -33,7 +34,13 @@ img { max-width: 100%; height: auto }
 
 _TALL = 25  # rows from which a table scrolls in its own box
 _READ = ("spec", "rows", "curves", "tip", "limits")  # of a chart by the script
-_SAID = {"Curves": "Very wide bands are cut; the tip of a curve has their true ends."}
+_SAID = {
+    "Curves": (
+        f"Bold: mean; band: 95 % interval of {BAND_FROM} runs or more, cut where it is very wide; thin: single runs "
+        "where there are fewer. The tip of a curve has the true ends."
+    ),
+    "Final values": f"Large: mean; line: 95 % interval of {BAND_FROM} runs or more; small: single runs.",
+}
 _PROJECTED = {
     "pca": "Test embeddings on their principal axes",
     "tsne": "Test embeddings by t-SNE",
