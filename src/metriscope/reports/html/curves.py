@@ -32,6 +32,7 @@ _KEYS = tuple(dict.fromkeys(key for keys in CURVES.values() for key in keys))
 
 
 def curves(written: Written, losses: Series, blocks: Sequence[tuple[str, list[int]]]) -> list[Chart]:
+    """A chart for each data set and logged key."""
     found = trajectories(written.comparison.grouping.groups, _KEYS)
     # Losses have no common unit.
     scaled = {key: one for key in _KEYS if title_of(key) == "loss" and (one := on_one_scale(found, key))}
@@ -42,13 +43,12 @@ def curves(written: Written, losses: Series, blocks: Sequence[tuple[str, list[in
     charts = []
     for data, places in blocks:
         for key in _KEYS:
-            curves = [one for place in places if key in found[place] for one in _lines(place, found[place][key], most)]
-            if curves:
-                log = "grad_norm" in key and all(min(c["y"], default=0) > 0 for c in curves)
-                spec, limits = _curve_spec(losses, log, _ticks(curves)), _limits(curves, log)
-                charts.append(
-                    Chart(titled(written.heading(key), data), spec, curves=curves, tip=CURVE_TIP, limits=limits)
-                )
+            drawn = [one for place in places if key in found[place] for one in _lines(place, found[place][key], most)]
+            if drawn:
+                log = "grad_norm" in key and all(min(c["y"], default=0) > 0 for c in drawn)
+                spec, limits = _curve_spec(losses, log, _ticks(drawn)), _limits(drawn, log)
+                title = titled(written.heading(key) + ", share of largest" * (key in scaled), data)
+                charts.append(Chart(title, spec, curves=drawn, tip=CURVE_TIP, limits=limits))
     return charts
 
 
