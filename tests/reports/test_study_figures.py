@@ -167,3 +167,20 @@ def test_names_of_200_characters_and_no_common_metric(tmp_path: Path) -> None:
     bare = compare(Study("s", [made({"test/own": 1.0})]))
     assert bare.metrics == []
     assert write_figures(bare, tmp_path / "figures") == []
+
+
+def test_what_cannot_be_read_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    study = load_study(write_study(tmp_path, {"contrastive": 0.6, "triplet": 0.9}, seeds=1))
+    cut, broken = (run.folder for run in study.runs)
+    assert cut is not None
+    assert broken is not None
+    lines = (cut / "metrics.csv").read_text().splitlines(keepends=True)
+    (cut / "metrics.csv").write_text("".join(lines[: len(lines) // 2]))
+    (broken / "embeddings.npz").write_bytes(b"PK")
+    found = compare(study)
+    for _ in range(2):
+        write_figures(found, tmp_path / "figures", ["variance", "embeddings", "confused_classes"], ["svg"])
+    first, second = caplog.messages
+    assert first == f"{cut}/metrics.csv has 1 of the 3 epochs that were trained: its curves end early"
+    assert second.startswith(f"{broken}/embeddings.npz is not readable (")
+    assert second.endswith("): delete it; its embeddings are left out")

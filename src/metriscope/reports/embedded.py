@@ -1,6 +1,5 @@
 """Saved test embeddings of a study: one run of each group, with their nearest neighbours."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,14 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metriscope.errors import InputError
-from metriscope.escapes import shown
 from metriscope.reports.comparison import Comparison
 from metriscope.reports.confusions import Confusion, confusions
 from metriscope.reports.projection import drawable
 from metriscope.run.embeddings import Saved, read_embeddings
 from metriscope.run.study import StudyRun
-
-log = logging.getLogger(__name__)
 
 NEIGHBOURS = 5
 _GROUPS, _DATA_SETS = 8, 4
@@ -90,7 +86,7 @@ def saved_of(run: StudyRun) -> Saved | None:
     try:
         return None if run.folder is None else read_embeddings(run.folder)
     except InputError as error:
-        log.warning("%s; its embeddings are left out", shown(str(error)))
+        run.warn_once(f"{error}; its embeddings are left out")
         return None
 
 
