@@ -30,7 +30,7 @@ def test_projection_of_any_layout(tmp_path: Path, size: int, classes: int) -> No
 
 
 def test_projection_of_a_collapsed_or_broken_embedding(tmp_path: Path) -> None:
-    for z in (np.zeros((5, 3)), np.full((5, 3), np.nan), np.zeros((1, 3))):
+    for z in (np.zeros((5, 3)), np.full((5, 3), np.nan), np.zeros((1, 3)), np.full((5, 3), 1e200)):
         save(projection(z, np.zeros(len(z), dtype=int), ["only"]), tmp_path / "p.png")
 
 

@@ -24,6 +24,8 @@ MAX_NAMED = 20
 _NAME = 24
 # Above this a vector file holds the points as a picture.
 _MAX_VECTORS = 1500
+# Sums of squares of larger components are not finite in float32.
+_LARGEST = 1e15
 GOLDEN = 0.6180339887498949
 
 
@@ -55,6 +57,12 @@ class Plane(NamedTuple):
     points: NDArray[np.float64]
     places: NDArray[np.intp]
     axes: tuple[str, str]
+
+
+def drawable(embeddings: ArrayLike) -> NDArray[np.bool_]:
+    """Which rows (N, D) are finite, and not so large that their squares would not be."""
+    found: NDArray[np.bool_] = (np.abs(np.asarray(embeddings)) < _LARGEST).all(axis=1)
+    return found
 
 
 def check_method(method: str, where: str) -> None:
@@ -153,7 +161,7 @@ def draw_projection(
     Above 5000 points an even share of each class is drawn, always the same points.
     """
     points, ids = np.asarray(embeddings, dtype=np.float64), np.asarray(labels)
-    finite = np.isfinite(points).all(axis=1)
+    finite = drawable(points)
     points, ids = points[finite], ids[finite]
     axis.set(xticks=[], yticks=[])
     axis.grid(visible=False)

@@ -6,19 +6,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metriscope.escapes import for_html
-from metriscope.reports.comparison import Comparison
-from metriscope.reports.html.charts import SHOWN, TOLD, Chart, hidden_losses, quantity, rounded
-from metriscope.reports.html.embedded import (
+from metriscope.reports.embedded import (
     NEIGHBOURS,
     Embedded,
-    confusions,
+    confused,
     embedded_groups,
     shared_queries,
 )
+from metriscope.reports.html.charts import SHOWN, TOLD, Chart, hidden_losses, quantity, rounded
 from metriscope.reports.html.images import Pictures, images_of
 from metriscope.reports.html.series import Series
 from metriscope.reports.projection import MAX_NAMED, project
 from metriscope.reports.style import PALETTE
+from metriscope.reports.table_style import Written
 from metriscope.reports.tables import Shown, Table
 
 _POINTS = 400  # of a projection
@@ -42,7 +42,7 @@ class Pictured(NamedTuple):
     classes: list[str]
 
 
-def pictured(comparison: Comparison, losses: Series, trusted: bool = False, method: str = "pca") -> Pictured:
+def pictured(written: Written, losses: Series, trusted: bool = False, method: str = "pca") -> Pictured:
     """Read the saved embeddings of a comparison, and the images where they are at hand.
 
     Args:
@@ -54,15 +54,18 @@ def pictured(comparison: Comparison, losses: Series, trusted: bool = False, meth
     galleries: list[str] = []
     rows: list[list[Shown]] = []
     of_row: list[int] = []
-    for groups in embedded_groups(comparison):
+    for groups in embedded_groups(written.comparison):
         images = images_of(groups[0], trusted)
         if images is not None:
-            galleries.append(_gallery(comparison, losses, groups, images, pictures))
+            galleries.append(_gallery(written, losses, groups, images, pictures))
         for one in groups:
-            loss, name = losses.of_group[one.group], str(comparison.grouping.groups[one.group])
+            loss = losses.of_group[one.group]
+            name = written.group(written.comparison.grouping.groups[one.group])
             projections.append((_projection(name, one, loss, images, pictures, len(classes), method), loss))
-            for true, taken, count, of in confusions(one):
-                cells = [name, true, taken, str(count), f"{count / of:.1%}"]
+            names = one.saved.classes
+            for pair in confused(one):
+                share = f"{pair.wrong / pair.queries:.1%}"
+                cells = [name, names[pair.query], names[pair.neighbour], str(pair.wrong), share]
                 rows.append([Shown([cell]) for cell in cells])
                 of_row.append(loss)
         classes += groups[0].saved.classes
@@ -105,9 +108,7 @@ def _projection(name: str, one: Embedded, loss: int, images: Any, pictures: Pict
     return Chart(f"{name}: {one.run.name}", spec, rows, tip=[("class", "class")])
 
 
-def _gallery(
-    comparison: Comparison, losses: Series, groups: Sequence[Embedded], images: Any, pictures: Pictures
-) -> str:
+def _gallery(written: Written, losses: Series, groups: Sequence[Embedded], images: Any, pictures: Pictures) -> str:
     """A row for each query and a column for each group, so that the same query is seen side by side."""
     classes, labels = groups[0].saved.classes, groups[0].saved.labels
 
@@ -116,7 +117,7 @@ def _gallery(
         image = f"<img alt='{name}' data-image='{picture}'>" if picture is not None else ""
         return f"<figure class='{kind}' title='{name}'>{image}<figcaption>{mark}{name}</figcaption></figure>"
 
-    names = [for_html(str(comparison.grouping.groups[one.group])) for one in groups]
+    names = [for_html(written.group(written.comparison.grouping.groups[one.group])) for one in groups]
     places = [losses.of_group[one.group] for one in groups]
     heads = "".join(f"<th class='name' data-loss='{at}'>{name}</th>" for at, name in zip(places, names, strict=True))
     body = []
