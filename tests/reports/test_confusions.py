@@ -34,6 +34,6 @@ def test_every_group_has_a_panel_with_its_pairs() -> None:
     assert said[0].startswith("\u200ea\\$b")
     assert said[0].endswith("→ \u200eb\u200e: 3 of 9 (33%)")
     assert said[1] == "\u200eb\u200e → \u200ec\u200e: 1 of 4 (25%)"
-    assert [text.get_text() for text in second.texts] == ["none"]
+    assert [text.get_text() for text in second.texts] == ["all are right"]
     assert first.get_xlim() == second.get_xlim()
     assert confused_by_group([("Triplet", [], classes)]) is None

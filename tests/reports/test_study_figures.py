@@ -181,6 +181,6 @@ def test_what_cannot_be_read_is_told_once(tmp_path: Path, caplog: pytest.LogCapt
     for _ in range(2):
         write_figures(found, tmp_path / "figures", ["variance", "embeddings", "confused_classes"], ["svg"])
     first, second = caplog.messages
-    assert first == f"{cut}/metrics.csv has 1 of the 3 epochs that were trained: its curves end early"
+    assert first == f"{cut}/metrics.csv has 1 of the 3 epochs that were trained: the rest of its curves is missing"
     assert second.startswith(f"{broken}/embeddings.npz is not readable (")
     assert second.endswith("): delete it; its embeddings are left out")

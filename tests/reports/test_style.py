@@ -37,6 +37,16 @@ def test_long_names_stay_within_the_figure(name: str) -> None:
         assert legend.get_window_extent().y0 > titles[0].get_window_extent().y1
 
 
+def test_a_long_title_of_a_panel_goes_on_below() -> None:
+    long = "Gradient norm per active sample (train)"
+    figure, axes = panels([f"{long}, Synthetic", "Loss, Digits"], columns=2, width=3.6)
+    assert [axis.get_title(loc="left") for axis in axes] == [f"{long}\nSynthetic", "Loss, Digits"]
+    figure.draw_without_rendering()
+    first, second = (axis._left_title.get_window_extent() for axis in axes)  # type: ignore[attr-defined]
+    assert first.x1 < second.x0
+    assert first.y1 <= figure.get_size_inches()[1] * figure.dpi
+
+
 def test_characters_without_a_font_are_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     fonts._warn.cache_clear()
     with caplog.at_level(logging.WARNING):

@@ -116,7 +116,7 @@ def confused_by_group(
             # On the bar, from the axis on: names of other panels stand left of it.
             axis.annotate(f"{pair}{said}", (0, place), (4, 0), textcoords="offset points", fontsize=SMALL, va="center")
         if not found:
-            axis.text(0.5, 0.5, "none", transform=axis.transAxes, ha="center", color=GREY)
+            axis.text(0.5, 0.5, "all are right", transform=axis.transAxes, ha="center", color=GREY)
         _finish(axis, most)
         # One scale for all groups with the same classes.
         alike = [one.wrong for _, others, names in groups if names == classes for one in others]

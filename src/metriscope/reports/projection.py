@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from metriscope.errors import InputError
 from metriscope.escapes import for_figure
-from metriscope.reports.style import GREY, MARKERS, PALETTE, PLAIN, SMALL, panels
+from metriscope.reports.style import GREY, MARKERS, PALETTE, PLAIN, SMALL, panels, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +26,8 @@ _NAME = 24
 _MAX_VECTORS = 1500
 # Sums of squares of larger components are not finite in float32.
 _LARGEST = 1e15
+# Height of a name of a class, in inches.
+_LINE = 0.15
 GOLDEN = 0.6180339887498949
 
 
@@ -195,6 +197,30 @@ def _evenly(labels: NDArray[Any], most: int = MAX_POINTS) -> NDArray[np.intp]:
     return chosen
 
 
+def _inches(axis: Any, plane: NDArray[np.float64]) -> float:
+    """How long a unit of the plane is on an axis that shows all of it."""
+    sizes = np.array(axis.get_position().size) * axis.figure.get_size_inches()
+    ranges = np.maximum(np.ptp(plane, axis=0), np.finfo(np.float64).tiny)
+    return float((sizes / (1.1 * ranges)).min())
+
+
+def _moves(centres: NDArray[np.float64], names: Sequence[str]) -> list[float | None]:
+    """How far up each name goes, so that none covers another; None for one without a place nearby. All in inches."""
+    taken: list[tuple[float, float, float]] = []
+    moves: list[float | None] = []
+    for (x, y), name in zip(centres.tolist(), names, strict=True):
+        half = width_of(name, PLAIN, bold=True) / 2
+        free = (
+            step * _LINE
+            for step in (0, 1, -1, 2, -2, 3, -3)
+            if all(abs(x - a) >= half + b or abs(y + step * _LINE - c) > 0.99 * _LINE for a, c, b in taken)
+        )
+        move = next(free, None)
+        moves.append(move)
+        taken += [] if move is None else [(x, y + move, half)]
+    return moves
+
+
 def _scatter(
     axis: Any,
     plane: NDArray[np.float64],
@@ -222,10 +248,14 @@ def _scatter(
             linewidths=0,
             rasterized=len(plane) > _MAX_VECTORS,
         )
-    for i, name in enumerate(names):
-        x, y = np.median(plane[rank == i], axis=0)
-        halo = [withStroke(linewidth=3, foreground="white")]
-        axis.text(x, y, name, fontsize=PLAIN, fontweight="bold", ha="center", va="center", path_effects=halo)
+    centres = np.array([np.median(plane[rank == i], axis=0) for i in range(len(names))])
+    halo = [withStroke(linewidth=3, foreground="white")]
+    for centre, name, move in zip(centres, names, _moves(centres * _inches(axis, plane), names), strict=True):
+        if move is not None:
+            axis.annotate(
+                name, centre, (0, 72 * move), textcoords="offset points", fontsize=PLAIN, fontweight="bold",
+                ha="center", va="center", path_effects=halo,
+            )  # fmt: skip
     if not legend:
         return
     keys = [

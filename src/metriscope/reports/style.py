@@ -120,21 +120,26 @@ def panels(
 
     columns = max(min(columns, len(titles)), 1)
     rows = -(-len(titles) // columns)
+    # Up to the title of the next panel, or to the edge.
+    ends = [place % columns == columns - 1 for place in range(len(titles))]
+    shown = [
+        _title_lines(name, width - max(_EDGE - right, 0.0) * end - 0.1) for name, end in zip(titles, ends, strict=True)
+    ]
+    further = _ROW * (max((len(lines) for lines in shown), default=1) - 1)
+    height += further
     across = width * columns + left + right
     keyed = _key_layout(list(key or ()), across)
     head = 0.36 * bool(title) + 0.24 * bool(note) + (_ROW * keyed[1] + 0.1) * bool(key)
     up = height * rows + head
     figure = Figure(figsize=(across, up))
     axes = []
-    above = 0.34 + _ROW * legend_rows
-    for place, name in enumerate(titles):
+    above = 0.34 + further + _ROW * legend_rows
+    for place, lines in enumerate(shown):
         x, y = left + place % columns * width + _EDGE, height * (rows - 1 - place // columns) + _BELOW
         inner = (width - _EDGE - _RIGHT, height - _BELOW - above)
         axis = figure.add_axes((x / across, y / up, inner[0] / across, inner[1] / up))
-        # Up to the title of the next panel, or to the edge.
-        ends = place % columns == columns - 1
-        shown = fitted(name, width - max(_EDGE - right, 0.0) * ends - 0.1, LARGE, bold=True)
-        axis.set_title(shown, loc="left", fontsize=LARGE, fontweight="bold", pad=5 + 72 * _ROW * legend_rows)
+        said = "\n".join(lines)
+        axis.set_title(said, loc="left", fontsize=LARGE, fontweight="bold", pad=5 + 72 * _ROW * legend_rows)
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=SMALL, color=GREY)
         axis.grid(axis="y", color=GRID, linewidth=0.8)
@@ -143,12 +148,19 @@ def panels(
     start = 0.12
     for text, size, weight, color in ((title, 12, "bold", BLACK), (note, SMALL + 0.5, "normal", GREY)):
         if text:
-            shown = fitted(text, across - 0.2, size, weight == "bold")
-            figure.text(0.12 / across, 1 - start / up, shown, fontsize=size, fontweight=weight, color=color, va="top")
+            said = fitted(text, across - 0.2, size, weight == "bold")
+            figure.text(0.12 / across, 1 - start / up, said, fontsize=size, fontweight=weight, color=color, va="top")
             start += 0.26
     if key:
         _draw_key(figure, key, keyed[0], (0.1 / across, 1 - start / up))
     return figure, axes
+
+
+def _title_lines(title: str, inches: float) -> list[str]:
+    """The title of a panel for Matplotlib; one that is too long goes on after its last comma, and each line is cut."""
+    what, _, data = title.rpartition(", ")
+    fits = width_of(title, LARGE, bold=True) <= inches
+    return [fitted(line, inches, LARGE, bold=True) for line in ([title] if fits or not what else [what, data])]
 
 
 _LONGEST = 60

@@ -45,9 +45,8 @@ def _history(run: StudyRun, keys: Sequence[str]) -> list[Row]:
         return []
     there, trained = epochs_trained(rows), run.record.epochs or 0
     if run.folder is not None and there < trained:
-        run.warn_once(
-            f"{run.folder / 'metrics.csv'} has {there} of the {trained} epochs that were trained: its curves end early"
-        )
+        said = f"has {there} of the {trained} epochs that were trained: the rest of its curves is missing"
+        run.warn_once(f"{run.folder / 'metrics.csv'} {said}")
     return rows
 
 
