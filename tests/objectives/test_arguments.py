@@ -23,7 +23,7 @@ from metriscope.objectives.references.memory import CrossBatchMemory
 from metriscope.objectives.selection import TripletBand
 from metriscope.parts import arguments_of, check_section, locate
 
-SIZES = {"num_classes": 3, "embedding_size": 8}
+SIZES = {"num_classes": 3, "embedding_size": 8, "num_samples": 5}
 SHIPPED = [
     (group, choice)
     for group in ("loss", "miner", "distance")

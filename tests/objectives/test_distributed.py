@@ -22,7 +22,7 @@ MINERS = shipped("miner")
 
 SHARES = (7, 12)
 STEPS = 3
-CLASSES, INPUT, SIZE = 4, 6, 5
+CLASSES, INPUT, SIZE, NUMBER = 4, 6, 5, 12
 
 
 @cache
@@ -35,29 +35,32 @@ class Learner(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.embed = nn.Linear(INPUT, SIZE)
-        self.objective = objective_of(plain(composed(loss, miner, memory)), CLASSES, SIZE)
+        self.objective = objective_of(plain(composed(loss, miner, memory)), CLASSES, SIZE, num_samples=NUMBER)
         self.double()
 
-    def forward(self, inputs: Tensor, labels: Tensor, step: int) -> Tensor:
+    def forward(self, inputs: Tensor, labels: Tensor, index: Tensor, step: int) -> Tensor:
         z = nn.functional.normalize(self.embed(inputs), dim=1)
         generator = torch.Generator().manual_seed(step)
-        value: Tensor = self.objective(Spaces.of(z, labels), Moment(generator=generator)).output.value
+        spaces = Spaces.of(z, labels, index, trunk=inputs)
+        value: Tensor = self.objective(spaces, Moment(generator=generator)).output.value
         return value
 
 
-def batch(step: int) -> tuple[Tensor, Tensor]:
+def batch(step: int) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(100 + step)
     inputs = torch.randn(sum(SHARES), INPUT, generator=generator, dtype=torch.float64)
-    return inputs, torch.randint(CLASSES, (sum(SHARES),), generator=generator)
+    labels = torch.randint(CLASSES, (sum(SHARES),), generator=generator)
+    # Repeats among the samples, also across processes.
+    return inputs, labels, torch.randint(NUMBER, (sum(SHARES),), generator=generator)
 
 
 def run(learner: nn.Module, module: Learner, rows: slice) -> dict[str, Tensor]:
     optimizer = torch.optim.SGD(module.parameters(), lr=0.05)
     record: dict[str, Tensor] = {}
     for step in range(STEPS):
-        inputs, labels = batch(step)
+        inputs, labels, index = batch(step)
         optimizer.zero_grad()
-        value = learner(inputs[rows], labels[rows], step)
+        value = learner(inputs[rows], labels[rows], index[rows], step)
         value.backward()
         record[f"value {step}"] = value.detach().clone()
         record |= {f"{name} {step}": p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}

@@ -36,6 +36,13 @@ def test_state_is_in_the_checkpoint_and_takes_no_gradient():
     assert torch.equal(other.weight, state.weight)
 
 
+def test_state_stays_precise_in_half_precision():
+    state = SampleState(2, weight=1 / 3)
+    assert state.bfloat16().weight.tolist() == SampleState(2, weight=1 / 3).weight.tolist()
+    assert state.double().weight.dtype == torch.float64
+    assert state.half().weight.dtype == torch.float64
+
+
 @pytest.mark.parametrize(
     ("call", "line"),
     [

@@ -19,7 +19,7 @@ def test_looks_differ() -> None:
     assert all(one.color != other.color for one, other in pairwise(looks))
 
 
-@pytest.mark.parametrize("name", ["x" * 200, CJK * 60, "a_$1_to_$2"])
+@pytest.mark.parametrize("name", ["x" * 200, "A" * 200, "Ö" * 200, CJK * 60, "a_$1_to_$2"])
 def test_long_names_stay_within_the_figure(name: str) -> None:
     key = {f"{place}{name}": look(place) for place in range(12)}
     figure, _ = panels([name] * 2, title=name, note=name, key=key)

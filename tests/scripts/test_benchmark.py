@@ -55,7 +55,9 @@ def test_a_disagreement_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_losses_of_the_peer_are_met() -> None:
     """Those that a config of ours names; what the peer has alone is taken through its adapter."""
     met = {override for contest in contests.CONTESTS.values() for override in contest.overrides}
-    alone = {"center_contrastive", "decoupled_contrastive", "cross_entropy", "sigmoid", "vicreg"}
+    alone = {
+        "center_contrastive", "decoupled_contrastive", "cross_entropy", "isogclr", "sigmoid", "sogclr", "vicreg",
+    }  # fmt: skip
     assert {name for name in LOSSES if f"loss={name}" not in met} == alone
 
 

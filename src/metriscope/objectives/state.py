@@ -1,7 +1,6 @@
 """State of single samples of the training set, such as a temperature or a running mean for each."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +14,9 @@ _CHUNK = 1024
 class SampleState(nn.Module):
     """Buffers with one number for each sample of the training set, read and written by index.
 
-    They are in float32 at least. They are in the checkpoint, so a resumed run continues exactly, and the same on all
-    processes, which judge the same gathered batch. A part that has one takes the argument ``num_samples``.
+    They are in the checkpoint, so a resumed run continues exactly, and the same on all processes, which judge the same
+    gathered batch. In a network of half precision they stay in float32, where small steps are not lost. A part that has
+    one takes the argument ``num_samples``.
 
     Args:
         num_samples: N.
@@ -35,6 +35,15 @@ class SampleState(nn.Module):
         for name, value in initial.items():
             self.register_buffer(name, torch.full((num_samples,), float(value)))
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "SampleState":
+        before = {name: self.get_buffer(name) for name in self.initial}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, buffer in before.items():
+            converted = self.get_buffer(name)
+            if converted.dtype.itemsize < torch.float32.itemsize:
+                setattr(self, name, buffer.to(converted.device))
+        return self
+
     def columns(self, *names: str) -> list[Tensor]:
         """The values (N,) of all samples, of each name."""
         return [getattr(self, name) for name in names]
@@ -48,41 +57,29 @@ class SampleState(nn.Module):
     @torch.no_grad()
     def write(self, name: str, index: Tensor, values: Tensor) -> None:
         """Set the values (B,) at an index (B,); those of a repeated index are averaged, those of -1 are dropped."""
-        self._put(name, index, values, _means)
+        self._check(name, index, values)
+        self._put(name, index, averaged(index, values))
 
     @torch.no_grad()
     def add(self, name: str, index: Tensor, values: Tensor) -> None:
         """Add the values (B,) at an index (B,), each of a repeated index; those of -1 are dropped."""
-        self._put(name, index, values, _sums, self.read(name, index))
+        self._check(name, index, values)
+        self._put(name, index, self.read(name, index) + _over_repeats(index, values, _sums))
 
-    def _put(
-        self, name: str, index: Tensor, values: Tensor, merged: Callable[..., Tensor], start: Tensor | float = 0.0
-    ) -> None:
-        self._check(name, index)
-        if values.shape != index.shape:
-            raise InputError(f"values {tuple(values.shape)} for an index {tuple(index.shape)}: give one for each")
+    def _put(self, name: str, index: Tensor, values: Tensor) -> None:
         buffer: Tensor = getattr(self, name)
         # Those of -1 rewrite what is there.
-        found = values
-        if len(index):
-            found = start + torch.cat([merged(rows, index, values) for rows in torch.split(index, _CHUNK)])
-        kept = torch.where(index >= 0, found.to(buffer.dtype), self.read(name, index))
+        kept = torch.where(index >= 0, values.to(buffer.dtype), self.read(name, index))
         place = torch.where(index >= 0, index, self.num_samples)
         extended = torch.cat([buffer, buffer.new_zeros(1)])
         extended[place] = kept
         buffer.copy_(extended[:-1])
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        # A sum over many steps in half precision stands still.
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name in self.initial:
-            buffer: Tensor = getattr(self, name)
-            setattr(self, name, buffer if buffer.dtype == torch.float64 else buffer.float())
-        return self
-
-    def _check(self, name: str, index: Tensor) -> None:
+    def _check(self, name: str, index: Tensor, values: Tensor | None = None) -> None:
         if name not in self.initial:
             raise InputError(f"there is no state {name}{nearest(name, self.initial)}")
+        if values is not None and values.shape != index.shape:
+            raise InputError(f"values {tuple(values.shape)} for an index {tuple(index.shape)}: give one for each")
         # The host looks only where it need not wait.
         if index.device.type != "cpu" or torch.compiler.is_compiling() or not len(index):
             return
@@ -90,10 +87,22 @@ class SampleState(nn.Module):
             raise InputError(f"sample {last}: there is state of {self.num_samples}, from 0; give num_samples in full")
 
 
+def averaged(index: Tensor, values: Tensor) -> Tensor:
+    """Values (B,) at an index (B,) -> (B,) float64, for each place the mean over all places of its index."""
+    return _over_repeats(index, values, _means)
+
+
+def _over_repeats(index: Tensor, values: Tensor, merged: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    if not len(index):
+        return values.double()
+    chunks = torch.split(index, _CHUNK)
+    return torch.cat([merged((rows.unsqueeze(1) == index).double(), values.double()) for rows in chunks])
+
+
 # Matrix products, because a scattered sum on a GPU adds in any order.
-def _sums(rows: Tensor, index: Tensor, values: Tensor) -> Tensor:
-    return (rows.unsqueeze(1) == index).double() @ values.double()
+def _sums(same: Tensor, values: Tensor) -> Tensor:
+    return same @ values
 
 
-def _means(rows: Tensor, index: Tensor, values: Tensor) -> Tensor:
-    return _sums(rows, index, values) / (rows.unsqueeze(1) == index).sum(1)
+def _means(same: Tensor, values: Tensor) -> Tensor:
+    return same @ values / same.sum(1)

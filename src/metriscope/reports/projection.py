@@ -24,6 +24,8 @@ MAX_NAMED = 20
 _NAME = 24
 # Above this a vector file holds the points as a picture.
 _MAX_VECTORS = 1500
+# Sums of squares of larger components are not finite in float32.
+_LARGEST = 1e15
 GOLDEN = 0.6180339887498949
 
 
@@ -44,11 +46,23 @@ def principal_plane(embeddings: ArrayLike) -> tuple[NDArray[np.float64], NDArray
 
 
 class Plane(NamedTuple):
-    """Points (N, 2) with their class ids, and what their axes are."""
+    """Points of a projection, in an order in which no class covers another.
+
+    Attributes:
+        points: (P, 2).
+        places: (P,), the position of each among the embeddings.
+        axes: what the axes are.
+    """
 
     points: NDArray[np.float64]
-    labels: NDArray[Any]
+    places: NDArray[np.intp]
     axes: tuple[str, str]
+
+
+def drawable(embeddings: ArrayLike) -> NDArray[np.bool_]:
+    """Which rows (N, D) are finite, and not so large that their squares would not be."""
+    found: NDArray[np.bool_] = (np.abs(np.asarray(embeddings)) < _LARGEST).all(axis=1)
+    return found
 
 
 def check_method(method: str, where: str) -> None:
@@ -70,14 +84,14 @@ def project(embeddings: NDArray[np.float64], labels: NDArray[Any], method: str =
         plane, share = principal_plane(embeddings)
         chosen = _evenly(labels, MAX_POINTS)
         named = (f"first principal axis ({share[0]:.0%} of the variance)", f"second principal axis ({share[1]:.0%})")
-        return Plane(plane[chosen], labels[chosen], named)
+        return Plane(plane[chosen], chosen, named)
     chosen = _evenly(labels, MAX_NEIGHBOURING)
     started = time.perf_counter()
     points = _neighbouring(embeddings[chosen].astype(np.float32), method, seed)
     seconds = time.perf_counter() - started
     what = {"tsne": "t-SNE", "umap": "UMAP"}[method]
     said = f"{what} of {len(chosen):,} of {len(embeddings):,} points, seed {seed}, {seconds:.1f} s"
-    return Plane(points, labels[chosen], (said, ""))
+    return Plane(points, chosen, (said, ""))
 
 
 def _neighbouring(points: NDArray[np.float32], method: str, seed: int) -> NDArray[np.float64]:
@@ -147,14 +161,15 @@ def draw_projection(
     Above 5000 points an even share of each class is drawn, always the same points.
     """
     points, ids = np.asarray(embeddings, dtype=np.float64), np.asarray(labels)
-    finite = np.isfinite(points).all(axis=1)
+    finite = drawable(points)
     points, ids = points[finite], ids[finite]
     axis.set(xticks=[], yticks=[])
     axis.grid(visible=False)
     if not len(points):
         axis.text(0.5, 0.5, "no finite embeddings", transform=axis.transAxes, ha="center", color=GREY)
         return 0
-    plane, ids, (across, up) = project(points, ids, method, seed)
+    plane, places, (across, up) = project(points, ids, method, seed)
+    ids = ids[places]
     present = np.unique(ids)
     axis.set_xlabel(across, fontsize=PLAIN)
     axis.set_ylabel(up, fontsize=PLAIN)

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import numpy as np
+
 from metriscope.errors import InputError
 from metriscope.escapes import for_figure
 from metriscope.evaluation.metrics import title_of
@@ -61,9 +63,9 @@ def look(place: int) -> Look:
     return Look(PALETTE[place % colors], DASHES[place // colors % len(DASHES)], MARKERS[place % len(MARKERS)])
 
 
-def heading(key: str) -> str:
-    """The title of a logged key as a heading, with its split."""
-    title, split = title_of(key), key.rpartition("/")[0]
+def heading(key: str, title: str = "") -> str:
+    """A logged key as a heading, with its split; without a title that of the registry."""
+    title, split = title.strip() or title_of(key), key.rpartition("/")[0]
     # Names such as k-NN and MAP@R keep their own case.
     first = title[0].upper() + title[1:] if title.split()[0].islower() else title
     return f"{first} ({split})" if split else first
@@ -74,9 +76,14 @@ _NARROW, _BROAD = frozenset("fijlrtI.,:;'|()[]/ -!"), frozenset("mwMW@%")
 
 def width_of(text: str, size: float, bold: bool = False) -> float:
     """About how many inches a text takes."""
-    narrow, plain, broad = (0.42, 0.7, 1.05) if bold else (0.37, 0.63, 0.98)
-    widths = (1.2 if is_wide(one) else narrow if one in _NARROW else broad if one in _BROAD else plain for one in text)
-    return sum(widths) * size / 72
+    narrow, plain, capital, broad = (0.42, 0.7, 0.83, 1.05) if bold else (0.37, 0.63, 0.76, 0.98)
+
+    def width(one: str) -> float:
+        if is_wide(one):
+            return 1.2
+        return narrow if one in _NARROW else broad if one in _BROAD else capital if one.isupper() else plain
+
+    return sum(map(width, text)) * size / 72
 
 
 def fitted(text: str, inches: float, size: float, bold: bool = False) -> str:
@@ -212,7 +219,8 @@ def guarded(name: str, draw: Callable[[], T]) -> T | None:
         InputError: from ``draw``.
     """
     try:
-        with with_fallbacks():
+        # Figures near the largest number may have no place on an axis.
+        with with_fallbacks(), np.errstate(over="ignore"):
             return draw()
     except InputError:
         raise

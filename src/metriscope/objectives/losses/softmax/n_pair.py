@@ -11,8 +11,9 @@ from metriscope.objectives.arguments import Positive
 from metriscope.objectives.block import Block
 from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.kernels.rows import mean_over_anchors
+from metriscope.objectives.kernels.rules import Inputs, Rule
 from metriscope.objectives.kernels.softmax import likelihood
-from metriscope.objectives.losses.base import Loss
+from metriscope.objectives.losses.softmax.tempered import Share, TemperedLoss
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Pairs, RowPairs, Selection
 
@@ -47,7 +48,7 @@ def _first_pairs(comparison: Comparison) -> tuple[Tensor, Tensor]:
     return rows[known & (rows >= 0) & (rows < len(comparison.anchors.labels))], columns[known]
 
 
-class NPairLoss(Loss):
+class NPairLoss(TemperedLoss):
     """Mean over anchors of log(1 + sum_{j != i} exp((s(a_i, p_j) - s(a_i, p_i)) / t)), a pair (a_j, p_j) per class.
 
     Sohn: Improved Deep Metric Learning with Multi-class N-pair Loss Objective, NIPS 2016, L_N-pair-mc: the positive of
@@ -68,6 +69,13 @@ class NPairLoss(Loss):
     Args:
         temperature: t, above 0; 1 in the paper.
         anchors: ``all`` or ``first``.
+        smoothing: e, the share of the target that is spread evenly over the positive and the negatives, below 1. None
+            for 0.
+        learn_temperature: whether t is learned, from ``temperature`` on and without bounds, with the loss's learning
+            rate (``optimizer.lr_loss``); the part ``temperature`` tells it. None for no.
+
+    With ``anchors=all``, ``smoothing=0.1``, a learned temperature that begins at 0.07 and two samples of each class in
+    a batch, it is the symmetric InfoNCE of Deuser et al., Sample4Geo, arXiv:2303.11851 (as read in the authors' code).
 
     ``terms`` are the anchors of the mean, all of them active.
     """
@@ -76,16 +84,24 @@ class NPairLoss(Loss):
     hinge = False
     paper = "Sohn, NIPS 2016"
 
-    def __init__(self, temperature: Positive = 1.0, anchors: Literal["all", "first"] = "all") -> None:
-        super().__init__()
-        self.temperature = temperature
+    def __init__(
+        self,
+        temperature: Positive = 1.0,
+        anchors: Literal["all", "first"] = "all",
+        smoothing: Share | None = None,
+        learn_temperature: bool | None = None,
+    ) -> None:
+        super().__init__(temperature, learn_temperature, smoothing)
         self.anchors = anchors
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         if self.anchors == "first" and _may_look(comparison):
-            return self._one_each(comparison.among(*_first_pairs(comparison)))
-        partners = RowPairs(self._partners(comparison))
-        return mean_over_anchors(comparison, partners, likelihood(self.temperature))
+            return self.told(self._one_each(comparison.among(*_first_pairs(comparison))))
+        partners, learned = RowPairs(self._partners(comparison)), tuple(self.parameters())
+        # Slopes by hand know neither soft targets nor what is learned.
+        by_hand = not self.smoothing and not learned
+        rule = likelihood(self.temperature) if by_hand else Rule(self.likelihood, plain=True)
+        return self.told(mean_over_anchors(comparison, partners, rule, inputs=Inputs(parameters=learned)))
 
     def _partners(self, comparison: Comparison) -> Callable[[Block], Pairs]:
         place, size = _places(comparison.references.labels)
@@ -105,10 +121,11 @@ class NPairLoss(Loss):
 
     def _one_each(self, comparison: Comparison) -> LossOutput:
         """One anchor and one positive per class: a (b, r) matrix with exactly one positive per row."""
-        logits = comparison.similarities / self.temperature
+        logits = self.logits(comparison.similarities)
         anchors, positives = logits.shape
         terms = torch.tensor(anchors if positives > 1 else 0, device=logits.device)
         if not anchors:
             return LossOutput(logits.sum(), terms, terms, {})
-        value = F.cross_entropy(logits, comparison.positive.view(torch.int8).argmax(1))
+        targets = comparison.positive.view(torch.int8).argmax(1)
+        value = F.cross_entropy(logits, targets, label_smoothing=self.smoothing)
         return LossOutput(value, terms, terms, {})
