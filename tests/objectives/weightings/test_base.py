@@ -71,6 +71,14 @@ def test_the_weight_of_an_anchor_is_a_factor_of_its_loss(name):
     torch.testing.assert_close(gradient, wanted, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", WEIGHABLE)
+def test_an_anchor_says_how_many_terms_it_gives(name):
+    output, _ = step(WEIGHABLE[name](), labels=[0, 0, 0, 1, 1, 2])
+    assert output.counts.sum() == output.terms
+    assert not output.rows[output.counts == 0].any()
+    torch.testing.assert_close(output.costs * output.counts, output.rows)
+
+
 @pytest.mark.parametrize("name", BY_PAIRS)
 def test_pairs_without_weight_are_left_out(name):
     loss, z = BY_PAIRS[name](), embeddings(LABELS)
