@@ -41,7 +41,7 @@ def test_forward_is_one_graph(loss, miner, batch):
         objective = objective_of(plain(cfg), CLASSES, SIZE)
 
         def value(z, labels, objective=objective):
-            output = objective(Spaces.of(z, labels)).output
+            output = objective(Spaces.of(z, labels, trunk=z)).output
             return output.value, output.active, output.terms, output.similarities
 
         judge = torch.compile(value, fullgraph=True, backend="eager") if compiled else value

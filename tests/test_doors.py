@@ -146,12 +146,12 @@ def entry(**keys):
         (
             ["loss=triplet"],
             {"weighting": PARTS["weighting"]},
-            "weighting=above_average weighs rows, which loss=triplet cannot use: use one of circle,",
+            "weighting=above_average weighs rows, which loss=triplet cannot use: use one of ",
         ),
         (
             ["loss=fastap", "miner=none"],
             {"weighting": {"name": "evenly", "_target_": "toy_parts.Evenly"}},
-            "weighting=evenly weighs pairs, which loss=fastap cannot use: use one of circle,",
+            "weighting=evenly weighs pairs, which loss=fastap cannot use: use one of ",
         ),
         (
             ["loss=infonce"],

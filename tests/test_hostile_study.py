@@ -97,12 +97,13 @@ def test_the_good_runs_are_compared(hostile: Hostile, watched: None, capsys: pyt
 
 def test_what_cannot_be_drawn_is_told(hostile: Hostile, watched: None, caplog: pytest.LogCaptureFixture) -> None:
     from metriscope.reports.comparison import compare
-    from metriscope.reports.study_figures import embeddings
+    from metriscope.reports.embedding_figures import embeddings
+    from metriscope.reports.table_style import Written
     from metriscope.reports.trajectories import trajectories
 
     found = compare(load_study(hostile.folder), by=["loss.name"])
     trajectories(found.grouping.groups, ["train/loss"])
-    embeddings(found)
+    embeddings(Written(found))
     told = [hostile.kind_of(line) for line in caplog.messages]
     assert sorted(filter(None, told)) == sorted(name for name, kind in KINDS.items() if kind.drawn)
     assert not [line for line in caplog.messages if HIDDEN.search(line)]

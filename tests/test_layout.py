@@ -18,6 +18,7 @@ BEYOND_ONE_MODULE = {
     "objectives/test_against_peer.py",
     "objectives/test_bound_to_classes.py",
     "objectives/test_every_part.py",
+    "objectives/weightings/test_every_weighting.py",
     "scripts/test_benchmark_commits.py",
     "slurm/test_slurm.py",
     "sweeps/test_own_parts.py",
@@ -26,9 +27,9 @@ BEYOND_ONE_MODULE = {
     "test_compile.py",
     "test_configs.py",
     "test_dataset_runs.py",
+    "test_distributed.py",
     "test_docstrings.py",
     "test_doors.py",
-    "test_distributed.py",
     "test_extending.py",
     "test_frozen_trunks.py",
     "test_hostile_study.py",
@@ -37,6 +38,8 @@ BEYOND_ONE_MODULE = {
     "test_package.py",
     "test_parts_name_themselves.py",
     "test_readme.py",
+    "test_suspects_runs.py",
+    "test_written_runs.py",
 }
 
 

@@ -122,11 +122,24 @@ def test_the_readme_is_short_and_opens_with_two_commands():
 
 
 def test_tab_completes_choices_and_keys(monkeypatch, capsys):
-    (line,) = written.lines('eval "$(python train.py')
-    assert cli.run("train", re.findall(r"\$\(python train\.py (.*)\)", line)[0].split()) == 0
-    assert "hydra_bash_completion()" in capsys.readouterr().out
-    for typed, word in (("loss=tri", "loss=triplet"), ("optimizer.l", "optimizer.lr=")):
-        monkeypatch.setenv("COMP_LINE", f"python train.py {typed}")
-        monkeypatch.setenv("COMP_POINT", str(len(f"python train.py {typed}")))
-        assert cli.run("train", ["-sc", "query=bash"]) == 0
-        assert word in capsys.readouterr().out.split()
+    def answer(*words):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(words)
+        assert ended.value.code == 0
+        return capsys.readouterr().out
+
+    (line,) = written.lines('eval "$(metriscope')
+    assert "hydra_bash_completion()" in answer(*re.findall(r"\$\(metriscope (.*)\)", line)[0].split())
+    (same,) = written.inline(r'eval "\$\(python train')
+    assert "hydra_bash_completion()" in answer("train", *re.findall(r"\$\(python train\.py (.*)\)", same)[0].split())
+    for program, called in (("python train.py ", ["train"]), ("metriscope train ", [])):
+        for typed, word in (("loss=tri", "loss=triplet"), ("optimizer.l", "optimizer.lr=")):
+            monkeypatch.setenv("COMP_LINE", f"{program}{typed}")
+            assert word in answer(*called, "-sc", "query=bash").split()
+    for typed, words in (
+        ("metriscope tr", [*cli.COMMANDS]),
+        ("metriscope ", [*cli.COMMANDS]),
+        ("metriscope data f", []),
+    ):
+        monkeypatch.setenv("COMP_LINE", typed)
+        assert answer("-sc", "query=bash").split() == words

@@ -5,16 +5,20 @@ from types import ModuleType
 from typing import Any
 
 import metriscope
+from metriscope import weightings
 
 # Name of the page -> the module whose public names it shows, and title.
 MODULES: dict[str, tuple[ModuleType, str]] = {
     "losses": (metriscope.losses, "Losses by class"),
     "miners": (metriscope.miners, "Miners by class"),
+    "weightings": (weightings, "Weightings by class"),
     "distances": (metriscope.distances, "Distances by class"),
     "metrics": (metriscope.metrics, "Metrics by class and function"),
 }
 # Classes of which the methods are part of the interface: those to call, and those to derive from.
-WITH_METHODS = {"Embedder", "Objective", "Outcome", "Loss", "RowLoss", "LossOutput", "Miner", "Distance", "SetMetric"}
+WITH_METHODS = {
+    "Embedder", "Objective", "Outcome", "Loss", "RowLoss", "LossOutput", "Miner", "Weighting", "Distance", "SetMetric",
+}  # fmt: skip
 
 
 def pages() -> dict[str, str]:

@@ -43,6 +43,8 @@ def main(words: Sequence[str] | None = None) -> None:
     if words[:1] in (["--help"], ["-h"]):
         print(_HELP)
         sys.exit(Exit.FINISHED)
+    if words[:1] in (["-sc"], ["--shell-completion"]):
+        sys.exit(_complete(words))
     if words == ["--version"]:
         from metriscope import __version__
 
@@ -75,6 +77,20 @@ def run(command: str, words: Sequence[str]) -> int:
         # Names that are too long, and folders without right, stop any look at a path.
         return _say(f"{os.fsdecode(error.filename)} cannot be used: {error.strerror}", Exit.WRONG_INPUT)
     return code
+
+
+def _complete(words: Sequence[str]) -> int:
+    """Answer a shell, which calls a program without its words: commands, or what Hydra completes behind ``train``."""
+    typed = os.environ.get("COMP_LINE", "")
+    program, *said = typed.split()[:3] or [""]
+    if words[1:] and words[1].startswith("query="):
+        if not said or (len(said) == 1 and not typed[-1].isspace()):
+            print(*COMMANDS, sep="\n")
+            return Exit.FINISHED
+        if said[0] != "train":
+            return Exit.FINISHED
+        os.environ["COMP_LINE"] = f"{program} {typed.split('train', 1)[1].lstrip()}"
+    return run("train", words)
 
 
 def _refuse(words: Sequence[str]) -> int:

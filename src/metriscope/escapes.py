@@ -47,6 +47,11 @@ def for_figure(text: str, most: int = _LONG) -> str:
     return shown(cut(text, most)).replace("$", r"\$")
 
 
+def beside(text: str) -> str:
+    """A name as a part of a line of Matplotlib: one that is written from right to left does not turn its neighbours."""
+    return f"\u200e{text}\u200e"
+
+
 def for_csv(value: Any) -> Any:
     """For a cell of a CSV file: spreadsheets take a text with one of these beginnings for a formula."""
     if not isinstance(value, str):

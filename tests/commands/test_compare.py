@@ -92,6 +92,14 @@ def test_a_page_is_never_older_than_the_tables_beside_it(
     assert not page.exists(), "a page of an earlier call, with tables that are partly new"
 
 
+def test_a_file_in_the_place_of_the_figures_is_one_line(study: Path, caplog: pytest.LogCaptureFixture) -> None:
+    taken = study / "report" / "figures"
+    taken.parent.mkdir()
+    taken.touch()
+    assert run("compare", [str(study), "--figures"]) == 0
+    assert caplog.messages == [f"the figures are left out ({taken}: File exists)"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -104,6 +112,8 @@ def test_a_page_is_never_older_than_the_tables_beside_it(
         (["--where", "loss.name=arcface"], "no run of trial has loss.name=arcface"),
         (["--columns", "loss.nme"], "column loss.nme: no key of the groups and no metric has this name; did you mean "),
         (["--columns", "n,test/recal_at_1"], "did you mean 'test/recall_at_1'?"),
+        (["--figures", ""], "no figure ''; there are learning_curves, "),
+        (["--format", ","], "no format ''; there are csv, md, tex, json"),
         (["--digits", "13"], "'13' is no whole number from 0 to 12"),
         (["--digits", "9" * 5000], "is no whole number from 0 to 12"),
         (["--digits", "-1"], "'-1' is no whole number from 0 to 12"),

@@ -350,7 +350,9 @@ def test_every_pair_of_loss_and_miner_is_refused_or_runs_a_step(loss):
         check_objective(chosen)
         z = torch.nn.functional.normalize(raw, dim=1).requires_grad_()
         objective = objective_of(chosen, num_classes=3, embedding_size=8)
-        value = objective(Spaces.of(z, labels), Moment(generator=torch.Generator().manual_seed(0))).output.value
+        value = objective(
+            Spaces.of(z, labels, trunk=z), Moment(generator=torch.Generator().manual_seed(0))
+        ).output.value
         value.backward()
         assert value.isfinite(), miner
         assert z.grad.isfinite().all(), miner

@@ -104,7 +104,7 @@ def test_every_part_of_a_loss_is_known(loss):
         config["miner"] = plain(section("miner", "none"), resolve=False)
     z = torch.nn.functional.normalize(torch.randn(12, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     labels = torch.arange(3).repeat_interleave(4)
-    step = objective_of(config, num_classes=3, embedding_size=8)(Spaces.of(z, labels))
+    step = objective_of(config, num_classes=3, embedding_size=8)(Spaces.of(z, labels, trunk=z))
     for key in step.output.parts:
         metric = metric_of(key)
         assert metric is not None, key

@@ -41,7 +41,8 @@ class Learner(nn.Module):
     def forward(self, inputs: Tensor, labels: Tensor, index: Tensor, step: int) -> Tensor:
         z = nn.functional.normalize(self.embed(inputs), dim=1)
         generator = torch.Generator().manual_seed(step)
-        value: Tensor = self.objective(Spaces.of(z, labels, index), Moment(generator=generator)).output.value
+        spaces = Spaces.of(z, labels, index, trunk=inputs)
+        value: Tensor = self.objective(spaces, Moment(generator=generator)).output.value
         return value
 
 

@@ -53,7 +53,7 @@ def embeddings(labels, dtype=torch.float64, scale=1.0, same=False):
 def judge(built, z, labels):
     labels = torch.tensor(labels, dtype=torch.int64)
     index = torch.arange(len(labels)) % NUMBER
-    return built(Spaces.of(z, labels, index), Moment(generator=torch.Generator().manual_seed(0))).output
+    return built(Spaces.of(z, labels, index, trunk=z), Moment(generator=torch.Generator().manual_seed(0))).output
 
 
 def hold(output, z):

@@ -24,6 +24,24 @@ def test_where_and_how_fast_a_run_ran_makes_no_group() -> None:
     assert len(group_runs(runs).groups) == 1
 
 
+@pytest.mark.parametrize("by", [(), ("loss.name",)])
+def test_runs_on_wrong_labels_are_never_pooled_with_others(by: tuple[str, ...]) -> None:
+    noise = (None, 0, 0.2, 0.4)  # null and 0 are the same
+    runs = [made(seed=s, loss__name=loss, dataset__label_noise=n) for s in (0, 1) for loss in "ab" for n in noise]
+    old = made(seed=2, loss__name="a")
+    old = replace(old, config={key: value for key, value in old.config.items() if "label_noise" not in key})
+    grouping = group_runs([*runs, old], by)
+    assert grouping.by == ["loss.name", "dataset.label_noise"]
+    sizes = {str(group): len(group.runs) for group in grouping.groups}
+    clean = {"a, label_noise=0": 5, "b, label_noise=0": 4}
+    assert sizes == clean | {f"{loss}, label_noise={share}": 2 for loss in "ab" for share in (0.2, 0.4)}
+    assert len({group.block for group in grouping.groups}) == 3
+    assert not grouping.mixed
+    pairs = [made(seed=s, loss__name="a", dataset__label_noise=0.2, dataset__label_noise_pairs=p)
+             for s in (0, 1) for p in (None, {"0": 1}, {"1": 0})]  # fmt: skip
+    assert [len(group.runs) for group in group_runs(pairs, by).groups] == [2, 2, 2]
+
+
 def test_a_sum_is_told_by_the_names_of_its_losses() -> None:
     def of(margin: float, weight: float = 1.0) -> list[dict[str, object]]:
         target = "metriscope.objectives.losses.triplets.triplet.TripletLoss"

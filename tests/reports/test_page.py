@@ -13,11 +13,13 @@ from studies import RECALL, known, made, write_run, write_study
 from studies import config as config_of
 
 from metriscope.reports.comparison import Comparison, compare
+from metriscope.reports.embedded import confused, embedded_groups, shared_queries
 from metriscope.reports.html import bundle, facts, images
-from metriscope.reports.html.embedded import confusions, embedded_groups, shared_queries
 from metriscope.reports.html.images import Pictures, images_of
 from metriscope.reports.html.series import series
-from metriscope.reports.page import write_page
+from metriscope.reports.page import html_table, write_page
+from metriscope.reports.table_style import Style, Written
+from metriscope.reports.tables import Shown, Table
 from metriscope.run.study import Study, load_study
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\u202e\x1b[31m"
@@ -75,7 +77,7 @@ def test_charts_take_the_place_of_pictures(found: Comparison, library: None, tmp
     content = content_of(page)
     assert len(content["charts"]) == page.count("<div data-chart=")
     (scatter,) = [one for one in content["charts"] if len(one["rows"]) == 10]
-    assert {content["groups"][row["g"]] for row in scatter["rows"]} == {"contrastive", "triplet"}
+    assert {content["groups"][row["g"]] for row in scatter["rows"]} == {"Contrastive", "Triplet"}
     assert {content["runs"][row["r"]] for row in scatter["rows"]} == {run.name for run in found.study.runs}
     assert "metriscope[report]" not in page
 
@@ -90,6 +92,33 @@ def test_a_browser_runs_the_scripts_of_the_package_alone(found: Comparison, libr
     assert policy.startswith("default-src 'none'; img-src data:; ")
     assert "unsafe-eval" not in policy
     assert page.count("<script") == 3
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 4])
+def test_of_few_runs_the_runs_are_drawn_and_no_band(seeds: int, library: None, tmp_path: Path) -> None:
+    study = load_study(write_study(tmp_path, {"contrastive": 0.6, "triplet": 0.9}, seeds=seeds))
+    content = content_of(write_page(compare(study), [], tmp_path / "page.html").read_text())
+    charts = [one["curves"] for one in content["charts"] if one["curves"]]
+    assert charts
+    for curves in charts:
+        means = [one for one in curves if "s" not in one]
+        assert len(means) == 2
+        assert len(curves) - len(means) == (4 if seeds == 2 else 0)
+        assert all(("low" in one) == (seeds > 1) and ("band" in one) == (seeds == 4) for one in means)
+    finals = [row for chart in content["charts"] for row in chart["rows"] if "mean" in row]
+    assert finals
+    assert all(("bottom" in row) == (seeds == 4) for row in finals)
+
+
+def test_losses_of_other_scales_share_a_chart(library: None, tmp_path: Path) -> None:
+    runs = []
+    for name, first in (("contrastive", 1.0), ("triplet", 300.0)):
+        rows = [{"epoch": epoch, "step": epoch, "train/loss": first / (epoch + 1)} for epoch in range(3)]
+        runs.append(replace(made(loss__name=name), history=lambda keys, rows=rows: rows))
+    page = write_page(compare(Study("trial", runs)), [], tmp_path / "page.html").read_text()
+    (chart,) = [one for one in content_of(page)["charts"] if one["curves"]]
+    assert [curve["y"] for curve in chart["curves"]] == [[1.0, 0.5, 0.3333]] * 2
+    assert "<h3>Loss (train), share of largest" in page
 
 
 def test_what_was_run() -> None:
@@ -123,22 +152,33 @@ def test_what_was_run() -> None:
 def test_every_run_has_a_row_with_its_value() -> None:
     study = known()
     study = replace(study, runs=[*study.runs, made({}, status="running", loss__name="triplet", seed=9)])
-    table = facts.runs_table(compare(study, metrics=[RECALL]))
+    table = facts.runs_table(compare(study, metrics=[RECALL]), Style(names="keys"))
     assert list(table.columns) == ["loss.name", "seed", "status", "folder", RECALL, "epochs", "seconds"]
     rows = [[cell.lines[0] for cell in row] for row in table.rows]
     assert len(rows) == 11
-    assert rows[0][:5] == ["contrastive", "0", "finished", study.runs[0].name, "0.8"]
+    assert rows[0][:5] == ["contrastive", "0", "finished", study.runs[0].name, "0.8000"]
     assert rows[-1][2:5] == ["running", study.runs[-1].name, "-"]
+
+
+def test_the_page_is_written_in_the_style_of_the_tables(found: Comparison, no_library: None, tmp_path: Path) -> None:
+    style = Style(percent=True, digits=1, columns=["loss.name", RECALL])
+    page = write_page(found, [], tmp_path / "page.html", style=style).read_text()
+    head = "<button>Recall@1 (%)</button>"
+    assert page.count(head) == 2
+    assert "<b>86.0 ± 1.6<br>[84.0, 88.0]</b>" in page
+    assert "<td>84.0</td>" in page
+    assert "<td class='name'><span>Contrastive</span></td>" in page
+    assert "MAP@R" not in page
 
 
 def test_losses_are_told_apart_else_settings() -> None:
     study = known()
     study = replace(study, runs=[*study.runs, made(status="failed", loss__name="arcface", seed=9)])
-    found = series(compare(study))
-    assert (found.what, found.names) == ("loss", ["contrastive", "triplet", "arcface"])
+    found = series(Written(compare(study)))
+    assert (found.what, found.names) == ("loss", ["Contrastive", "Triplet", "ArcFace"])
     assert found.of_run[study.runs[-1].name] == 2
     one = Study("trial", [made(loss__margin=margin, seed=seed) for margin in (0.1, 0.2) for seed in range(2)])
-    found = series(compare(one))
+    found = series(Written(compare(one)))
     assert (found.what, found.names, found.of_group) == ("settings", ["margin=0.1", "margin=0.2"], [0, 1])
 
 
@@ -177,6 +217,34 @@ def test_saved_embeddings_are_shown(library: None, tmp_path: Path) -> None:
     assert not content["images"]
 
 
+def test_a_projection_that_is_asked_for_is_on_the_page(library: None, tmp_path: Path) -> None:
+    study = write_study(tmp_path, {"contrastive": 0.6}, seeds=1)
+    (run,) = load_study(study).runs
+    assert run.folder is not None
+    saved(run.folder)
+    found = compare(load_study(study))
+    planes = []
+    for method, heading in (("pca", "on their principal axes"), ("tsne", "by t-SNE")):
+        page = write_page(found, [], tmp_path / "page.html", method=method).read_text(encoding="utf-8")
+        assert f"<h2>Test embeddings {heading}</h2>" in page
+        (plot,) = [one["rows"] for one in content_of(page)["charts"] if one["rows"] and "c" in one["rows"][0]]
+        planes.append({(row["x"], row["y"]) for row in plot})
+    assert not planes[0] & planes[1]
+
+
+def test_a_run_whose_embeddings_are_too_large_takes_no_other_away(tmp_path: Path) -> None:
+    study = write_study(tmp_path, {"contrastive": 0.6, "triplet": 0.9}, seeds=1)
+    for scale, run in zip((1, 1e200), load_study(study).runs, strict=True):
+        assert run.folder is not None
+        saved(run.folder, embeddings=np.random.default_rng(0).normal(size=(30, 4)) * scale)
+    assert [[one.group for one in groups] for groups in embedded_groups(compare(load_study(study)))] == [[0]]
+
+
+def test_headings_go_on_in_the_next_line_between_words_alone() -> None:
+    table = Table("", ["test/recall_at_1", "g_z"], [[Shown(["a"]), Shown(["1"])]], 1)
+    assert "<th class='name'>test/<wbr>recall_<wbr>at_1</th><th>g_z</th>" in html_table(table)
+
+
 def test_confused_classes_and_queries(tmp_path: Path) -> None:
     study = write_study(tmp_path, {"contrastive": 0.6, "triplet": 0.9}, seeds=1)
     for run in load_study(study).runs:
@@ -190,9 +258,9 @@ def test_confused_classes_and_queries(tmp_path: Path) -> None:
         distances = np.linalg.norm(one.saved.embeddings - one.saved.embeddings[query], axis=1)
         distances[query] = np.inf
         np.testing.assert_array_equal(near, np.argsort(distances, kind="stable")[: len(near)])
-    counted = {pair[:2]: pair[2:] for pair in confusions(one)}
+    counted = {(pair.query, pair.neighbour): (pair.wrong, pair.queries) for pair in confused(one)}
     nearest = labels[one.neighbours[:, 0]]
-    assert counted["a", "f"] == (int(((labels == 0) & (nearest == 5)).sum()), 5)
+    assert counted[0, 5] == (int(((labels == 0) & (nearest == 5)).sum()), 5)
     assert not [pair for pair in counted if pair[0] == pair[1]]
     chosen = shared_queries(groups)
     assert all(labels[row] in (0, 5) for row in chosen["fewest hits"])
@@ -213,6 +281,11 @@ def test_images_are_those_that_were_embedded(tmp_path: Path, monkeypatch: pytest
     ((one,),) = embedded_groups(compare(load_study(tmp_path / "trial")))
     found = images_of(one)
     assert found.labels.equal(test.labels)
+    written = (folder / "config.yaml").read_text()
+    noisy = written.replace("label_noise: null", "label_noise: 0.2").replace("noise_pairs: null", "noise_pairs: {0: 1}")
+    assert noisy != written
+    (folder / "config.yaml").write_text(noisy)
+    assert images_of(one).labels.equal(test.labels)
     other = replace(one, saved=one.saved._replace(labels=labels[::-1]))
     assert images_of(other) is None
 

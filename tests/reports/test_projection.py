@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 
 from metriscope.errors import InputError
-from metriscope.reports.projection import MAX_POINTS, _evenly, check_method, principal_plane, project, projection
+from metriscope.reports.projection import (
+    MAX_POINTS,
+    _evenly,
+    _moves,
+    check_method,
+    principal_plane,
+    project,
+    projection,
+)
 from metriscope.reports.style import save
 
 
@@ -30,8 +38,22 @@ def test_projection_of_any_layout(tmp_path: Path, size: int, classes: int) -> No
 
 
 def test_projection_of_a_collapsed_or_broken_embedding(tmp_path: Path) -> None:
-    for z in (np.zeros((5, 3)), np.full((5, 3), np.nan), np.zeros((1, 3))):
+    for z in (np.zeros((5, 3)), np.full((5, 3), np.nan), np.zeros((1, 3)), np.full((5, 3), 1e200)):
         save(projection(z, np.zeros(len(z), dtype=int), ["only"]), tmp_path / "p.png")
+
+
+def test_names_of_classes_do_not_cover_each_other() -> None:
+    moves = _moves(np.array([[0.0, 0.0], [0.0, 0.05], [5.0, 0.0]]), ["class 1", "class 2", "class 3"])
+    first, second, third = moves
+    assert (first, third) == (0, 0)
+    assert second is not None
+    assert abs(second + 0.05) >= 0.15
+    assert _moves(np.zeros((9, 2)), ["one name"] * 9).count(None) == 2
+    figure = projection(np.random.default_rng(0).normal(size=(60, 4)), np.repeat(range(6), 10), list("abcdef"))
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) > 3
+    assert not [one for at, one in enumerate(boxes) for other in boxes[:at] if one.overlaps(other)]
 
 
 def test_many_points_are_thinned_evenly_and_always_alike() -> None:
@@ -51,7 +73,8 @@ def test_neighbours_stay_neighbours_beside_the_principal_axes(tmp_path: Path) ->
     again = project(z, labels, "tsne", seed=3)
     np.testing.assert_array_equal(plane.points, again.points)
     apart = np.linalg.norm(plane.points[:, None] - plane.points, axis=-1) + np.diag(np.full(24, np.inf))
-    assert (plane.labels[apart.argmin(axis=1)] == plane.labels).all()
+    drawn = labels[plane.places]
+    assert (drawn[apart.argmin(axis=1)] == drawn).all()
     assert plane.axes[0].startswith("t-SNE of 24 of 24 points, seed 3, ")
     figure = projection(z, labels, ["a", "b"], title="a run", method="tsne")
     assert [axis.get_xlabel()[:5] for axis in figure.axes] == ["first", "t-SNE"]

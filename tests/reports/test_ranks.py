@@ -4,6 +4,7 @@ from studies import made
 
 from metriscope.reports.comparison import compare
 from metriscope.reports.ranks import Ranking, cliques, critical_difference, rank_methods
+from metriscope.reports.table_style import Written
 from metriscope.run.study import Study
 
 
@@ -28,14 +29,14 @@ def test_ranks_and_critical_difference_by_hand() -> None:
     # Demšar (2006), table 5: q = 2.343 for three methods at 5 %.
     assert ranking.critical == pytest.approx(2.343 * np.sqrt(3 * 4 / (6 * 6)), rel=1e-3)
     assert ranking.p < 0.05
-    assert critical_difference(compare(ranked(6))) is not None
+    assert critical_difference(Written(compare(ranked(6)))) is not None
 
 
 def test_no_ranking_of_too_little() -> None:
     assert rank_methods(compare(ranked(4))) is None
     few = ranked(6)
     few = Study("trial", [run for run in few.runs if run.config["loss.name"] != "c"])
-    assert critical_difference(compare(few)) is None
+    assert critical_difference(Written(compare(few))) is None
     assert rank_methods(compare(ranked(6), metrics=["test/variance_intra"])) is None
 
 

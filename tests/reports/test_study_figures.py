@@ -8,9 +8,11 @@ from scipy import stats
 from studies import RECALL, made, write_study
 
 from metriscope.reports.comparison import compare
+from metriscope.reports.embedding_figures import embeddings
 from metriscope.reports.groups import Group
 from metriscope.reports.shown_groups import looks
-from metriscope.reports.study_figures import embeddings, intervals, over_epochs, write_figures
+from metriscope.reports.study_figures import intervals, over_epochs, write_figures
+from metriscope.reports.table_style import Written
 from metriscope.reports.trajectories import trajectories
 from metriscope.run.study import Study, StudyRun, load_study
 
@@ -27,7 +29,15 @@ def test_a_study_becomes_figures(tmp_path: Path) -> None:
         kept: dict[str, Any] = {"embeddings": rng.normal(size=(30, 4)), "labels": rng.integers(0, 3, 30)}
         np.savez(run.folder / "embeddings.npz", **kept, classes=np.array(["a", "b", "c"]))
     paths = write_figures(compare(load_study(folder)), tmp_path / "figures")
-    names = ["learning_curves", "variance", "greediness", "recall_against_variance", "intervals", "embeddings"]
+    names = [
+        "learning_curves",
+        "variance",
+        "greediness",
+        "recall_against_variance",
+        "intervals",
+        "embeddings",
+        "confused_classes",
+    ]
     assert [path.name for path in paths] == [f"{name}.{kind}" for name in names for kind in ("png", "svg")]
     assert all(path.read_bytes().startswith((b"\x89PNG", b"<?xml")) for path in paths)
 
@@ -72,18 +82,18 @@ def test_every_history_is_read_once() -> None:
     found = trajectories([Group({}, [run])], ["train/loss", "val/loss"])
     assert found == [{}]
     assert reads == [["train/loss", "val/loss"]]
-    assert over_epochs(compare(Study("trial", [run])), found, ["train/loss"]) is None
+    assert over_epochs(Written(compare(Study("trial", [run]))), found, ["train/loss"]) is None
 
 
 def test_of_many_groups_the_best_are_drawn() -> None:
     runs = [made(0.01 * i, loss__name=f"loss{i:02}", seed=s) for i in range(20) for s in (0, 1)]
-    figure = intervals(compare(Study("trial", runs), metrics=[RECALL]))
+    figure = intervals(Written(compare(Study("trial", runs), metrics=[RECALL])))
     assert "best 12 of 20" in figure.axes[0].get_title(loc="left")
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == [f"loss{i:02}" for i in range(8, 20)]
 
 
 def test_no_embeddings_no_figure() -> None:
-    assert embeddings(compare(Study("trial", [made()]))) is None
+    assert embeddings(Written(compare(Study("trial", [made()])))) is None
 
 
 def _curves(values: list[list[float]], **changes: Any) -> list[StudyRun]:
@@ -97,7 +107,7 @@ def _curves(values: list[list[float]], **changes: Any) -> list[StudyRun]:
 
 def _drawn(runs: list[StudyRun], key: str) -> Any:
     found = compare(Study("trial", runs), by=["loss.name"])
-    figure = over_epochs(found, trajectories(found.grouping.groups, [key]), [key])
+    figure = over_epochs(Written(found), trajectories(found.grouping.groups, [key]), [key])
     assert figure is not None
     return figure
 
@@ -126,7 +136,7 @@ def test_a_method_looks_alike_in_all_panels_and_figures() -> None:
         for s in (0, 1)
         if (i, data) != (0, "a")
     ]
-    found = compare(Study("trial", runs), ["dataset.name", "loss.name"], metrics=[RECALL])
+    found = Written(compare(Study("trial", runs), ["dataset.name", "loss.name"], metrics=[RECALL]))
     of_method: dict[str, set[str]] = {}
     for axis in intervals(found).axes:
         names = [tick.get_text() for tick in axis.get_yticklabels()]
@@ -157,3 +167,20 @@ def test_names_of_200_characters_and_no_common_metric(tmp_path: Path) -> None:
     bare = compare(Study("s", [made({"test/own": 1.0})]))
     assert bare.metrics == []
     assert write_figures(bare, tmp_path / "figures") == []
+
+
+def test_what_cannot_be_read_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    study = load_study(write_study(tmp_path, {"contrastive": 0.6, "triplet": 0.9}, seeds=1))
+    cut, broken = (run.folder for run in study.runs)
+    assert cut is not None
+    assert broken is not None
+    lines = (cut / "metrics.csv").read_text().splitlines(keepends=True)
+    (cut / "metrics.csv").write_text("".join(lines[: len(lines) // 2]))
+    (broken / "embeddings.npz").write_bytes(b"PK")
+    found = compare(study)
+    for _ in range(2):
+        write_figures(found, tmp_path / "figures", ["variance", "embeddings", "confused_classes"], ["svg"])
+    first, second = caplog.messages
+    assert first == f"{cut}/metrics.csv has 1 of the 3 epochs that were trained: the rest of its curves is missing"
+    assert second.startswith(f"{broken}/embeddings.npz is not readable (")
+    assert second.endswith("): delete it; its embeddings are left out")

@@ -19,7 +19,7 @@ def test_looks_differ() -> None:
     assert all(one.color != other.color for one, other in pairwise(looks))
 
 
-@pytest.mark.parametrize("name", ["x" * 200, CJK * 60, "a_$1_to_$2"])
+@pytest.mark.parametrize("name", ["x" * 200, "A" * 200, "Ö" * 200, CJK * 60, "a_$1_to_$2"])
 def test_long_names_stay_within_the_figure(name: str) -> None:
     key = {f"{place}{name}": look(place) for place in range(12)}
     figure, _ = panels([name] * 2, title=name, note=name, key=key)
@@ -35,6 +35,16 @@ def test_long_names_stay_within_the_figure(name: str) -> None:
             assert box.y0 >= 0
             assert box.y1 <= height
         assert legend.get_window_extent().y0 > titles[0].get_window_extent().y1
+
+
+def test_a_long_title_of_a_panel_goes_on_below() -> None:
+    long = "Gradient norm per active sample (train)"
+    figure, axes = panels([f"{long}, Synthetic", "Loss, Digits"], columns=2, width=3.6)
+    assert [axis.get_title(loc="left") for axis in axes] == [f"{long}\nSynthetic", "Loss, Digits"]
+    figure.draw_without_rendering()
+    first, second = (axis._left_title.get_window_extent() for axis in axes)  # type: ignore[attr-defined]
+    assert first.x1 < second.x0
+    assert first.y1 <= figure.get_size_inches()[1] * figure.dpi
 
 
 def test_characters_without_a_font_are_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

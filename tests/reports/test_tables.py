@@ -5,7 +5,7 @@ from studies import RECALL, known, made
 
 from metriscope.errors import InputError
 from metriscope.reports.comparison import Comparison, compare
-from metriscope.reports.table_style import Style
+from metriscope.reports.table_style import Style, Written
 from metriscope.reports.tables import Table, fitting, rich_table, tables
 from metriscope.run.study import Study
 
@@ -184,3 +184,9 @@ def test_a_narrow_table_has_a_caption_that_can_be_read(found: Comparison) -> Non
     start = next(place for place, line in enumerate(lines) if line.startswith("Mean ±"))
     assert len(lines) - start <= 4
     assert max(map(len, lines)) <= 80
+
+
+def test_two_losses_of_one_title_keep_their_keys() -> None:
+    runs = [made(0.1 * i, loss__name=name, seed=i) for i, name in enumerate(["triplet", "Triplet", "arcface"])]
+    written = Written(compare(Study("trial", runs), by=["loss.name"]))
+    assert [written.method(group) for group in written.comparison.grouping.groups] == ["Triplet", "ArcFace", "triplet"]

@@ -16,6 +16,7 @@ from metriscope.objectives.losses.classes.cosface import CosFaceLoss
 from metriscope.objectives.losses.classes.cross_entropy import CrossEntropyLoss
 from metriscope.objectives.losses.classes.large_margin_softmax import LargeMarginSoftmaxLoss
 from metriscope.objectives.losses.classes.normalized_softmax import NormalizedSoftmaxLoss
+from metriscope.objectives.losses.classes.pcr import PCRLoss
 from metriscope.objectives.losses.classes.proxy_anchor import ProxyAnchorLoss
 from metriscope.objectives.losses.classes.proxy_nca import ProxyNCALoss
 from metriscope.objectives.losses.classes.soft_triple import SoftTripleLoss
@@ -146,6 +147,15 @@ def soft_triple(regularizer_weight: float, K: int) -> Any:
     return oracle
 
 
+def contrastive_replay(z: Tensor, vectors: Tensor, labels: list[int]) -> Found:
+    """The own class against that of each sample."""
+    terms = []
+    for x, y in known(z, labels):
+        among = sum((5 * cosine(x, vectors[c])).exp() for _, c in known(z, labels))
+        terms.append(-((5 * cosine(x, vectors[y])).exp() / among).log())
+    return mean(terms, z)
+
+
 def center_contrastive(z: Tensor, vectors: Tensor, labels: list[int]) -> Found:
     contrast, count = with_margin(lambda s: s - 0.1, 16)(z, vectors, labels)
     pulls = [((x / x.norm() - vectors[y] / vectors[y].norm()) ** 2).sum() for x, y in known(z, labels)]
@@ -172,6 +182,7 @@ CASES: dict[str, Case] = {
     "large_margin_softmax, margin 1": Case(LargeMarginSoftmaxLoss, {"margin": 1}, multiplied_angle(1, 1, unit=False)),
     "sphereface": Case(SphereFaceLoss, {"margin": 3, "scale": 8}, multiplied_angle(3, 8, unit=True)),
     "normalized_softmax": Case(NormalizedSoftmaxLoss, {}, with_margin(lambda s: s, 20)),
+    "pcr": Case(PCRLoss, {"temperature": 0.2}, contrastive_replay),
     "proxy_nca": Case(ProxyNCALoss, {}, proxy_nca(1.0, False)),
     "proxy_nca++": Case(ProxyNCALoss, {"temperature": 1 / 9, "include_positive": True}, proxy_nca(1 / 9, True)),
     "proxy_anchor": Case(ProxyAnchorLoss, {"alpha": 8}, proxy_anchor),

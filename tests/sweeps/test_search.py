@@ -66,6 +66,17 @@ def test_the_best_of_all_trials_is_named(search, tmp_path):
     assert [trial.value for trial in trials(tmp_path)] == rates
 
 
+def test_the_ranges_of_parts_are_searched_where_nothing_else_is_said(search, tmp_path):
+    code, _, _ = search(*SEARCH, "sweep.parts=true", "loss=contrastive", "loss.margin=interval(0.5,0.6)")
+    assert code == 0
+    for trial in trials(tmp_path):
+        assert trial.params.keys() == {"optimizer.lr", "loss.margin", "loss.positive_margin"}
+        assert 0.5 <= trial.params["loss.margin"] <= 0.6
+    code, rates, said = search(*SEARCH, "sweep.parts=true", "loss=sum", "study=summed")
+    assert (code, rates) == (2, [])
+    assert "loss=sum does not say what to search" in said.err
+
+
 def test_a_finished_search_has_nothing_to_do_and_a_longer_one_goes_on(search):
     _, first, _ = search(*SEARCH)
     code, rates, said = search(*SEARCH)

@@ -77,12 +77,14 @@ def _compare(arguments: argparse.Namespace) -> None:
         # Pages and W&B show no other format.
         formats = list(dict.fromkeys([*arguments.figures_format, *["png"] * (html or arguments.log_wandb)]))
         names = arguments.figures or FIGURES
-        drawn = write_figures(found, out / "figures", names, formats, arguments.projection)
+        drawn = write_figures(found, out / "figures", names, formats, arguments.projection, style)
         written += drawn
     if html:
         from metriscope.reports.page import write_page
 
-        written.append(write_page(found, drawn, page, arguments.images))
+        written.append(
+            write_page(found, drawn, page, trusted=arguments.images, style=style, method=arguments.projection)
+        )
     print(f"written: {shown(str(out))}/{{{', '.join(path.relative_to(out).as_posix() for path in written)}}}")
     if arguments.log_wandb:
         from metriscope.reports.wandb.comparison import log_comparison
@@ -118,7 +120,7 @@ def _keys(text: str) -> list[str]:
 
 def _choice(what: str, names: Sequence[str]) -> Callable[[str], list[str]]:
     def read(text: str) -> list[str]:
-        for word in _words(text):
+        for word in _words(text) or [""]:
             if word not in names:
                 raise argparse.ArgumentTypeError(f"no {what} {word!r}; there are {', '.join(names)}")
         return _words(text)

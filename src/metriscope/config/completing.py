@@ -11,7 +11,7 @@ from metriscope.annotations import said
 from metriscope.config.aliases import tell, translated
 from metriscope.config.defaults import groups, shared
 from metriscope.config.entries import ENTRY_KEYS, OWN_PARTS
-from metriscope.config.files import CONFIG_DIR, check_once, choices, section
+from metriscope.config.files import CONFIG_DIR, SEARCHED, SPACE, check_once, choices, section
 from metriscope.config.plain import plain
 from metriscope.config.sections import NO_PART, SECTIONS
 from metriscope.config.switches import GROUPS, check_names, switched
@@ -19,7 +19,7 @@ from metriscope.errors import InputError, nearest
 
 
 def complete(cfg: DictConfig, further: Sequence[Path] = (), given: Collection[str] = ()) -> DictConfig:
-    """Add, in place, what the config leaves to others.
+    """Add, in place, what the config leaves to others, and take out what searches alone read.
 
     A choice of one's own may leave out a key that every shipped choice of its group has with one and the same value,
     unless it is an argument of the part. Earlier keys become those of today, which is said once. A part that is just
@@ -33,6 +33,9 @@ def complete(cfg: DictConfig, further: Sequence[Path] = (), given: Collection[st
     """
     check_names({group: plain(cfg[group], resolve=False) for group in (*GROUPS, "callbacks") if group in cfg}, further)
     with open_dict(cfg):
+        for group in SEARCHED:
+            if isinstance(cfg.get(group), DictConfig):
+                cfg[group].pop(SPACE, None)
         for group in (group for group in GROUPS if group in cfg):
             before = {group: plain(cfg[group], resolve=False)}
             after, used = in_words_of_today(before, given)

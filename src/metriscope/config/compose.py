@@ -14,13 +14,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from metriscope.annotations import said
 from metriscope.config.completing import complete
-from metriscope.config.defaults import of_all
-from metriscope.config.files import CONFIG_DIR, all_choices, check_once, choices, section
+from metriscope.config.defaults import of_all, shared
+from metriscope.config.files import CONFIG_DIR, SEARCHED, SPACE, all_choices, check_once, choices, section
 from metriscope.config.hydra import apply_overrides
 from metriscope.config.installed import installed
 from metriscope.config.known import suggestion
 from metriscope.config.plain import flatten, plain
 from metriscope.config.search_path import folders, of_search_path, with_folder
+from metriscope.config.sections import SECTIONS
 from metriscope.config.words import first_lines, forced, keys_of, parse
 from metriscope.errors import InputError, nearest
 
@@ -97,6 +98,8 @@ def _check_labels(overrides: Sequence[Override], cfg: DictConfig) -> None:
     """Refuse ``loss.name=triplet`` where ``loss=triplet`` is meant: the name alone would change the label only."""
     for override in overrides:
         group, _, key = str(override.key_or_group).partition(".")
+        if group in SEARCHED and key.partition(".")[0] == SPACE:
+            raise InputError(f"{override.input_line}: ranges of a part stand in its file; give others in sweep.space")
         if key == "_target_" and group in _LABELLED:
             same = [one for one in choices(group) if section(group, one).get("_target_") == str(override.value())]
             if same and cfg[group].name in choices(group) and cfg[group].name not in same:
@@ -168,7 +171,10 @@ def _explain(error: Exception, words: Sequence[str]) -> str:
         if key not in known and key.rpartition(".")[0].endswith(".arguments"):
             return f"{key}: add it with a plus, +{key}=..., or give all arguments as one value, {{...}}"
         if key not in known and key in of_all():
-            return f"{key}: the {key.split('.')[0]} that is chosen has no such key. All keys: python train.py --cfg job"
+            group, _, own = key.partition(".")
+            added = group in SECTIONS and own in SECTIONS[group].others & shared(group).keys()
+            more = f"; add it, +{override.input_line}" if added else ". All keys: python train.py --cfg job"
+            return f"{key}: the {group} that is chosen has no such key{more}"
         if key not in known:
             return f"{key}: no such key{suggestion(key, [*known, *groups])} All keys: python train.py --cfg job"
         if f"merging override {override.input_line}" in str(error):

@@ -13,6 +13,10 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 CONFIG_DIR = next(path for path in (_PACKAGE / "configs", _PACKAGE.parents[1] / "configs") if path.is_dir())
 
 
+SPACE = "_search_"
+"""Key of a part's file that says what a search may vary; no argument of the part, and in no composed config."""
+SEARCHED = ("loss", "miner", "weighting")
+"""Groups whose files may have that key."""
 TITLED = ("loss", "dataset")
 """Groups whose choices begin with the name that papers use."""
 
@@ -43,8 +47,24 @@ def check_once(group: str, name: str, further: Sequence[Path]) -> None:
 def section(group: str, name: str, config_dir: Path = CONFIG_DIR) -> DictConfig:
     """The keys that a choice puts below its group, as they stand in its file: nothing is resolved.
 
-    Choices of the same group that the file builds on come first.
+    Choices of the same group that the file builds on come first. What a search may vary is left out.
     """
+    own = _whole(group, name, config_dir)
+    own.pop(SPACE, None)
+    return own
+
+
+def space(group: str, name: str, config_dir: Path = CONFIG_DIR) -> dict[str, str] | None:
+    """What a search may vary of a choice: key -> range, as a command line writes it; None where its file does not say.
+
+    >>> space("loss", "triplet")
+    {'margin': 'interval(0.02,1.0)'}
+    """
+    own = _whole(group, name, config_dir)
+    return {str(key): str(value) for key, value in own[SPACE].items()} if SPACE in own else None
+
+
+def _whole(group: str, name: str, config_dir: Path) -> DictConfig:
     path = config_dir / group / f"{name}.yaml"
     content = OmegaConf.load(path if path.is_file() else CONFIG_DIR / group / f"{name}.yaml")
     assert isinstance(content, DictConfig)
@@ -54,7 +74,7 @@ def section(group: str, name: str, config_dir: Path = CONFIG_DIR) -> DictConfig:
     # A file in the global package says the name of its group itself.
     own = content.get(group, content) if "_target_" not in content else content
     for other in reversed(below):
-        own = OmegaConf.merge(section(group, other, config_dir), own)
+        own = OmegaConf.merge(_whole(group, other, config_dir), own)
     assert isinstance(own, DictConfig)
     return own
 

@@ -119,7 +119,8 @@ def _check_label_noise(share: Any, pairs: Any) -> None:
         raise InputError(f"{key}={said(share)}: it has to be a share of at least 0 and below 1, or null")
     if pairs is None or pairs == {}:
         return
-    if not isinstance(pairs, Mapping) or not all(isinstance(one, str | int) for pair in pairs.items() for one in pair):
+    named = [one for pair in pairs.items() for one in pair] if isinstance(pairs, Mapping) else [None]
+    if not all(isinstance(one, str | int | float) for one in named):
         raise InputError(f"{key}_pairs={said(pairs)}: it has to be a mapping of class to class, such as {{cat: dog}}")
     if share is None:
         raise InputError(f"{key}_pairs={said(pairs)} has no effect alone: set {key} to the share that becomes wrong")

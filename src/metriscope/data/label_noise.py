@@ -115,11 +115,12 @@ def _targets(train: Examples, pairs: Mapping[str | int, str | int]) -> Tensor:
 
 def _class(train: Examples, named: str | int) -> int:
     """The number of a class of the train part."""
-    if str(named) in train.classes:
-        return train.classes.index(str(named))
-    if str(named).isdecimal() and int(named) < train.num_classes:
-        return int(named)
-    close = nearest(str(named), train.classes)
+    name = said(named)
+    if name in train.classes:
+        return train.classes.index(name)
+    if name.isdecimal() and int(name) < train.num_classes:
+        return int(name)
+    close = nearest(name, train.classes)
     raise InputError(
-        f"{PAIRS}: training has no class {said(named)}{close} It has {train.num_classes}, by name or by number from 0"
+        f"{PAIRS}: training has no class {name}{close} It has {train.num_classes}, by name or by number from 0"
     )

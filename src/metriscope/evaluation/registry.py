@@ -216,6 +216,10 @@ METRICS = (
     Metric("loss_center", "loss, centre", "loss", "min", "centre term of `loss=center_contrastive`", _LOSS),
     Metric("attraction", "attraction", "loss", "min", "pull on positives in `loss=cacr`", _LOSS),
     Metric("repulsion", "repulsion", "loss", "min", "push on negatives in `loss=cacr`, below 0", _LOSS),
+    Metric(
+        "batch_mass", "share of batch pairs", "loss", None,
+        "share of the denominator that pairs of samples have in `loss=unpg`", _LOSS, bounds=(0.0, 1.0),
+    ),
     Metric("loss_invariance", "loss, invariance", "loss", "min", "invariance term of `loss=vicreg`", _LOSS),
     Metric("loss_variance", "loss, variance", "loss", "min", "variance term of `loss=vicreg`", _LOSS),
     Metric("loss_covariance", "loss, covariance", "loss", "min", "covariance term of `loss=vicreg`", _LOSS),

@@ -172,7 +172,11 @@ class Comparison:
 
     @property
     def affinity(self) -> Tensor:
-        """(B, R) cosine similarities of the pairs in another space, detached.
+        """(B, R) cosine similarities of the pairs in another space, detached; see :meth:`affinity_of`."""
+        return self.affinity_of(slice(None))
+
+    def affinity_of(self, rows: slice) -> Tensor:
+        """Those of some anchors, (r, R).
 
         Raises:
             InputError: nothing says which space, or some references are not known there.
@@ -181,7 +185,7 @@ class Comparison:
         if own is None or others is None:
             raise InputError("some samples have no affinity: name the space that it comes from, without references")
         with torch.no_grad():
-            return unit_rows(precise(own)) @ unit_rows(precise(others)).T
+            return unit_rows(precise(own[rows])) @ unit_rows(precise(others)).T
 
     @property
     def classes(self) -> Classes:

@@ -127,7 +127,8 @@ class Objective(nn.Module):
         if self.weighting is not None:
             if "rows" in self.weighting.weighs:
                 comparison = comparison.weighed(partial(_factors, self.weighting, moment=comparison.moment))
-            if "pairs" in self.weighting.weighs:
+            # Of no anchors nothing can be weighed, and reductions need something.
+            if "pairs" in self.weighting.weighs and len(comparison.anchors.labels):
                 with torch.no_grad():
                     selection = _weighed(self.weighting, comparison, as_pairs(selection, comparison))
         account = Account(comparison, selection, self.loss(comparison, selection), self.loss)

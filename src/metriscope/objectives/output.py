@@ -37,8 +37,8 @@ class LossOutput(NamedTuple):
             that do not count.
         slopes: anchors -> their :class:`PairSlopes`, computed anew, for a loss that keeps no matrix.
         compiled: whether the loss has to be asked once more for its slopes, since a traced graph returns tensors alone.
-        counts: (B,) int64, how many terms of the mean each anchor gives; 0 for anchors that do not count.
         pending: (B, k) detached numbers of the anchors, from which the loss's own ``observe`` makes its state.
+        counts: (B,) int64, how many terms of the mean each anchor gives; 0 for anchors that do not count.
     """
 
     value: Tensor
@@ -49,8 +49,8 @@ class LossOutput(NamedTuple):
     rows: Tensor | None = None
     slopes: Callable[[slice], PairSlopes] | None = None
     compiled: bool = False
-    counts: Tensor | None = None
     pending: Tensor | None = None
+    counts: Tensor | None = None
 
     @property
     def costs(self) -> Tensor | None:

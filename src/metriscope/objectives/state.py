@@ -57,13 +57,14 @@ class SampleState(nn.Module):
     @torch.no_grad()
     def write(self, name: str, index: Tensor, values: Tensor) -> None:
         """Set the values (B,) at an index (B,); those of a repeated index are averaged, those of -1 are dropped."""
-        self._check(name, index)
-        self._put(name, index, averaged(index, _one_each(index, values)))
+        self._check(name, index, values)
+        self._put(name, index, averaged(index, values))
 
     @torch.no_grad()
     def add(self, name: str, index: Tensor, values: Tensor) -> None:
         """Add the values (B,) at an index (B,), each of a repeated index; those of -1 are dropped."""
-        self._put(name, index, self.read(name, index) + _merged(_sums, index, _one_each(index, values)))
+        self._check(name, index, values)
+        self._put(name, index, self.read(name, index) + _over_repeats(index, values, _sums))
 
     def _put(self, name: str, index: Tensor, values: Tensor) -> None:
         buffer: Tensor = getattr(self, name)
@@ -74,9 +75,11 @@ class SampleState(nn.Module):
         extended[place] = kept
         buffer.copy_(extended[:-1])
 
-    def _check(self, name: str, index: Tensor) -> None:
+    def _check(self, name: str, index: Tensor, values: Tensor | None = None) -> None:
         if name not in self.initial:
             raise InputError(f"there is no state {name}{nearest(name, self.initial)}")
+        if values is not None and values.shape != index.shape:
+            raise InputError(f"values {tuple(values.shape)} for an index {tuple(index.shape)}: give one for each")
         # The host looks only where it need not wait.
         if index.device.type != "cpu" or torch.compiler.is_compiling() or not len(index):
             return
@@ -86,25 +89,20 @@ class SampleState(nn.Module):
 
 def averaged(index: Tensor, values: Tensor) -> Tensor:
     """Values (B,) at an index (B,) -> (B,) float64, for each place the mean over all places of its index."""
-    return _merged(_means, index, values)
+    return _over_repeats(index, values, _means)
 
 
-def _one_each(index: Tensor, values: Tensor) -> Tensor:
-    if values.shape != index.shape:
-        raise InputError(f"values {tuple(values.shape)} for an index {tuple(index.shape)}: give one for each")
-    return values
-
-
-def _merged(merge: Callable[[Tensor, Tensor, Tensor], Tensor], index: Tensor, values: Tensor) -> Tensor:
+def _over_repeats(index: Tensor, values: Tensor, merged: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     if not len(index):
         return values.double()
-    return torch.cat([merge(rows, index, values) for rows in torch.split(index, _CHUNK)])
+    chunks = torch.split(index, _CHUNK)
+    return torch.cat([merged((rows.unsqueeze(1) == index).double(), values.double()) for rows in chunks])
 
 
 # Matrix products, because a scattered sum on a GPU adds in any order.
-def _sums(rows: Tensor, index: Tensor, values: Tensor) -> Tensor:
-    return (rows.unsqueeze(1) == index).double() @ values.double()
+def _sums(same: Tensor, values: Tensor) -> Tensor:
+    return same @ values
 
 
-def _means(rows: Tensor, index: Tensor, values: Tensor) -> Tensor:
-    return _sums(rows, index, values) / (rows.unsqueeze(1) == index).sum(1)
+def _means(same: Tensor, values: Tensor) -> Tensor:
+    return same @ values / same.sum(1)

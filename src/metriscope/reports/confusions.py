@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metriscope.escapes import for_figure
-from metriscope.reports.style import BLUE, GREY, PLAIN, SMALL, panels, width_of
+from metriscope.escapes import beside, for_figure
+from metriscope.reports.style import BLUE, GREY, PLAIN, SMALL, fitted, panels, width_of
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST = 15
@@ -62,7 +63,7 @@ def confused_pairs(labels: ArrayLike, neighbors: ArrayLike, classes: Sequence[st
     found = confusions(labels, neighbors)
     if not found:
         return None
-    names = [f"{for_figure(classes[one.query], _NAME)} → {for_figure(classes[one.neighbour], _NAME)}" for one in found]
+    names = [" → ".join(beside(for_figure(classes[at], _NAME)) for at in (one.query, one.neighbour)) for one in found]
     left = max(width_of(name, SMALL) for name in names)
     figure, (axis,) = panels(
         ["Wrong nearest neighbours by class (query → neighbour)"],
@@ -75,11 +76,60 @@ def confused_pairs(labels: ArrayLike, neighbors: ArrayLike, classes: Sequence[st
     places = range(len(found))
     axis.barh(places, [one.wrong for one in found], height=0.65, color=BLUE)
     for place, one in zip(places, found, strict=True):
-        said = f" {one.wrong} of {one.queries} ({one.wrong / one.queries:.0%})"
-        axis.text(one.wrong, place, said, fontsize=SMALL, color=GREY, va="center")
+        axis.text(one.wrong, place, f" {_counted(one)}", fontsize=SMALL, color=GREY, va="center")
     axis.set_yticks(places, names)
-    axis.set_ylim(len(found) - 0.5, -0.5)
+    _finish(axis, len(found))
+    return figure
+
+
+_PAIRS = 8
+_PANEL = 3.9
+
+
+def confused_by_group(
+    groups: Sequence[tuple[str, Sequence[Confusion], Sequence[str]]], title: str = ""
+) -> "Figure | None":
+    """A panel for each group with the pairs that it confuses most; None where none confuses any.
+
+    Args:
+        groups: the name of each, its pairs, and the names of the classes by class id.
+        title: which study it shows.
+    """
+    most = max((len(found[:_PAIRS]) for _, found, _ in groups), default=0)
+    if not most:
+        return None
+    figure, axes = panels(
+        [name for name, _, _ in groups],
+        columns=4,
+        width=_PANEL,
+        height=1.2 + 0.24 * most,
+        title=title,
+        note="wrong nearest neighbours by class (query → neighbour), in one run of each group",
+    )
+    for axis, (_, found, classes) in zip(axes, groups, strict=True):
+        axis.barh(range(len(found[:_PAIRS])), [one.wrong for one in found[:_PAIRS]], height=0.8, color=BLUE, alpha=0.3)
+        axis.set_yticks([])
+        for place, one in enumerate(found[:_PAIRS]):
+            said = f": {_counted(one)}"
+            room = (_PANEL - 1.0 - width_of(said, SMALL)) / 2
+            pair = " → ".join(beside(fitted(classes[at], room, SMALL)) for at in (one.query, one.neighbour))
+            # On the bar, from the axis on: names of other panels stand left of it.
+            axis.annotate(f"{pair}{said}", (0, place), (4, 0), textcoords="offset points", fontsize=SMALL, va="center")
+        if not found:
+            axis.text(0.5, 0.5, "all are right", transform=axis.transAxes, ha="center", color=GREY)
+        _finish(axis, most)
+        # One scale for all groups with the same classes.
+        alike = [one.wrong for _, others, names in groups if names == classes for one in others]
+        axis.set_xlim(0, max(alike, default=1) * 1.05)
+    return figure
+
+
+def _counted(one: Confusion) -> str:
+    return f"{one.wrong} of {one.queries} ({one.wrong / one.queries:.0%})"
+
+
+def _finish(axis: "Axes", pairs: int) -> None:
+    axis.set_ylim(pairs - 0.5, -0.5)
     axis.grid(visible=False)
     axis.locator_params(axis="x", integer=True, nbins=6)
     axis.set_xlabel("queries", fontsize=PLAIN)
-    return figure

@@ -36,12 +36,12 @@ class Group:
     @property
     def block(self) -> tuple[str, ...]:
         """The data of the runs; groups are compared only within one block."""
-        return tuple(value for key, value in self.values.items() if _of_data(key))
+        return tuple(value for key, value in self.values.items() if of_data(key))
 
     @property
     def method(self) -> str:
         """Label that separates the group from others of its block."""
-        return label({key: value for key, value in self.values.items() if not _of_data(key)})
+        return label({key: value for key, value in self.values.items() if not of_data(key)})
 
     def __str__(self) -> str:
         return label(self.values)
@@ -156,7 +156,8 @@ def _parts_by_name(config: Mapping[str, Any]) -> list[str]:
     return [key.removesuffix("._target_") for key in config if key.startswith(groups) and key.endswith("._target_")]
 
 
-def _of_data(key: str) -> bool:
+def of_data(key: str) -> bool:
+    """Whether a config key says which data a run has."""
     return key.startswith("dataset.")
 
 

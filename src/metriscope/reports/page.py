@@ -13,12 +13,14 @@ from metriscope.escapes import cleaned, for_html
 from metriscope.files import replacing
 from metriscope.reports.comparison import Comparison
 from metriscope.reports.html.bundle import EXTRA, as_script, file, has_library, library, policy
-from metriscope.reports.html.charts import Chart, sections
+from metriscope.reports.html.charts import Chart
 from metriscope.reports.html.facts import commands_table, facts_table, runs_table, state
 from metriscope.reports.html.pictured import Pictured, pictured
+from metriscope.reports.html.sections import sections
 from metriscope.reports.html.series import Series, series
-from metriscope.reports.study_figures import CURVES
+from metriscope.reports.study_figures import BAND_FROM, CURVES
 from metriscope.reports.style import guarded
+from metriscope.reports.table_style import Style, Written
 from metriscope.reports.tables import Shown, Table, tables
 
 STYLE = """
@@ -32,35 +34,59 @@ img { max-width: 100%; height: auto }
 
 _TALL = 25  # rows from which a table scrolls in its own box
 _READ = ("spec", "rows", "curves", "tip", "limits")  # of a chart by the script
-_SAID = {"Curves": "Very wide bands are cut; the tip of a curve has their true ends."}
-# Figures that charts of the page take the place of.
-_CHARTED = (*CURVES, "recall_against_variance", "intervals", "embeddings")
+_SAID = {
+    "Curves": (
+        f"Bold: mean; band: 95 % interval of {BAND_FROM} runs or more, cut where it is very wide; thin: single runs "
+        "where there are fewer. The tip of a curve has the true ends."
+    ),
+    "Final values": f"Large: mean; line: 95 % interval of {BAND_FROM} runs or more; small: single runs.",
+}
+_PROJECTED = {
+    "pca": "Test embeddings on their principal axes",
+    "tsne": "Test embeddings by t-SNE",
+    "umap": "Test embeddings by UMAP",
+}
+# Figures that charts and tables of the page take the place of.
+_CHARTED = (*CURVES, "recall_against_variance", "intervals", "embeddings", "confused_classes")
 
 
-def write_page(comparison: Comparison, figures: Sequence[Path], path: Path, trusted: bool = False) -> Path:
+def write_page(
+    comparison: Comparison,
+    figures: Sequence[Path],
+    path: Path,
+    *,
+    trusted: bool = False,
+    style: Style | None = None,
+    method: str = "pca",
+) -> Path:
     """Write the page, and return its path.
 
     Args:
         figures: files of figures; of those that no chart shows, the PNG files are in the page.
         trusted: whether test images are read from wherever the runs' configs say, and not from ``data`` alone.
+        style: of the tables.
+        method: of the projections of saved embeddings.
 
     Raises:
+        InputError: the style names a column that the comparison does not have.
         OSError: the folder cannot be written.
     """
-    losses = series(comparison)
+    style = style or Style()
+    written = Written(comparison, style)
+    losses = series(written)
     code = guarded("charts of the page", library) if has_library() else None
-    charts = (guarded("charts of the page", lambda: sections(comparison, losses)) or {}) if code else {}
-    seen = guarded("pictures of the page", lambda: pictured(comparison, losses, trusted))
+    charts = (guarded("charts of the page", lambda: sections(written, losses)) or {}) if code else {}
+    seen = guarded("pictures of the page", lambda: pictured(written, losses, trusted, method))
     if code and seen and seen.projections:
-        charts["Test embeddings on their principal axes"] = [chart for chart, _ in seen.projections]
+        charts[_PROJECTED[method]] = [chart for chart, _ in seen.projections]
     drawn = [chart for group in charts.values() for chart in group]
     # A library without a chart would only make the page large.
     scripts = [*([code] if code and drawn else []), file("page.js")]
-    body = [*_head(comparison, code is None), _filter(losses), *_tables(comparison, losses)]
+    body = [*_head(comparison, code is None), _filter(losses), *_tables(comparison, losses, style)]
     body += _chart_parts(charts, seen)
     body += [] if seen is None else _picture_parts(seen)
     body += _static(figures, charted=bool(drawn))
-    data = as_script(cleaned(_content(comparison, losses, drawn, seen)))
+    data = as_script(cleaned(_content(written, losses, drawn, seen)))
     title = for_html(comparison.study.name)
     page = [
         f"<!doctype html><html lang='en'><meta charset='utf-8'>{policy(scripts)}<title>{title}</title>",
@@ -100,8 +126,8 @@ def html_table(table: Table, sortable: bool = False, losses: Sequence[int | None
 
 
 def _breakable(title: str) -> str:
-    """A heading that may go on in the next line after a slash or an underscore."""
-    return re.sub("[/_]", r"\g<0><wbr>", for_html(title))
+    """A heading that may go on in the next line after a slash or an underscore between words."""
+    return re.sub(r"(?<=\w\w)[/_](?=\w\w)", r"\g<0><wbr>", for_html(title))
 
 
 def _cell(cell: Shown, kind: str) -> str:
@@ -129,17 +155,18 @@ def _filter(losses: Series) -> str:
     return f"<div id='filter' role='group' aria-label='{losses.what}'><button>all</button>{''.join(boxes)}</div>"
 
 
-def _tables(comparison: Comparison, losses: Series) -> list[str]:
-    groups, *differences = tables(comparison)
+def _tables(comparison: Comparison, losses: Series, style: Style) -> list[str]:
+    groups, *differences = tables(comparison, style)
     places = {id(group): at for group, at in zip(comparison.grouping.groups, losses.of_group, strict=True)}
-    of_line = [places.get(id(line.group)) for line in comparison.contrasts]
+    metrics = Written(comparison, style).metrics
+    of_line = [places.get(id(line.group)) for line in comparison.contrasts if line.metric in metrics]
     parts = ["<h2>Results</h2>", html_table(groups, True, losses.of_group)]
     parts += [html_table(table, True, of_line) for table in differences]
     parts += ["<h2>What was run</h2>", html_table(facts_table(comparison.study), True)]
     of_run = [losses.of_run.get(run.name) for run in comparison.study.runs]
     commands = html_table(commands_table(comparison.study), True, of_run)
     parts.append(f"<details><summary>The commands</summary>{commands}</details>")
-    return [*parts, "<h2>Runs</h2>", html_table(runs_table(comparison), True, of_run)]
+    return [*parts, "<h2>Runs</h2>", html_table(runs_table(comparison, style), True, of_run)]
 
 
 def _chart_parts(charts: dict[str, list[Chart]], seen: Pictured | None) -> list[str]:
@@ -175,10 +202,11 @@ def _static(figures: Sequence[Path], charted: bool) -> list[str]:
     return parts
 
 
-def _content(comparison: Comparison, losses: Series, drawn: Sequence[Chart], seen: Pictured | None) -> dict[str, Any]:
+def _content(written: Written, losses: Series, drawn: Sequence[Chart], seen: Pictured | None) -> dict[str, Any]:
     """What the script of the page reads; positions in its lists stand for names and pictures."""
+    comparison = written.comparison
     return {
-        "groups": [str(group) for group in comparison.grouping.groups],
+        "groups": [written.group(group) for group in comparison.grouping.groups],
         "of_group": losses.of_group,
         "runs": [run.name for run in comparison.study.runs],
         "classes": seen.classes if seen else [],

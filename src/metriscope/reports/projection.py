@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from metriscope.errors import InputError
 from metriscope.escapes import for_figure
-from metriscope.reports.style import GREY, MARKERS, PALETTE, PLAIN, SMALL, panels
+from metriscope.reports.style import GREY, MARKERS, PALETTE, PLAIN, SMALL, panels, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +24,10 @@ MAX_NAMED = 20
 _NAME = 24
 # Above this a vector file holds the points as a picture.
 _MAX_VECTORS = 1500
+# Sums of squares of larger components are not finite in float32.
+_LARGEST = 1e15
+# Height of a name of a class, in inches.
+_LINE = 0.15
 GOLDEN = 0.6180339887498949
 
 
@@ -44,11 +48,23 @@ def principal_plane(embeddings: ArrayLike) -> tuple[NDArray[np.float64], NDArray
 
 
 class Plane(NamedTuple):
-    """Points (N, 2) with their class ids, and what their axes are."""
+    """Points of a projection, in an order in which no class covers another.
+
+    Attributes:
+        points: (P, 2).
+        places: (P,), the position of each among the embeddings.
+        axes: what the axes are.
+    """
 
     points: NDArray[np.float64]
-    labels: NDArray[Any]
+    places: NDArray[np.intp]
     axes: tuple[str, str]
+
+
+def drawable(embeddings: ArrayLike) -> NDArray[np.bool_]:
+    """Which rows (N, D) are finite, and not so large that their squares would not be."""
+    found: NDArray[np.bool_] = (np.abs(np.asarray(embeddings)) < _LARGEST).all(axis=1)
+    return found
 
 
 def check_method(method: str, where: str) -> None:
@@ -70,14 +86,14 @@ def project(embeddings: NDArray[np.float64], labels: NDArray[Any], method: str =
         plane, share = principal_plane(embeddings)
         chosen = _evenly(labels, MAX_POINTS)
         named = (f"first principal axis ({share[0]:.0%} of the variance)", f"second principal axis ({share[1]:.0%})")
-        return Plane(plane[chosen], labels[chosen], named)
+        return Plane(plane[chosen], chosen, named)
     chosen = _evenly(labels, MAX_NEIGHBOURING)
     started = time.perf_counter()
     points = _neighbouring(embeddings[chosen].astype(np.float32), method, seed)
     seconds = time.perf_counter() - started
     what = {"tsne": "t-SNE", "umap": "UMAP"}[method]
     said = f"{what} of {len(chosen):,} of {len(embeddings):,} points, seed {seed}, {seconds:.1f} s"
-    return Plane(points, labels[chosen], (said, ""))
+    return Plane(points, chosen, (said, ""))
 
 
 def _neighbouring(points: NDArray[np.float32], method: str, seed: int) -> NDArray[np.float64]:
@@ -147,14 +163,15 @@ def draw_projection(
     Above 5000 points an even share of each class is drawn, always the same points.
     """
     points, ids = np.asarray(embeddings, dtype=np.float64), np.asarray(labels)
-    finite = np.isfinite(points).all(axis=1)
+    finite = drawable(points)
     points, ids = points[finite], ids[finite]
     axis.set(xticks=[], yticks=[])
     axis.grid(visible=False)
     if not len(points):
         axis.text(0.5, 0.5, "no finite embeddings", transform=axis.transAxes, ha="center", color=GREY)
         return 0
-    plane, ids, (across, up) = project(points, ids, method, seed)
+    plane, places, (across, up) = project(points, ids, method, seed)
+    ids = ids[places]
     present = np.unique(ids)
     axis.set_xlabel(across, fontsize=PLAIN)
     axis.set_ylabel(up, fontsize=PLAIN)
@@ -178,6 +195,30 @@ def _evenly(labels: NDArray[Any], most: int = MAX_POINTS) -> NDArray[np.intp]:
     mixed = np.argsort(np.arange(count) * GOLDEN % 1)
     chosen: NDArray[np.intp] = order[np.linspace(0, len(order) - 1, count).round().astype(np.intp)][mixed]
     return chosen
+
+
+def _inches(axis: Any, plane: NDArray[np.float64]) -> float:
+    """How long a unit of the plane is on an axis that shows all of it."""
+    sizes = np.array(axis.get_position().size) * axis.figure.get_size_inches()
+    ranges = np.maximum(np.ptp(plane, axis=0), np.finfo(np.float64).tiny)
+    return float((sizes / (1.1 * ranges)).min())
+
+
+def _moves(centres: NDArray[np.float64], names: Sequence[str]) -> list[float | None]:
+    """How far up each name goes, so that none covers another; None for one without a place nearby. All in inches."""
+    taken: list[tuple[float, float, float]] = []
+    moves: list[float | None] = []
+    for (x, y), name in zip(centres.tolist(), names, strict=True):
+        half = width_of(name, PLAIN, bold=True) / 2
+        free = (
+            step * _LINE
+            for step in (0, 1, -1, 2, -2, 3, -3)
+            if all(abs(x - a) >= half + b or abs(y + step * _LINE - c) > 0.99 * _LINE for a, c, b in taken)
+        )
+        move = next(free, None)
+        moves.append(move)
+        taken += [] if move is None else [(x, y + move, half)]
+    return moves
 
 
 def _scatter(
@@ -207,10 +248,14 @@ def _scatter(
             linewidths=0,
             rasterized=len(plane) > _MAX_VECTORS,
         )
-    for i, name in enumerate(names):
-        x, y = np.median(plane[rank == i], axis=0)
-        halo = [withStroke(linewidth=3, foreground="white")]
-        axis.text(x, y, name, fontsize=PLAIN, fontweight="bold", ha="center", va="center", path_effects=halo)
+    centres = np.array([np.median(plane[rank == i], axis=0) for i in range(len(names))])
+    halo = [withStroke(linewidth=3, foreground="white")]
+    for centre, name, move in zip(centres, names, _moves(centres * _inches(axis, plane), names), strict=True):
+        if move is not None:
+            axis.annotate(
+                name, centre, (0, 72 * move), textcoords="offset points", fontsize=PLAIN, fontweight="bold",
+                ha="center", va="center", path_effects=halo,
+            )  # fmt: skip
     if not legend:
         return
     keys = [

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from metriscope.evaluation.metrics import title_of
+from metriscope.escapes import beside
 from metriscope.reports.comparison import SIGNIFICANT, Comparison
 from metriscope.reports.shown_groups import looks
 from metriscope.reports.style import BLACK, GREY, PLAIN, SMALL, fitted, panels
+from metriscope.reports.table_style import Written
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,13 +64,14 @@ def rank_methods(comparison: Comparison) -> Ranking | None:
     )
 
 
-def critical_difference(comparison: Comparison) -> "Figure | None":
+def critical_difference(written: Written) -> "Figure | None":
     """The diagram of mean ranks, in which bars join methods without a significant difference; None if unranked."""
-    ranking = rank_methods(comparison)
+    ranking = rank_methods(written.comparison)
     if ranking is None:
         return None
     count = len(ranking.methods)
-    title = f"{comparison.study.name}: mean rank in {title_of(ranking.metric)} over {ranking.blocks} data sets"
+    what = f"mean rank in {written.heading(ranking.metric)} over {ranking.blocks} data sets"
+    title = f"{written.comparison.study.name}: {what}"
     note = f"Friedman p = {ranking.p:.2g}; bars join methods without a significant difference (Nemenyi, 5 %)"
     room = 2.2
     figure, (axis,) = panels([""], width=7.5, height=1.4 + 0.26 * count, title=title, note=note, right=room)
@@ -77,12 +79,13 @@ def critical_difference(comparison: Comparison) -> "Figure | None":
     axis.spines["left"].set_visible(False)
     axis.grid(visible=False)
     axis.set_xlabel("mean rank (1 is best)", fontsize=PLAIN)
-    own = looks(comparison)
-    for line, (method, rank) in enumerate(zip(ranking.methods, ranking.ranks, strict=True)):
+    own = looks(written)
+    names = {group.method: written.method(group) for group in written.comparison.grouping.groups}
+    for line, (method, rank) in enumerate(zip((names[one] for one in ranking.methods), ranking.ranks, strict=True)):
         color, marker = (own[method].color, own[method].marker) if method in own else (BLACK, "o")
         axis.plot([rank, rank], [-count - 0.5, -line - 0.5], color="#DDDDDD", linewidth=0.8, zorder=0)
         axis.plot([rank], [-line - 0.5], marker, color=color, markersize=5.5)
-        shown = f"{fitted(method, room, SMALL)}  {rank:.2f}"
+        shown = f"{beside(fitted(method, room, SMALL))}  {rank:.2f}"
         axis.annotate(shown, (rank, -line - 0.5), (7, 0), textcoords="offset points", fontsize=SMALL + 0.5, va="center")
     for level, (first, last) in enumerate(cliques(ranking)):
         height = -first - 0.95 - 0.1 * (level % 2)

@@ -1,4 +1,4 @@
-"""Figures of a comparison: curves with bands over repeats, intervals of final values, embeddings."""
+"""Figures of a comparison: curves with bands over repeats, recall against variance, intervals of final values."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metriscope.errors import InputError
 from metriscope.escapes import shown
 from metriscope.evaluation.metrics import logged, title_of
+from metriscope.files import folder_in
 from metriscope.reports.comparison import Comparison
 from metriscope.reports.scales import epochs_axis, value_axis, within
-from metriscope.reports.shown_groups import MOST_DATA_SETS, blocks, looks
+from metriscope.reports.shown_groups import MOST_DATA_SETS, blocks, looks, titled
 from metriscope.reports.style import (
     GREY,
     GRID,
@@ -23,14 +23,12 @@ from metriscope.reports.style import (
     Look,
     fitted,
     guarded,
-    heading,
     panels,
     save_as,
     width_of,
 )
+from metriscope.reports.table_style import Style, Written
 from metriscope.reports.trajectories import Trajectory, on_one_scale, trajectories
-from metriscope.run.embeddings import Saved, read_embeddings
-from metriscope.run.study import StudyRun
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +48,7 @@ CURVES = {
 }
 """Logged keys of the panels of the figures over epochs."""
 
-FIGURES = (*CURVES, "recall_against_variance", "intervals", "critical_difference", "embeddings")
+FIGURES = (*CURVES, "recall_against_variance", "intervals", "critical_difference", "embeddings", "confused_classes")
 
 
 def write_figures(
@@ -59,6 +57,7 @@ def write_figures(
     names: Sequence[str] = FIGURES,
     formats: Sequence[str] = ("png", "svg"),
     method: str = "pca",
+    style: Style | None = None,
 ) -> list[Path]:
     """Draw the named figures for which the runs have data; returns the paths, one per format and figure.
 
@@ -66,16 +65,25 @@ def write_figures(
 
     Args:
         method: of the projection of embeddings.
+        style: whose names the figures have.
     """
+    from metriscope.reports.embedding_figures import confused_classes, embeddings
     from metriscope.reports.ranks import critical_difference
 
+    try:
+        folder_in(folder.parent, folder.name)
+    except OSError as error:
+        log.warning("the figures are left out (%s: %s)", shown(str(folder)), error.strerror)
+        return []
     keys = [key for name in names for key in CURVES.get(name, ())]
     curves = trajectories(comparison.grouping.groups, keys) if keys else []
-    makers: dict[str, Callable[[Comparison], Figure | None]] = {
+    written = Written(comparison, style)
+    makers: dict[str, Callable[[Written], Figure | None]] = {
         "recall_against_variance": recall_against_variance,
         "intervals": intervals,
         "critical_difference": critical_difference,
         "embeddings": partial(embeddings, method=method),
+        "confused_classes": confused_classes,
     }
     data = len({group.block for group in comparison.grouping.groups})
     if data > MOST_DATA_SETS:
@@ -83,20 +91,20 @@ def write_figures(
 
     def write(name: str) -> list[Path]:
         if name in CURVES:
-            figure = over_epochs(comparison, curves, CURVES[name], name.replace("_", " "))
+            figure = over_epochs(written, curves, CURVES[name], name.replace("_", " "))
         else:
-            figure = makers[name](comparison)
+            figure = makers[name](written)
         return [] if figure is None else save_as(figure, folder / name, formats)
 
     return [path for name in names for path in guarded(name, partial(write, name)) or []]
 
 
 def over_epochs(
-    comparison: Comparison, curves: Sequence[dict[str, Trajectory]], keys: Sequence[str], name: str = "curves"
+    written: Written, curves: Sequence[dict[str, Trajectory]], keys: Sequence[str], name: str = "curves"
 ) -> "Figure | None":
     """One row of panels per data set, one line with its band per group; None if none of the keys was logged."""
     there = [key for key in keys if any(key in lines for lines in curves)]
-    rows = blocks(comparison)
+    rows, groups = blocks(written), written.comparison.grouping.groups
     if not there:
         return None
     drawn = [place for members in rows.values() for place in members]
@@ -107,22 +115,22 @@ def over_epochs(
         for key in there
     }
     relative = {key: ", share of largest" if scaled.get(key) else "" for key in there}
-    names = [_titled(heading(key) + relative[key], data) for data in rows for key in there]
-    key_of_looks = looks(comparison)
+    names = [_titled(written.heading(key) + relative[key], data) for data in rows for key in there]
+    key_of_looks = looks(written)
     figure, axes = panels(
         names,
         columns=len(there),
         width=3.6,
         height=2.75,
-        title=_title(comparison, name),
+        title=titled(written, name),
         note=f"bold: mean; band: 95 % interval of {BAND_FROM} runs or more; thin: single runs where there are fewer",
         key=key_of_looks,
     )
     places = iter(axes)
     for members in rows.values():
         for key in there:
-            found = {comparison.grouping.groups[place].method: line for place in members if (line := lines[key][place])}
-            _panel(next(places), key, [(key_of_looks[method], line) for method, line in found.items()])
+            found = [(written.method(groups[place]), lines[key][place]) for place in members]
+            _panel(next(places), key, [(key_of_looks[method], line) for method, line in found if line])
     return figure
 
 
@@ -158,25 +166,21 @@ def _line(axis: "Axes", key: str, line: Trajectory, look: Look) -> list[NDArray[
     return [few, low, high]
 
 
-def _title(comparison: Comparison, name: str) -> str:
-    return f"{comparison.study.name}: {name}"
-
-
 def _titled(what: str, data: str) -> str:
     return f"{what}, {data}" if data else what
 
 
-def recall_against_variance(comparison: Comparison) -> "Figure | None":
+def recall_against_variance(written: Written) -> "Figure | None":
     """Every run's Recall@1 on the test set against its intra-class and inter-class variance."""
     keys, recall = logged("test", "variance_intra", "variance_inter"), logged("test", "recall_at_1")[0]
-    groups = comparison.grouping.groups
+    groups = written.comparison.grouping.groups
     runs = [run.metrics for group in groups for run in group.runs]
     keys = tuple(key for key in keys if any({key, recall} <= one.keys() for one in runs))
     if not keys:
         return None
-    rows, key_of_looks = blocks(comparison), looks(comparison)
+    rows, key_of_looks = blocks(written), looks(written)
     names = [_titled(f"{title_of(recall)} against {title_of(key)}", data) for data in rows for key in keys]
-    title = _title(comparison, "recall against variance")
+    title = titled(written, "recall against variance")
     figure, axes = panels(names, columns=2, title=title, note="one mark per run", key=key_of_looks)
     places = iter(axes)
     for members in rows.values():
@@ -184,7 +188,7 @@ def recall_against_variance(comparison: Comparison) -> "Figure | None":
             axis = next(places)
             drawn = []
             for place in members:
-                color, _, marker = key_of_looks[groups[place].method]
+                color, _, marker = key_of_looks[written.method(groups[place])]
                 found = [run.metrics for run in groups[place].runs if {key, recall} <= run.metrics.keys()]
                 y = [one[recall] for one in found]
                 axis.plot([one[key] for one in found], y, marker, color=color, alpha=0.75, markersize=5, mew=0)
@@ -198,13 +202,14 @@ def recall_against_variance(comparison: Comparison) -> "Figure | None":
 _NAMES_WIDTH = 2.6
 
 
-def intervals(comparison: Comparison) -> "Figure | None":
+def intervals(written: Written) -> "Figure | None":
     """Mean and 95 % interval of every group in every metric, with runs as faint points; None without a metric."""
+    comparison = written.comparison
     groups, metrics = comparison.grouping.groups, comparison.metrics
     if not metrics:
         return None
-    rows, key_of_looks = blocks(comparison), looks(comparison)
-    names = [_titled(heading(metric), data) for data in rows for metric in metrics]
+    rows, key_of_looks = blocks(written), looks(written)
+    names = [_titled(written.heading(metric), data) for data in rows for metric in metrics]
     most = max(len(members) for members in rows.values())
     columns = min(4, len(metrics))
     # A row of panels holds one data set only, so that its names stand at the left alone.
@@ -219,7 +224,7 @@ def intervals(comparison: Comparison) -> "Figure | None":
         columns=columns,
         width=3.2,
         height=1.2 + 0.24 * most,
-        title=_title(comparison, "final values"),
+        title=titled(written, "final values"),
         note=f"large: mean; line: 95 % interval of {BAND_FROM} runs or more; small: single runs",
         left=max(left - 0.3, 0.0),
     )
@@ -230,10 +235,11 @@ def intervals(comparison: Comparison) -> "Figure | None":
             if column >= len(metrics):
                 axis.remove()
                 continue
-            labels = [fitted(groups[place].method, left, SMALL) for place in members]
+            methods = [written.method(groups[place]) for place in members]
+            labels = [fitted(method, left, SMALL) for method in methods]
             axis.set_yticks(range(len(members)), labels if column % columns == 0 else [""] * len(members))
             axis.set_ylim(len(members) - 0.5, -0.5)
-            _intervals(axis, comparison, metrics[column], members, [key_of_looks[groups[p].method] for p in members])
+            _intervals(axis, comparison, metrics[column], members, [key_of_looks[method] for method in methods])
     return figure
 
 
@@ -258,34 +264,3 @@ def _intervals(axis: "Axes", comparison: Comparison, metric: str, members: Itera
     if sign := comparison.direction(metric):
         better = "more is better" if sign > 0 else "less is better"
         axis.set_xlabel(better, fontsize=SMALL, color=GREY)
-
-
-def embeddings(comparison: Comparison, method: str = "pca") -> "Figure | None":
-    """Test embeddings of one run per group in a plane, side by side; None if none were saved.
-
-    Args:
-        method: of the projection, as of :func:`draw_projection`.
-    """
-    from metriscope.reports.projection import draw_projection
-
-    drawn: list[tuple[str, Saved]] = []
-    for members in blocks(comparison).values():
-        for place in members:
-            group = comparison.grouping.groups[place]
-            saved = next((found for run in group.runs if (found := _saved(run)) is not None), None)
-            drawn += [] if saved is None else [(str(group), saved)]
-    if not drawn:
-        return None
-    title = _title(comparison, "embeddings of the test set")
-    figure, axes = panels([name for name, _ in drawn], columns=4, width=3.6, height=3.4, title=title)
-    for axis, (_, saved) in zip(axes, drawn, strict=True):
-        draw_projection(axis, saved.embeddings, saved.labels, saved.classes, legend=False, method=method)
-    return figure
-
-
-def _saved(run: StudyRun) -> Saved | None:
-    try:
-        return None if run.folder is None else read_embeddings(run.folder)
-    except InputError as error:
-        log.warning("%s; left out of the figure", shown(str(error)))
-        return None

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import numpy as np
+
 from metriscope.errors import InputError
 from metriscope.escapes import for_figure
 from metriscope.evaluation.metrics import title_of
@@ -61,9 +63,9 @@ def look(place: int) -> Look:
     return Look(PALETTE[place % colors], DASHES[place // colors % len(DASHES)], MARKERS[place % len(MARKERS)])
 
 
-def heading(key: str) -> str:
-    """The title of a logged key as a heading, with its split."""
-    title, split = title_of(key), key.rpartition("/")[0]
+def heading(key: str, title: str = "") -> str:
+    """A logged key as a heading, with its split; without a title that of the registry."""
+    title, split = title.strip() or title_of(key), key.rpartition("/")[0]
     # Names such as k-NN and MAP@R keep their own case.
     first = title[0].upper() + title[1:] if title.split()[0].islower() else title
     return f"{first} ({split})" if split else first
@@ -74,9 +76,14 @@ _NARROW, _BROAD = frozenset("fijlrtI.,:;'|()[]/ -!"), frozenset("mwMW@%")
 
 def width_of(text: str, size: float, bold: bool = False) -> float:
     """About how many inches a text takes."""
-    narrow, plain, broad = (0.42, 0.7, 1.05) if bold else (0.37, 0.63, 0.98)
-    widths = (1.2 if is_wide(one) else narrow if one in _NARROW else broad if one in _BROAD else plain for one in text)
-    return sum(widths) * size / 72
+    narrow, plain, capital, broad = (0.42, 0.7, 0.83, 1.05) if bold else (0.37, 0.63, 0.76, 0.98)
+
+    def width(one: str) -> float:
+        if is_wide(one):
+            return 1.2
+        return narrow if one in _NARROW else broad if one in _BROAD else capital if one.isupper() else plain
+
+    return sum(map(width, text)) * size / 72
 
 
 def fitted(text: str, inches: float, size: float, bold: bool = False) -> str:
@@ -113,21 +120,26 @@ def panels(
 
     columns = max(min(columns, len(titles)), 1)
     rows = -(-len(titles) // columns)
+    # Up to the title of the next panel, or to the edge.
+    ends = [place % columns == columns - 1 for place in range(len(titles))]
+    shown = [
+        _title_lines(name, width - max(_EDGE - right, 0.0) * end - 0.1) for name, end in zip(titles, ends, strict=True)
+    ]
+    further = _ROW * (max((len(lines) for lines in shown), default=1) - 1)
+    height += further
     across = width * columns + left + right
     keyed = _key_layout(list(key or ()), across)
     head = 0.36 * bool(title) + 0.24 * bool(note) + (_ROW * keyed[1] + 0.1) * bool(key)
     up = height * rows + head
     figure = Figure(figsize=(across, up))
     axes = []
-    above = 0.34 + _ROW * legend_rows
-    for place, name in enumerate(titles):
+    above = 0.34 + further + _ROW * legend_rows
+    for place, lines in enumerate(shown):
         x, y = left + place % columns * width + _EDGE, height * (rows - 1 - place // columns) + _BELOW
         inner = (width - _EDGE - _RIGHT, height - _BELOW - above)
         axis = figure.add_axes((x / across, y / up, inner[0] / across, inner[1] / up))
-        # Up to the title of the next panel, or to the edge.
-        ends = place % columns == columns - 1
-        shown = fitted(name, width - max(_EDGE - right, 0.0) * ends - 0.1, LARGE, bold=True)
-        axis.set_title(shown, loc="left", fontsize=LARGE, fontweight="bold", pad=5 + 72 * _ROW * legend_rows)
+        said = "\n".join(lines)
+        axis.set_title(said, loc="left", fontsize=LARGE, fontweight="bold", pad=5 + 72 * _ROW * legend_rows)
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=SMALL, color=GREY)
         axis.grid(axis="y", color=GRID, linewidth=0.8)
@@ -136,12 +148,19 @@ def panels(
     start = 0.12
     for text, size, weight, color in ((title, 12, "bold", BLACK), (note, SMALL + 0.5, "normal", GREY)):
         if text:
-            shown = fitted(text, across - 0.2, size, weight == "bold")
-            figure.text(0.12 / across, 1 - start / up, shown, fontsize=size, fontweight=weight, color=color, va="top")
+            said = fitted(text, across - 0.2, size, weight == "bold")
+            figure.text(0.12 / across, 1 - start / up, said, fontsize=size, fontweight=weight, color=color, va="top")
             start += 0.26
     if key:
         _draw_key(figure, key, keyed[0], (0.1 / across, 1 - start / up))
     return figure, axes
+
+
+def _title_lines(title: str, inches: float) -> list[str]:
+    """The title of a panel for Matplotlib; one that is too long goes on after its last comma, and each line is cut."""
+    what, _, data = title.rpartition(", ")
+    fits = width_of(title, LARGE, bold=True) <= inches
+    return [fitted(line, inches, LARGE, bold=True) for line in ([title] if fits or not what else [what, data])]
 
 
 _LONGEST = 60
@@ -212,7 +231,8 @@ def guarded(name: str, draw: Callable[[], T]) -> T | None:
         InputError: from ``draw``.
     """
     try:
-        with with_fallbacks():
+        # Figures near the largest number may have no place on an axis.
+        with with_fallbacks(), np.errstate(over="ignore"):
             return draw()
     except InputError:
         raise

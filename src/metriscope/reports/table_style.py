@@ -1,14 +1,15 @@
 """How the tables of a comparison are written: columns, names, per cent, digits and spread."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from metriscope.config.files import title
 from metriscope.errors import InputError, nearest
 from metriscope.reports.comparison import Comparison, described
-from metriscope.reports.groups import Group, label, text
+from metriscope.reports.groups import Group, label, of_data, text
+from metriscope.reports.style import heading
 
 NAMES = ("titles", "keys")
 SPREADS = ("both", "interval", "std")
@@ -46,11 +47,11 @@ class Style:
 
 
 class Written:
-    """The words and numbers of a comparison's tables in a style.
+    """The words and numbers of a comparison's tables, figures and page in a style.
 
     Args:
         comparison: the comparison.
-        style: the style.
+        style: the style; None for that of the tables.
         names: what None in the style stands for.
 
     Attributes:
@@ -62,10 +63,12 @@ class Written:
         InputError: the style names a column that the comparison does not have.
     """
 
-    def __init__(self, comparison: Comparison, style: Style, names: str = "titles") -> None:
+    def __init__(self, comparison: Comparison, style: Style | None = None, names: str = "titles") -> None:
+        style = style or Style()
         self.comparison = comparison
         self.style = style
         self.titles = (style.names or names) == "titles"
+        self._values: dict[str, set[str]] = {}
         metrics = comparison.metrics
         chosen = list(dict.fromkeys(style.columns))
         keys = [column for column in chosen if column not in (COUNT, *metrics)]
@@ -85,13 +88,38 @@ class Written:
 
     def value(self, key: str, group: Group) -> str:
         """The value of a config key in a group."""
-        value = _value(key, group)
+        return self.named(key, _value(key, group))
+
+    def named(self, key: str, value: str) -> str:
+        """A value of a config key; as it is where another value of the key has the same title."""
         part, _, last = key.rpartition(".")
-        return title(part, value) if self.titles and last == "name" else value
+        if not self.titles or last != "name":
+            return value
+        if key not in self._values:
+            self._values[key] = {text(run.config, key) for run in self.comparison.study.runs}
+        said = title(part, value)
+        alike = any(other != value and title(part, other) == said for other in self._values[key])
+        return value if alike else said
 
     def group(self, group: Group) -> str:
         """The label of a group."""
-        return label({key: self.value(key, group) for key in group.values})
+        return self._label(group, group.values)
+
+    def method(self, group: Group) -> str:
+        """The label that tells a group from others with the same data."""
+        return self._label(group, [key for key in group.values if not of_data(key)])
+
+    def data(self, group: Group) -> str:
+        """The label of a group's data; empty where all groups have the same."""
+        return self._label(group, [key for key in group.values if of_data(key)]) if group.block else ""
+
+    def _label(self, group: Group, keys: Iterable[str]) -> str:
+        return label({key: self.value(key, group) for key in keys})
+
+    def heading(self, metric: str) -> str:
+        """The heading of a panel or chart: a metric with its split."""
+        known = described(metric, self.comparison.recorded)
+        return heading(metric, known.title if known else "") if self.titles else metric
 
     def metric(self, metric: str) -> str:
         """The heading of a metric; its key where two metrics have one title."""

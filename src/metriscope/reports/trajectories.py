@@ -1,6 +1,5 @@
 """Curves of groups over epochs: their runs, the mean over them, and its interval."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -8,13 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metriscope.errors import InputError
-from metriscope.escapes import shown
 from metriscope.reports.groups import Group
 from metriscope.reports.statistics import t_quantile
-from metriscope.run.history import Row, points
+from metriscope.run.history import LOSS, Row, epochs_trained, points
 from metriscope.run.study import StudyRun
-
-log = logging.getLogger(__name__)
 
 
 class Trajectory(NamedTuple):
@@ -43,10 +39,15 @@ def trajectories(groups: Sequence[Group], keys: Sequence[str]) -> list[dict[str,
 
 def _history(run: StudyRun, keys: Sequence[str]) -> list[Row]:
     try:
-        return run.history(keys)
+        rows = run.history(list(dict.fromkeys((*keys, LOSS))))
     except InputError as error:
-        log.warning("%s; left out of the curves", shown(str(error)))
+        run.warn_once(f"{error}; left out of the curves")
         return []
+    there, trained = epochs_trained(rows), run.record.epochs or 0
+    if run.folder is not None and there < trained:
+        said = f"has {there} of the {trained} epochs that were trained: the rest of its curves is missing"
+        run.warn_once(f"{run.folder / 'metrics.csv'} {said}")
+    return rows
 
 
 def _trajectory(lines: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Trajectory:

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,7 @@ class StudyRun:
         history: function that reads the rows of the history that hold the given keys.
         folder: its run folder, if there is one.
         url: of its page in W&B, for a run read from there.
+        told: warnings that were given about it.
     """
 
     name: str
@@ -52,6 +53,13 @@ class StudyRun:
     history: Callable[[Collection[str]], list[Row]]
     folder: Path | None = None
     url: str | None = None
+    told: set[str] = field(default_factory=set, compare=False, repr=False)
+
+    def warn_once(self, line: str) -> None:
+        """A warning about the run, which several figures and the page would repeat."""
+        if line not in self.told:
+            self.told.add(line)
+            log.warning("%s", shown(line))
 
     @cached_property
     def relevant(self) -> Mapping[str, Any]:

@@ -25,7 +25,7 @@ from metriscope.run.record import FINISHED, FORMAT, PRUNED, read_json
 from metriscope.run.trials import open_storage
 from metriscope.sweeps.launch import Launcher, check_launcher
 from metriscope.sweeps.plan import Job, Words, split
-from metriscope.sweeps.space import distributions, split_space, words_of
+from metriscope.sweeps.space import distributions, of_parts, split_space, words_of
 from metriscope.sweeps.states import State, duration, state_of
 from metriscope.sweeps.sweep import Interruption, done, leave_agent, outcome
 
@@ -66,7 +66,8 @@ def search(words: Sequence[str], base: DictConfig) -> bool:
     settings = OmegaConf.masked_copy(base, [str(key) for key in base if key != "hydra"])
     _check_parts(check(settings)["sweep"])
     own, _ = split(words)
-    fixed, varied = split_space(own, list(base.sweep.space))
+    ranges = of_parts(base.hydra.runtime.choices, folders(words)) if base.sweep.parts else []
+    fixed, varied = split_space(own, [*base.sweep.space, *ranges])
     space = distributions(varied, folders(words))
     compose = _Jobs(fixed, Composer(words))
     compose(0, {key: _lowest(one) for key, one in space.items()})  # refuses unknown keys before any trial

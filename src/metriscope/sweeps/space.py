@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
+from metriscope.config import files
+from metriscope.config.files import CONFIG_DIR, SEARCHED, SPACE, space
 from metriscope.config.words import parse
 from metriscope.errors import InputError
 from metriscope.sweeps.plan import Words, listed
@@ -25,6 +27,33 @@ def split_space(words: Sequence[str], space: Sequence[str]) -> tuple[Words, dict
     searched = {str(parse(word).get_key_element()): word for word in space} | given
     varied = {key: word for key, word in searched.items() if parse(word).is_sweep_override()}
     return tuple(word for key, word in given.items() if key not in varied), varied
+
+
+def of_parts(choices: Mapping[str, str], further: Sequence[Path] = ()) -> list[str]:
+    """Overrides that search what the files of the chosen loss, miner and weighting say may be searched.
+
+    >>> of_parts({"loss": "triplet", "miner": "semihard", "weighting": "none"})
+    ['loss.margin=interval(0.02,1.0)']
+
+    Args:
+        choices: the choice of each group.
+        further: folders with further choices.
+
+    Raises:
+        InputError: the file of one of them does not say.
+    """
+    words = []
+    for group in SEARCHED:
+        name = choices[group]
+        root = next((folder for folder in further if name in files.choices(group, folder)), CONFIG_DIR)
+        ranges = space(group, name, root)
+        if ranges is None:
+            raise InputError(
+                f"{group}={name} does not say what to search: add {SPACE} to its file, or give ranges on the command "
+                f"line, as in {group}.<key>=interval(0,1)"
+            )
+        words += [f"{group}.{key}={value}" for key, value in ranges.items()]
+    return words
 
 
 def distributions(varied: Mapping[str, str], further: Sequence[Path] = ()) -> "dict[str, BaseDistribution]":

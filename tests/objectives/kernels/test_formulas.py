@@ -91,9 +91,9 @@ def asked(loss, compared, selected, monkeypatch):
     """What the loss asks the engine for."""
     calls = []
 
-    def record(comparison, selection, rule, inputs=NO_INPUTS):
+    def record(comparison, selection, rule, inputs=NO_INPUTS, **how):
         calls.append((comparison, selection, rule, inputs))
-        return over_rows(comparison, selection, rule, inputs)
+        return over_rows(comparison, selection, rule, inputs, **how)
 
     with monkeypatch.context() as patch:
         for module in {rows, *(sys.modules[one.__module__] for one in type(loss).__mro__)}:

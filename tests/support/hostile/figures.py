@@ -33,17 +33,17 @@ SUMMARIES = {
 
 _drawn = {"compared": True, "drawn": True}
 HISTORIES = {
-    "no metrics.csv": Kind(absent(HISTORY), compared=True),
+    "no metrics.csv": Kind(absent(HISTORY), **_drawn),
     **of_every_sort(HISTORY, **_drawn),
-    "metrics.csv is empty": Kind(text(HISTORY, ""), compared=True),
+    "metrics.csv is empty": Kind(text(HISTORY, ""), **_drawn),
     "metrics.csv without step": Kind(text(HISTORY, "epoch,train/loss\n0,0.5\n1,0.4\n"), **_drawn),
     "metrics.csv with NUL bytes": Kind(text(HISTORY, _HEAD + "0,4,0.5,\n" + "\0" * 4096 + "\n1,9,0.4,\n"), **_drawn),
     "metrics.csv of a million columns": Kind(text(HISTORY, f"epoch,step,{_COLUMNS}\n0,1\n"), **_drawn),
-    "metrics.csv with an endless line": Kind(text(HISTORY, _HEAD + "1" * 10**7), compared=True),
+    "metrics.csv with an endless line": Kind(text(HISTORY, _HEAD + "1" * 10**7), **_drawn),
     "metrics.csv of a million rows": Kind(text(HISTORY, _HEAD + "0,4,1,\n" * (10**6 + 2)), **_drawn),
     "metrics.csv of 4,000 digits": Kind(text(HISTORY, _HEAD + f"{'9' * 4000},1,.5,\n0,1,.5,\n"), **_drawn),
-    "metrics.csv without its end": Kind(text(HISTORY, _HEAD + "0,4,0.5,\n1,9,0."), compared=True),
-    "metrics.csv of infinite figures": Kind(text(HISTORY, _HEAD + "0,4,inf,nan\n1,9,1e308,-1e308\n"), compared=True),
+    "metrics.csv without its end": Kind(text(HISTORY, _HEAD + "0,4,0.5,\n1,9,0."), **_drawn),
+    "metrics.csv of infinite figures": Kind(text(HISTORY, _HEAD + "0,4,inf,nan\n1,9,1e308,-1e308\n"), **_drawn),
     "metrics.csv of epochs that fall": Kind(text(HISTORY, _HEAD + "9,4,1,1\n-3,9,1,1\n9,1,2,2\n"), compared=True),
 }
 

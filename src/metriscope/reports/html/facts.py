@@ -8,6 +8,7 @@ from typing import Any
 
 from metriscope.reports.comparison import Comparison
 from metriscope.reports.groups import text
+from metriscope.reports.table_style import Style, Written
 from metriscope.reports.tables import Shown, Table
 from metriscope.run.study import Study, StudyRun
 
@@ -44,20 +45,22 @@ def facts_table(study: Study) -> Table:
     return Table("", ["what", "value", "runs"], rows, 2)
 
 
-def runs_table(comparison: Comparison) -> Table:
-    """Every run of the study, finished or not, in the order of its name."""
+def runs_table(comparison: Comparison, style: Style) -> Table:
+    """Every run of the study, finished or not, in the order of its name, with the metrics of the style."""
+    written = Written(comparison, style)
     by, over = comparison.grouping.by, comparison.grouping.over
     values = {run.name: group.values for group in comparison.grouping.groups for run in group.runs}
     keys = [*by, *(key for key in dict.fromkeys((over, "seed")) if key not in by)]
     rows = []
     for run in comparison.study.runs:
         known = values.get(run.name, {})
-        cells = [known.get(key) or text(run.config, key) for key in keys]
+        cells = [written.named(key, known.get(key) or text(run.config, key)) for key in keys]
         cells += [run.status, run.name]
-        cells += [figure(run.metrics.get(metric)) for metric in comparison.metrics]
-        cells += [figure(run.record.epochs), figure(run.record.seconds)]
+        values_of = [(metric, run.metrics.get(metric)) for metric in written.metrics]
+        cells += ["-" if value is None else written.number(metric, value) for metric, value in values_of]
+        cells += [_number(run.record.epochs), _number(run.record.seconds)]
         rows.append([Shown([cell]) for cell in cells])
-    columns = [*keys, "status", "folder", *comparison.metrics, "epochs", "seconds"]
+    columns = [*map(written.key, keys), "status", "folder", *map(written.metric, written.metrics), "epochs", "seconds"]
     return Table("Every run, with the folder below that of the study.", columns, rows, len(keys) + 2)
 
 
@@ -67,8 +70,7 @@ def commands_table(study: Study) -> Table:
     return Table("", ["folder", "command"], rows, 2)
 
 
-def figure(value: float | None) -> str:
-    """A number with four digits; a dash for none."""
+def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 

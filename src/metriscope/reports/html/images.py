@@ -12,7 +12,7 @@ import numpy as np
 
 from metriscope.errors import InputError
 from metriscope.escapes import shown
-from metriscope.reports.html.embedded import Embedded
+from metriscope.reports.embedded import Embedded
 
 log = logging.getLogger(__name__)
 

@@ -72,11 +72,13 @@
     const rows = chart.rows.map((row) => ({ ...row }));
     for (const curve of chart.curves)
       curve.x.forEach((x, at) => {
-        const row = { g: curve.g, x, y: curve.y[at] };
+        const row = { g: curve.g, s: curve.s, x, y: curve.y[at] };
         if (curve.low) {
-          // Bands of two runs may be so wide that no curve could be told from another: they end at the limits.
           const [low, high] = [curve.low[at], curve.high[at]];
-          Object.assign(row, { low, high, bottom: Math.max(low, chart.limits[0]), top: Math.min(high, chart.limits[1]) });
+          Object.assign(row, { low, high });
+          // Bands of few runs may be so wide that no curve could be told from another: they end at the limits.
+          if (curve.band)
+            Object.assign(row, { bottom: Math.max(low, chart.limits[0]), top: Math.min(high, chart.limits[1]) });
         }
         rows.push(row);
       });
@@ -98,7 +100,7 @@
     const spec = { ...chart.spec, width: "container", background: null, data: { values: rowsOf(chart) } };
     spec.height = heightOf(chart);
     spec.autosize = { type: "fit-x", contains: "padding" };
-    spec.config = { axis: { labelLimit: Math.round(Math.min(320, place.clientWidth * 0.4)) }, font: "system-ui, sans-serif" };
+    spec.config = { axis: { labelLimit: Math.round(Math.min(320, place.clientWidth * 0.4)), labelSeparation: 6 }, font: "system-ui, sans-serif" };
     spec.params = spec.params.map((one) => (one.name === "groups" ? { ...one, value: content.groups } : one));
     const options = { mode: "vega-lite", actions: false, ast: true, renderer: "canvas", defaultStyle: false, tooltip: showTip(chart) };
     options.logLevel = 1; // errors: a chart whose losses are all hidden is none

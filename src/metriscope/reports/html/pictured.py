@@ -6,21 +6,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metriscope.escapes import for_html
-from metriscope.reports.comparison import Comparison
-from metriscope.reports.html.charts import SHOWN, TOLD, Chart, hidden_losses, quantity, rounded
-from metriscope.reports.html.embedded import (
+from metriscope.reports.embedded import (
     NEIGHBOURS,
     Embedded,
-    confusions,
+    confused,
     embedded_groups,
-    evenly,
-    mixed,
     shared_queries,
 )
+from metriscope.reports.html.charts import SHOWN, TOLD, Chart, hidden_losses, quantity, rounded
 from metriscope.reports.html.images import Pictures, images_of
 from metriscope.reports.html.series import Series
-from metriscope.reports.projection import MAX_NAMED, principal_plane
+from metriscope.reports.projection import MAX_NAMED, project
 from metriscope.reports.style import PALETTE
+from metriscope.reports.table_style import Written
 from metriscope.reports.tables import Shown, Table
 
 _POINTS = 400  # of a projection
@@ -44,26 +42,30 @@ class Pictured(NamedTuple):
     classes: list[str]
 
 
-def pictured(comparison: Comparison, losses: Series, trusted: bool = False) -> Pictured:
+def pictured(written: Written, losses: Series, trusted: bool = False, method: str = "pca") -> Pictured:
     """Read the saved embeddings of a comparison, and the images where they are at hand.
 
     Args:
         trusted: as for :func:`metriscope.reports.html.images.images_of`.
+        method: of the projections, as of :func:`metriscope.reports.projection.project`.
     """
     pictures, classes = Pictures(), list[str]()
     projections: list[tuple[Chart, int]] = []
     galleries: list[str] = []
     rows: list[list[Shown]] = []
     of_row: list[int] = []
-    for groups in embedded_groups(comparison):
+    for groups in embedded_groups(written.comparison):
         images = images_of(groups[0], trusted)
         if images is not None:
-            galleries.append(_gallery(comparison, losses, groups, images, pictures))
+            galleries.append(_gallery(written, losses, groups, images, pictures))
         for one in groups:
-            loss, name = losses.of_group[one.group], str(comparison.grouping.groups[one.group])
-            projections.append((_projection(name, one, loss, images, pictures, len(classes)), loss))
-            for true, taken, count, of in confusions(one):
-                cells = [name, true, taken, str(count), f"{count / of:.1%}"]
+            loss = losses.of_group[one.group]
+            name = written.group(written.comparison.grouping.groups[one.group])
+            projections.append((_projection(name, one, loss, images, pictures, len(classes), method), loss))
+            names = one.saved.classes
+            for pair in confused(one):
+                share = f"{pair.wrong / pair.queries:.1%}"
+                cells = [name, names[pair.query], names[pair.neighbour], str(pair.wrong), share]
                 rows.append([Shown([cell]) for cell in cells])
                 of_row.append(loss)
         classes += groups[0].saved.classes
@@ -72,15 +74,12 @@ def pictured(comparison: Comparison, losses: Series, trusted: bool = False) -> P
     return Pictured(projections, galleries, (table, of_row) if rows else None, pictures.urls, classes)
 
 
-def _projection(name: str, one: Embedded, loss: int, images: Any, pictures: Pictures, first: int) -> Chart:
-    plane, share = principal_plane(one.saved.embeddings)
+def _projection(name: str, one: Embedded, loss: int, images: Any, pictures: Pictures, first: int, method: str) -> Chart:
     labels = one.saved.labels
-    order = np.argsort(labels, kind="stable")
-    chosen = mixed(order[evenly(len(order), _POINTS)])
+    plane = project(one.saved.embeddings.astype(np.float64), labels, method)
     present = np.unique(labels)
     rows = []
-    for place in chosen.tolist():
-        x, y = plane[place]
+    for place, (x, y) in zip(plane.places[:_POINTS].tolist(), plane.points[:_POINTS].tolist(), strict=True):
         row = {"x": rounded(x), "y": rounded(y), "c": first + int(labels[place]), "loss": loss}
         if images is not None and (picture := pictures.place(images, place)) is not None:
             row["i"] = picture
@@ -93,7 +92,6 @@ def _projection(name: str, one: Embedded, loss: int, images: Any, pictures: Pict
     color = {"field": "c", "type": "nominal", "legend": None, "scale": named["color"]}
     shape = {"field": "c", "type": "nominal", "legend": None, "scale": named["shape"]}
     turbo = {"field": "c", "type": "quantitative", "legend": None, "scale": {"scheme": "turbo"}}
-    axes = [f"{word} principal axis ({part:.0%})" for word, part in zip(("first", "second"), share, strict=True)]
     bare = {"axis": {"labels": False, "ticks": False, "grid": False}}
     spec = {
         "height": 300,
@@ -101,8 +99,8 @@ def _projection(name: str, one: Embedded, loss: int, images: Any, pictures: Pict
         "transform": [SHOWN],
         "mark": {"type": "point", "filled": True, "size": 42, "opacity": 0.75},
         "encoding": {
-            "x": quantity("x", axes[0], **bare),
-            "y": quantity("y", axes[1], **bare),
+            "x": quantity("x", plane.axes[0], **bare),
+            "y": quantity("y", plane.axes[1] or None, **bare),
             "tooltip": TOLD,
             **({"color": color, "shape": shape} if few else {"color": turbo}),
         },
@@ -110,9 +108,7 @@ def _projection(name: str, one: Embedded, loss: int, images: Any, pictures: Pict
     return Chart(f"{name}: {one.run.name}", spec, rows, tip=[("class", "class")])
 
 
-def _gallery(
-    comparison: Comparison, losses: Series, groups: Sequence[Embedded], images: Any, pictures: Pictures
-) -> str:
+def _gallery(written: Written, losses: Series, groups: Sequence[Embedded], images: Any, pictures: Pictures) -> str:
     """A row for each query and a column for each group, so that the same query is seen side by side."""
     classes, labels = groups[0].saved.classes, groups[0].saved.labels
 
@@ -121,7 +117,7 @@ def _gallery(
         image = f"<img alt='{name}' data-image='{picture}'>" if picture is not None else ""
         return f"<figure class='{kind}' title='{name}'>{image}<figcaption>{mark}{name}</figcaption></figure>"
 
-    names = [for_html(str(comparison.grouping.groups[one.group])) for one in groups]
+    names = [for_html(written.group(written.comparison.grouping.groups[one.group])) for one in groups]
     places = [losses.of_group[one.group] for one in groups]
     heads = "".join(f"<th class='name' data-loss='{at}'>{name}</th>" for at, name in zip(places, names, strict=True))
     body = []

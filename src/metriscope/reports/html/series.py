@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from metriscope.reports.comparison import Comparison
 from metriscope.reports.groups import Group, text
 from metriscope.reports.style import PALETTE
+from metriscope.reports.table_style import Written
 from metriscope.run.study import StudyRun
 
 DASHES = ([1, 0], [7, 3], [2, 2], [7, 2, 2, 2])
@@ -37,22 +37,23 @@ class Series:
         return [DASHES[place // len(PALETTE) % len(DASHES)] for place in range(len(self.names))]
 
 
-def series(comparison: Comparison) -> Series:
+def series(written: Written) -> Series:
     """The losses of the runs, or the groups' settings where the runs have only one loss."""
+    comparison = written.comparison
     groups = comparison.grouping.groups
-    losses = len({_loss(run) for group in groups for run in group.runs})
     names: dict[str, int] = {}
 
+    def loss(run: StudyRun) -> str:
+        return written.named("loss.name", text(run.config, "loss.name"))
+
+    losses = len({loss(run) for group in groups for run in group.runs})
+
     def place(group: Group) -> int:
-        name = group.method if losses == 1 else _loss(group.runs[0])
+        name = written.method(group) if losses == 1 else loss(group.runs[0])
         return names.setdefault(name, len(names))
 
     of_group = [place(group) for group in groups]
     of_run = {run.name: at for group, at in zip(groups, of_group, strict=True) for run in group.runs}
     if losses > 1:  # a group may mix losses, and an unfinished run has none
-        of_run = {run.name: names.setdefault(_loss(run), len(names)) for run in comparison.study.runs}
+        of_run = {run.name: names.setdefault(loss(run), len(names)) for run in comparison.study.runs}
     return Series("settings" if losses == 1 else "loss", list(names), of_group, of_run)
-
-
-def _loss(run: StudyRun) -> str:
-    return text(run.config, "loss.name")

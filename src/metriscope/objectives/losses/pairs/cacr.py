@@ -92,7 +92,7 @@ class CACRLoss(Loss):
         scale = 1 / terms.clamp_min(1).double()
         attraction, repulsion = (found.losses[:, 1:].sum(0, dtype=torch.float64) * scale).unbind()
         output = found.output(scale, terms, terms, {"attraction": attraction, "repulsion": repulsion})
-        return output._replace(rows=found.losses[:, 0])
+        return output._replace(rows=found.losses[:, 0], counts=found.valid.squeeze(1).long())
 
     def _coupled(self, comparison: Comparison, selection: Selection) -> LossOutput:
         def formula(rows: Rows) -> Judged:

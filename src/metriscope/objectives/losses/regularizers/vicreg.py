@@ -23,6 +23,8 @@ class VICRegLoss(Loss):
     Equal to pytorch-metric-learning's ``VICRegLoss`` of a batch and its first positives where each class has two
     samples, so that the positives are the batch in another order.
 
+    Time is O(B R) for the first positives and O(B D^2) for the covariances.
+
     Args:
         invariance_weight, variance_weight, covariance_weight: l, m and n, at least 0.
         target: g, the standard deviation below which a dimension costs something, above 0; 1 in the paper, whose

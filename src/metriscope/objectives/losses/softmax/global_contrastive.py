@@ -86,7 +86,7 @@ class GlobalContrastiveLoss(Loss):
         parts = {"estimate_lag": lag, "negative_divergence": divergence}
         output = found.output(scale, terms, terms, parts)
         pending = torch.cat([found.losses[:, 1:3], found.valid.to(dtype)], 1)
-        return output._replace(rows=found.losses[:, 0], pending=pending)
+        return output._replace(rows=found.losses[:, 0], counts=found.valid.squeeze(1).long(), pending=pending)
 
     @torch.no_grad()
     def observe(self, account: Account, moment: Moment) -> None:

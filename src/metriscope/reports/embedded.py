@@ -1,6 +1,5 @@
 """Saved test embeddings of a study: one run of each group, with their nearest neighbours."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metriscope.errors import InputError
-from metriscope.escapes import shown
 from metriscope.reports.comparison import Comparison
-from metriscope.reports.projection import GOLDEN
+from metriscope.reports.confusions import Confusion, confusions
+from metriscope.reports.projection import drawable
 from metriscope.run.embeddings import Saved, read_embeddings
 from metriscope.run.study import StudyRun
-
-log = logging.getLogger(__name__)
 
 NEIGHBOURS = 5
 _GROUPS, _DATA_SETS = 8, 4
@@ -49,7 +46,7 @@ def embedded_groups(comparison: Comparison) -> list[list[Embedded]]:
         if sum(len(groups) for key, groups in found.items() if key[0] == group.block) >= _GROUPS:
             continue
         for run in group.runs:
-            saved = _read(run)
+            saved = _usable(run)
             if saved is None:
                 continue
             key = (group.block, saved.labels.tobytes(), tuple(saved.classes))
@@ -64,22 +61,11 @@ def evenly(count: int, most: int) -> NDArray[np.intp]:
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.intp))
 
 
-def mixed(places: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The same positions in an order in which no class covers another when they are drawn."""
-    return places[np.argsort(np.arange(len(places)) * GOLDEN % 1)]
-
-
-def confusions(one: Embedded, most: int = 10) -> list[tuple[str, str, int, int]]:
-    """Pairs of classes that are confused most: the class, that of the nearest neighbour, how many, of how many."""
-    labels = one.saved.labels
-    true, taken = labels[one.queries], labels[one.neighbours[:, 0]]
-    pairs, counts = np.unique(np.stack([true, taken])[:, true != taken], axis=1, return_counts=True)
-    sizes = np.bincount(true, minlength=len(one.saved.classes))
-    order = np.argsort(-counts, kind="stable")[:most]
-    names = one.saved.classes
-    return [
-        (names[a], names[b], int(n), int(sizes[a])) for (a, b), n in zip(pairs.T[order], counts[order], strict=True)
-    ]
+def confused(one: Embedded, most: int = 10) -> list[Confusion]:
+    """Pairs of classes that are confused most."""
+    nearest = np.full((len(one.saved.labels), 1), -1)
+    nearest[one.queries] = one.neighbours[:, :1]
+    return confusions(one.saved.labels, nearest, most)
 
 
 def shared_queries(groups: Sequence[Embedded], each: int = 3) -> dict[str, list[int]]:
@@ -95,13 +81,18 @@ def shared_queries(groups: Sequence[Embedded], each: int = 3) -> dict[str, list[
     return {"fewest hits": worst, "others": chosen.tolist()}
 
 
-def _read(run: StudyRun) -> Saved | None:
+def saved_of(run: StudyRun) -> Saved | None:
+    """What a run saved; None for nothing, and, with a warning, for a file that cannot be read."""
     try:
-        saved = None if run.folder is None else read_embeddings(run.folder)
+        return None if run.folder is None else read_embeddings(run.folder)
     except InputError as error:
-        log.warning("%s; left out of the page", shown(str(error)))
+        run.warn_once(f"{error}; its embeddings are left out")
         return None
-    if saved is None or len(saved.labels) < 2 or not np.isfinite(saved.embeddings).all():
+
+
+def _usable(run: StudyRun) -> Saved | None:
+    saved = saved_of(run)
+    if saved is None or len(saved.labels) < 2 or not drawable(saved.embeddings).all():
         return None
     return saved
 
