@@ -96,7 +96,7 @@ def plan(experiment: "Experiment", data_dir: Path, laptop: bool) -> tuple[list[l
             folders = " or ".join(folder for needs in data.choices.values() for folder in needs)
             missing.append(f"{data.title} is not at hand: no {folders} in paths.data_dir")
         else:
-            together.setdefault(tuple(data.laptop) if laptop else (), []).append(choice)
+            together.setdefault(data.overrides(laptop), []).append(choice)
     sweeps = [[f"{key}={','.join(values)}" for key, values in sweep.items()] for sweep in experiment.sweeps]
     return [
         [*sweep, f"dataset={','.join(names)}", *extra] for extra, names in together.items() for sweep in sweeps

@@ -21,7 +21,7 @@ def test_every_run_of_a_study_composes(name, scale):
     for sweep in experiment.sweeps:
         words = [[f"{key}={value}" for value in values] for key, values in sweep.items()]
         for settings, data in itertools.product(itertools.product(*words), experiment.data):
-            further = data.laptop if scale == "laptop" else ()
+            further = data.overrides(scale == "laptop")
             # Every setting meets the first choice, and the first settings every choice.
             for choice in data.choices if first else [*data.choices][:1]:
                 head = [f"experiment={experiment.config}", f"scale={scale}", f"dataset={choice}"]

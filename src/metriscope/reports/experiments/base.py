@@ -17,11 +17,17 @@ class Data:
         choices: choices of the config group ``dataset``, each with the folders below ``paths.data_dir`` of which it
             needs one (none if the data come with a package); the first available choice is taken.
         laptop: further overrides at ``scale=laptop``.
+        words: further overrides at every scale.
     """
 
     title: str
     choices: Mapping[str, Sequence[str]]
     laptop: Sequence[str] = ()
+    words: Sequence[str] = ()
+
+    def overrides(self, laptop: bool) -> tuple[str, ...]:
+        """What its runs take beside the settings of the experiment."""
+        return (*self.words, *(self.laptop if laptop else ()))
 
     def at_hand(self, data_dir: Path) -> str | None:
         """The first choice of which a folder exists; None without any."""

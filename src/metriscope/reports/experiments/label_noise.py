@@ -62,8 +62,8 @@ LABEL_NOISE = Experiment(
     ),
     baseline={"weighting.name": "none"},
     data=(
-        Data("CIFAR-10 (JPEG)", {"cifar10_jpg": ["cifar10-jpg"]}, (*features(64), *_LAPTOP)),
-        replace(CARS, laptop=(*CARS.laptop, "trainer.max_epochs=10")),
+        Data("CIFAR-10 (JPEG)", {"cifar10_jpg": ["cifar10-jpg"]}, _LAPTOP, features(64)),
+        replace(CARS, laptop=("dataset.verify=false", "trainer.max_epochs=10"), words=features(112)),
     ),
     tables={
         "retrieval": logged("test", "map_at_r", "recall_at_1", "r_precision"),
