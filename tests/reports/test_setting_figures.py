@@ -5,14 +5,15 @@ from dataclasses import replace
 import pytest
 from studies import RECALL, made
 
-from metriscope.reports.comparison import Comparison, compare
+from metriscope.reports.comparison import compare
 from metriscope.reports.setting_figures import along_setting
+from metriscope.reports.table_style import Written
 from metriscope.run.study import Study
 
 BY = ("dataset.name", "sampler.batch_size", "loss.name")
 
 
-def comparison(values: tuple[object, ...] = (16, 64, 256), data: tuple[str, ...] = ("digits",)) -> Comparison:
+def compared(values: tuple[object, ...] = (16, 64, 256), data: tuple[str, ...] = ("digits",)) -> Written:
     runs = [
         made(0.5 + place / 10 + seed / 100, sampler__batch_size=value, loss__name=loss, seed=seed, dataset__name=name)
         for name in data
@@ -21,11 +22,11 @@ def comparison(values: tuple[object, ...] = (16, 64, 256), data: tuple[str, ...]
         for seed in range(4)
     ]
     named = [replace(run, name=f"{place}") for place, run in enumerate(runs)]
-    return compare(Study("trial", named), BY, [RECALL])
+    return Written(compare(Study("trial", named), BY, [RECALL]))
 
 
 def test_a_line_goes_through_the_mean_at_every_value_of_the_setting() -> None:
-    figure = along_setting(comparison(), "sampler.batch_size")
+    figure = along_setting(compared(), "sampler.batch_size")
     assert figure is not None
     (axis,) = figure.axes
     assert (axis.get_xscale(), axis.get_xlabel(), len(axis.lines)) == ("log", "batch size", 2)
@@ -37,11 +38,11 @@ def test_a_line_goes_through_the_mean_at_every_value_of_the_setting() -> None:
 
 
 def test_data_sets_have_panels_of_their_own() -> None:
-    figure = along_setting(comparison(data=("digits", "mnist")), "sampler.batch_size")
+    figure = along_setting(compared(data=("digits", "mnist")), "sampler.batch_size")
     assert figure is not None
     assert len(figure.axes) == 2
 
 
 @pytest.mark.parametrize("values", [(16,), ("a", "b")])
 def test_without_two_numbers_there_is_no_figure(values: tuple[object, ...]) -> None:
-    assert along_setting(comparison(values), "sampler.batch_size") is None
+    assert along_setting(compared(values), "sampler.batch_size") is None

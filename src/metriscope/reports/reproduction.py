@@ -21,6 +21,7 @@ from metriscope.reports.groups import text
 from metriscope.reports.history_metrics import with_course
 from metriscope.reports.sides import EXPLAINED, Side
 from metriscope.reports.table_formats import markdown_tables, write_tables
+from metriscope.reports.table_style import Written
 from metriscope.run.record import FINISHED
 from metriscope.run.study import Study, StudyRun
 
@@ -85,7 +86,7 @@ def _along(comparison: Comparison, key: str | None, folder: Path) -> list[Path]:
     from metriscope.reports.style import guarded, save_as
 
     def write() -> list[Path]:
-        figure = along_setting(comparison, key or "")
+        figure = along_setting(Written(comparison), key or "")
         return [] if figure is None else save_as(figure, folder / "along", ("png", "svg"))
 
     return [] if key is None else guarded("along", write) or []

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metriscope.reports.comparison import Comparison
 from metriscope.reports.groups import label
 from metriscope.reports.scales import value_axis, within
+from metriscope.reports.shown_groups import titled
 from metriscope.reports.statistics import Summary
 from metriscope.reports.study_figures import BAND_FROM
-from metriscope.reports.style import PLAIN, Look, heading, look, panels
+from metriscope.reports.style import PLAIN, Look, look, panels
+from metriscope.reports.table_style import Written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +23,7 @@ _DATA = "dataset.name"
 _APART = 0.06  # of two lines, as a binary logarithm of the setting
 
 
-def along_setting(comparison: Comparison, key: str) -> "Figure | None":
+def along_setting(written: Written, key: str) -> "Figure | None":
     """Mean and 95 % interval of every metric over the values of a setting: a panel for each metric and data set.
 
     Groups that differ in nothing but the setting are one line. None where no line has two points.
@@ -30,40 +31,42 @@ def along_setting(comparison: Comparison, key: str) -> "Figure | None":
     Args:
         key: one of the grouping keys; groups in which it is no number are left out.
     """
-    lines = _lines(comparison, key)
+    comparison, lines = written.comparison, _lines(written, key)
     data = list(dict.fromkeys(name for name, _ in lines))
     shown = [metric for metric in comparison.metrics if any(len(line.get(metric, ())) > 1 for line in lines.values())]
     if not shown:
         return None
     methods = list(dict.fromkeys(method for _, method in lines))
     key_of_looks = {method: look(place) for place, method in enumerate(methods)}
-    titles = [f"{heading(metric)}, {name}" if len(data) > 1 else heading(metric) for name in data for metric in shown]
+    where = {name: f", {name}" if len(data) > 1 else "" for name in data}
+    titles = [f"{written.heading(metric)}{where[name]}" for name in data for metric in shown]
     figure, axes = panels(
         titles,
         columns=min(4, len(shown)),
         width=3.6,
         height=2.75,
-        title=f"{comparison.study.name}: along {key}",
+        title=titled(written, f"along the {written.key(key)}"),
         note=f"mean; bar: 95 % interval of {BAND_FROM} runs or more",
         key=key_of_looks,
     )
     places = iter(axes)
     for name in data:
         for metric in shown:
-            found = {method: line.get(metric, {}) for (where, method), line in lines.items() if where == name}
+            found = {method: line.get(metric, {}) for (its, method), line in lines.items() if its == name}
             _panel(next(places), key, metric, found, key_of_looks)
     return figure
 
 
-def _lines(comparison: Comparison, key: str) -> dict[tuple[str, str], dict[str, dict[float, Summary]]]:
+def _lines(written: Written, key: str) -> dict[tuple[str, str], dict[str, dict[float, Summary]]]:
     """Summaries by data set and method, by metric, by value of the setting."""
     found: dict[tuple[str, str], dict[str, dict[float, Summary]]] = {}
+    comparison = written.comparison
     for place, group in enumerate(comparison.grouping.groups):
         value = _number(group.values.get(key, ""))
         if value is None:
             continue
-        others = {name: text for name, text in group.values.items() if name not in (key, _DATA)}
-        line = found.setdefault((group.values.get(_DATA, ""), label(others)), {})
+        method = label({name: written.value(name, group) for name in group.values if name not in (key, _DATA)})
+        line = found.setdefault((written.value(_DATA, group), method), {})
         for metric in comparison.metrics:
             if (place, metric) in comparison.cells:
                 line.setdefault(metric, {})[value] = comparison.cells[place, metric].summary
