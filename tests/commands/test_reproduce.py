@@ -11,7 +11,7 @@ from studies import config, write_run
 
 from metriscope.cli import run
 from metriscope.commands import reproduce
-from metriscope.reports.papers import CONTRASTIVE_VS_TRIPLET, VARIANCE_GREEDINESS
+from metriscope.reports.experiments import EXPERIMENTS
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,6 +56,10 @@ def test_a_report_has_tables_figures_and_verdicts(study, tmp_path, capsys):
     finding = claims[0]["findings"][0]
     assert (finding["verdict"], finding["difference"]["n"], len(finding["runs"])) == ("holds", 3, 6)
     assert finding["difference"]["mean"] == pytest.approx(0.2)
+    runs = (study / "report" / "runs.csv").read_text().splitlines()
+    assert runs[0].startswith("run,dataset.name,loss.name,seed,test/variance_intra,")
+    assert len(runs) == 13
+    assert "12 runs, " in page
     for table in ("variance", "greediness", "classification", "retrieval"):
         assert sorted(path.suffix for path in (study / "report" / table).glob("comparison.*")) == [
             ".csv", ".json", ".md", ".tex",
@@ -87,7 +91,9 @@ def test_sigterm_reaches_the_sweep(monkeypatch):
 
 def test_what_is_refused(tmp_path, capsys):
     assert report(tmp_path, "dataset=mnist") == 2
-    assert "dataset is the paper's own" in capsys.readouterr().err
+    assert "dataset is the experiment's own" in capsys.readouterr().err
+    assert run("reproduce", ["temperature", "loss.temperature=0.3"]) == 2
+    assert "loss.temperature is the experiment's own" in capsys.readouterr().err
     assert report(tmp_path, "scale=huge") == 2
     assert "scale=huge: no such choice" in capsys.readouterr().err
     assert report(tmp_path) == 2
@@ -97,24 +103,34 @@ def test_what_is_refused(tmp_path, capsys):
 def test_data_sets_that_take_the_same_words_are_one_sweep(tmp_path):
     for folder in ("MNIST/raw", "cifar10-jpg"):
         (tmp_path / folder).mkdir(parents=True)
-    sweeps, missing = reproduce.plan(CONTRASTIVE_VS_TRIPLET, tmp_path, laptop=True)
+    sweeps, missing = reproduce.plan(EXPERIMENTS[PAPER], tmp_path, laptop=True)
     losses = "loss=contrastive,triplet"
     assert sweeps == [[losses, "dataset=synthetic,mnist"], [losses, "dataset=cifar10_jpg", "backbone=small_cnn"]]
     assert [line.split(" is ")[0] for line in missing] == ["FashionMNIST", "CUB-200-2011", "CARS196"]
-    sweeps, _ = reproduce.plan(CONTRASTIVE_VS_TRIPLET, tmp_path, laptop=False)
+    sweeps, _ = reproduce.plan(EXPERIMENTS[PAPER], tmp_path, laptop=False)
     assert sweeps == [[losses, "dataset=synthetic,mnist,cifar10_jpg"]]
-    (sweep,), _ = reproduce.plan(VARIANCE_GREEDINESS, tmp_path, laptop=False)
+    (sweep,), _ = reproduce.plan(EXPERIMENTS["variance_greediness"], tmp_path, laptop=False)
     assert len(sweep[0].split(",")) == 7
+
+
+def test_every_sweep_of_an_experiment_is_run_and_the_command_line_wins(monkeypatch, tmp_path):
+    trained = []
+    monkeypatch.setattr(reproduce, "_train", lambda words: trained.append(words) or 0)
+    (tmp_path / "stanford_cars").mkdir()
+    words = ["scale=laptop", "trainer.max_epochs=2", f"paths.data_dir={tmp_path}", f"paths.output_dir={tmp_path}"]
+    assert run("reproduce", ["label_noise", *words]) == 2, "there is nothing to report on"
+    assert len(trained) == 4
+    for sweep in trained:
+        assert sum(word.startswith("trainer.max_epochs=") for word in sweep) == 1
+        assert {"trainer.max_epochs=2", "dataset=cars196", "dataset.verify=false", "seed=range(5)"} <= set(sweep)
+    assert {"weighting=dbpm", "weighting.hard=3,1", "dataset.label_noise=0.2"} <= set(trained[1])
 
 
 def test_documented_commands_know_their_arguments():
     lines = written.lines("metriscope reproduce")
     assert lines
     for line in lines:
-        assert reproduce._parser().parse_args(shlex.split(line)[2:]).paper in (
-            "contrastive_vs_triplet",
-            "variance_greediness",
-        )
+        assert reproduce._parser().parse_args(shlex.split(line)[2:]).experiment in EXPERIMENTS
 
 
 @pytest.mark.slow

@@ -1,6 +1,11 @@
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
 import pytest
 
 from metriscope.reports.claims import Claim, Statement, judge
+from metriscope.reports.sides import Side, change, least, most, peak, slope, spread
 from metriscope.run.record import Record
 from metriscope.run.study import StudyRun
 
@@ -11,8 +16,12 @@ def run(loss: str, seed: int, data: str = "digits", **metrics: float) -> StudyRu
     return StudyRun(f"{data}/{loss}/{seed}", config, values, Record("finished"), lambda keys: [])
 
 
+def of(*losses: str, kind: Callable[..., Side] = least) -> Side:
+    return kind(*({"loss.name": loss} for loss in losses))
+
+
 def claim(metric: str = "test/recall_at_1", comparable: str | None = None) -> Claim:
-    return Claim(1, "a paper", "a beats b", [Statement("a beats b", metric, ("a",), ("b",), comparable)])
+    return Claim(1, "a paper", "a beats b", [Statement("a beats b", metric, of("a"), of("b"), comparable)])
 
 
 @pytest.mark.parametrize(
@@ -54,7 +63,7 @@ def test_seeds_without_a_partner_do_not_count():
 
 
 def test_the_weakest_of_one_side_meets_the_strongest_of_the_other():
-    statement = Statement("a and b beat c and d", "test/recall_at_1", ("a", "b"), ("c", "d"))
+    statement = Statement("a and b beat c and d", "test/recall_at_1", of("a", "b"), of("c", "d", kind=most))
     values = {"a": 0.9, "b": 0.6, "c": 0.5, "d": 0.55}
     runs = [run(loss, seed, recall_at_1=value) for loss, value in values.items() for seed in range(3)]
     (finding,) = judge(Claim(4, "a paper", "", [statement]), runs).findings
@@ -73,3 +82,65 @@ def test_losses_that_are_not_comparable_are_not_judged():
         (finding,) = judge(asked, runs + others).findings
         assert finding.verdict == "undecided"
         assert reason in finding.reason
+
+
+def at(value: float, seed: int, noise: float | None = None, **metrics: float) -> StudyRun:
+    made = run("a", seed, **metrics)
+    config = {**made.config, "loss.temperature": value, "dataset.label_noise": noise}
+    return replace(made, name=f"{value}/{noise}/{seed}", config=config)
+
+
+SETTINGS = (0.1, 0.2, 0.4)
+CLEAN, NOISY = ({"dataset.label_noise": noise} for noise in (None, 0.2))
+
+
+def swept(**values: Sequence[float]) -> list[StudyRun]:
+    """Runs over three temperatures, whose Recall@1 differs a little between seeds."""
+    return [
+        at(setting, seed, 0.2 if labels == "noisy" else None, recall_at_1=value + seed / 1e6)
+        for labels, row in values.items()
+        for setting, value in zip(SETTINGS, row, strict=True)
+        for seed in range(3)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("side", "difference"),
+    [
+        (slope("loss.temperature", SETTINGS, CLEAN), 0.1),
+        (peak("loss.temperature", SETTINGS, CLEAN), math.log2(0.4)),
+        (spread("loss.temperature", SETTINGS, CLEAN), 0.2),
+        (least({"loss.temperature": 0.1, **CLEAN}), 0.5),
+        (most({"loss.temperature": 0.1, **CLEAN}, {"loss.temperature": 0.4, **CLEAN}), 0.7),
+        (change({"loss.temperature": 0.4, **CLEAN}, {"loss.temperature": 0.2, **CLEAN}), 0.1),
+    ],
+)
+def test_a_side_is_one_figure_per_seed(side: Side, difference: float) -> None:
+    runs = swept(clean=(0.5, 0.6, 0.7), noisy=(0.9, 0.1, 0.0))
+    (finding,) = judge(Claim(1, "a paper", "", [Statement("s", "test/recall_at_1", side)]), runs).findings
+    assert finding.difference is not None
+    assert finding.difference.n == 3
+    assert finding.difference.mean == pytest.approx(difference, abs=1e-5)
+
+
+def test_sides_of_one_kind_are_compared() -> None:
+    runs = swept(clean=(0.7, 0.6, 0.5), noisy=(0.5, 0.6, 0.4))
+    noisy, clean = (peak("loss.temperature", SETTINGS, where) for where in (NOISY, CLEAN))
+    (finding,) = judge(Claim(1, "a paper", "", [Statement("up", "test/recall_at_1", noisy, clean)]), runs).findings
+    assert finding.difference is not None
+    assert (finding.verdict, finding.difference.mean) == ("holds", pytest.approx(1.0))
+    assert len(finding.runs) == 18
+
+
+def test_a_side_may_be_compared_with_a_number() -> None:
+    above = Statement("above", "test/recall_at_1", least({"loss.temperature": 0.1}), 0.2)
+    (finding,) = judge(Claim(1, "a paper", "", [above]), swept(clean=(0.5, 0.6, 0.7))).findings
+    assert finding.difference is not None
+    assert (finding.verdict, finding.difference.mean) == ("holds", pytest.approx(0.3, abs=1e-5))
+
+
+def test_what_is_missing_is_named() -> None:
+    gone = Statement("s", "test/recall_at_1", slope("loss.temperature", SETTINGS, NOISY))
+    (finding,) = judge(Claim(1, "a paper", "", [gone]), swept(clean=(0.5, 0.6, 0.7))).findings
+    assert (finding.verdict, finding.difference) == ("undecided", None)
+    assert "label_noise=0.2, temperature=0.1" in finding.reason

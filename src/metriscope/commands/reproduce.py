@@ -1,8 +1,8 @@
-"""Run a paper's study as far as the data at hand allows, and write its tables, figures and verdicts.
+"""Run an experiment as far as the data at hand allows, and write its tables, figures and verdicts.
 
 metriscope reproduce contrastive_vs_triplet scale=laptop hydra/launcher=joblib
 
-Words after the paper's name go to every run, as on the command line of metriscope train; five seeds are the default.
+Words after its name go to every run, as on the command line of metriscope train; five seeds are the default.
 Finished runs are not repeated, so the same command goes on after an interruption.
 """
 
@@ -21,9 +21,9 @@ from metriscope.errors import Exit, InputError
 from metriscope.signals import answered_by
 
 if TYPE_CHECKING:
-    from metriscope.reports.papers import Paper
+    from metriscope.reports.experiments import Experiment
 
-# What makes the study the paper's.
+# What no experiment leaves open, beside what it sweeps.
 _OWN = {"dataset", "loss", "experiment", "study"}
 
 
@@ -42,10 +42,10 @@ def main(words: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from metriscope.reports.papers import PAPERS
+    from metriscope.reports.experiments import EXPERIMENTS
 
     parser = Parser("metriscope reproduce", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("paper", choices=PAPERS)
+    parser.add_argument("experiment", choices=EXPERIMENTS)
     parser.add_argument("words", nargs="*", metavar="word", help="scale=full|laptop, paths.data_dir=..., seed=...")
     parser.add_argument("--report-only", action="store_true", help="train nothing; report on the runs that are there")
     parser.add_argument("--out", type=Path, help="where tables, figures and verdicts go (default: <study>/report)")
@@ -55,48 +55,52 @@ def _parser() -> argparse.ArgumentParser:
 def _reproduce(arguments: argparse.Namespace) -> int:
     from metriscope.config.compose import compose_config
     from metriscope.config.words import parse
-    from metriscope.reports.papers import PAPERS
+    from metriscope.reports.experiments import EXPERIMENTS
     from metriscope.reports.report_folder import report_folder
     from metriscope.reports.reproduction import write_reproduction
     from metriscope.run.study import load_study
 
-    paper = PAPERS[arguments.paper]
+    experiment = EXPERIMENTS[arguments.experiment]
     given = {str(parse(word).key_or_group) for word in arguments.words}
-    if own := sorted(given & _OWN):
-        raise InputError(f"{own[0]} is the paper's own: leave it out; data sets that are at hand are found")
-    words = [f"experiment={paper.experiment}", *arguments.words, *(() if "seed" in given else ("seed=range(5)",))]
+    if own := sorted(given & (_OWN | experiment.swept.keys())):
+        raise InputError(f"{own[0]} is the experiment's own: leave it out; data sets that are at hand are found")
+    words = [f"experiment={experiment.config}", *arguments.words, *(() if "seed" in given else ("seed=range(5)",))]
     for_all = [word for word in words if not (parse(word).is_sweep_override() or parse(word).is_hydra_override())]
     cfg = compose_config(for_all)
     study = f"{cfg.study}-{cfg.scale.name}"
-    sweeps, missing = plan(paper, Path(cfg.paths.data_dir), cfg.scale.name == "laptop")
+    sweeps, missing = plan(experiment, Path(cfg.paths.data_dir), cfg.scale.name == "laptop")
     for line in missing:
         print(f"reproduce: {line}")
-    codes = [] if arguments.report_only else [_train([*words, *sweep, f"study={study}"]) for sweep in sweeps]
+    # The command line wins over what a data set recommends.
+    kept = [[word for word in sweep if str(parse(word).key_or_group) not in given] for sweep in sweeps]
+    codes = [] if arguments.report_only else [_train([*words, *sweep, f"study={study}"]) for sweep in kept]
     folder = Path(cfg.paths.output_dir) / study
     found = load_study(folder)
     out = report_folder(folder, arguments.out)
     # Where things are is of no use to a reader.
     told = [word for word in arguments.words if not word.startswith("paths.")]
-    spoken = shlex.join(["metriscope", "reproduce", arguments.paper, *told])
-    for judgement in write_reproduction(found, paper, out, spoken, missing):
+    spoken = shlex.join(["metriscope", "reproduce", arguments.experiment, *told])
+    for judgement in write_reproduction(found, experiment, out, spoken, missing):
         print(f"claim {judgement.claim.number}: {judgement.verdict}: {judgement.claim.text}")
     print(f"report: {out / 'README.md'}")
     return Exit.RUN_FAILED if any(codes) else Exit.FINISHED
 
 
-def plan(paper: "Paper", data_dir: Path, laptop: bool) -> tuple[list[list[str]], list[str]]:
-    """The words of a sweep for all data sets that take the same ones, and a line for each that is not at hand."""
+def plan(experiment: "Experiment", data_dir: Path, laptop: bool) -> tuple[list[list[str]], list[str]]:
+    """The words of sweeps for all data sets that take the same ones, and a line for each that is not at hand."""
     together: dict[tuple[str, ...], list[str]] = {}
     missing = []
-    for data in paper.data:
+    for data in experiment.data:
         choice = data.at_hand(data_dir)
         if choice is None:
-            folders = " or ".join(needs for needs in data.choices.values() if needs)
+            folders = " or ".join(folder for needs in data.choices.values() for folder in needs)
             missing.append(f"{data.title} is not at hand: no {folders} in paths.data_dir")
         else:
             together.setdefault(tuple(data.laptop) if laptop else (), []).append(choice)
-    losses = f"loss={','.join(paper.losses)}"
-    return [[losses, f"dataset={','.join(names)}", *extra] for extra, names in together.items()], missing
+    sweeps = [[f"{key}={','.join(values)}" for key, values in sweep.items()] for sweep in experiment.sweeps]
+    return [
+        [*sweep, f"dataset={','.join(names)}", *extra] for extra, names in together.items() for sweep in sweeps
+    ], missing
 
 
 def _train(words: Sequence[str]) -> int:

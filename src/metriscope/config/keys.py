@@ -25,6 +25,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "optimizer.weight_decay": (0, math.inf, False),
     "optimizer.momentum": (0, 1, False),
     "dataset.fold": (0, math.inf, True),
+    "dataset.train_share": (_ABOVE_0, 1, False),
     "dataset.num_workers": (0, math.inf, True),
     "dataset.image_size": (1, math.inf, True),
     "dataset.memory_limit_mb": (0, math.inf, False),

@@ -8,6 +8,7 @@ from metriscope.config.sections import SECTIONS
 from metriscope.data.examples import Examples, Source
 from metriscope.data.inputs.images import ImageFiles
 from metriscope.data.label_noise import label_noise
+from metriscope.data.share import with_share_of_training
 from metriscope.data.splits import Splits, split
 from metriscope.errors import InputError
 from metriscope.parts import instantiate
@@ -37,6 +38,7 @@ def load_splits(dataset: Mapping[str, Any], seed: int | None = None) -> Splits:
             f"{len(source.train)} examples in {source.train.num_classes} classes leave none to test: bring more of "
             "each class, or a test part"
         )
+    splits = with_share_of_training(splits, dataset.get("train_share"))
     share = dataset.get("label_noise")
     if seed is None or not share:
         return splits

@@ -1,9 +1,11 @@
-"""Claims of papers as orderings of metrics, and their verdicts from the runs of a study. Imports no torch."""
+"""Claims as orderings of metrics, and their verdicts from the runs of a study. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from metriscope.reports.groups import label, text
+from metriscope.reports.sides import Side
 from metriscope.reports.statistics import Difference, paired_difference
 from metriscope.run.study import StudyRun
 
@@ -14,25 +16,37 @@ COMPARABLE = 0.05
 
 @dataclass(frozen=True)
 class Statement:
-    """On one data set, ``metric`` is higher for each loss of ``higher`` than for each of ``lower``.
+    """On one data set, and for every seed, ``higher`` is above ``lower`` in a metric.
 
     Attributes:
         text: the statement in words.
         metric: a key of the summary or of the metrics of a run's history.
-        higher, lower: names of losses.
-        comparable: an accuracy; the statement is judged only if the losses differ in it by at most :data:`COMPARABLE`.
+        higher: what the runs of one seed come to.
+        lower: the same, or a number.
+        comparable: an accuracy; the statement is judged only if the groups differ in it by at most :data:`COMPARABLE`.
     """
 
     text: str
     metric: str
-    higher: Sequence[str]
-    lower: Sequence[str]
+    higher: Side
+    lower: Side | float = 0.0
     comparable: str | None = None
+
+    @property
+    def cells(self) -> list[Mapping[str, Any]]:
+        """The groups of runs that it speaks of, those of ``higher`` first."""
+        return [*self.higher.cells, *(self.lower.cells if isinstance(self.lower, Side) else ())]
+
+    def sides(self, values: Sequence[float]) -> tuple[float, float]:
+        """Both sides from the values of all cells at one seed."""
+        first = len(self.higher.cells)
+        low = self.lower.of(values[first:]) if isinstance(self.lower, Side) else self.lower
+        return self.higher.of(values[:first]), low
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of a paper; it holds if all its statements hold on every data set."""
+    """A claim of a source; it holds if all its statements hold on every data set."""
 
     number: int
     source: str
@@ -45,8 +59,7 @@ class Finding:
     """The verdict on a statement for one data set.
 
     Attributes:
-        difference: over seeds, the lowest value of ``higher`` minus the highest of ``lower``; None if no seed has
-            all of the losses.
+        difference: over seeds, ``higher`` minus ``lower``; None if no seed has all runs.
         verdict: ``holds`` if its 95 % interval lies above 0, ``does not hold`` if below, else ``undecided``.
         reason: why it is undecided despite a difference, or which runs are missing.
         runs: names of the runs that were judged.
@@ -76,33 +89,40 @@ class Judgement:
 
 
 def judge(claim: Claim, runs: Sequence[StudyRun]) -> Judgement:
-    """The judgement of a claim by finished runs, one per data set, loss and seed."""
+    """The judgement of a claim by finished runs, one per data set, cell and seed."""
     data = list(dict.fromkeys(run.config["dataset.name"] for run in runs))
     return Judgement(claim, [_find(statement, name, runs) for statement in claim.statements for name in data])
 
 
 def _find(statement: Statement, data: str, runs: Sequence[StudyRun]) -> Finding:
-    losses = (*statement.higher, *statement.lower)
-    there: dict[Any, dict[str, StudyRun]] = {}
+    cells = statement.cells
+    there: dict[Any, dict[int, StudyRun]] = {}
     for run in runs:
-        if run.config["dataset.name"] == data and run.config["loss.name"] in losses and statement.metric in run.metrics:
-            there.setdefault(run.config["seed"], {})[run.config["loss.name"]] = run
-    whole = {seed: found for seed, found in sorted(there.items()) if len(found) == len(losses)}
+        if run.config["dataset.name"] == data and statement.metric in run.metrics:
+            own = {place: run for place, cell in enumerate(cells) if _is_of(run, cell)}
+            if own:
+                there.setdefault(run.config["seed"], {}).update(own)
+    whole = {seed: found for seed, found in sorted(there.items()) if len(found) == len(cells)}
     if not whole:
-        reason = f"no seed has {statement.metric} of {', '.join(losses)}"
+        reason = f"no seed has {statement.metric} of {' and '.join(dict.fromkeys(map(_label, cells)))}"
         return Finding(statement, data, None, "undecided", reason, ())
-    least = [min(_values(found, statement.higher, statement.metric)) for found in whole.values()]
-    most = [max(_values(found, statement.lower, statement.metric)) for found in whole.values()]
-    difference = paired_difference(least, most)
+    sides = [
+        statement.sides([found[n].metrics[statement.metric] for n in range(len(cells))]) for found in whole.values()
+    ]
+    difference = paired_difference([high for high, _ in sides], [low for _, low in sides])
     verdict, reason = _verdict(difference)
     if apart := _apart(statement, list(whole.values())):
         verdict, reason = "undecided", apart
-    names = [run.name for found in whole.values() for run in found.values()]
-    return Finding(statement, data, difference, verdict, reason, names)
+    names = dict.fromkeys(found[place].name for found in whole.values() for place in sorted(found))
+    return Finding(statement, data, difference, verdict, reason, list(names))
 
 
-def _values(found: Mapping[str, StudyRun], losses: Sequence[str], metric: str) -> list[float]:
-    return [found[loss].metrics[metric] for loss in losses]
+def _is_of(run: StudyRun, cell: Mapping[str, Any]) -> bool:
+    return all(text(run.config, key) == text(cell, key) for key in cell)
+
+
+def _label(cell: Mapping[str, Any]) -> str:
+    return label({key: text(cell, key) for key in cell})
 
 
 def _verdict(difference: Difference) -> tuple[Verdict, str]:
@@ -114,14 +134,13 @@ def _verdict(difference: Difference) -> tuple[Verdict, str]:
     return ("does not hold", "") if high < 0 else ("undecided", "the interval includes 0")
 
 
-def _apart(statement: Statement, whole: Sequence[Mapping[str, StudyRun]]) -> str:
-    """Reason that the losses are not comparable; empty if they are or the statement does not need it."""
+def _apart(statement: Statement, whole: Sequence[Mapping[int, StudyRun]]) -> str:
+    """Reason that the groups are not comparable; empty if they are or the statement does not need it."""
     metric = statement.comparable
     if metric is None:
         return ""
     if any(metric not in run.metrics for found in whole for run in found.values()):
-        return f"{metric} is missing, so the losses may not be comparable"
-    losses = (*statement.higher, *statement.lower)
-    means = {loss: sum(found[loss].metrics[metric] for found in whole) / len(whole) for loss in losses}
-    gap = max(means.values()) - min(means.values())
+        return f"{metric} is missing, so the runs may not be comparable"
+    means = [sum(found[n].metrics[metric] for found in whole) / len(whole) for n in range(len(statement.cells))]
+    gap = max(means) - min(means)
     return f"not comparable: {metric} differs by {gap:.3f}" if gap > COMPARABLE else ""

@@ -1,32 +1,45 @@
-"""A paper's reproduction as text: tables, claims with verdicts, and conditions of the runs. Imports no torch."""
+"""An experiment as a folder: tables, claims with verdicts, figures, conditions of the runs. Imports no torch."""
 
+import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from metriscope.annotations import said
 from metriscope.config.evaluates import EVALUATES
 from metriscope.errors import InputError
-from metriscope.escapes import for_markdown, shown
+from metriscope.escapes import for_csv, for_markdown, shown
 from metriscope.evaluation.metrics import HEADLINES, logged
 from metriscope.files import folder_in, replacing
 from metriscope.reports.claims import Finding, Judgement, judge
 from metriscope.reports.comparison import Comparison, compare
+from metriscope.reports.experiments import Experiment
+from metriscope.reports.groups import text
 from metriscope.reports.history_metrics import with_course
-from metriscope.reports.papers import Paper
+from metriscope.reports.sides import EXPLAINED, Side
 from metriscope.reports.table_formats import markdown_tables, write_tables
 from metriscope.run.record import FINISHED
 from metriscope.run.study import Study, StudyRun
 
-_BY = ("dataset.name", "loss.name")
-_NEEDED = (*_BY, "seed", "dataset.protocol", "backbone.name", "sampler.batch_size", "head.size", "trainer.max_epochs")
+_NEEDED = (
+    "dataset.name",
+    "loss.name",
+    "seed",
+    "dataset.protocol",
+    "backbone.name",
+    "sampler.batch_size",
+    "head.size",
+    "trainer.max_epochs",
+)
 
 
 def write_reproduction(
-    study: Study, paper: Paper, folder: Path, command: str, missing: Sequence[str] = ()
+    study: Study, experiment: Experiment, folder: Path, command: str, missing: Sequence[str] = ()
 ) -> list[Judgement]:
-    """Write the tables of ``paper`` (CSV, Markdown, LaTeX, JSON), figures, ``claims.json``, and ``README.md``.
+    """Write tables (CSV, Markdown, LaTeX, JSON), figures, ``claims.json``, ``runs.csv``, and ``README.md``.
 
     Args:
         study: runs of the study; unfinished runs are named and left out.
@@ -43,19 +56,39 @@ def write_reproduction(
     from metriscope.reports.study_figures import write_figures
 
     whole = _with_courses(study)
-    judgements = [judge(claim, whole.finished) for claim in paper.claims]
+    judgements = [judge(claim, whole.finished) for claim in experiment.claims]
     there = {metric for run in whole.finished for metric in run.metrics}
+    by = [key for key in experiment.by if any(key in run.config for run in whole.finished)]
     tables = {}
-    for name, metrics in paper.tables.items():
+    for name, metrics in experiment.tables.items():
         found = [metric for metric in metrics if metric in there]
         if found:
-            tables[name] = compare(whole, _BY, found, {"loss.name": paper.losses[0]})
+            tables[name] = compare(whole, by, found, experiment.baseline)
             write_tables(tables[name], folder_in(folder, name))
     shown = [metric for metric in logged("test", *HEADLINES) if metric in there]
-    figures = write_figures(compare(whole, _BY, shown), folder / "figures")
+    metrics = list(dict.fromkeys(metric for table in tables.values() for metric in table.metrics))
+    figures = [
+        *_along(compare(whole, by, metrics), experiment.along, folder / "figures"),
+        *write_figures(compare(whole, by, shown), folder / "figures"),
+    ]
+    _write(folder / "runs.csv", _runs_csv(whole, by, metrics))
     _write(folder / "claims.json", json.dumps([_plain(one) for one in judgements], indent=2) + "\n")
-    _write(folder / "README.md", _page(whole, paper, tables, judgements, command, missing, _below(figures, folder)))
+    _write(
+        folder / "README.md", _page(whole, experiment, tables, judgements, command, missing, _below(figures, folder))
+    )
     return judgements
+
+
+def _along(comparison: Comparison, key: str | None, folder: Path) -> list[Path]:
+    """The figure along a setting, if there is one to draw."""
+    from metriscope.reports.setting_figures import along_setting
+    from metriscope.reports.style import guarded, save_as
+
+    def write() -> list[Path]:
+        figure = along_setting(comparison, key or "")
+        return [] if figure is None else save_as(figure, folder / "along", ("png", "svg"))
+
+    return [] if key is None else guarded("along", write) or []
 
 
 def _with_courses(study: Study) -> Study:
@@ -104,7 +137,7 @@ def _finding_row(finding: Finding) -> list[str]:
 
 def _page(
     study: Study,
-    paper: Paper,
+    experiment: Experiment,
     tables: Mapping[str, Comparison],
     judgements: Sequence[Judgement],
     command: str,
@@ -113,21 +146,51 @@ def _page(
 ) -> str:
     notes = dict.fromkeys(note for table in tables.values() for note in table.notes)
     parts = [
-        f"# {paper.title} ({paper.source})\n",
-        f"{len(study.finished)} runs. Made by:\n\n```console\n{command}\n```\n",
+        f"# {experiment.title} ({experiment.source})\n",
+        *([f"{experiment.about}\n"] if experiment.about else []),
+        f"{len(study.finished)} runs, {_minutes(study)} in all. Made by:\n\n```console\n{command}\n```\n",
         *(f"> **Note:** {line}\n" for line in (*missing, *map(for_markdown, notes))),
         f"{_circumstances(study)}\n",
         "## Claims\n",
-        "A statement holds where the 95 % t interval of its difference, paired over seeds, lies above 0, and does not "
-        "hold where it lies below; g_z is the difference in standard deviations (Hedges). Where several losses stand "
-        "on a side, the lowest of the one is compared with the highest of the other. A claim holds if all of its "
-        "statements hold on all data sets. The runs behind each are in `claims.json`.\n",
+        f"{_explained(judgements)}\n",
         claims_markdown(judgements),
     ]
     for name, table in tables.items():
         parts += [f"## {name.capitalize()}\n", markdown_tables(table)]
     parts += ["## Figures\n"] * bool(figures) + [f"![{Path(name).stem}]({name})\n" for name in figures]
     return "\n".join(parts)
+
+
+def _explained(judgements: Sequence[Judgement]) -> str:
+    """How statements and claims are judged, as far as these need it."""
+    statements = [statement for judgement in judgements for statement in judgement.claim.statements]
+    sides = [side for one in statements for side in (one.higher, one.lower) if isinstance(side, Side)]
+    kinds = {side.how for side in sides if len(side.cells) > 1}
+    words = [
+        "A statement holds where the 95 % t interval of its difference, paired over seeds, lies above 0, and does not "
+        "hold where it lies below; g_z is the difference in standard deviations (Hedges).",
+        *(sentence for how, sentence in EXPLAINED.items() if how in kinds),
+        "A claim holds if all of its statements hold on all data sets. The runs behind each are in `claims.json`, the "
+        "figures of every run in `runs.csv`.",
+    ]
+    return " ".join(words)
+
+
+def _minutes(study: Study) -> str:
+    seconds = sum(run.record.seconds or 0 for run in study.finished)
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _runs_csv(study: Study, by: Sequence[str], metrics: Sequence[str]) -> str:
+    """A line for every run: its settings, its seed and its figures."""
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(map(for_csv, ("run", *by, "seed", *metrics)))
+    for run in study.finished:
+        settings = [text(run.config, key) for key in (*by, "seed")]
+        figures = [run.metrics.get(metric, "") for metric in metrics]
+        writer.writerow(map(for_csv, (run.name, *settings, *figures)))
+    return lines.getvalue()
 
 
 def _circumstances(study: Study) -> str:
@@ -140,11 +203,16 @@ def _circumstances(study: Study) -> str:
         seconds = sum(run.record.seconds or 0 for run in runs) / len(runs)
         lines.append(
             f"{name}: {protocol}, {config['backbone.name']}, {_epochs(runs)} epochs, batch "
-            f"{config['sampler.batch_size']}, {config['head.size']}-d, {seconds:.0f} s per run"
+            f"{_each(runs, 'sampler.batch_size')}, {config['head.size']}-d, {seconds:.0f} s per run"
         )
     versions = study.finished[0].record.versions
     lines.append(f"versions: {', '.join(f'{name} {version}' for name, version in versions.items())}")
     return "\n".join(f"- {for_markdown(line)}" for line in lines)
+
+
+def _each(runs: Sequence[StudyRun], key: str) -> str:
+    """The values of a setting, such as ``16, 64, 256``."""
+    return ", ".join(map(said, sorted({run.config[key] for run in runs})))
 
 
 def _epochs(runs: Sequence[StudyRun]) -> str:

@@ -14,7 +14,7 @@ _EQUAL: Mapping[str, Sequence[str]] = {
     "backbone": ("backbone.name", "backbone.weights", "backbone.freeze"),
     "embedding size": ("head.size",),
     "batch": ("sampler.batch_size", "sampler.classes_per_batch", "sampler.samples_per_class"),
-    "budget": (_EPOCHS, "trainer.limit_train_batches"),
+    "budget": (_EPOCHS, "trainer.limit_train_batches", "dataset.train_share"),
     "augmentation": ("augmentation.*",),
     "protocol": ("dataset.protocol", "dataset.validation"),
     "precision": ("trainer.precision",),

@@ -1,0 +1,18 @@
+"""The experiments of ``metriscope reproduce``, by name. Imports no torch."""
+
+from metriscope.reports.experiments.base import Data, Experiment
+from metriscope.reports.experiments.contrastive_vs_triplet import CONTRASTIVE_VS_TRIPLET
+from metriscope.reports.experiments.label_noise import LABEL_NOISE
+from metriscope.reports.experiments.small_batches import SMALL_BATCHES
+from metriscope.reports.experiments.temperature import TEMPERATURE
+from metriscope.reports.experiments.variance_greediness import VARIANCE_GREEDINESS
+
+EXPERIMENTS = {
+    "contrastive_vs_triplet": CONTRASTIVE_VS_TRIPLET,
+    "variance_greediness": VARIANCE_GREEDINESS,
+    "temperature": TEMPERATURE,
+    "label_noise": LABEL_NOISE,
+    "small_batches": SMALL_BATCHES,
+}
+
+__all__ = ["EXPERIMENTS", "Data", "Experiment"]
