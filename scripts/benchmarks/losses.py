@@ -1,8 +1,8 @@
-"""Every loss that pytorch-metric-learning also has, and how band triplets grow; or losses against another commit."""
+"""Every loss that the peer also has, how band triplets grow, what methods cost; or losses against another commit."""
 
 from pathlib import Path
 
-from benchmarks import losses_by_commit
+from benchmarks import beside, losses_by_commit
 from benchmarks.comparing import LAYOUTS, Comparison, compare, memory, peer_refusal
 from benchmarks.contests import BANDS, CONTESTS, sizes
 from benchmarks.measuring import isolated
@@ -10,7 +10,7 @@ from benchmarks.table import Table, mebibytes, milliseconds, ratio
 
 
 def run(quick: bool, data_dir: Path | None, against: str | None = None) -> None:
-    """Print the table of losses, how they differ where they do, and the table of growth.
+    """Print the table of losses, how they differ where they do, and the tables of growth and of methods.
 
     Args:
         against: a commit; the comparison with it takes the place of those tables.
@@ -32,6 +32,7 @@ def run(quick: bool, data_dir: Path | None, against: str | None = None) -> None:
             print(f"{name} differs: {contest.differs}")
     print(f"behind the peer: {', '.join(behind) or 'nowhere'}")
     _growth(quick)
+    beside.run(quick)
 
 
 def _row(table: Table, name: str, size: int, layout: str, seconds: float) -> list[str]:

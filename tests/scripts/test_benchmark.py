@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks import (
+    beside,
     busy,
     compare,
     comparing,
@@ -25,6 +26,7 @@ from benchmarks import (
     variance,
 )
 
+from metriscope.config.files import choices
 from metriscope.config.objective import shipped
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -226,3 +228,12 @@ def test_busy_prints_ratios(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 def test_a_search_in_a_saved_gallery_is_compared_with_float64(capsys: pytest.CaptureFixture[str]) -> None:
     serving.searching(1000, repeats=1)
     assert "the neighbours are those of float64" in capsys.readouterr().out
+
+
+def test_methods_stand_beside_a_plain_loss() -> None:
+    for words in (*beside.METHODS, *beside.METHODS.values()):
+        for group, _, name in (word.partition("=") for word in words if "." not in word):
+            assert name in choices(group)
+    words = ("loss=infonce", "weighting=dbpm")
+    times = beside._compared((words, beside.METHODS[words]), 12, 0)
+    assert times[2].endswith("x)") or times[2].endswith("~")
