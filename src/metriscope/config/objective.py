@@ -25,6 +25,16 @@ def check_objective(config: Mapping[str, Any]) -> None:
         check_section(entry.loss, entry.where, sizes_for(entry.loss, SIZES))
         for part in OWN_PARTS:
             check_section(getattr(entry, part), entry.key_of(part))
+        _check_batch(entry, config)
+
+
+def _check_batch(entry: Entry, config: Mapping[str, Any]) -> None:
+    """Refuse an argument that no batch of the run can serve, where the loss knows one."""
+    check = getattr(locate(str(entry.loss["_target_"])), "check_batch", None)
+    batch, devices = config["sampler"].get("batch_size"), config["trainer"]["devices"]
+    if check is not None and isinstance(batch, int) and isinstance(devices, int):
+        most = batch * devices + config["memory"]["size"]
+        with_place(partial(check, entry.loss, most), entry.where)
 
 
 def check_fit(config: Mapping[str, Any]) -> None:

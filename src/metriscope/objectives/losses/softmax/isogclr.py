@@ -70,6 +70,18 @@ class ISogCLRLoss(GlobalContrastiveLoss):
             rule = f"it has to be between temperature_min={lowest} and temperature_max={highest}"
             raise ArgumentError("temperature", start, rule)
 
+    @classmethod
+    def check_batch(cls, arguments: Mapping[str, Any], most: int) -> None:
+        """Refuse a budget of divergence that the weights of as many negatives as there can be never have.
+
+        Args:
+            most: samples that an anchor is compared with, at most, itself included.
+        """
+        limit = math.log(max(most - 1, 2))
+        if arguments["rho"] >= limit:
+            rule = f"it has to be below log {most - 1} = {limit:.3g}, the most that {most - 1} negatives can diverge"
+            raise ArgumentError("rho", arguments["rho"], rule)
+
     def temperatures(self, index: Tensor) -> Tensor:
         own = index >= 0 if self.training else self.state.read("log_mean", index) > -math.inf
         every: Tensor = self.state.get_buffer("temperature")
