@@ -1,50 +1,26 @@
+import dataclasses
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+import served as served_parts
 import torch
 import yaml
 from PIL import Image
 
 import metriscope
 from metriscope import compose_config, train
+from metriscope.build.network import build_network
 from metriscope.errors import InputError
 from metriscope.serving.embedder import Embedder
 
 TINY = ["trainer.max_epochs=1", "logger=files", "logger.figures=false", "evaluation.save_embeddings=true"]
 
 
-def write_images(root: Path, classes: int = 4, each: int = 6, size: int = 20) -> None:
-    source = np.random.default_rng(0)
-    for label in range(classes):
-        folder = root / f"class {label}"
-        folder.mkdir(parents=True)
-        for number in range(each):
-            pixels = source.integers(0, 80, (size, size, 3)) + 40 * label
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    root = tmp_path_factory.mktemp("served")
-    write_images(root / "photos")
-    words = [
-        "dataset=folder",
-        f"dataset.path={root / 'photos'}",
-        "backbone=small_cnn",
-        "augmentation=none",
-        "dataset.validation=0.25",
-    ]
-    small = ["backbone.widths=[4,8]", "head.size=8", "sampler.batch_size=8", "dataset.num_workers=0"]
-    outcome = train(compose_config([*words, *small, *TINY, f"paths.output_dir={root / 'outputs'}"]))
-    return outcome.folder, root / "photos"
-
-
-def test_the_embeddings_of_a_loaded_run_are_those_of_its_test(run):
-    folder, photos = run
+def test_the_embeddings_of_a_loaded_run_are_those_of_its_test(served):
+    folder, photos = served
     saved = np.load(folder / "embeddings.npz")
     model = metriscope.load(folder)
     found = model.embed(photos, batch_size=5)
@@ -55,8 +31,8 @@ def test_the_embeddings_of_a_loaded_run_are_those_of_its_test(run):
     assert distances.max() < 1e-5
 
 
-def test_files_arrays_tensors_and_pictures_of_the_same_image_embed_alike(run):
-    folder, photos = run
+def test_files_arrays_tensors_and_pictures_of_the_same_image_embed_alike(served):
+    folder, photos = served
     model = metriscope.load(folder)
     path = photos / "class 1" / "2.png"
     image = Image.open(path).copy()
@@ -69,9 +45,9 @@ def test_files_arrays_tensors_and_pictures_of_the_same_image_embed_alike(run):
     assert known.dtype == torch.float32
 
 
-def test_images_are_turned_upright(run, tmp_path):
-    model = metriscope.load(run[0])
-    image = Image.open(run[1] / "class 1" / "2.png")
+def test_images_are_turned_upright(served, tmp_path):
+    model = metriscope.load(served[0])
+    image = Image.open(served[1] / "class 1" / "2.png")
     turned = Image.Exif()
     turned[0x0112] = 6  # to be turned clockwise
     image.save(tmp_path / "turned.png", exif=turned)
@@ -81,8 +57,8 @@ def test_images_are_turned_upright(run, tmp_path):
     assert not torch.equal(model.embed(image).embeddings, upright)
 
 
-def test_neighbours_are_those_of_brute_force(run):
-    folder, photos = run
+def test_neighbours_are_those_of_brute_force(served):
+    folder, photos = served
     model = metriscope.load(folder)
     gallery = model.embed(photos)
     assert gallery.labels is not None
@@ -101,8 +77,15 @@ def test_neighbours_are_those_of_brute_force(run):
         assert model.search(photos / gallery.paths[5], gallery, k=k).indices.shape == (1, 24)
 
 
-def test_images_that_cannot_be_read_stop_or_are_skipped(run, tmp_path):
-    folder, photos = run
+def test_an_image_is_no_neighbour_of_itself_where_queries_and_gallery_are_one(served):
+    model, photos = metriscope.load(served[0]), served[1]
+    for gallery in (str(photos), photos.parent / "." / photos.name):
+        assert not (model.search(photos, gallery, k=3).indices == torch.arange(24)[:, None]).any()
+    assert (model.search(model.embed(photos), model.embed(photos), k=1).distances == 0).all()
+
+
+def test_images_that_cannot_be_read_stop_or_are_skipped(served, tmp_path):
+    folder, photos = served
     model = metriscope.load(folder)
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
@@ -117,8 +100,8 @@ def test_images_that_cannot_be_read_stop_or_are_skipped(run, tmp_path):
         model.embed(broken, unreadable="skip")
 
 
-def test_what_is_no_image_for_the_model_is_refused_in_a_line(run, tmp_path):
-    model = metriscope.load(run[0])
+def test_what_is_no_image_for_the_model_is_refused_in_a_line(served, tmp_path):
+    model = metriscope.load(served[0])
     (tmp_path / "empty").mkdir()
     for given, line in [
         (tmp_path / "empty", "holds no image"),
@@ -134,13 +117,13 @@ def test_what_is_no_image_for_the_model_is_refused_in_a_line(run, tmp_path):
         with pytest.raises(InputError, match=line):
             model.embed(given)
     with pytest.raises(InputError, match="k=0"):
-        model.search(run[1], run[1], k=0)
+        model.search(served[1], served[1], k=0)
     with pytest.raises(InputError, match="choose fp32 or bf16"):
-        model.embed(run[1], precision="fp8")
+        model.embed(served[1], precision="fp8")
     with pytest.raises(InputError, match="choose stop or skip"):
-        model.embed(run[1], unreadable="maybe")
+        model.embed(served[1], unreadable="maybe")
     with pytest.raises(InputError, match="batch_size=0"):
-        model.embed(run[1], batch_size=0)
+        model.embed(served[1], batch_size=0)
 
 
 def test_a_model_of_grey_images_reads_colour_and_other_sizes(tmp_path):
@@ -168,8 +151,22 @@ def test_a_model_of_vectors_reads_vectors(tmp_path):
         model.embed(torch.zeros(1, 3))
 
 
-def test_folders_without_a_model_are_refused_in_a_line(run, tmp_path):
-    folder, _ = run
+def test_a_model_of_other_channels_reads_tensors():
+    layers = served_parts.embedder()
+    described = dataclasses.replace(layers.described, shape=[5, 20, 20])
+    network = build_network(
+        described.backbone, described.head, input_shape=(5, 20, 20), normalised_with=(None, None), seed=0
+    )
+    model = Embedder(described, network.state_dict())
+    pixels = torch.randint(256, (3, 5, 20, 20), dtype=torch.uint8)
+    assert model.embed(pixels).embeddings.shape == (3, model.size)
+    for wrong in (Image.new("RGB", (20, 20)), pixels[0, :3], pixels[0].float()):
+        with pytest.raises(InputError, match=r"images of 5 channels: give tensors of uint8 \(5, 20, 20\)"):
+            model.embed(wrong)
+
+
+def test_folders_without_a_model_are_refused_in_a_line(served, tmp_path):
+    folder, _ = served
     with pytest.raises(InputError, match="no such folder"):
         metriscope.load(tmp_path / "nothing")
     with pytest.raises(InputError, match=r"there are runs in it, such as .*seed0-"):
@@ -178,21 +175,21 @@ def test_folders_without_a_model_are_refused_in_a_line(run, tmp_path):
         metriscope.load(folder, "first")
 
 
-def test_a_search_across_models_is_refused(run, tmp_path):
-    model, other = metriscope.load(run[0]), metriscope.load(run[0])
+def test_a_search_across_models_is_refused(served, tmp_path):
+    model, other = metriscope.load(served[0]), metriscope.load(served[0])
     assert model.digest == other.digest
     changed = {key: value + 1 for key, value in other.network.state_dict().items()}
     other = Embedder(model.described, changed)
     assert model.digest != other.digest
     with pytest.raises(InputError, match="embedded by another model"):
-        model.search(run[1], other.embed(run[1]))
+        model.search(served[1], other.embed(served[1]))
 
 
 @pytest.mark.processes
-def test_loading_imports_neither_lightning_nor_hydra_nor_wandb(run):
+def test_loading_imports_neither_lightning_nor_hydra_nor_wandb(served):
     code = f"""
 import sys, metriscope
-metriscope.load({str(run[0])!r}).search({str(run[1])!r}, {str(run[1])!r}, k=1)
+metriscope.load({str(served[0])!r}).search({str(served[1])!r}, {str(served[1])!r}, k=1)
 names = ("pytorch_lightning", "lightning_fabric", "hydra", "wandb", "torchmetrics")
 print([name for name in names if name in sys.modules])
 """
@@ -200,9 +197,9 @@ print([name for name in names if name in sys.modules])
     assert done.stdout.strip() == "[]"
 
 
-def test_code_that_a_file_names_is_not_run(run, tmp_path):
-    folder = tmp_path / run[0].name
-    shutil.copytree(run[0], folder)
+def test_code_that_a_file_names_is_not_run(served, tmp_path):
+    folder = tmp_path / served[0].name
+    shutil.copytree(served[0], folder)
     config = yaml.safe_load((folder / "config.yaml").read_text())
     config["head"]["_target_"] = "os.system"
     (folder / "config.yaml").write_text(yaml.safe_dump(config))

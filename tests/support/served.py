@@ -12,7 +12,7 @@ from metriscope.config.plain import plain
 from metriscope.serving.description import Description
 from metriscope.serving.embedder import Embedder
 
-TINY = ["trainer.max_epochs=1", "logger=files", "logger.figures=false"]
+TINY = ["trainer.max_epochs=1", "logger=files", "logger.figures=false", "evaluation.save_embeddings=true"]
 NETWORK = ["backbone=small_cnn", "backbone.widths=[4,8]", "head.size=8", "augmentation=none"]
 
 

@@ -161,14 +161,14 @@ class Embedder:
 
         Args:
             queries: images as of :meth:`embed`, or their embeddings.
-            gallery: the same; where it is the same object as the queries, an image is no neighbour of itself.
+            gallery: the same; where it is the same object or path as the queries, an image is no neighbour of itself.
             k: how many; all of a smaller gallery.
             options: of :meth:`embed`.
 
         Raises:
             InputError: as of :meth:`embed`; or the embeddings are those of another model.
         """
-        same = queries is gallery
+        same = queries is gallery or _is_one_path(queries, gallery)
         known = gallery if isinstance(gallery, Embedded) else self.embed(gallery, **options)
         if isinstance(queries, Embedded):
             return neighbours(queries, known, k)
@@ -250,3 +250,7 @@ def load(model: str | Path, checkpoint: Literal["best", "last"] | None = None, *
     if not trust_code:
         described.check_parts()
     return Embedder(described, state)
+
+
+def _is_one_path(first: Any, other: Any) -> bool:
+    return all(isinstance(one, str | Path) for one in (first, other)) and Path(first).resolve() == Path(other).resolve()

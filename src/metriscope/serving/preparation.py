@@ -45,23 +45,23 @@ class Preparation:
 
         Args:
             item: a path, a PIL image, an array (H, W) or (H, W, C) of a PIL mode, or a tensor (C, H, W) of uint8; for
-                a model of vectors an array or tensor (F,).
+                a model of vectors an array or tensor (F,), and for one of other than 1 or 3 channels a tensor of uint8
+                of the very shape.
 
         Raises:
             InputError: the file cannot be read, or the item does not fit the model.
         """
         if not self.of_images:
             return self._vector(item)
+        if self.shape[0] not in (1, 3):
+            return self._stack(item)
         if isinstance(item, Tensor):
             item = self._as_array(item)
         if isinstance(item, np.ndarray):
             item = _as_image(item)
         found = self._rgb(item)
-        channels = self.shape[0]
-        if channels == 1:
+        if self.shape[0] == 1:
             return torch.from_numpy(np.array(Image.fromarray(found.numpy()).convert("L")))[None]
-        if channels != 3:
-            raise InputError(f"the model reads images of {channels} channels, which no image has: give tensors")
         return found.permute(2, 0, 1)
 
     def sized(self, pixels: Tensor) -> Tensor:
@@ -101,6 +101,11 @@ class Preparation:
                 f"an image tensor has to be uint8 (C, H, W) with 1 or 3 channels, not {item.dtype} {tuple(item.shape)}"
             )
         return item.permute(1, 2, 0).cpu().numpy()
+
+    def _stack(self, item: Item) -> Tensor:
+        if isinstance(item, Tensor) and item.dtype == torch.uint8 and tuple(item.shape) == self.shape:
+            return item.cpu()
+        raise InputError(f"the model reads images of {self.shape[0]} channels: give tensors of uint8 {self.shape}")
 
     def _vector(self, item: Item) -> Tensor:
         if isinstance(item, str | Path | Image.Image):
