@@ -177,3 +177,13 @@ def is_figure(value: Any) -> bool:
 def _not_readable(path: Path, reason: object) -> Unreadable:
     line = " ".join(str(reason).split())[:160]
     return Unreadable(path, f"is not readable ({line}): move the folder away")
+
+
+def duration(seconds: float | None) -> str:
+    """``45.1 s``, ``12 min`` or ``3 h 05``; a dash for None."""
+    if seconds is None:
+        return "-"
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02}"
