@@ -55,6 +55,7 @@ class Record:
         host, pid, launch, command: the process that worked on it last.
         versions: of Python and the packages that decide a result.
         git: commit of the source tree, and whether it had local changes.
+        fair: hash of the manifest of the fair comparison that it is a repeat of; None for other runs.
     """
 
     status: Status
@@ -82,6 +83,7 @@ class Record:
     command: Sequence[str] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     git: Mapping[str, Any] | None = None
+    fair: str | None = None
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "Record":
