@@ -10,6 +10,7 @@ from fair_studies import write_fair
 
 from metriscope.errors import InputError
 from metriscope.reports.fair_report import write_fair_report
+from metriscope.run.fair import signed
 
 
 @pytest.fixture(autouse=True)
@@ -75,11 +76,12 @@ def test_a_search_that_goes_on(tmp_path: Path) -> None:
 
 def test_names_of_others_are_no_markup(tmp_path: Path) -> None:
     folder = write_fair(tmp_path, ("triplet",), closed=False, zero_shot=False)
-    for name in ("fair.json", "ledger.csv"):
-        path = folder / name
-        path.write_text(
-            path.read_text().replace('"name": "triplet"', '"name": "<b>[x](y)|"').replace("triplet,", "<b>[x](y)|,")
-        )
+    odd = "<b>[x](y)|"
+    definition = json.loads((folder / "fair.json").read_text())
+    definition["entries"][0]["name"] = odd
+    (folder / "fair.json").write_text(json.dumps(signed(definition)))
+    ledger = folder / "ledger.csv"
+    ledger.write_text(ledger.read_text().replace("triplet,", f"{odd},"))
     text = write_fair_report(folder).read_text()
     assert "&lt;b>[x\\](y)\\|" in text
     assert "<b>" not in text

@@ -20,7 +20,7 @@ from metriscope.reports.fair_study import FairStudy, Trial
 SPACES = {"a": {"loss.margin": "interval(0,1)"}, "b": {"loss.margin": "interval(0,1)"}, "c": {}}
 
 
-def study(values: dict[str, list[float | None]], metric: str = "val/map_at_r") -> FairStudy:
+def study(values: dict[str, list[float | None]], mode: str = "max") -> FairStudy:
     """None stands for a trial that was pruned."""
     trials = [
         Trial(entry, k, {"loss.margin": 0.1 * (k + 1)}, [], v, "pruned" if v is None else "complete", 10, 60.0)
@@ -28,7 +28,7 @@ def study(values: dict[str, list[float | None]], metric: str = "val/map_at_r") -
         for k, v in enumerate(own)
     ]
     entries = [{"name": name, "words": []} for name in values]
-    definition = {"entries": entries, "spaces": SPACES, "metric": metric}
+    definition = {"entries": entries, "spaces": SPACES, "metric": "val/map_at_r", "mode": mode}
     return FairStudy(Path("study"), definition, None, "", trials, None, None, ())
 
 
@@ -46,7 +46,7 @@ def test_a_pruned_trial_counts_as_the_worst_complete_one() -> None:
 
 
 def test_lower_may_be_better() -> None:
-    (found,), _ = searches(study({"a": [0.4, 0.1, None]}, metric="val/loss"))
+    (found,), _ = searches(study({"a": [0.4, 0.1, None]}, mode="min"))
     assert found.curve[-1] == 0.1
     assert found.curve[0] == pytest.approx((0.4 + 0.1 + 0.4) / 3)
     assert found.price.gain == pytest.approx(0.3)

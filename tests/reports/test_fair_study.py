@@ -5,13 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fair_studies import write_fair
+from fair_studies import let_test, write_fair
 from studies import config, write_run
 
 from metriscope.errors import InputError
-from metriscope.reports.fair_study import ENTRY, hash_of, read_fair
-from metriscope.run.identity import identity
-from metriscope.run.study import load_study
+from metriscope.reports.fair_study import ENTRY, read_fair
 
 HEAD = "entry,trial,params,fold_0,value,status,steps,seconds\n"
 
@@ -62,28 +60,29 @@ def test_runs_of_others_are_named_and_left_out(folder: Path) -> None:
     other = config(folder.parent, "loss=infonce", "dataset=synthetic", seed=0)
     write_run(other, 0.9)
     untuned = config(folder.parent, "loss=triplet", "dataset=synthetic", seed=0)
-    write_run(untuned, 0.9)
+    let_test(write_run(untuned, 0.9), read_fair(folder).manifest["hash"])
     study = read_fair(folder)
     assert len(study.runs.runs) == 6
-    assert sum("is no repeat of any entry of this study; left out" in line for line in study.runs.problems) == 2
+    lines = [line.partition(" ")[2] for line in study.runs.problems]
+    assert any("was not let test by the manifest" in line for line in lines)
+    assert "is no repeat of any entry of this study; left out" in lines
 
 
-def test_a_manifest_that_knows_the_configs_of_its_repeats(folder: Path) -> None:
-    runs = {run.config["loss.name"]: run for run in load_study(folder).runs if run.config["seed"] == 1}
+def test_an_edited_manifest_and_an_edited_ledger_are_refused(folder: Path) -> None:
+    with (folder / "ledger.csv").open("a") as file:
+        file.write("triplet,12,12,0,{},,,,,failed,,1\n")
+    with pytest.raises(InputError, match="is not the ledger of"):
+        read_fair(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
-    for winner in manifest["winners"]:
-        winner["config"] = identity({**runs[winner["entry"].split("/")[0]].config, "seed": None})
-        winner["entry"] = f"the {winner['entry']}"
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert "the contrastive" in {run.config[ENTRY] for run in read_fair(folder).runs.runs}
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "repeats": 9}))
+    with pytest.raises(InputError, match="was edited"):
+        read_fair(folder)
 
 
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("manifest.json", "{", "manifest.json is no readable JSON"),
-        ("manifest.json", "[]", "manifest.json holds no keys"),
-        ("manifest.json", "{}", "manifest.json says nothing of 'entries'"),
+        ("fair.json", "{}", "fair.json was edited"),
         ("ledger.csv", None, "ledger.csv cannot be read"),
         ("ledger.csv", "entry,trial\na,0\n", "ledger.csv, line 2 is no trial"),
         ("ledger.csv", f"{HEAD}a,0,{{}},x,,failed,,\n", "line 2 is no trial"),
@@ -92,6 +91,7 @@ def test_a_manifest_that_knows_the_configs_of_its_repeats(folder: Path) -> None:
     ],
 )
 def test_broken_files_are_one_line(folder: Path, name: str, text: str | None, words: str) -> None:
+    (folder / "manifest.json").unlink()
     (folder / name).unlink()
     if text is not None:
         (folder / name).write_text(text)
@@ -103,8 +103,3 @@ def test_broken_files_are_one_line(folder: Path, name: str, text: str | None, wo
 def test_another_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no fair\.json: give the folder of a study by metriscope fair"):
         read_fair(tmp_path)
-
-
-def test_the_hash_leaves_itself_out_and_knows_no_order() -> None:
-    assert hash_of({"a": 1, "b": [2], "hash": "x"}) == hash_of({"b": [2], "a": 1})
-    assert hash_of({"a": 1}) != hash_of({"a": 2})

@@ -10,7 +10,7 @@ import numpy as np
 from studies import config, write_run
 
 from metriscope.config.evaluates import EVALUATES, ZERO_SHOT
-from metriscope.reports.fair_study import hash_of
+from metriscope.run.fair import signed, without_seed
 
 SPACES = {
     "contrastive": {"optimizer.lr_head": "tag(log,interval(1e-05,0.1))"},
@@ -53,34 +53,46 @@ def write_fair(
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*head, "value", "status", "steps", "seconds"])
         writer.writerows(rows)
-    definition: dict[str, Any] = {
+    definition = signed({
         "format": 1,
         "entries": [{"name": entry, "words": words_of(entry)} for entry in entries],
         "spaces": {entry: SPACES[entry] for entry in entries},
         "trials": trials, "folds": folds, "repeats": repeats, "sampler": "tpe", "seed": 0, "metric": "val/map_at_r",
+        "mode": "max", "zero_shot": "0" * 64,
         "fixed": [f"dataset={dataset}"], "data": {"name": dataset, "content": "abc"}, "versions": {"torch": "2.14.1"},
-    }  # fmt: skip
-    definition["hash"] = hash_of(definition)
+    })  # fmt: skip
     (folder / "fair.json").write_text(json.dumps(definition))
     if not closed:
         return folder
-    winners = [_winner([row for row in rows if row[0] == entry], folds) for entry in entries]
-    manifest = {**definition, "definition": definition["hash"], "winners": winners}
-    manifest["ledger"] = hashlib.sha256((folder / "ledger.csv").read_bytes()).hexdigest()
-    manifest["hash"] = hash_of(manifest)
+    winners = [_winner([row for row in rows if row[0] == entry]) for entry in entries]
+
+    def repeat(winner: dict[str, Any], seed: int) -> dict[str, Any]:
+        chosen = {key.replace(".", "__"): value for key, value in winner["params"].items()} | changes
+        return config(root, *words_of(winner["entry"]), f"dataset={dataset}", seed=seed, **chosen)
+
+    for winner in winners:
+        winner["config"] = without_seed(repeat(winner, 0))
+    digest = hashlib.sha256((folder / "ledger.csv").read_bytes()).hexdigest()
+    content = {**definition, "definition": definition["hash"], "winners": winners, "ledger": digest}
+    manifest = signed(content)
     (folder / "manifest.json").write_text(json.dumps(manifest))
     for place, winner in enumerate(winners):
-        chosen = {key.replace(".", "__"): value for key, value in winner["params"].items()} | changes
         for seed in range(repeats):
-            cfg = config(root, *words_of(winner["entry"]), f"dataset={dataset}", seed=seed, **chosen)
             final = {"test/map_at_r": 0.6 - 0.05 * place + 0.01 * float(draw.normal())}
-            run = write_run(cfg, 0.8 - 0.05 * place, final=final)
+            run = write_run(repeat(winner, seed), 0.8 - 0.05 * place, final=final)
+            let_test(run, manifest["hash"])
             if per_query:
                 _write_queries(run, draw.beta(2, 2 + place, QUERIES))
     if zero_shot:
         cfg = config(root, "loss=triplet", f"dataset={dataset}", seed=0)
-        write_run({**cfg, EVALUATES: ZERO_SHOT, "loss": {"name": ZERO_SHOT}}, 0.3)
+        let_test(write_run({**cfg, EVALUATES: ZERO_SHOT, "loss": {"name": ZERO_SHOT}}, 0.3), manifest["hash"])
     return folder
+
+
+def let_test(run: Path, manifest: str) -> None:
+    """Name the manifest in the record of a run."""
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, "fair": manifest}))
 
 
 def _trials(entry: str, place: int, trials: int, folds: int, draw: np.random.Generator) -> list[list[Any]]:
@@ -100,7 +112,7 @@ def _trials(entry: str, place: int, trials: int, folds: int, draw: np.random.Gen
     return rows
 
 
-def _winner(rows: list[list[Any]], folds: int) -> dict[str, Any]:
+def _winner(rows: list[list[Any]]) -> dict[str, Any]:
     best = max((row for row in rows if row[-3] == "complete"), key=lambda row: row[-4])
     return {"entry": best[0], "trial": best[1], "params": json.loads(best[4]), "value": best[-4], "steps": best[-2]}
 

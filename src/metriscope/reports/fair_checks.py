@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from metriscope.reports.fair_study import ENTRY, FairStudy, hash_of
+from metriscope.reports.fair_study import ENTRY, FairStudy
 from metriscope.reports.groups import text
 from metriscope.reports.superiority import THRESHOLD, repeats_needed
 from metriscope.reports.tables import Shown, Table
@@ -188,20 +188,11 @@ def _intervals(study: FairStudy, runs: Sequence[StudyRun]) -> Check:
 
 
 def _seal(study: FairStudy, runs: Sequence[StudyRun]) -> Check:
-    """Manifest and ledger are as they were when the test classes were opened, and every repeat names the manifest."""
-    manifest = study.manifest
-    if manifest is None:
+    """Every repeat names the manifest, whose hash and ledger were judged when they were read."""
+    if study.manifest is None:
         return Check("seal", None, "the search is not closed")
-    wrong = []
-    if manifest.get("hash") != hash_of(manifest):
-        wrong.append("the manifest was edited: its hash is not that of its content")
-    if manifest.get("ledger") != study.digest:
-        wrong.append("the ledger is not that of the manifest")
-    # Records of versions that know no fair comparison do not say.
-    named = [getattr(run.record, "fair", None) for run in runs]
-    if any(one not in (None, manifest.get("hash")) for one in named):
-        wrong.append("a repeat names another manifest")
-    known = sum(one is not None for one in named)
-    return Check(
-        "seal", not wrong, "; ".join(wrong) or f"hashes hold; {known} of {len(runs)} repeats name the manifest"
-    )
+    if not runs:
+        return Check("seal", True, "hashes of manifest and ledger hold; no repeats")
+    wrong = [run.name for run in runs if run.record.fair != study.manifest["hash"]]
+    holds = f"hashes of manifest and ledger hold; all {len(runs)} repeats name the manifest"
+    return Check("seal", not wrong, f"{', '.join(wrong[:3])} names another manifest" if wrong else holds)

@@ -22,7 +22,7 @@ from metriscope.reports.fair_search import (
     searches,
     winners_table,
 )
-from metriscope.reports.fair_study import ENTRY, MANIFEST, FairStudy, read_fair
+from metriscope.reports.fair_study import ENTRY, FairStudy, read_fair
 from metriscope.reports.ranks import critical_difference
 from metriscope.reports.references import AtHand, at_hand, read_references, reference_tables
 from metriscope.reports.report_folder import report_folder
@@ -32,6 +32,7 @@ from metriscope.reports.style import guarded, save_as
 from metriscope.reports.table_formats import csv_text, markdown_table, markdown_tables, write_tables
 from metriscope.reports.table_style import Written
 from metriscope.reports.tables import Shown, Table
+from metriscope.run.fair import MANIFEST
 from metriscope.run.record import duration
 
 _RETRIEVAL = logged(
@@ -90,7 +91,7 @@ def _tested(study: FairStudy) -> Comparison | None:
 
 def _head(study: FairStudy, judged: Sequence[Check], notes: Sequence[str]) -> list[str]:
     repeats = len(study.runs.finished) if study.runs else 0
-    said = study.manifest["hash"] if study.manifest and "hash" in study.manifest else "none: the search is not closed"
+    said = study.manifest["hash"] if study.manifest else "none: the search is not closed"
     lines = [*study.notes, *failures(judged), *notes]
     return [
         f"# A fair comparison of {len(study.entries)} losses: {for_markdown(study.folder.resolve().name)}\n",

@@ -1,7 +1,6 @@
 """A fair comparison as its report reads it: definition, manifest, ledger, and repeats by entry. Imports no torch."""
 
 import csv
-import hashlib
 import io
 import json
 import math
@@ -10,16 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from metriscope.annotations import said
 from metriscope.config.evaluates import EVALUATES, ZERO_SHOT
 from metriscope.errors import InputError
 from metriscope.escapes import shown
-from metriscope.reading import parse_json, read_bytes
-from metriscope.reports.comparison import direction
-from metriscope.run.identity import identity
+from metriscope.reading import read_bytes
+from metriscope.run.fair import DEFINITION, LEDGER, digest_of_ledger, is_fair, read_signed, sealed, without_seed
 from metriscope.run.study import Study, StudyRun, load_study
 
-DEFINITION, LEDGER, MANIFEST = "fair.json", "ledger.csv", "manifest.json"
 COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
 ENTRY = "entry.name"
 """Key that the report adds to the config of each repeat: the entry that it is of."""
@@ -85,8 +81,7 @@ class FairStudy:
     @property
     def sign(self) -> int:
         """1 if higher is better in the search, -1 if lower is."""
-        mode = self.definition.get("mode")
-        return {"max": 1, "min": -1}.get(str(mode)) or direction(self.metric) or 1
+        return 1 if self.definition["mode"] == "max" else -1
 
     @property
     def tested(self) -> str:
@@ -116,41 +111,36 @@ def read_fair(folder: Path) -> FairStudy:
     """Read a fair comparison; while it searches there are no repeats, and a note says so.
 
     Raises:
-        InputError: the folder is none of a fair comparison, or one of its files cannot be read.
+        InputError: the folder is none of a fair comparison, or one of its files cannot be read or was edited.
     """
-    manifest = _signed(folder / MANIFEST) if (folder / MANIFEST).exists() else None
-    if manifest is None and not (folder / DEFINITION).exists():
+    if not is_fair(folder):
         raise InputError(f"{folder} holds no {DEFINITION}: give the folder of a study by metriscope fair")
-    definition = _signed(folder / DEFINITION) if manifest is None else manifest
-    for key in ("entries", "metric"):
-        if key not in definition:
-            raise InputError(f"{folder / (DEFINITION if manifest is None else MANIFEST)} says nothing of {key!r}")
-    content = _read(folder / LEDGER)
-    study = FairStudy(
-        folder, definition, manifest, hashlib.sha256(content).hexdigest(), _trials(content, folder / LEDGER),
-        None, None, (),
-    )  # fmt: skip
+    manifest = sealed(folder)
+    definition = read_signed(folder / DEFINITION) if manifest is None else manifest
+    trials = _trials(folder / LEDGER)
+    study = FairStudy(folder, definition, manifest, digest_of_ledger(folder), trials, None, None, ())
     if manifest is None:
         return replace(study, notes=["the search is not closed: nothing was tested, and there is no manifest yet"])
     try:
         found = load_study(folder)
     except InputError as error:
         return replace(study, notes=[f"no repeats: {error}"])
-    return _with_runs(study, found)
+    return _with_runs(study, found, {str(one["config"]): str(one["entry"]) for one in manifest["winners"]})
 
 
-def _with_runs(study: FairStudy, found: Study) -> FairStudy:
-    """The study with its repeats, each with its entry; runs that are none of its own become notes."""
-    winners = {str(one["config"]): str(one["entry"]) for one in study.manifest["winners"] if "config" in one}  # type: ignore[index]
+def _with_runs(study: FairStudy, found: Study, winners: Mapping[str, str]) -> FairStudy:
+    """The study with its repeats, each with its entry; runs that are none of its own become notes.
+
+    Args:
+        winners: entry of each config, seed aside.
+    """
     known: list[StudyRun] = []
     zero: list[StudyRun] = []
     problems = list(found.problems)
     for run in found.runs:
         if run.config.get(EVALUATES) == ZERO_SHOT:
             zero.append(_named(run, ZERO_SHOT))
-        elif run.config.get(EVALUATES):
-            problems.append(f"{run.name} is an evaluation, and no repeat of this study; left out")
-        elif (entry := winners.get(identity({**run.config, "seed": None})) or _by_words(study, run)) is not None:
+        elif (entry := winners.get(without_seed(run.config))) is not None:
             known.append(_named(run, entry))
         else:
             problems.append(f"{run.name} is no repeat of any entry of this study; left out")
@@ -163,57 +153,11 @@ def _named(run: StudyRun, entry: str) -> StudyRun:
     return replace(run, config={**run.config, ENTRY: shown(entry)})
 
 
-def _by_words(study: FairStudy, run: StudyRun) -> str | None:
-    """The entry whose words, and whose winner's parameters, a run has; of several that with the most words."""
-    fitting = []
-    for entry in study.definition["entries"]:
-        winner = study.winner(entry["name"])
-        params = {} if winner is None else dict(winner.get("params") or {})
-        words = dict(str(word).lstrip("+").partition("=")[::2] for word in entry.get("words", ()))
-        own = [_has(run, key, value) for key, value in {**words, **params}.items()]
-        if all(own):
-            fitting.append((len(words), str(entry["name"])))
-    return max(fitting)[1] if fitting else None
-
-
-def _has(run: StudyRun, key: str, value: Any) -> bool:
-    config = run.config
-    own = config.get(key, config.get(f"{key}.name"))
-    if isinstance(own, int | float) and not isinstance(own, bool):
-        try:
-            return math.isclose(float(value), float(own), rel_tol=1e-12)
-        except (TypeError, ValueError):
-            return False
-    return said(own) in (said(value), said(value).rpartition("/")[2])
-
-
-def hash_of(content: Mapping[str, Any]) -> str:
-    """SHA-256 of plain values, whatever the order of their keys; a ``hash`` among them is left out."""
-    own = {key: value for key, value in content.items() if key != "hash"}
-    return hashlib.sha256(json.dumps(own, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-def _signed(path: Path) -> dict[str, Any]:
+def _trials(path: Path) -> list[Trial]:
     try:
-        content = parse_json(_read(path))
-    except ValueError as error:
-        raise InputError(f"{path} is no readable JSON ({error}): restore it") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds no keys: restore it")
-    return content
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return read_bytes(path, _BYTES)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{path} cannot be read ({reason}): restore it") from error
-
-
-def _trials(content: bytes, path: Path) -> list[Trial]:
-    try:
-        rows = list(csv.DictReader(io.StringIO(content.decode(), newline=""), strict=True))
+        rows = list(csv.DictReader(io.StringIO(read_bytes(path, _BYTES).decode(), newline=""), strict=True))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): restore it") from error
     except (ValueError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as CSV ({error}): restore it") from error
     found = []
