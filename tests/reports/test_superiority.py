@@ -34,7 +34,7 @@ def test_the_interval_of_three_pairs_by_all_resamples() -> None:
     found = superiority(gains, [0.5] * 3)
     every = sorted(np.mean([gains[i], gains[j], gains[k]]) for i in range(3) for j in range(3) for k in range(3))
     assert found.interval == (every[0], every[-1])  # 1/27 and 8/27 of them lie at the ends
-    assert found.verdict == "not told apart"
+    assert found.verdict is None
 
 
 def test_verdicts_of_the_threshold() -> None:
@@ -45,6 +45,9 @@ def test_verdicts_of_the_threshold() -> None:
     many = [1.0] * 62 + [-1.0] * 38
     assert superiority(many * 5, [0.0] * 500).verdict == "slightly better"
     assert superiority([0.0] * 500, many * 5).verdict == "slightly worse"
+    assert superiority(ahead[:6], [0.0] * 6).verdict == "better"
+    assert stats.binomtest(6, 6).pvalue < 0.05 < stats.binomtest(5, 5).pvalue
+    assert superiority(ahead[:5], [0.0] * 5).verdict is None, "five wins of five may be chance"
     single = superiority([1.0], [0.0])
     assert (single.probability, single.interval, single.verdict) == (1.0, None, None)
 

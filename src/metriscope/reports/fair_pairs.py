@@ -15,7 +15,7 @@ from metriscope.reports.comparison import SIGNIFICANT, Comparison, pairs
 from metriscope.reports.fair_study import ENTRY
 from metriscope.reports.groups import Group
 from metriscope.reports.statistics import Difference, holm, paired_difference
-from metriscope.reports.superiority import QueryDifference, Superiority, query_difference, superiority
+from metriscope.reports.superiority import FEWEST, QueryDifference, Superiority, query_difference, superiority
 from metriscope.reports.table_style import Written
 from metriscope.reports.tables import Shown, Table, p_value
 from metriscope.run.study import StudyRun
@@ -124,13 +124,13 @@ def pairs_table(found: Sequence[Pair], written: Written, metric: str) -> Table:
         significant = pair.p_t_holm is not None and pair.p_t_holm < SIGNIFICANT
         rows.append([Shown([text], significant and place == 3) for place, text in enumerate(cells)])
     left = "" if len(shown) == len(found) else f" Those with {best} of {len(found)} pairs; pairs.csv has all."
-    caption = f"{written.metric(metric)}, paired by seed; p values are adjusted over all {len(found)} pairs (Holm). "
-    caption += (
-        "Bold: adjusted p below 5 %. P(A > B) counts a tie half; better: its interval lies above 0.5 and reaches "
+    caption = (
+        f"{written.metric(metric)}, paired by seed; p values are adjusted over all {len(found)} pairs (Holm). Bold: "
+        "adjusted p below 5 %. P(A > B) counts a tie half; better: its interval lies above 0.5 and reaches beyond "
+        "0.75, slightly better: it lies above 0.5 only (arXiv:2103.03098). Where A wins every repeat the interval has "
+        f"no width, so fewer than {FEWEST} repeats get no verdict. Queries are averaged over repeats; they share "
+        f"models, gallery and classes, so their p speaks of these models and not of other repeats.{left}"
     )
-    caption += "beyond 0.75, slightly better: it lies above 0.5 only (arXiv:2103.03098). Where A wins every repeat the "
-    caption += "bootstrap interval has no width, however few they are. Queries are averaged over repeats; they share "
-    caption += f"models, gallery and classes, so their p speaks of these models and not of other repeats.{left}"
     return Table(caption, columns, rows, 2)
 
 

@@ -13,6 +13,9 @@ from metriscope.reports.statistics import CONFIDENCE, Interval, bootstrap_interv
 THRESHOLD = 0.75
 """P(A > B) from which a difference is worth acting on (Bouthillier et al., arXiv:2103.03098, section 4)."""
 
+FEWEST = 6
+"""Pairs from which there is a verdict: of fewer, even if A wins all, an exact sign test gives no p below 5 %."""
+
 Verdict = Literal["better", "slightly better", "not told apart", "slightly worse", "worse"]
 
 
@@ -25,7 +28,8 @@ class Superiority:
         interval: percentile interval over resampled pairs; None for one pair. Where all pairs agree it has no width,
             however few they are.
         verdict: ``better`` where the interval lies above 1/2 and its upper end above :data:`THRESHOLD`; ``slightly
-            better`` where it lies above 1/2 and does not reach the threshold; the same for worse; None for one pair.
+            better`` where it lies above 1/2 and does not reach the threshold; the same for worse; None for fewer pairs
+            than :data:`FEWEST`.
     """
 
     n: int
@@ -51,7 +55,8 @@ def superiority(
     first, second = _paired(values, others)
     gains = np.sign(sign * (first - second)) / 2 + 0.5
     interval = bootstrap_interval(gains, confidence, seed) if len(gains) > 1 else None
-    return Superiority(len(gains), float(gains.mean()), interval, None if interval is None else _verdict(*interval))
+    verdict = _verdict(*interval) if interval is not None and len(gains) >= FEWEST else None
+    return Superiority(len(gains), float(gains.mean()), interval, verdict)
 
 
 def repeats_needed(threshold: float = THRESHOLD, error: float = 0.05) -> int:
