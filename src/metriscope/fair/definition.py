@@ -17,8 +17,15 @@ from metriscope.fair.spaces import Search, trial_words
 from metriscope.fair.words import Asked
 from metriscope.files import write_json
 from metriscope.run.fair import (
-    DEFINITION, FORMAT, MANIFEST, digest_of_ledger, read_signed, sealed, signed, without_seed,
-)  # fmt: skip
+    DEFINITION,
+    FORMAT,
+    MANIFEST,
+    digest_of_ledger,
+    read_signed,
+    sealed,
+    signed,
+    without_seed,
+)
 from metriscope.run.identity import located
 from metriscope.run.versions import versions
 
@@ -90,15 +97,31 @@ def _same(known: Mapping[str, Any], asked: Mapping[str, Any], path: Path) -> Non
     Raises:
         InputError: naming the first thing that differs.
     """
-    for key, value in asked.items():
-        if key == "hash" or known.get(key) == value:
-            continue
-        what = f"{key} {_shown(known.get(key))}, and not {_shown(value)}"
-        if isinstance(value, Mapping) and isinstance(known.get(key), Mapping):
-            ones = {**known[key], **value}
-            name = next(one for one in ones if known[key].get(one) != value.get(one))
-            what = f"{key} {name} {_shown(known[key].get(name))}, and not {_shown(value.get(name))}"
-        raise InputError(f"{path} is of another comparison, with {what}: restore that, or set another study")
+    mine, theirs = _told(asked), _told(known)
+    differs = [key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)]
+    if differs:
+        key = differs[0]
+        raise InputError(
+            f"{path} is of another comparison, with {key}: {_shown(theirs.get(key))}, and not {_shown(mine.get(key))}; "
+            "restore that, or set another study"
+        )
+
+
+def _told(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """What a definition says, flat; causes before their consequences."""
+    entries = {one["name"]: one for one in definition["entries"]}
+    plain = ("trials", "folds", "repeats", "sampler", "prune", "seed", "metric", "mode", "format")
+    return {
+        "losses": list(entries),
+        "words": definition["fixed"],
+        **{key: definition[key] for key in plain},
+        **{f"words of {name}": one["words"] for name, one in entries.items()},
+        **{f"space of {name}": one for name, one in definition["spaces"].items()},
+        **{f"version of {name}": one for name, one in definition["versions"].items()},
+        **{f"data ({key})": one for key, one in definition["data"].items()},
+        "zero-shot row": definition["zero_shot"],
+        **{f"config of {name}": one["config"] for name, one in entries.items()},
+    }
 
 
 def _shown(value: Any) -> str:

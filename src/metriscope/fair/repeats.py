@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -86,8 +87,12 @@ def evaluated(words: Sequence[str]) -> Mapping[str, float] | str:
 
 
 def _quietly(work: Callable[[], Any]) -> Mapping[str, float] | str:
-    with contextlib.redirect_stdout(io.StringIO()):
-        try:
+    root, silent = logging.getLogger(), logging.NullHandler()
+    root.addHandler(silent)  # a run writes its lines to train.log, and to a terminal where nobody else takes them
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
             return {key: value for key, value in work().metrics.items() if isinstance(value, int | float)}
-        except Exception as error:
-            return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    except Exception as error:
+        return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    finally:
+        root.removeHandler(silent)

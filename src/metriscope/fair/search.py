@@ -11,11 +11,12 @@ from metriscope.errors import InputError
 from metriscope.evaluation.monitors import Monitor
 from metriscope.fair import ledger
 from metriscope.fair.folds import Result, trial
-from metriscope.fair.ledger import COMPLETE, FAILED, LEDGER, Row, best_of
+from metriscope.fair.ledger import COMPLETE, FAILED, Row, best_of
 from metriscope.fair.proposal import propose
 from metriscope.fair.spaces import Search, trial_words
 from metriscope.fair.words import Asked
 from metriscope.fair.workers import Died, Task, Workers
+from metriscope.run.fair import LEDGER
 from metriscope.run.identity import identity
 
 _HASH = 16
