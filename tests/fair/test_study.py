@@ -61,10 +61,6 @@ def interrupted(monkeypatch, function, *, after: int):
     monkeypatch.setattr(place, name, once)
 
 
-def without_times(folder):
-    return [vars(row) | {"seconds": 0} for row in read_ledger(folder, 2)]
-
-
 def test_losses_are_searched_sealed_and_repeated(fair, tmp_path):
     folder = tmp_path / "fair"
     code, said = fair("trials=2", "prune=null")
@@ -105,28 +101,6 @@ def test_losses_are_searched_sealed_and_repeated(fair, tmp_path):
     assert run("train", [*TINY, f"paths.output_dir={tmp_path}", "study=fair"]) == 2
     assert run("evaluate", [str(next(folder.glob("*/contrastive-all/seed0-*")))]) == 2
     assert run("fair", [*ASKED, f"paths.output_dir={tmp_path}", "trials=3", "prune=null"]) == 2
-
-
-@pytest.mark.parametrize("sampler", ["tpe", "gp"])
-def test_interrupted_anywhere_the_ledger_is_that_of_an_undisturbed_search(
-    fair, pretended, tmp_path, monkeypatch, sampler
-):
-    monkeypatch.setattr("metriscope.fair.study.repeat", lambda *args: [])
-    words = ("trials=6", f"search={sampler}")
-    assert fair(*words, "study=undisturbed")[0] == 0
-    place = metriscope.fair.search
-    functions = [(place, "trial"), (place.ledger, "write"), (place, "propose"), (place.ledger, "replacing")]
-    for function in functions:
-        for after in (1, 2, 4):
-            with monkeypatch.context() as patch:
-                interrupted(patch, function, after=after)
-                assert fair(*words)[0] in (0, 130)
-    assert fair(*words)[0] == 0
-    assert len(without_times(tmp_path / "fair")) == 12
-    assert without_times(tmp_path / "fair") == without_times(tmp_path / "undisturbed")
-    before = len(pretended)
-    assert fair(*words)[0] == 0
-    assert len(pretended) == before
 
 
 def test_a_failed_trial_counts_is_shown_and_stays(fair, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """What the words of a fair comparison ask for."""
 
+import re
+
 import pytest
 
 from metriscope.errors import InputError
@@ -46,7 +48,5 @@ def test_words_are_fixed_searched_or_aside():
     ],
 )
 def test_wrong_words_are_refused(words, said):
-    with pytest.raises(InputError, match=".") as caught:
+    with pytest.raises(InputError, match=re.escape(said)):
         read(words)
-    assert said in str(caught.value)
-    assert "\n" not in str(caught.value)

@@ -5,7 +5,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from metriscope.config.compose import compose_config
 from metriscope.config.evaluates import EVALUATES, ZERO_SHOT
 from metriscope.config.evaluating import of_pretrained, only_training
 from metriscope.config.rules import check
@@ -13,7 +12,7 @@ from metriscope.config.words import parse
 from metriscope.errors import InputError
 from metriscope.evaluation.monitors import Monitor
 from metriscope.fair.ledger import Row, best_of
-from metriscope.fair.spaces import Search, trial_words
+from metriscope.fair.spaces import Compose, Search, trial_words
 from metriscope.fair.words import Asked
 from metriscope.files import write_json
 from metriscope.run.fair import (
@@ -143,16 +142,21 @@ def zero_shot_words(asked: Asked) -> list[str]:
     return [*kept, *_OF_REPEATS]
 
 
-def repeat_words(search: Search, row: Row, asked: Asked) -> tuple[str, ...]:
+def repeat_words(search: Search, row: Row) -> tuple[str, ...]:
     """The overrides of the repeats of an entry, their seed aside: all training classes, the winner's budget."""
     return (
         *trial_words(search, row.params), "dataset.validation=0", f"++trainer.max_steps={row.steps}", *_OF_REPEATS
     )  # fmt: skip
 
 
-def close(folder: Path, definition: Mapping[str, Any], searches: Sequence[Search], rows: Sequence[Row], asked: Asked,
-) -> dict[str, Any]:  # fmt: skip
-    """Write ``manifest.json``, which opens the test classes; a manifest that is there is checked against the ledger.
+def close(
+    folder: Path,
+    definition: Mapping[str, Any],
+    searches: Sequence[Search],
+    rows: Sequence[Row],
+    compose: Compose,
+) -> dict[str, Any]:
+    """Write ``manifest.json``, which opens the test classes; one that is there is checked against the ledger.
 
     Returns:
         its content.
@@ -166,7 +170,7 @@ def close(folder: Path, definition: Mapping[str, Any], searches: Sequence[Search
         best = best_of([row for row in rows if row.entry == name], definition["mode"])
         if best is None:
             continue
-        config = check(compose_config(repeat_words(search, best, asked)))
+        config = check(compose(repeat_words(search, best)))
         winners.append({
             "entry": name, "trial": best.trial, "params": dict(best.params), "value": best.value, "steps": best.steps,
             "config": without_seed(located(config)),

@@ -7,11 +7,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from omegaconf import DictConfig
+
 from metriscope.config.compose import compose_config
 from metriscope.config.plain import plain
 from metriscope.fair.definition import repeat_words, zero_shot_words
 from metriscope.fair.ledger import Row
-from metriscope.fair.spaces import Search
+from metriscope.fair.spaces import Compose, Search
 from metriscope.fair.words import Asked
 from metriscope.fair.workers import Died, Task, Workers
 from metriscope.run.identity import folder_of, located
@@ -21,9 +23,14 @@ _ZERO_SHOT = "zero-shot"
 
 
 def repeat(
-    workers: Workers, asked: Asked, searches: Sequence[Search], rows: Sequence[Row], manifest: Mapping[str, Any],
+    workers: Workers,
+    asked: Asked,
+    searches: Sequence[Search],
+    rows: Sequence[Row],
+    manifest: Mapping[str, Any],
+    compose: Compose,
     say: Callable[[str], None] = print,
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     """Train and test the winners under all seeds, those that have finished aside, and evaluate the trunk alone.
 
     Repeats of the same seed come one after the other, so that an unfinished study has pairs.
@@ -33,6 +40,7 @@ def repeat(
         asked, searches: what is compared.
         rows: the ledger.
         manifest: lets them test.
+        compose: from the words of a run to its config.
         say: gets a line for each.
 
     Returns:
@@ -49,8 +57,8 @@ def repeat(
     for number in range(asked.repeats):
         for winner in manifest["winners"]:
             row = winners[winner["entry"], winner["trial"]]
-            words = (*repeat_words(by_name[row.entry], row, asked), f"seed={asked.seed + number}")
-            if not _done(words, manifest["hash"]):
+            words = (*repeat_words(by_name[row.entry], row), f"seed={asked.seed + number}")
+            if not _done(compose(words), manifest["hash"]):
                 jobs.append(Task(f"{row.entry} seed {asked.seed + number}", (trained, (words,))))
     failed = []
     for name, result in workers.run(lambda: jobs.popleft() if jobs else None):
@@ -62,8 +70,8 @@ def repeat(
     return failed
 
 
-def _done(words: Sequence[str], fair: str) -> bool:
-    record = read_record(folder_of(located(plain(compose_config(words)))))
+def _done(cfg: DictConfig, fair: str) -> bool:
+    record = read_record(folder_of(located(plain(cfg))))
     return record is not None and record.status == FINISHED and record.fair == fair
 
 
