@@ -193,10 +193,12 @@ def test_nothing_is_tested_before_every_search_is_closed(fair, tmp_path, monkeyp
     assert run("compare", [str(folder)]) == 2
     assert "there are no tested runs to read yet" in capsys.readouterr().err
     assert not list(folder.rglob("run.json"))
+    assert run("status", [str(folder)]) == 0
+    assert "searching, 2 entries, 2 trials: 0 complete, 2 to do; nothing is tested yet" in capsys.readouterr().out
     # A run that was trained elsewhere, and moved there, is not evaluated in it, nor read as one of its repeats.
     assert run("train", [*TINY, f"paths.output_dir={tmp_path}", "study=other"]) == 0
     shutil.copytree(tmp_path / "other", folder, dirs_exist_ok=True)
-    (moved,) = folder.rglob("seed0-*")
+    (moved,) = folder.glob("*/*/seed0-*")
     assert run("evaluate", [str(moved)]) == 2
     assert fair("trials=1", "repeats=1")[0] == 2
     assert fair("trials=1")[0] == 0

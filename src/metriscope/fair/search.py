@@ -10,9 +10,10 @@ from metriscope.errors import InputError
 from metriscope.evaluation.monitors import Monitor
 from metriscope.fair import ledger
 from metriscope.fair.folds import Result, trial
-from metriscope.fair.ledger import COMPLETE, FAILED, Row, best_of
+from metriscope.fair.ledger import FAILED, Row, best_of
 from metriscope.fair.proposal import propose
 from metriscope.fair.spaces import Compose, Search, trial_words
+from metriscope.fair.standing import counts
 from metriscope.fair.words import Asked
 from metriscope.fair.workers import Died, Task, Workers
 from metriscope.run.fair import LEDGER
@@ -124,12 +125,8 @@ class Searching:
         return f"{row.entry} trial {row.trial}: {value}{why}{behind} {row.seconds:.1f} s"
 
     def summary(self) -> str:
-        """``3 entries, 90 trials: 70 complete, 12 pruned, 2 failed, 6 to do``."""
-        rows, total = self.everything, self.asked.trials * len(self.searches)
-        counts = {status: sum(row.status == status for row in rows) for status in ledger.STATUSES}
-        parts = {**counts, "to do": total - len(rows)}
-        said = ", ".join(f"{count} {what}" for what, count in parts.items() if count or what == COMPLETE)
-        return f"{len(self.searches)} entries, {total} trials: {said}"
+        """As :func:`metriscope.fair.standing.counts`."""
+        return counts(self.everything, len(self.searches), self.asked.trials)
 
 
 def _hash(config: Mapping[str, Any], folds: int) -> str:
