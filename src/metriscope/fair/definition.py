@@ -5,7 +5,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from metriscope.config.compose import compose_config
 from metriscope.config.evaluates import EVALUATES, ZERO_SHOT
 from metriscope.config.evaluating import of_pretrained, only_training
 from metriscope.config.rules import check
@@ -13,12 +12,19 @@ from metriscope.config.words import parse
 from metriscope.errors import InputError
 from metriscope.evaluation.monitors import Monitor
 from metriscope.fair.ledger import Row, best_of
-from metriscope.fair.spaces import Search, trial_words
+from metriscope.fair.spaces import Compose, Search, trial_words
 from metriscope.fair.words import Asked
 from metriscope.files import write_json
 from metriscope.run.fair import (
-    DEFINITION, FORMAT, MANIFEST, digest_of_ledger, read_signed, sealed, signed, without_seed,
-)  # fmt: skip
+    DEFINITION,
+    FORMAT,
+    MANIFEST,
+    digest_of_ledger,
+    read_signed,
+    sealed,
+    signed,
+    without_seed,
+)
 from metriscope.run.identity import located
 from metriscope.run.versions import versions
 
@@ -90,15 +96,31 @@ def _same(known: Mapping[str, Any], asked: Mapping[str, Any], path: Path) -> Non
     Raises:
         InputError: naming the first thing that differs.
     """
-    for key, value in asked.items():
-        if key == "hash" or known.get(key) == value:
-            continue
-        what = f"{key} {_shown(known.get(key))}, and not {_shown(value)}"
-        if isinstance(value, Mapping) and isinstance(known.get(key), Mapping):
-            ones = {**known[key], **value}
-            name = next(one for one in ones if known[key].get(one) != value.get(one))
-            what = f"{key} {name} {_shown(known[key].get(name))}, and not {_shown(value.get(name))}"
-        raise InputError(f"{path} is of another comparison, with {what}: restore that, or set another study")
+    mine, theirs = _told(asked), _told(known)
+    differs = [key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)]
+    if differs:
+        key = differs[0]
+        raise InputError(
+            f"{path} is of another comparison, with {key}: {_shown(theirs.get(key))}, and not {_shown(mine.get(key))}; "
+            "restore that, or set another study"
+        )
+
+
+def _told(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """What a definition says, flat; causes before their consequences."""
+    entries = {one["name"]: one for one in definition["entries"]}
+    plain = ("trials", "folds", "repeats", "sampler", "prune", "seed", "metric", "mode", "format")
+    return {
+        "losses": list(entries),
+        "words": definition["fixed"],
+        **{key: definition[key] for key in plain},
+        **{f"words of {name}": one["words"] for name, one in entries.items()},
+        **{f"space of {name}": one for name, one in definition["spaces"].items()},
+        **{f"version of {name}": one for name, one in definition["versions"].items()},
+        **{f"data ({key})": one for key, one in definition["data"].items()},
+        "zero-shot row": definition["zero_shot"],
+        **{f"config of {name}": one["config"] for name, one in entries.items()},
+    }
 
 
 def _shown(value: Any) -> str:
@@ -120,16 +142,21 @@ def zero_shot_words(asked: Asked) -> list[str]:
     return [*kept, *_OF_REPEATS]
 
 
-def repeat_words(search: Search, row: Row, asked: Asked) -> tuple[str, ...]:
+def repeat_words(search: Search, row: Row) -> tuple[str, ...]:
     """The overrides of the repeats of an entry, their seed aside: all training classes, the winner's budget."""
     return (
         *trial_words(search, row.params), "dataset.validation=0", f"++trainer.max_steps={row.steps}", *_OF_REPEATS
     )  # fmt: skip
 
 
-def close(folder: Path, definition: Mapping[str, Any], searches: Sequence[Search], rows: Sequence[Row], asked: Asked,
-) -> dict[str, Any]:  # fmt: skip
-    """Write ``manifest.json``, which opens the test classes; a manifest that is there is checked against the ledger.
+def close(
+    folder: Path,
+    definition: Mapping[str, Any],
+    searches: Sequence[Search],
+    rows: Sequence[Row],
+    compose: Compose,
+) -> dict[str, Any]:
+    """Write ``manifest.json``, which opens the test classes; one that is there is checked against the ledger.
 
     Returns:
         its content.
@@ -143,7 +170,7 @@ def close(folder: Path, definition: Mapping[str, Any], searches: Sequence[Search
         best = best_of([row for row in rows if row.entry == name], definition["mode"])
         if best is None:
             continue
-        config = check(compose_config(repeat_words(search, best, asked)))
+        config = check(compose(repeat_words(search, best)))
         winners.append({
             "entry": name, "trial": best.trial, "params": dict(best.params), "value": best.value, "steps": best.steps,
             "config": without_seed(located(config)),

@@ -15,16 +15,20 @@ import pytorch_lightning as pl
 import torch
 
 from metriscope.build.callbacks import build_diagnostics, build_evaluation
+from metriscope.build.normalisation import normalisation
 from metriscope.build.run import data_of, learner_of, network_of, objective_of
 from metriscope.build.trainer import build_trainer
 from metriscope.callbacks.finite import BatchGuard
 from metriscope.config.callbacks import callback_sections
+from metriscope.config.sections import SECTIONS
+from metriscope.data.inputs.augment import Augmentation
 from metriscope.data.loading import load_splits
 from metriscope.data.splits import Splits
 from metriscope.errors import InputError, RunError
 from metriscope.evaluation.monitors import Monitor
 from metriscope.evaluation.set_metric import asked_metrics
 from metriscope.fair.ledger import COMPLETE, FAILED, PRUNED
+from metriscope.models.network import Network
 from metriscope.parts import instantiate
 from metriscope.run.shortages import shortage
 
@@ -67,7 +71,11 @@ def look(configs: Sequence[Config], folds: int) -> Found:
     """
     whole = load_splits({**configs[0]["dataset"], "fold": 0, "validation": 0})
     for fold in range(folds):
-        _check_fold(_splits(configs[0], fold, folds), fold, folds)
+        try:
+            splits = _splits(configs[0], fold, folds)
+        except InputError as error:
+            raise InputError(f"folds={folds} cannot be made of these data ({error}): give another number") from error
+        _check_fold(splits, fold, folds)
     return Found(whole.fingerprint["content"], [_learning(config, whole) for config in configs])
 
 
@@ -88,27 +96,32 @@ def _check_fold(splits: Splits, fold: int, folds: int) -> None:
 
 
 def _learning(config: Config, splits: Splits) -> dict[str, bool]:
-    data = data_of({**config, "backbone": {**config["backbone"], "cache_features": False}}, splits, trains=False)
-    network = _network(json.dumps([config["backbone"], config["head"], config["dataset"], config["seed"]]), data)
+    network = _network(json.dumps([config["backbone"], config["head"], config["dataset"]]), _shape(config, splits))
     objective = objective_of(
-        config, splits.train.num_classes, network.size, trunk_size=network.trunk.out_features,
+        config,
+        splits.train.num_classes,
+        network.size,
+        trunk_size=network.trunk.out_features,
         num_samples=len(splits.train),
-    )  # fmt: skip
+    )
     parts = {"head": network.head, "loss": objective}
     return {name: any(p.requires_grad for p in part.parameters()) for name, part in parts.items()}
 
 
-_NETWORKS: dict[str, Any] = {}
+def _shape(config: Config, splits: Splits) -> tuple[int, ...]:
+    """Of one example as the network gets it; no image is read."""
+    stored = splits.train.shape
+    mean, std = normalisation(config["dataset"], config["backbone"], stored[0])
+    arguments = SECTIONS["augmentation"].arguments(config["augmentation"])
+    augment: Augmentation = instantiate(arguments, "augmentation", mean=mean, std=std)
+    return augment.output_shape(stored)
 
 
-def _network(key: str, data: Any) -> Any:
+@lru_cache(maxsize=1)
+def _network(sections: str, shape: tuple[int, ...]) -> Network:
     """The network of sections that many configs have in common, built once."""
-    backbone, head, dataset, seed = json.loads(key)
-    if key not in _NETWORKS:
-        _NETWORKS.clear()
-        config = {"backbone": backbone, "head": head, "dataset": dataset, "seed": seed}
-        _NETWORKS[key] = network_of(config, data.input_shape)
-    return _NETWORKS[key]
+    backbone, head, dataset = json.loads(sections)
+    return network_of({"backbone": backbone, "head": head, "dataset": dataset, "seed": 0}, shape)
 
 
 def trial(config: Config, folds: int, goal: Monitor, best: Sequence[float] | None, prune: float | None) -> Result:

@@ -2,15 +2,18 @@
 
 import contextlib
 import io
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from omegaconf import DictConfig
 
 from metriscope.config.compose import compose_config
 from metriscope.config.plain import plain
 from metriscope.fair.definition import repeat_words, zero_shot_words
 from metriscope.fair.ledger import Row
-from metriscope.fair.spaces import Search
+from metriscope.fair.spaces import Compose, Search
 from metriscope.fair.words import Asked
 from metriscope.fair.workers import Died, Task, Workers
 from metriscope.run.identity import folder_of, located
@@ -20,9 +23,14 @@ _ZERO_SHOT = "zero-shot"
 
 
 def repeat(
-    workers: Workers, asked: Asked, searches: Sequence[Search], rows: Sequence[Row], manifest: Mapping[str, Any],
+    workers: Workers,
+    asked: Asked,
+    searches: Sequence[Search],
+    rows: Sequence[Row],
+    manifest: Mapping[str, Any],
+    compose: Compose,
     say: Callable[[str], None] = print,
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     """Train and test the winners under all seeds, those that have finished aside, and evaluate the trunk alone.
 
     Repeats of the same seed come one after the other, so that an unfinished study has pairs.
@@ -32,6 +40,7 @@ def repeat(
         asked, searches: what is compared.
         rows: the ledger.
         manifest: lets them test.
+        compose: from the words of a run to its config.
         say: gets a line for each.
 
     Returns:
@@ -48,8 +57,8 @@ def repeat(
     for number in range(asked.repeats):
         for winner in manifest["winners"]:
             row = winners[winner["entry"], winner["trial"]]
-            words = (*repeat_words(by_name[row.entry], row, asked), f"seed={asked.seed + number}")
-            if not _done(words, manifest["hash"]):
+            words = (*repeat_words(by_name[row.entry], row), f"seed={asked.seed + number}")
+            if not _done(compose(words), manifest["hash"]):
                 jobs.append(Task(f"{row.entry} seed {asked.seed + number}", (trained, (words,))))
     failed = []
     for name, result in workers.run(lambda: jobs.popleft() if jobs else None):
@@ -61,8 +70,8 @@ def repeat(
     return failed
 
 
-def _done(words: Sequence[str], fair: str) -> bool:
-    record = read_record(folder_of(located(plain(compose_config(words)))))
+def _done(cfg: DictConfig, fair: str) -> bool:
+    record = read_record(folder_of(located(plain(cfg))))
     return record is not None and record.status == FINISHED and record.fair == fair
 
 
@@ -86,8 +95,12 @@ def evaluated(words: Sequence[str]) -> Mapping[str, float] | str:
 
 
 def _quietly(work: Callable[[], Any]) -> Mapping[str, float] | str:
-    with contextlib.redirect_stdout(io.StringIO()):
-        try:
+    root, silent = logging.getLogger(), logging.NullHandler()
+    root.addHandler(silent)  # a run writes its lines to train.log, and to a terminal where nobody else takes them
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
             return {key: value for key, value in work().metrics.items() if isinstance(value, int | float)}
-        except Exception as error:
-            return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    except Exception as error:
+        return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    finally:
+        root.removeHandler(silent)

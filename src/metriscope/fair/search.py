@@ -5,17 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from metriscope import seeds
-from metriscope.config.compose import Composer
 from metriscope.config.rules import check
 from metriscope.errors import InputError
 from metriscope.evaluation.monitors import Monitor
 from metriscope.fair import ledger
 from metriscope.fair.folds import Result, trial
-from metriscope.fair.ledger import COMPLETE, FAILED, LEDGER, Row, best_of
+from metriscope.fair.ledger import FAILED, Row, best_of
 from metriscope.fair.proposal import propose
-from metriscope.fair.spaces import Search, trial_words
+from metriscope.fair.spaces import Compose, Search, trial_words
+from metriscope.fair.standing import counts
 from metriscope.fair.words import Asked
 from metriscope.fair.workers import Died, Task, Workers
+from metriscope.run.fair import LEDGER
 from metriscope.run.identity import identity
 
 _HASH = 16
@@ -27,15 +28,16 @@ class Searching:
     Args:
         folder: of the study.
         asked, searches, goal: what is compared.
+        compose: from the words of a run to its config.
 
     Raises:
         InputError: the ledger in the folder is of another study.
     """
 
-    def __init__(self, folder: Path, asked: Asked, searches: Sequence[Search], goal: Monitor) -> None:
+    def __init__(self, folder: Path, asked: Asked, searches: Sequence[Search], goal: Monitor, compose: Compose) -> None:
         self.folder, self.asked, self.goal = folder, asked, goal
         self.searches = {search.entry.name: search for search in searches}
-        self._composers = {name: Composer(search.words) for name, search in self.searches.items()}
+        self._compose = compose
         self.rows: dict[str, list[Row]] = {name: [] for name in self.searches}
         for row in ledger.read(folder, asked.folds):
             self._check(row)
@@ -63,7 +65,7 @@ class Searching:
 
     def _config(self, entry: str, params: Mapping[str, Any], number: int) -> dict[str, Any]:
         words = (*trial_words(self.searches[entry], params), f"seed={self.seed(number)}")
-        return check(self._composers[entry](words))
+        return check(self._compose(words))
 
     @property
     def everything(self) -> list[Row]:
@@ -123,12 +125,8 @@ class Searching:
         return f"{row.entry} trial {row.trial}: {value}{why}{behind} {row.seconds:.1f} s"
 
     def summary(self) -> str:
-        """``3 entries, 90 trials: 70 complete, 12 pruned, 2 failed, 6 to do``."""
-        rows, total = self.everything, self.asked.trials * len(self.searches)
-        counts = {status: sum(row.status == status for row in rows) for status in ledger.STATUSES}
-        parts = {**counts, "to do": total - len(rows)}
-        said = ", ".join(f"{count} {what}" for what, count in parts.items() if count or what == COMPLETE)
-        return f"{len(self.searches)} entries, {total} trials: {said}"
+        """As :func:`metriscope.fair.standing.counts`."""
+        return counts(self.everything, len(self.searches), self.asked.trials)
 
 
 def _hash(config: Mapping[str, Any], folds: int) -> str:

@@ -1,12 +1,12 @@
 """What is searched for each entry of a fair comparison, and the default setting within it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
-from metriscope.config.compose import compose_config
+from metriscope.config.compose import Composer, compose_config
 from metriscope.config.files import SEARCHED
 from metriscope.config.plain import flatten
 from metriscope.config.rules import check
@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 # Range of the learning rate of a part, as factors on optimizer.lr. Class vectors take rates far above those of a
 # network: [MLRC] arXiv:2003.08505 finds up to 6,000 times that of the trunk.
 _RATES = {"head": (1 / 30, 30), "loss": (1 / 10, 1000)}
+
+
+Compose = Callable[[Sequence[str]], DictConfig]
+
+
+def composer_of(asked: Asked) -> Compose:
+    """A function from the words of a run to its config, which reads what many runs have in common once."""
+    compose = Composer(asked.aside)
+    return lambda words: compose([word for word in words if not parse(word).is_hydra_override()])
 
 
 @dataclass(frozen=True)
@@ -117,10 +126,6 @@ def search_of(start: Start, learns: Mapping[str, bool]) -> Search:
             raise InputError(f"{name}: {error}") from error
         space = {}
     default = {key: _default(key, ranges[key], one, flat, name) for key, one in space.items()}
-    try:
-        compose_config([*start.words, *(f"{key}={value}" for key, value in default.items())])
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
     return Search(start.entry, start.words, ranges, space, default)
 
 
@@ -158,8 +163,6 @@ def _default(key: str, text: str, one: "BaseDistribution", flat: Mapping[str, An
 
 
 def _without_hydra(cfg: DictConfig) -> DictConfig:
-    from omegaconf import open_dict
-
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg

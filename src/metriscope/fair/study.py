@@ -9,7 +9,7 @@ from metriscope.errors import InputError, RunError
 from metriscope.fair.definition import begin, close, definition_of
 from metriscope.fair.repeats import repeat
 from metriscope.fair.search import Searching
-from metriscope.fair.spaces import Search, Start, goal_of, search_of, start_of
+from metriscope.fair.spaces import Search, Start, composer_of, goal_of, search_of, start_of
 from metriscope.fair.words import Asked
 from metriscope.fair.workers import Task, Workers, working
 from metriscope.run.fair import DEFINITION
@@ -51,10 +51,11 @@ def _compare(asked: Asked, starts: list[Start], folder: Path, workers: Workers) 
     ((_, found),) = workers.run(lambda: next(looked, None))
     searches: list[Search] = [search_of(start, learns) for start, learns in zip(starts, found.learns, strict=True)]
     definition = begin(folder, definition_of(asked, searches, configs, found.content, goal))
-    searching = Searching(folder, asked, searches, goal)
+    compose = composer_of(asked)
+    searching = Searching(folder, asked, searches, goal, compose)
     print(f"{folder / DEFINITION}: {searching.summary()}", flush=True)
     searching.carry_out(workers, _say)
-    manifest = close(folder, definition, searches, searching.everything, asked)
+    manifest = close(folder, definition, searches, searching.everything, compose)
     print(f"search closed: {searching.summary()}; manifest {manifest['hash']}", flush=True)
     won = {winner["entry"] for winner in manifest["winners"]}
     for search in searches:
@@ -62,7 +63,7 @@ def _compare(asked: Asked, starts: list[Start], folder: Path, workers: Workers) 
             print(f"{search.entry.name}: none of its trials is complete, so it has no repeats", flush=True)
     if not won:
         raise RunError(f"{folder}: no entry has a complete trial, so there is nothing to repeat")
-    failed = repeat(workers, asked, searches, searching.everything, manifest, _say)
+    failed = repeat(workers, asked, searches, searching.everything, manifest, compose, _say)
     total = asked.repeats * len(won)
     print(f"{folder}: {total - len(failed)} of {total} repeats finished", flush=True)
     return not failed
