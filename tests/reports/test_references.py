@@ -21,8 +21,9 @@ def own(tmp_path: Path, *rows: str, head: str = HEAD) -> Path:
 
 
 def shown(published, dataset="cub", losses=("contrastive", "arcface")) -> list[list[list[str]]]:
+    facts = {"dataset__name": dataset, "backbone__name": "resnet50"}
     runs = [
-        made({"val/map_at_r": 0.1, "best/val/map_at_r": 0.2 + 0.02 * s}, loss__name=loss, seed=s, dataset__name=dataset)
+        made({"val/map_at_r": 0.1, "best/val/map_at_r": 0.2 + 0.02 * s}, loss__name=loss, seed=s, **facts)
         for loss in losses
         for s in range(2)
     ]
@@ -50,7 +51,7 @@ def test_rows_of_the_losses_and_data_at_hand_with_what_differs() -> None:
     letters = {row[-1] for row in rows}
     assert letters == {row[0] for row in apart} == {"a", "b"}
     first = {row[1]: row[2:] for row in apart if row[0] == "a"}
-    assert first["trunk"] == ["bn_inception", "mlp"]
+    assert first["trunk"] == ["bn_inception", "resnet50"]
     assert first["optimizer"] == ["rmsprop", "adam"]
     assert first["folds"] == ["4", "-"]
     assert "data set" not in first
