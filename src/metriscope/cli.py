@@ -14,6 +14,7 @@ from metriscope.terminal import outliving_its_reader
 COMMANDS = {
     "train": "one run or, with -m, a sweep",
     "evaluate": "a finished run, or a pretrained trunk, on the test part of any data set",
+    "fair": "losses tuned alike, sealed, repeated and tested",
     "status": "how far the runs of a study are",
     "compare": "the runs of a study in tables and figures, with intervals",
     "reproduce": "a paper's study, with a verdict on each of its claims",

@@ -254,3 +254,15 @@ def test_the_report_shows_runs_of_the_study_by_loss() -> None:
     line = grids[1].panels[0]._to_model().config
     assert (line.x_axis, line.metrics) == ("epoch", ["train/loss"])
     assert line.group_by == "loss.name.value"
+
+
+def test_published_figures_stand_beside(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("compare", [str(study), "--reference", "mlrc"]) == 0
+    shown = capsys.readouterr().out
+    assert "MAP@R, validation" in shown
+    assert "arXiv:2003.08505" in shown
+    assert "bn_inception" in shown
+    path = tmp_path / "own.csv"
+    path.write_text("loss,dataset,metric,value,source\ntriplet,cub,test/map_at_r,0.5,\n")
+    assert run("compare", [str(study), "--reference", str(path)]) == 2
+    assert f"{path}, row 1: no source" in capsys.readouterr().err

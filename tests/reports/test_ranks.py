@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 from studies import made
 
 from metriscope.reports.comparison import compare
@@ -43,3 +44,19 @@ def test_no_ranking_of_too_little() -> None:
 def test_cliques_join_what_is_not_told_apart() -> None:
     ranking = Ranking("m", list("abcd"), [1.0, 1.5, 2.4, 4.0], 6, 0.01, 1.0)
     assert cliques(ranking) == [(0, 1), (1, 2)]
+
+
+def test_ranks_over_the_repeats_of_one_data_set() -> None:
+    values = {"a": [0.9, 0.8, 0.9, 0.7, 0.9], "b": [0.5, 0.6, 0.5, 0.6, 0.5], "c": [0.4, 0.7, 0.4, 0.8, 0.4]}
+    runs = [made(v, loss__name=name, seed=s) for name, own in values.items() for s, v in enumerate(own)]
+    ranking = rank_methods(compare(Study("trial", runs)), over_repeats=True)
+    assert ranking is not None
+    assert (ranking.blocks, ranking.over) == (5, "repeats")
+    # a is first in four repeats of five, c in one.
+    assert dict(zip(ranking.methods, ranking.ranks, strict=True)) == pytest.approx({"a": 1.2, "c": 2.4, "b": 2.4})
+    expected = stats.friedmanchisquare(*values.values()).pvalue
+    assert ranking.p == pytest.approx(expected)
+    assert critical_difference(Written(compare(Study("trial", runs))), over_repeats=True) is not None
+    assert rank_methods(compare(Study("trial", runs))) is None, "one data set"
+    runs = [run for run in runs if run.config["seed"] < 4]
+    assert rank_methods(compare(Study("trial", runs)), over_repeats=True) is None

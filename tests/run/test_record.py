@@ -9,7 +9,7 @@ from studies import config, write_run, write_study
 from metriscope.reports.comparison import compare
 from metriscope.reports.warnings import left_out
 from metriscope.run.folder import open_run
-from metriscope.run.record import BROKEN, FINISHED, MISSING, PRUNED, STATUSES, Record, Unreadable, read_record
+from metriscope.run.record import BROKEN, FINISHED, MISSING, PRUNED, STATUSES, Record, Unreadable, duration, read_record
 from metriscope.run.study import load_study
 from metriscope.sweeps.states import ORDER, states_of
 
@@ -132,3 +132,14 @@ def test_a_stopped_run_has_the_epochs_that_it_ended(tmp_path, tiny):
         run.history.write_text("epoch,step\n1\n0,1\n")
         run.end("failed", "a history that does not read")
         assert read_record(run.folder).epochs is None
+
+
+def test_durations():
+    assert [duration(s) for s in (None, 0.04, 99.94, 100, 5900, 11100)] == [
+        "-",
+        "0.0 s",
+        "99.9 s",
+        "2 min",
+        "98 min",
+        "3 h 05",
+    ]

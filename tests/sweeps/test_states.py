@@ -8,7 +8,7 @@ from study_folders import held, leave
 
 from metriscope.errors import InputError
 from metriscope.files import write_json
-from metriscope.sweeps.states import counts, duration, state_of, states_of, table
+from metriscope.sweeps.states import counts, state_of, states_of, table
 
 
 @pytest.fixture
@@ -102,14 +102,3 @@ def test_counts_and_table(study):
     assert head.split()[:3] == ["run", "status", "time"]
     assert first.split() == ["digits-mlp/triplet-all/seed0-aaaa", "finished", "12.0", "s", "2026-01-01", "10:00"]
     assert second.endswith("2026-01-01 10:00  RunError: loss not finite")
-
-
-def test_durations():
-    assert [duration(s) for s in (None, 0.04, 99.94, 100, 5900, 11100)] == [
-        "-",
-        "0.0 s",
-        "99.9 s",
-        "2 min",
-        "98 min",
-        "3 h 05",
-    ]

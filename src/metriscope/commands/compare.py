@@ -3,6 +3,7 @@
 metriscope compare outputs/default
 metriscope compare outputs/default --by loss.name,dataset.name --baseline loss.name=contrastive --figures
 metriscope compare outputs/default --format tex --percent --digits 1 --columns loss.name,test/recall_at_1,test/map_at_r
+metriscope compare outputs/default --reference mlrc
 metriscope compare outputs/default --wandb entity/project
 """
 
@@ -26,7 +27,7 @@ from metriscope.reports.table_style import MOST_DIGITS, NAMES, SPREADS
 
 if TYPE_CHECKING:
     from metriscope.reports.comparison import Comparison
-    from metriscope.reports.table_style import Style
+    from metriscope.reports.tables import Table
 
 
 def main(words: Sequence[str]) -> int:
@@ -45,8 +46,10 @@ def main(words: Sequence[str]) -> int:
 
 def _compare(arguments: argparse.Namespace) -> None:
     from metriscope.reports.comparison import compare, select
+    from metriscope.reports.references import at_hand, read_references, reference_tables
     from metriscope.reports.report_folder import report_folder
-    from metriscope.reports.table_style import Style
+    from metriscope.reports.table_style import Style, Written
+    from metriscope.reports.tables import tables
     from metriscope.run.study import load_study
 
     check_method(arguments.projection, "--projection")
@@ -57,13 +60,16 @@ def _compare(arguments: argparse.Namespace) -> None:
         study = load_project(arguments.wandb, folder.resolve().name)
     else:
         study = load_study(folder)
+    published = read_references(arguments.reference) if arguments.reference else []
     if arguments.where:
         study = select(study, arguments.where)
     style = Style(arguments.percent, arguments.digits, arguments.columns, arguments.names, arguments.spread)
     recorded = {metric for run in study.finished for metric in run.metrics}
     metrics = [*arguments.metrics, *(column for column in style.columns if column in recorded)]
     found = compare(study, arguments.by, metrics, arguments.baseline, arguments.over)
-    _show(found, style)
+    _show(found, tables(found, style))
+    if published:
+        _print(reference_tables(published, at_hand(Written(found, style), [one.metric for one in published])))
     out = report_folder(folder, arguments.out)
     page = out / "comparison.html"
     # A page of an earlier call would be stale beside fresh tables.
@@ -93,19 +99,22 @@ def _compare(arguments: argparse.Namespace) -> None:
         print(log_comparison(found, drawn, out, arguments.wandb))
 
 
-def _show(found: "Comparison", style: "Style") -> None:
-    from rich.console import Console
-
-    from metriscope.reports.tables import fitting, rich_table, tables
-
-    shown_tables = tables(found, style)
+def _show(found: "Comparison", tables: "Sequence[Table]") -> None:
     for note in found.notes:
         print(f"note: {note}")
     runs = sum(len(group.runs) for group in found.grouping.groups)
     print(f"{found.study.name}: {runs} finished runs in {len(found.grouping.groups)} groups")
+    _print(tables)
+
+
+def _print(tables: "Sequence[Table]") -> None:
+    from rich.console import Console
+
+    from metriscope.reports.tables import fitting, rich_table
+
     # A file or a pipe has no width that a table would have to fit.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 10_000)
-    for table in shown_tables:
+    for table in tables:
         for part in fitting(table, console.width):
             console.print(rich_table(part))
 
@@ -181,6 +190,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     projected = "of embeddings: pca (default), tsne or umap, which see 2,000 points of each group and take some seconds"
     option("--projection", choices=METHODS, default="pca", metavar="NAME", help=projected)
+    reference = "print published figures beside those of the study: mlrc, or a CSV file of your own"
+    option("--reference", default="", metavar="NAME", help=reference)
     option("--html", action="store_true", help="one page: what was run, runs, tables, charts, pictures")
     images = "the page with test images of data outside of data/ too, read from where the runs' configs say: for runs "
     option("--images", action="store_true", help=f"{images}that you trust")

@@ -140,8 +140,13 @@ def _check_words(words: Sequence[str]) -> None:
             raise InputError(f"{word} gives several values: evaluate takes one; quote it where it is one value")
         if key.startswith(("hydra/", "hydra.")) and word not in of_search_path(words):
             raise InputError(f"{word} is for sweeps: leave it out")
-        if of := next((one for one in _OF_TRAINING if f"{today(key) or key}.".startswith(f"{one}.")), None):
+        if of := only_training(key):
             raise InputError(f"{word} has no effect: only training reads {of}, and nothing is trained; leave it out")
+
+
+def only_training(key: str) -> str | None:
+    """The section or key, at or above ``key``, that only training reads; None where an evaluation reads it."""
+    return next((one for one in _OF_TRAINING if f"{today(key) or key}.".startswith(f"{one}.")), None)
 
 
 def _checked(cfg: DictConfig, given: Collection[str]) -> Config:

@@ -1,4 +1,4 @@
-"""Methods ranked over data sets: Friedman's test and the critical difference of Nemenyi (Demšar, JMLR 7, 2006)."""
+"""Methods ranked over data sets or repeats: Friedman's test and Nemenyi's distance (Demšar, JMLR 7, 2006)."""
 
 import math
 from collections.abc import Sequence
@@ -24,10 +24,11 @@ class Ranking(NamedTuple):
     Attributes:
         metric: metric whose mean over repeats was ranked.
         methods: sorted by mean rank.
-        ranks: mean rank of each method over the data sets that all methods ran on.
-        blocks: number of these data sets.
+        ranks: mean rank of each method over the blocks that all methods ran on.
+        blocks: number of these blocks.
         p: p of Friedman's test that all methods are equal.
         critical: smallest difference of mean ranks that is significant (Nemenyi, 5 %).
+        over: what the blocks are, ``data sets`` or ``repeats``.
     """
 
     metric: str
@@ -36,16 +37,31 @@ class Ranking(NamedTuple):
     blocks: int
     p: float
     critical: float
+    over: str = "data sets"
 
 
-def rank_methods(comparison: Comparison) -> Ranking | None:
-    """Ranks in the first metric with a direction; None for fewer than 3 methods or 5 common data sets."""
-    metric = next((metric for metric in comparison.metrics if comparison.direction(metric)), None)
+def rank_methods(comparison: Comparison, metric: str | None = None, over_repeats: bool = False) -> Ranking | None:
+    """Ranks of the means on each data set; None for fewer than 3 methods or 5 common blocks.
+
+    Args:
+        comparison: the comparison.
+        metric: its first metric with a direction by default.
+        over_repeats: rank the runs of each repeat of each data set instead. Ranks then say how methods order when
+            training is repeated, and nothing of other data.
+    """
+    metric = metric or next((metric for metric in comparison.metrics if comparison.direction(metric)), None)
     methods = list(dict.fromkeys(group.method for group in comparison.grouping.groups))
     means: dict[tuple[str, ...], dict[str, float]] = {}
     for place, group in enumerate(comparison.grouping.groups):
-        if metric is not None and (place, metric) in comparison.cells:
+        if metric is None or (place, metric) not in comparison.cells:
+            continue
+        if not over_repeats:
             means.setdefault(group.block, {})[group.method] = comparison.cells[place, metric].summary.mean
+            continue
+        for run in group.runs:
+            if metric in run.metrics:
+                block = (*group.block, *comparison.grouping.repeat(run))
+                means.setdefault(block, {})[group.method] = run.metrics[metric]
     complete = [block for block in means.values() if len(block) == len(methods)]
     if metric is None or len(methods) < MIN_METHODS or len(complete) < MIN_BLOCKS:
         return None
@@ -60,17 +76,23 @@ def rank_methods(comparison: Comparison) -> Ranking | None:
     )
     order = np.argsort(ranks, kind="stable")
     return Ranking(
-        metric, [methods[i] for i in order], ranks[order].tolist(), len(values), 1.0 if math.isnan(p) else p, critical
-    )
+        metric, [methods[i] for i in order], ranks[order].tolist(), len(values), 1.0 if math.isnan(p) else p, critical,
+        "repeats" if over_repeats else "data sets",
+    )  # fmt: skip
 
 
-def critical_difference(written: Written) -> "Figure | None":
-    """The diagram of mean ranks, in which bars join methods without a significant difference; None if unranked."""
-    ranking = rank_methods(written.comparison)
+def critical_difference(written: Written, metric: str | None = None, over_repeats: bool = False) -> "Figure | None":
+    """The diagram of mean ranks, in which bars join methods without a significant difference; None if unranked.
+
+    Args:
+        written: the comparison.
+        metric, over_repeats: as of :func:`rank_methods`.
+    """
+    ranking = rank_methods(written.comparison, metric, over_repeats)
     if ranking is None:
         return None
     count = len(ranking.methods)
-    what = f"mean rank in {written.heading(ranking.metric)} over {ranking.blocks} data sets"
+    what = f"mean rank in {written.heading(ranking.metric)} over {ranking.blocks} {ranking.over}"
     title = f"{written.comparison.study.name}: {what}"
     note = f"Friedman p = {ranking.p:.2g}; bars join methods without a significant difference (Nemenyi, 5 %)"
     room = 2.2

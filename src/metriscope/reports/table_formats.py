@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from metriscope.files import replacing
 from metriscope.reports.comparison import Cell, Comparison, Contrast
 from metriscope.reports.latex import latex
 from metriscope.reports.table_style import Style, Written
-from metriscope.reports.tables import Shown, tables
+from metriscope.reports.tables import Shown, Table, tables
 
 FORMATS = ("csv", "md", "tex", "json")
 
@@ -45,13 +45,15 @@ def markdown(comparison: Comparison, style: Style | None = None) -> str:
 
 def markdown_tables(comparison: Comparison, style: Style | None = None) -> str:
     """The tables in Markdown, without notes."""
-    parts = []
-    for table in tables(comparison, style or Style()):
-        head = ["---" if place < table.names else "---:" for place in range(len(table.columns))]
-        rows = [[_cell(cell) for cell in row] for row in table.rows]
-        lines = [f"| {' | '.join(cells)} |" for cells in (map(for_markdown, table.columns), head, *rows)]
-        parts.append("\n".join(lines) + f"\n\n{for_markdown(table.caption)}\n")
-    return "\n".join(parts)
+    return "\n".join(map(markdown_table, tables(comparison, style or Style())))
+
+
+def markdown_table(table: Table) -> str:
+    """A table in Markdown, with its caption below it."""
+    head = ["---" if place < table.names else "---:" for place in range(len(table.columns))]
+    rows = [[_cell(cell) for cell in row] for row in table.rows]
+    lines = [f"| {' | '.join(cells)} |" for cells in (map(for_markdown, table.columns), head, *rows)]
+    return "\n".join(lines) + f"\n\n{for_markdown(table.caption)}\n"
 
 
 def as_json(comparison: Comparison) -> str:
@@ -80,7 +82,7 @@ def as_json(comparison: Comparison) -> str:
 
 def _groups_csv(comparison: Comparison, style: Style) -> str:
     written = Written(comparison, style, names="keys")
-    return _csv(
+    return csv_text(
         [
             {
                 **{written.key(key): written.value(key, group) for key in written.keys},
@@ -96,7 +98,7 @@ def _groups_csv(comparison: Comparison, style: Style) -> str:
 
 def _differences_csv(comparison: Comparison, style: Style) -> str:
     written = Written(comparison, style, names="keys")
-    return _csv(
+    return csv_text(
         [
             {
                 **_in_style(_flat(line), written, line.metric),
@@ -161,7 +163,8 @@ def _flat(line: Contrast) -> dict[str, Any]:
     }
 
 
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows with the same keys as CSV; the keys are its columns."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(for_csv, rows[0] if rows else ["metric"]))

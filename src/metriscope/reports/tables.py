@@ -204,7 +204,7 @@ def _contrasts_table(comparison: Comparison, written: Written) -> Table:
         cells = [written.metric(metric), written.group(line.group), written.group(line.baseline), str(found.n)]
         cells += [written.number(metric, found.mean, "+"), written.interval(metric, found.interval)]
         cells += [written.interval(metric, found.bootstrap), "-" if found.effect is None else f"{found.effect:+.2f}"]
-        cells += [_p(line.p_t_holm), _p(line.p_wilcoxon_holm)]
+        cells += [p_value(line.p_t_holm), p_value(line.p_wilcoxon_holm)]
         significant = line.p_t_holm is not None and line.p_t_holm < SIGNIFICANT
         rows.append([Shown([text], significant and place == 4) for place, text in enumerate(cells)])
     caption = f"Differences paired by {over}; g_z: their mean in standard deviations (Hedges); p values adjusted over "
@@ -213,5 +213,6 @@ def _contrasts_table(comparison: Comparison, written: Written) -> Table:
     return Table(caption, columns, rows, 3)
 
 
-def _p(value: float | None) -> str:
+def p_value(value: float | None) -> str:
+    """A p value as tables write it."""
     return "-" if value is None else f"{value:.4f}" if value >= 1e-4 else "< 0.0001"

@@ -21,6 +21,7 @@ from metriscope.config.evaluates import EVALUATES
 from metriscope.errors import InputError
 from metriscope.files import drafts, refuse_link, replacing, set_aside, write_json
 from metriscope.run.entries import check_entries, check_place
+from metriscope.run.fair import seal_on
 from metriscope.run.history import LOSS, epochs_trained, read_history
 from metriscope.run.identity import folder_of, holds, identity_here, located
 from metriscope.run.locks import LOCK_SECONDS, lock_of
@@ -47,15 +48,17 @@ class Run:
         folder: the folder that holds all files of the run.
         record: the content of ``run.json``; None before the run is started for the first time.
         resumes: whether the run is unfinished and has a checkpoint to resume from.
+        fair: hash of the manifest of the fair comparison that it is a repeat of; None for other runs.
         is_main: whether this process writes the folder; the other processes of a distributed run only train.
         begun: when its process began to work for it, in seconds of the monotonic clock.
         imported: when all parts of it were imported.
     """
 
-    def __init__(self, folder: Path, config: Mapping[str, Any], record: Record | None) -> None:
+    def __init__(self, folder: Path, config: Mapping[str, Any], record: Record | None, fair: str | None = None) -> None:
         self.folder = folder
         self.config = config
         self.record = record
+        self.fair = fair
         self.is_main = is_main_process(config.get("trainer", {}))
         self.resumes = not self.finished and any(path.exists() for path in self.generations)
         self._seconds_before = (record.seconds if record else None) or 0.0
@@ -128,6 +131,7 @@ class Run:
                 command=sys.argv,
                 versions=versions(),
                 git=git_state(),
+                fair=self.fair,
             )
         )
 
@@ -222,10 +226,11 @@ def open_run(config: Mapping[str, Any]) -> Iterator[Run]:
 
     Raises:
         Taken: another process works on it.
-        InputError: the folder cannot be written, holds another config or a run of a later version, or
-            ``resume=must`` finds nothing to resume.
+        InputError: the folder cannot be written, holds another config or a run of a later version,
+            ``resume=must`` finds nothing to resume, or the study is a fair comparison with other runs.
     """
     config = located(config)
+    fair = seal_on(config)
     if not is_main_process(config.get("trainer", {})):
         yield _join(config)
         return
@@ -247,7 +252,7 @@ def open_run(config: Mapping[str, Any]) -> Iterator[Run]:
         place = error.filename or folder
         raise InputError(f"cannot write {place}: {error.strerror}; set paths.output_dir") from error
     try:
-        yield _claim(folder, config)
+        yield _claim(folder, config, fair)
     finally:
         lock.release()
 
@@ -278,7 +283,7 @@ def _launch() -> str | None:
     return " ".join(os.environ.get(name, "-") for name in names)
 
 
-def _claim(folder: Path, config: Mapping[str, Any]) -> Run:
+def _claim(folder: Path, config: Mapping[str, Any], fair: str | None) -> Run:
     record = read_record(folder)
     if config["resume"] == "never" and record:
         kept = next(p for n in range(1, 10**6) if not (p := folder.with_name(f"{folder.name}.{n}")).exists())
@@ -288,7 +293,7 @@ def _claim(folder: Path, config: Mapping[str, Any]) -> Run:
     if record and not holds(folder, record, identity_here(config)):
         raise InputError(f"{folder} holds a run of another config: move it away, or set another study")
     check_entries(folder)
-    run = Run(folder, config, record)
+    run = Run(folder, config, record, fair)
     if config["resume"] == "must" and not (run.finished or run.resumes):
         raise InputError(f"resume=must, but {folder} holds no checkpoint to resume from: set resume=auto")
     return run

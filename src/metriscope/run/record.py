@@ -55,6 +55,7 @@ class Record:
         host, pid, launch, command: the process that worked on it last.
         versions: of Python and the packages that decide a result.
         git: commit of the source tree, and whether it had local changes.
+        fair: hash of the manifest of the fair comparison that it is a repeat of; None for other runs.
     """
 
     status: Status
@@ -82,6 +83,7 @@ class Record:
     command: Sequence[str] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     git: Mapping[str, Any] | None = None
+    fair: str | None = None
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "Record":
@@ -177,3 +179,13 @@ def is_figure(value: Any) -> bool:
 def _not_readable(path: Path, reason: object) -> Unreadable:
     line = " ".join(str(reason).split())[:160]
     return Unreadable(path, f"is not readable ({line}): move the folder away")
+
+
+def duration(seconds: float | None) -> str:
+    """``45.1 s``, ``12 min`` or ``3 h 05``; a dash for None."""
+    if seconds is None:
+        return "-"
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02}"

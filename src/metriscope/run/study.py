@@ -14,6 +14,7 @@ from metriscope.config.plain import flatten
 from metriscope.errors import InputError
 from metriscope.escapes import shown
 from metriscope.run.configs import CUT_OFF, of_today, read_config
+from metriscope.run.fair import is_fair, sealed
 from metriscope.run.frames import table_frame
 from metriscope.run.history import Row, read_history
 from metriscope.run.identity import RUN_FOLDER, identity, relevant
@@ -117,19 +118,27 @@ def load_study(folder: str | Path) -> Study:
 
     Folders that ``resume=never`` set aside (``seed0-<hash>.1``) are skipped; a run whose files are broken,
     half-written or hostile becomes a line of ``problems``, as does one whose config another one has. Links are not
-    followed.
+    followed. Of a fair comparison only runs that its manifest let test are read.
 
     Raises:
-        InputError: the folder does not exist, or no run in it can be read.
+        InputError: the folder does not exist, no run in it can be read, or it is that of a fair comparison that
+            still searches or whose manifest was edited.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder of a study, such as outputs/default")
+    manifest = sealed(folder)
+    if manifest is None and is_fair(folder):
+        raise InputError(f"{folder} is a fair comparison that still searches: there are no tested runs to read yet")
     runs: list[StudyRun] = []
     problems: list[str] = []
     for path in run_folders(folder, problems):
         try:
-            runs.append(load_run(path, name=path.relative_to(folder).as_posix()))
+            run = load_run(path, name=path.relative_to(folder).as_posix())
+            if manifest is not None and run.record.fair != manifest["hash"]:
+                problems.append(f"{run.name} was not let test by the manifest of this fair comparison; left out")
+            else:
+                runs.append(run)
         except InputError as error:
             problems.append(shown(str(error)))
         except Exception as error:  # whatever the files of one run hold, the others are read

@@ -21,12 +21,12 @@ from metriscope.errors import InputError
 from metriscope.evaluation.monitors import monitor_of
 from metriscope.parts import instantiate
 from metriscope.run.identity import folder_of, identity
-from metriscope.run.record import FINISHED, FORMAT, PRUNED, read_json
+from metriscope.run.record import FINISHED, FORMAT, PRUNED, duration, read_json
 from metriscope.run.trials import open_storage
 from metriscope.sweeps.launch import Launcher, check_launcher
 from metriscope.sweeps.plan import Job, Words, split
 from metriscope.sweeps.space import distributions, of_parts, split_space, words_of
-from metriscope.sweeps.states import State, duration, state_of
+from metriscope.sweeps.states import State, state_of
 from metriscope.sweeps.sweep import Interruption, done, leave_agent, outcome
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Search space: overrides with several values or an interval, as distributions. Imports Optuna on demand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ def split_space(words: Sequence[str], space: Sequence[str]) -> tuple[Words, dict
     return tuple(word for key, word in given.items() if key not in varied), varied
 
 
-def of_parts(choices: Mapping[str, str], further: Sequence[Path] = ()) -> list[str]:
+def of_parts(choices: Mapping[str, str], further: Sequence[Path] = (), ranged: Collection[str] = ()) -> list[str]:
     """Overrides that search what the files of the chosen loss, miner and weighting say may be searched.
 
     >>> of_parts({"loss": "triplet", "miner": "semihard", "weighting": "none"})
@@ -38,6 +38,7 @@ def of_parts(choices: Mapping[str, str], further: Sequence[Path] = ()) -> list[s
     Args:
         choices: the choice of each group.
         further: folders with further choices.
+        ranged: groups whose ranges are given elsewhere, so that their files need not say any.
 
     Raises:
         InputError: the file of one of them does not say.
@@ -47,6 +48,8 @@ def of_parts(choices: Mapping[str, str], further: Sequence[Path] = ()) -> list[s
         name = choices[group]
         root = next((folder for folder in further if name in files.choices(group, folder)), CONFIG_DIR)
         ranges = space(group, name, root)
+        if ranges is None and group in ranged:
+            continue
         if ranges is None:
             raise InputError(
                 f"{group}={name} does not say what to search: add {SPACE} to its file, or give ranges on the command "

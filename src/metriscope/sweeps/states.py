@@ -13,7 +13,7 @@ from metriscope.errors import InputError, nearest
 from metriscope.escapes import shown
 from metriscope.reading import FOLDER, kind_of, parse_json, read_bytes
 from metriscope.run.locks import is_held, lock_of
-from metriscope.run.record import BROKEN, INTERRUPTED, MISSING, RUNNING, STATUSES, Unreadable, read_record
+from metriscope.run.record import BROKEN, INTERRUPTED, MISSING, RUNNING, STATUSES, Unreadable, duration, read_record
 
 ORDER = (*STATUSES, BROKEN, MISSING)
 PLANS = ".multirun"
@@ -135,16 +135,6 @@ def table(states: Sequence[State], study: Path) -> str:
         line = f"{name:<{width}}  {state.status:<12}{duration(state.seconds):>9}  {when:<17} {reason}"
         lines.append(line.rstrip())
     return "\n".join(lines)
-
-
-def duration(seconds: float | None) -> str:
-    """``45.1 s``, ``12 min`` or ``3 h 05``; a dash for None."""
-    if seconds is None:
-        return "-"
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02}"
 
 
 def _since(moment: str | None) -> float:

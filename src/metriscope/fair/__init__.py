@@ -1,0 +1,1 @@
+"""Fair comparisons of losses: searched on training classes, sealed, then repeated and tested."""

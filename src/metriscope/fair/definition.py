@@ -1,0 +1,186 @@
+"""``fair.json``, what a fair comparison is, and ``manifest.json``, which closes its search."""
+
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from metriscope.config.evaluates import EVALUATES, ZERO_SHOT
+from metriscope.config.evaluating import of_pretrained, only_training
+from metriscope.config.rules import check
+from metriscope.config.words import parse
+from metriscope.errors import InputError
+from metriscope.evaluation.monitors import Monitor
+from metriscope.fair.ledger import Row, best_of
+from metriscope.fair.spaces import Compose, Search, trial_words
+from metriscope.fair.words import Asked
+from metriscope.files import write_json
+from metriscope.run.fair import (
+    DEFINITION,
+    FORMAT,
+    MANIFEST,
+    digest_of_ledger,
+    read_signed,
+    sealed,
+    signed,
+    without_seed,
+)
+from metriscope.run.identity import located
+from metriscope.run.versions import versions
+
+# What a reader of the report wants of repeats, beside what every run writes.
+_OF_REPEATS = ("++evaluation.metrics.pair_auc=true", "++evaluation.per_query=true")
+
+
+def definition_of(
+    asked: Asked, searches: Sequence[Search], configs: Sequence[Mapping[str, Any]], content: Mapping[str, Any],
+    goal: Monitor,
+) -> dict[str, Any]:  # fmt: skip
+    """The content of ``fair.json``.
+
+    Args:
+        asked: as the command line says.
+        searches: of each entry.
+        configs: of each entry's default setting, checked.
+        content: fingerprint of the data.
+        goal: the metric of the search.
+    """
+    entries = [
+        {"name": one.entry.name, "words": list(one.entry.words), "config": without_seed(config)}
+        for one, config in zip(searches, configs, strict=True)
+    ]
+    return signed({
+        "format": FORMAT,
+        "entries": entries,
+        "spaces": {one.entry.name: dict(one.ranges) for one in searches},
+        "trials": asked.trials,
+        "folds": asked.folds,
+        "repeats": asked.repeats,
+        "sampler": asked.sampler,
+        "prune": asked.prune,
+        "seed": asked.seed,
+        "metric": goal.metric,
+        "mode": goal.mode,
+        "fixed": list(asked.fixed),
+        "zero_shot": _zero_shot(asked, configs[0]),
+        "data": dict(content),
+        "versions": {**versions(), "optuna": metadata.version("optuna")},
+    })  # fmt: skip
+
+
+def begin(folder: Path, definition: Mapping[str, Any]) -> dict[str, Any]:
+    """Write ``fair.json`` where it is missing; else check that it says the same.
+
+    Returns:
+        its content.
+
+    Raises:
+        InputError: the folder holds another comparison, or runs of another kind.
+    """
+    manifest = sealed(folder)
+    if not (folder / DEFINITION).exists():
+        if manifest is not None:
+            _same(manifest, definition, folder / MANIFEST)
+        elif folder.exists() and any(entry.is_dir() for entry in folder.iterdir()):
+            raise InputError(f"{folder} holds runs that are not of a fair comparison: set another study")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / DEFINITION, definition)
+    known = read_signed(folder / DEFINITION)
+    _same(known, definition, folder / DEFINITION)
+    return known
+
+
+def _same(known: Mapping[str, Any], asked: Mapping[str, Any], path: Path) -> None:
+    """Refuse another comparison in the same folder.
+
+    Raises:
+        InputError: naming the first thing that differs.
+    """
+    mine, theirs = _told(asked), _told(known)
+    differs = [key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)]
+    if differs:
+        key = differs[0]
+        raise InputError(
+            f"{path} is of another comparison, with {key}: {_shown(theirs.get(key))}, and not {_shown(mine.get(key))}; "
+            "restore that, or set another study"
+        )
+
+
+def _told(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """What a definition says, flat; causes before their consequences."""
+    entries = {one["name"]: one for one in definition["entries"]}
+    plain = ("trials", "folds", "repeats", "sampler", "prune", "seed", "metric", "mode", "format")
+    return {
+        "losses": list(entries),
+        "words": definition["fixed"],
+        **{key: definition[key] for key in plain},
+        **{f"words of {name}": one["words"] for name, one in entries.items()},
+        **{f"space of {name}": one for name, one in definition["spaces"].items()},
+        **{f"version of {name}": one for name, one in definition["versions"].items()},
+        **{f"data ({key})": one for key, one in definition["data"].items()},
+        "zero-shot row": definition["zero_shot"],
+        **{f"config of {name}": one["config"] for name, one in entries.items()},
+    }
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def _zero_shot(asked: Asked, config: Mapping[str, Any]) -> str | None:
+    """The identity of the evaluation without training; None for a trunk without pretrained weights."""
+    if config["backbone"].get("weights") is None:
+        return None
+    return without_seed({EVALUATES: ZERO_SHOT, **located(of_pretrained(zero_shot_words(asked)))})
+
+
+def zero_shot_words(asked: Asked) -> list[str]:
+    """The words that evaluate the trunk without training, among those that are fixed."""
+    keys = {word: str(parse(word).key_or_group) for word in (*asked.fixed, *asked.aside)}
+    kept = [word for word, key in keys.items() if not only_training(key) and key.split(".")[0] != "head"]
+    return [*kept, *_OF_REPEATS]
+
+
+def repeat_words(search: Search, row: Row) -> tuple[str, ...]:
+    """The overrides of the repeats of an entry, their seed aside: all training classes, the winner's budget."""
+    return (
+        *trial_words(search, row.params), "dataset.validation=0", f"++trainer.max_steps={row.steps}", *_OF_REPEATS
+    )  # fmt: skip
+
+
+def close(
+    folder: Path,
+    definition: Mapping[str, Any],
+    searches: Sequence[Search],
+    rows: Sequence[Row],
+    compose: Compose,
+) -> dict[str, Any]:
+    """Write ``manifest.json``, which opens the test classes; one that is there is checked against the ledger.
+
+    Returns:
+        its content.
+
+    Raises:
+        InputError: the manifest is not that of the ledger.
+    """
+    winners = []
+    for search in searches:
+        name = search.entry.name
+        best = best_of([row for row in rows if row.entry == name], definition["mode"])
+        if best is None:
+            continue
+        config = check(compose(repeat_words(search, best)))
+        winners.append({
+            "entry": name, "trial": best.trial, "params": dict(best.params), "value": best.value, "steps": best.steps,
+            "config": without_seed(located(config)),
+        })  # fmt: skip
+    own = {key: value for key, value in definition.items() if key != "hash"}
+    ledger = digest_of_ledger(folder)
+    wanted = signed({**own, "definition": definition["hash"], "winners": winners, "ledger": ledger})
+    known = sealed(folder)
+    if known is None:
+        write_json(folder / MANIFEST, wanted)
+    elif known["hash"] != wanted["hash"]:
+        raise InputError(f"{folder / MANIFEST} does not follow from {folder / 'ledger.csv'}: set another study")
+    return wanted

@@ -1,0 +1,73 @@
+"""A fair comparison from its words to its repeats; the same words go on after an interruption."""
+
+import importlib.util
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from metriscope.errors import InputError, RunError
+from metriscope.fair.definition import begin, close, definition_of
+from metriscope.fair.repeats import repeat
+from metriscope.fair.search import Searching
+from metriscope.fair.spaces import Search, Start, composer_of, goal_of, search_of, start_of
+from metriscope.fair.words import Asked
+from metriscope.fair.workers import Task, Workers, working
+from metriscope.run.fair import DEFINITION
+from metriscope.run.identity import located
+
+
+def compare(asked: Asked) -> bool:
+    """Search, seal, repeat; prints where it stands.
+
+    Returns:
+        whether all repeats finished.
+
+    Raises:
+        InputError: wrong words, data that do not fit them, or the folder of another study.
+        RunError: no entry has a winner, or disk or memory are not enough.
+        KeyboardInterrupt: a signal asked to stop.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise InputError("metriscope fair needs a package: pip install optuna")
+    starts = [start_of(asked, entry) for entry in asked.entries]
+    config = located(starts[0].config)
+    folder = Path(config["paths"]["output_dir"]) / str(config["study"])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".fair.lock", timeout=0), working(asked.workers) as workers:
+            return _compare(asked, starts, folder, workers)
+    except Timeout:
+        raise InputError(f"{folder}: another process works on this comparison; wait for it") from None
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"interrupted: the same command goes on with {folder}") from error
+
+
+def _compare(asked: Asked, starts: list[Start], folder: Path, workers: Workers) -> bool:
+    from metriscope.fair.folds import look
+
+    goal = goal_of(starts[0])
+    configs = [start.config for start in starts]
+    looked = iter([Task("data", (look, (configs, asked.folds)))])
+    ((_, found),) = workers.run(lambda: next(looked, None))
+    searches: list[Search] = [search_of(start, learns) for start, learns in zip(starts, found.learns, strict=True)]
+    definition = begin(folder, definition_of(asked, searches, configs, found.content, goal))
+    compose = composer_of(asked)
+    searching = Searching(folder, asked, searches, goal, compose)
+    print(f"{folder / DEFINITION}: {searching.summary()}", flush=True)
+    searching.carry_out(workers, _say)
+    manifest = close(folder, definition, searches, searching.everything, compose)
+    print(f"search closed: {searching.summary()}; manifest {manifest['hash']}", flush=True)
+    won = {winner["entry"] for winner in manifest["winners"]}
+    for search in searches:
+        if search.entry.name not in won:
+            print(f"{search.entry.name}: none of its trials is complete, so it has no repeats", flush=True)
+    if not won:
+        raise RunError(f"{folder}: no entry has a complete trial, so there is nothing to repeat")
+    failed = repeat(workers, asked, searches, searching.everything, manifest, compose, _say)
+    total = asked.repeats * len(won)
+    print(f"{folder}: {total - len(failed)} of {total} repeats finished", flush=True)
+    return not failed
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

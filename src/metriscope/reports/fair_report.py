@@ -1,0 +1,234 @@
+"""The report of a fair comparison: one page with tables and figures, and its figures as files. Imports no torch."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from metriscope.config.evaluates import ZERO_SHOT
+from metriscope.escapes import for_markdown
+from metriscope.evaluation.metrics import logged
+from metriscope.files import folder_in, replacing
+from metriscope.reports.comparison import Comparison, compare
+from metriscope.reports.fair_checks import FEWEST, Check, checks, checks_table, failures
+from metriscope.reports.fair_pairs import all_pairs, pairs_rows, pairs_table, precisions_of
+from metriscope.reports.fair_search import (
+    Search,
+    expected_best_figure,
+    expected_best_rows,
+    importance_rows,
+    orders,
+    search_rows,
+    search_table,
+    searches,
+    winners_table,
+)
+from metriscope.reports.fair_study import ENTRY, FairStudy, read_fair
+from metriscope.reports.ranks import critical_difference
+from metriscope.reports.references import AtHand, at_hand, read_references, reference_tables
+from metriscope.reports.report_folder import report_folder
+from metriscope.reports.statistics import summarize
+from metriscope.reports.study_figures import write_figures
+from metriscope.reports.style import guarded, save_as
+from metriscope.reports.table_formats import csv_text, markdown_table, markdown_tables, write_tables
+from metriscope.reports.table_style import Written
+from metriscope.reports.tables import Shown, Table
+from metriscope.run.fair import MANIFEST
+from metriscope.run.record import duration
+
+_RETRIEVAL = logged(
+    "test", "recall_at_1", "recall_at_2", "recall_at_4", "recall_at_8", "map_at_r", "r_precision", "pair_auc"
+)
+_SPACE = (
+    *logged("test", "variance_intra", "variance_inter", "variance_ratio"),
+    *logged("train", "active_ratio", "active_ratio_pairs", "grad_norm"),
+)
+_FIGURES = ("intervals", "recall_against_variance")
+_PUBLISHED = "mlrc"
+
+
+def write_fair_report(folder: Path, out: Path | None = None) -> Path:
+    """Write ``README.md``, figures and CSV files of a fair comparison; while it searches, of the search so far.
+
+    Needs definition, ledger and manifest; what rests on repeats needs their run folders. Costs seconds: a forest of
+    64 trees for each entry, and reading ``per_query.csv`` of every repeat.
+
+    Args:
+        folder: of the study, by ``metriscope fair``.
+        out: where the report goes; ``report`` in the study's folder by default.
+
+    Returns:
+        the path of ``README.md``.
+
+    Raises:
+        InputError: the folder holds no fair comparison, or one of its files cannot be read; naming it.
+        OSError: the report cannot be written.
+    """
+    study = read_fair(folder)
+    place = report_folder(folder, out)
+    found, lacking = searches(study)
+    judged = checks(study)
+    tested = _tested(study)
+    parts = [*_head(study, judged, [*lacking, *(tested.notes if tested else ())])]
+    if tested is not None:
+        parts += _results(study, tested, place)
+    parts += _search(study, found, place)
+    if tested is not None:
+        parts += _spaces(study, tested)
+    parts += ["## Checks\n", markdown_table(checks_table(judged)), *_references(study, found, tested)]
+    parts += [*_times(study, found), *_circumstances(study)]
+    _write(place / "README.md", "\n".join(parts))
+    return place / "README.md"
+
+
+def _tested(study: FairStudy) -> Comparison | None:
+    """The repeats compared by entry; None where none has finished."""
+    if study.runs is None or not study.runs.finished:
+        return None
+    there = {metric for run in study.runs.finished for metric in run.metrics}
+    metrics = [metric for metric in dict.fromkeys((study.tested, *_RETRIEVAL)) if metric in there]
+    return compare(study.runs, [ENTRY], metrics)
+
+
+def _head(study: FairStudy, judged: Sequence[Check], notes: Sequence[str]) -> list[str]:
+    repeats = len(study.runs.finished) if study.runs else 0
+    said = study.manifest["hash"] if study.manifest else "none: the search is not closed"
+    lines = [*study.notes, *failures(judged), *notes]
+    return [
+        f"# A fair comparison of {len(study.entries)} losses: {for_markdown(study.folder.resolve().name)}\n",
+        f"{len(study.trials)} trials on folds of the training data chose the settings, and {repeats} repeats with "
+        "everything redrawn were tested.\n",
+        f"- manifest: `{said}`\n- ledger (SHA-256): `{study.digest}`\n",
+        *(f"> **Note:** {for_markdown(line)}\n" for line in dict.fromkeys(lines)),
+    ]
+
+
+def _results(study: FairStudy, tested: Comparison, place: Path) -> list[str]:
+    """Tables of the test metrics, the pairs of entries, and figures."""
+    written, metric = Written(tested), study.tested
+    write_tables(tested, place, ("csv", "tex", "json"))
+    parts = ["## Results on test classes\n", markdown_tables(tested)]
+    if study.zero_shot is not None and study.zero_shot.finished:
+        there = [m for m in tested.metrics if any(m in run.metrics for run in study.zero_shot.finished)]
+        if there:
+            alone = compare(study.zero_shot, [ENTRY], there)
+            parts += [f"The trunk without training ({ZERO_SHOT}):\n", markdown_tables(alone)]
+    if metric not in tested.metrics:
+        return [*parts, f"No repeat has {metric}, so entries are not tested against each other.\n"]
+    fewest = min(len(group.runs) for group in tested.grouping.groups)
+    parts += [f"## Differences in {for_markdown(written.metric(metric))}\n"]
+    if fewest < FEWEST:
+        parts += [f"Too few repeats for an interval: {fewest}, and {FEWEST} are needed.\n"]
+    precisions, notes = precisions_of(study.runs.finished if study.runs else [])
+    pairs = all_pairs(tested, metric, precisions)
+    if pairs:
+        parts += [markdown_table(pairs_table(pairs, written, metric))]
+        _write(place / "pairs.csv", csv_text(pairs_rows(pairs)))
+    elif len(tested.grouping.groups) > 1:
+        parts += ["No two entries have a repeat in common.\n"]
+    parts += [f"> **Note:** {for_markdown(line)}\n" for line in notes]
+    if pairs and not any(pair.queries for pair in pairs):
+        parts += ["No test over queries: repeats have no per_query.csv (evaluation.per_query=true).\n"]
+    figures = write_figures(tested, place / "figures", _FIGURES)
+    figures += _figure(place, "critical_difference", lambda: critical_difference(written, metric, over_repeats=True))
+    return [*parts, *_pictures(figures, place)]
+
+
+def _search(study: FairStudy, found: Sequence[Search], place: Path) -> list[str]:
+    if not found:
+        return ["## The price of tuning\n", "No trial is complete.\n"]
+    _write(place / "expected_best.csv", csv_text(expected_best_rows(found)))
+    _write(place / "search.csv", csv_text(search_rows(found)))
+    parts = ["## The price of tuning\n", markdown_table(search_table(study, found))]
+    if len(found) > 1:
+        parts += [f"The best expected after k trials: {for_markdown(orders(found, study.sign))}.\n"]
+    name = study.folder.resolve().name
+    parts += _pictures(_figure(place, "expected_best", lambda: expected_best_figure(study, found, name)), place)
+    if any(one.best.params for one in found):
+        parts += ["## What won, and which parameters matter\n", markdown_table(winners_table(study, found))]
+    if any(one.weights for one in found):
+        _write(place / "importances.csv", csv_text(importance_rows(found)))
+    return parts
+
+
+def _spaces(study: FairStudy, tested: Comparison) -> list[str]:
+    """Variances and greediness of the tuned losses."""
+    there = {metric for run in tested.study.finished for metric in run.metrics}
+    metrics = [metric for metric in _SPACE if metric in there]
+    if not metrics or study.runs is None:
+        return []
+    return ["## Variance and greediness of the tuned losses\n", markdown_tables(compare(study.runs, [ENTRY], metrics))]
+
+
+def _references(study: FairStudy, found: Sequence[Search], tested: Comparison | None) -> list[str]:
+    """Published figures of the same data set beside those of the search and of the repeats."""
+    if tested is None:
+        return []
+    published = read_references(_PUBLISHED)
+    data = {run.config.get("dataset.name") for run in tested.study.finished}
+    same = [one for one in published if one.dataset in data]
+    head = "## Published figures\n"
+    if not same:
+        return [head, f"{_PUBLISHED} has no figures of {for_markdown(', '.join(map(str, data)))}.\n"]
+    metrics = [one.metric for one in same]
+    folds = {one.entry: summarize(one.best.folds) for one in found if one.best.folds}
+    disjoint = {run.config.get("dataset.protocol") for run in tested.study.finished} == {"class_disjoint"}
+    protocol = {
+        "folds": str(study.definition.get("folds", "-")),
+        "trials": str(study.definition.get("trials", "-")),
+        "selection": f"best trial by {study.metric}, mean over folds of training "
+        f"{'classes' if disjoint else 'samples'}",
+    }  # fmt: skip
+    methods = []
+    for group, one in zip(tested.grouping.groups, at_hand(Written(tested), metrics), strict=True):
+        own = folds.get(group.values[ENTRY])
+        figures = {**one.figures, **({study.metric: own} if own else {})}
+        methods.append(AtHand(one.label, one.config, figures, protocol))
+    tables = reference_tables(same, methods)
+    beside = f"Beside {study.metric} stands that of the best trial, over its folds.\n"
+    return [head, *map(markdown_table, tables), beside]
+
+
+def _times(study: FairStudy, found: Sequence[Search]) -> list[str]:
+    runs = study.runs.finished if study.runs else []
+    rows = []
+    for entry in study.entries:
+        search = sum(trial.seconds for trial in study.of(entry))
+        repeats = sum(run.record.seconds or 0.0 for run in runs if run.config[ENTRY] == entry)
+        rows.append((entry, search, repeats))
+    zero = sum(run.record.seconds or 0.0 for run in study.zero_shot.finished) if study.zero_shot else 0.0
+    rows += [(ZERO_SHOT, 0.0, zero)] if study.zero_shot else []
+    rows += [("all", sum(row[1] for row in rows), sum(row[2] for row in rows))]
+    shown = [[Shown([text]) for text in (name, *map(duration, (a, b, a + b)))] for name, a, b in rows]
+    caption = "Time of the processes that worked; several may have worked at once."
+    return ["## Time\n", markdown_table(Table(caption, ["entry", "search", "repeats", "together"], shown, 1))]
+
+
+def _circumstances(study: FairStudy) -> list[str]:
+    """What the definition fixes, in lines."""
+    kept = ("fixed", "words", "trials", "folds", "repeats", "sampler", "prune", "seed", "metric", "versions", "data")
+    lines = [f"- {key}: {for_markdown(_plain(study.definition[key]))}" for key in kept if key in study.definition]
+    return ["## Conditions\n", "\n".join(lines) + "\n", f"All of it is in `{MANIFEST}`.\n"]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    return " ".join(map(_plain, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _figure(place: Path, name: str, draw: Any) -> list[Path]:
+    def write() -> list[Path]:
+        figure = draw()
+        return [] if figure is None else save_as(figure, folder_in(place, "figures") / name, ("png", "svg"))
+
+    return guarded(name, write) or []
+
+
+def _pictures(paths: Sequence[Path], place: Path) -> list[str]:
+    shown = [path.relative_to(place).as_posix() for path in paths if path.suffix == ".png"]
+    return [f"![{Path(name).stem.replace('_', ' ')}]({name})\n" for name in shown]
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8")
