@@ -162,6 +162,16 @@ def test_large_batches_are_measured_beside_their_limits(
     assert [row[-2] for row in rows] == ["191", "381", "1431", "1431", "1907"]
 
 
+def test_chunks_are_measured_beside_the_plain_step(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(chunks, "isolated", lambda function, case: function(case))
+    chunks.compare(batch=16, chunk=8, side=32, repeats=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines[5:8]] == ["8 at once", "16 in chunks of 8", "16 at once"]
+    assert [line.split(":")[0] for line in lines[8:]] == ["time", "memory"]
+
+
 def test_variances_of_many_classes_are_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

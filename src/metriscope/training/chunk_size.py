@@ -36,8 +36,10 @@ def kept_bytes(network: Network, inputs: Tensor) -> int:
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            found[storage.data_ptr()] = storage.nbytes()
+        if (place := storage.data_ptr()) not in own:
+            # A view may be of less than its storage, and an expanded one of more.
+            kept = min(storage.nbytes(), tensor.numel() * tensor.element_size())
+            found[place] = max(kept, found.get(place, 0))
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
