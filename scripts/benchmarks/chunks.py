@@ -66,7 +66,8 @@ class Step:
 
         torch.set_default_dtype(torch.float32)
         self.case = case
-        self.network = network_of(
+        config = plain(compose_config([*WORDS, f"backbone={backbone}"]))
+        self.network = network_of(config, (3, case.side, case.side)).to(case.precision)
             plain(compose_config([*WORDS, f"backbone={backbone}"])), (3, case.side, case.side)
         ).to(case.precision)
         self.objective = built(WORDS[:2], CLASSES).to(case.precision)

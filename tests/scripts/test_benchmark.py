@@ -9,6 +9,7 @@ import torch
 from benchmarks import (
     beside,
     busy,
+    chunks,
     compare,
     comparing,
     contests,
