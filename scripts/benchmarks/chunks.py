@@ -68,8 +68,6 @@ class Step:
         self.case = case
         config = plain(compose_config([*WORDS, f"backbone={backbone}"]))
         self.network = network_of(config, (3, case.side, case.side)).to(case.precision)
-            plain(compose_config([*WORDS, f"backbone={backbone}"])), (3, case.side, case.side)
-        ).to(case.precision)
         self.objective = built(WORDS[:2], CLASSES).to(case.precision)
         self.augmentation = Augmentation("pad", pad=4, flip=True, mean=[0.5], std=[0.25])
         self.chunks = None if case.chunk is None else Chunks(case.chunk)
