@@ -33,20 +33,20 @@ def compare(batch: int, chunk: int, side: int, repeats: int = REPEATS) -> None:
     value, gradient = agreement(Case(23, 7, 32, torch.float64))
     print(f"float64, batch 23 in chunks of 7 against at once: value to {value:.0e}, gradient to {gradient:.0e}")
     print(f"ResNet-18 with frozen batch norm at {side} px, float32, all triplets in {CLASSES} classes; forward and")
-    print("backward from uint8 images; MiB: peak extra, in a process of its own, beside embeddings and features")
-    plain, chunks, small = (Case(batch, size, side) for size in (None, chunk, None))
-    small = small._replace(batch=chunk)
-    table = Table([("step", 30), ("s", 14), ("MiB", 8), ("embeddings", 10)])
-    times = dict(zip((plain, chunks), side_by_side([worker(case) for case in (plain, chunks)], seconds=0,
-                     at_least=repeats, at_most=repeats, warm_up=False), strict=True))  # fmt: skip
-    extra = {}
-    for case in (small, chunks, plain):
-        extra[case], embedded = isolated(memory, case)
-        taken = seconds(times[case]) if case in times else ""
-        table.row([_name(case), taken, mebibytes(extra[case]), mebibytes(embedded)])
-    print(f"time: {ratio(times[chunks], times[plain])} of the plain step of {batch:,} (limit 1.5x)")
-    print(f"memory: {extra[chunks] / extra[small]:.2f}x of the plain step of {chunk} (limit 1.3x), ", end="")
-    print(f"{extra[chunks] / extra[plain]:.2f}x of that of {batch:,}")
+    print("backward from uint8 images")
+    plain, chunks = Case(batch, None, side), Case(batch, chunk, side)
+    sides = [worker(case) for case in (plain, chunks)]
+    times = side_by_side(sides, seconds=0, at_least=repeats, at_most=repeats, warm_up=False)
+    del sides
+    print(f"s: {seconds(times[0])} at once, {seconds(times[1])} in chunks: {ratio(times[1], times[0])} (limit 1.5x)")
+    print("MiB: peak extra over the idle process, in a process of its own, without embeddings and features")
+    table, extra = Table([("step", 24), ("MiB", 8), ("embeddings", 10)]), []
+    for case in (Case(chunk, None, side), chunks, plain):
+        found, embedded = isolated(memory, case)
+        extra.append(found)
+        table.row([_name(case), mebibytes(found), mebibytes(embedded)])
+    small, mine, whole = extra
+    print(f"chunks: {mine / small:.2f}x of the plain step of {chunk} (limit 1.3x), {mine / whole:.2f}x of {batch:,}")
 
 
 def _name(case: Case) -> str:

@@ -185,6 +185,8 @@ def test_autocast_is_that_of_the_forward_pass(dtype):
     assert torch.equal(torch.cat(noting.seen[first : first + 6]), torch.cat(noting.seen[first + 6 :]))
     torch.testing.assert_close(found, wanted, rtol=0.05, atol=2e-3)
     with torch.autocast("cpu", dtype):
+        found = step(net, lambda x: Chunks(4)(net, x), x=x)
+        torch.testing.assert_close(found, step(net, net, x=x), rtol=0.05, atol=2e-3)
         Chunks(4)(net, x)
         assert net(x).z.requires_grad, "weights that were cast without a graph are not used again"
         value(net(x)).backward()
@@ -257,6 +259,28 @@ def test_parameters_without_a_gradient_are_named_once():
         warnings.simplefilter("error")
         same(step(net, lambda x: chunks(net, x)), wanted)
     assert net.head.extra.weight.grad is None
+
+
+class Shared(nn.Module):
+    """Parameters whose gradients autograd keeps in one place, or in a single number."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other, self.level = (nn.Parameter(torch.ones(WIDTH)) for _ in range(3))
+        self.size = WIDTH
+
+    def forward(self, x):
+        return x + (self.one + self.other) ** 2 + self.level.sum()
+
+
+def test_gradients_that_share_memory_are_added_apart():
+    net = network(head=Shared())
+    net.normalize = False
+
+    def given(embedding):
+        return embedding.z.pow(2).sum() + embedding.z.tanh().sum()
+
+    same(step(net, lambda x: Chunks(4)(net, x), given), step(net, net, given))
 
 
 def test_a_frozen_trunk_and_cached_features():

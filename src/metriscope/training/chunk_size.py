@@ -7,6 +7,7 @@ from torch import Tensor
 
 from metriscope.data.inputs.late import LateInputs
 from metriscope.models.network import Network
+from metriscope.training.random_state import kept_random_state
 
 _SHARE = 4
 """A GPU gives a part in so many of its memory to the graph of a chunk."""
@@ -22,8 +23,7 @@ def fitting(network: Network, inputs: LateInputs) -> int:
     Embeds two examples; draws nothing.
     """
     device = inputs.tensors[0].device
-    devices = [] if device.type == "cpu" else [device]
-    with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"), torch.enable_grad():
+    with kept_random_state(device), torch.enable_grad():
         count = min(_EXAMPLES, len(inputs))
         each = kept_bytes(network, inputs.first(count)) / count
     return 1 << max(0, math.floor(math.log2(_room(device) / max(each, 1))))

@@ -15,6 +15,7 @@ from metriscope.data.inputs.late import LateInputs
 from metriscope.errors import InputError
 from metriscope.models.network import Embedding, Features, Network
 from metriscope.training.chunk_size import fitting
+from metriscope.training.random_state import kept_random_state, random_state, set_random_state
 
 _SHOWN = 3
 
@@ -29,7 +30,8 @@ class Chunks:
     scales, clips, accumulates or reduces it, and several batches may wait for their backward pass.
 
     Costs one more forward pass, and memory of one chunk and one more gradient. The network has to treat each example on
-    its own. A batch of no more than ``size`` examples is embedded in one pass, with its graph.
+    its own. A batch of no more than ``size`` examples is embedded in one pass, with its graph. A hook on a parameter
+    sees what each chunk adds, and then the sum.
 
     Args:
         size: examples of a chunk; ``auto`` for as many as fit, see :func:`metriscope.training.chunk_size.fitting`.
@@ -112,7 +114,7 @@ class _Passes:
         # A compiled network is one graph for both passes, which therefore draws the same.
         with torch.set_grad_enabled(self.network._compiled_call_impl is not None):
             for rows in self.rows:
-                self.states.append(_random_state(self.device))
+                self.states.append(random_state(self.device))
                 outputs = self._embed(tensors, rows)
                 identities = [id(output) for output in outputs]
                 distinct = list(dict.fromkeys(identities))
@@ -131,24 +133,30 @@ class _Passes:
         self, tensors: Sequence[Tensor], parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]
     ) -> list[Tensor | None]:
         """The gradients of the parameters, from those of the distinct outputs."""
-        sums: list[Tensor | None] = [None] * len(parameters)
-        with _kept_random_state(self.device):
+        sums = _Sums(len(parameters))
+        with kept_random_state(self.device):
             for rows, state in zip(self.rows, self.states, strict=True):
-                _set_random_state(self.device, state)
-                with torch.enable_grad(), self.precision.restored():
-                    outputs = dict(zip(self.places, self._embed(tensors, rows), strict=True))
-                known = [(outputs[k], g[rows]) for k, g in enumerate(gradients) if g is not None]
-                known = [(output, gradient) for output, gradient in known if output.requires_grad]
-                if not known:
-                    continue
-                values, pulls = zip(*known, strict=True)
-                found = torch.autograd.grad(values, parameters, pulls, allow_unused=True)
-                del outputs, known, values
-                for place, gradient in enumerate(found):
-                    if gradient is not None:
-                        sums[place] = _added(sums[place], gradient)
-        self.chunks.tell_unused([name for name, total in zip(self.names, sums, strict=True) if total is None])
-        return [None if s is None else s.to(p.dtype) for s, p in zip(sums, parameters, strict=True)]
+                set_random_state(self.device, state)
+                # Passed on at once: nothing of a chunk is kept while the next one is embedded.
+                sums.add(self._gradients(tensors, rows, parameters, gradients))
+        self.chunks.tell_unused([name for name, total in zip(self.names, sums.totals, strict=True) if total is None])
+        return [None if s is None else s.to(p.dtype) for s, p in zip(sums.totals, parameters, strict=True)]
+
+    def _gradients(
+        self,
+        tensors: Sequence[Tensor],
+        rows: slice,
+        parameters: Sequence[Tensor],
+        gradients: Sequence[Tensor | None],
+    ) -> Sequence[Tensor | None]:
+        """What a chunk adds to the gradients of the parameters."""
+        with torch.enable_grad(), self.precision.restored():
+            outputs = dict(zip(self.places, self._embed(tensors, rows), strict=True))
+        known = [(outputs[k], g[rows]) for k, g in enumerate(gradients) if g is not None and outputs[k].requires_grad]
+        if not known:
+            return [None] * len(parameters)
+        values, pulls = zip(*known, strict=True)
+        return torch.autograd.grad(values, parameters, pulls, allow_unused=True)
 
     def _embed(self, tensors: Sequence[Tensor], rows: slice) -> Embedding:
         embedding: Embedding = self.network(self.read([tensor[rows] for tensor in tensors]))
@@ -178,6 +186,27 @@ class _Replayed(torch.autograd.Function):
         return None, None, *ctx.passes.backward(saved[: ctx.count], saved[ctx.count :], gradients)
 
 
+class _Sums:
+    """Sums over chunks, of at least float32: half precision would lose what small gradients add."""
+
+    def __init__(self, count: int) -> None:
+        self.totals: list[Tensor | None] = [None] * count
+        self._own = [False] * count
+
+    def add(self, gradients: Sequence[Tensor | None]) -> None:
+        for place, gradient in enumerate(gradients):
+            total = self.totals[place]
+            if gradient is None:
+                continue
+            if total is None:
+                self.totals[place] = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
+            elif self._own[place]:
+                total.add_(gradient)
+            else:
+                # What autograd gives may share memory with another gradient.
+                self.totals[place], self._own[place] = total + gradient, True
+
+
 class _Precision:
     """The autocast and the default dtype that hold where it is made."""
 
@@ -197,36 +226,10 @@ class _Precision:
         try:
             with torch.autocast(**self.autocast):
                 yield
+                # An autocast around the backward pass would go on with the casts of this chunk.
+                torch.clear_autocast_cache()
         finally:
             torch.set_default_dtype(default)
-
-
-def _random_state(device: torch.device) -> list[Tensor]:
-    """The state of the global generators that layers on a device draw from."""
-    state = [torch.get_rng_state()]
-    return state if device.type == "cpu" else [*state, getattr(torch, device.type).get_rng_state()]
-
-
-def _set_random_state(device: torch.device, state: Sequence[Tensor]) -> None:
-    torch.set_rng_state(state[0])
-    if device.type != "cpu":
-        getattr(torch, device.type).set_rng_state(state[1])
-
-
-@contextmanager
-def _kept_random_state(device: torch.device) -> Iterator[None]:
-    state = _random_state(device)
-    try:
-        yield
-    finally:
-        _set_random_state(device, state)
-
-
-def _added(total: Tensor | None, gradient: Tensor) -> Tensor:
-    """A sum over chunks, of at least float32: half precision would lose what small gradients add."""
-    if total is None:
-        return gradient.to(torch.promote_types(gradient.dtype, torch.float32))
-    return total.add_(gradient)
 
 
 def _listed(names: Sequence[str]) -> str:
