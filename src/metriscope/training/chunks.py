@@ -133,14 +133,15 @@ class _Passes:
         self, tensors: Sequence[Tensor], parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]
     ) -> list[Tensor | None]:
         """The gradients of the parameters, from those of the distinct outputs."""
-        sums = _Sums(len(parameters))
+        sums = _Sums(parameters)
         with kept_random_state(self.device):
             for rows, state in zip(self.rows, self.states, strict=True):
                 set_random_state(self.device, state)
                 # Passed on at once: nothing of a chunk is kept while the next one is embedded.
                 sums.add(self._gradients(tensors, rows, parameters, gradients))
-        self.chunks.tell_unused([name for name, total in zip(self.names, sums.totals, strict=True) if total is None])
-        return [None if s is None else s.to(p.dtype) for s, p in zip(sums.totals, parameters, strict=True)]
+        totals = sums.totals()
+        self.chunks.tell_unused([name for name, total in zip(self.names, totals, strict=True) if total is None])
+        return totals
 
     def _gradients(
         self,
@@ -187,24 +188,27 @@ class _Replayed(torch.autograd.Function):
 
 
 class _Sums:
-    """Sums over chunks, of at least float32: half precision would lose what small gradients add."""
+    """Sums over chunks, of at least float32: half precision would lose what small gradients add.
 
-    def __init__(self, count: int) -> None:
-        self.totals: list[Tensor | None] = [None] * count
-        self._own = [False] * count
+    Made before the chunks are embedded: what lasts would otherwise lie in pieces between what does not.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._dtypes = [parameter.dtype for parameter in parameters]
+        wide = [torch.promote_types(dtype, torch.float32) for dtype in self._dtypes]
+        self._sums = [torch.zeros_like(p, dtype=dtype) for p, dtype in zip(parameters, wide, strict=True)]
+        self._used = [False] * len(parameters)
 
     def add(self, gradients: Sequence[Tensor | None]) -> None:
         for place, gradient in enumerate(gradients):
-            total = self.totals[place]
-            if gradient is None:
-                continue
-            if total is None:
-                self.totals[place] = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
-            elif self._own[place]:
-                total.add_(gradient)
-            else:
-                # What autograd gives may share memory with another gradient.
-                self.totals[place], self._own[place] = total + gradient, True
+            if gradient is not None:
+                self._sums[place].add_(gradient)
+                self._used[place] = True
+
+    def totals(self) -> list[Tensor | None]:
+        """In the dtypes of the parameters; None for one that no chunk depends on."""
+        every = zip(self._sums, self._dtypes, self._used, strict=True)
+        return [total.to(dtype) if used else None for total, dtype, used in every]
 
 
 class _Precision:
