@@ -29,6 +29,7 @@ SUBJECTS = {
     "step": "steps of training by this code against those of another commit: HEAD or --against REV",
     "busy": "the default run on a quiet machine and beside two busy loops, with and without GOMP_SPINCOUNT",
     "serving": "load, embedding of JPEG files against the trunk alone (needs --data-dir), search in a large gallery",
+    "chunks": "a batch embedded in chunks against the plain step: time, and peak memory beside that of a chunk",
     "kernels": "slopes by hand against the formulas of the same losses",
     "mnist": "an epoch of MNIST and its evaluation against the same job of the peer; needs --data-dir",
 }

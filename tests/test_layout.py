@@ -30,6 +30,7 @@ BEYOND_ONE_MODULE = {
     "test_distributed.py",
     "test_docstrings.py",
     "test_doors.py",
+    "test_embed_chunk_runs.py",
     "test_extending.py",
     "test_frozen_trunks.py",
     "test_hostile_study.py",

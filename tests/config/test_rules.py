@@ -268,6 +268,10 @@ def refusal(words):
         ("trainer.limit_train_batches=0", "trainer.limit_train_batches=0: nothing would be trained; leave it out"),
         ("+trainer.max_steps=0", "trainer.max_steps=0: nothing would be trained; leave it out"),
         ("+trainer.val_check_interval=0", "trainer.val_check_interval=0: it has to be a share of an epoch, or a n"),
+        ("trainer.embed_chunk=0", "trainer.embed_chunk=0: it has to be a whole number of at least 1, auto, or null"),
+        ("trainer.embed_chunk=2.5", "trainer.embed_chunk=2.5: it has to be a whole number of at least 1, auto, or"),
+        ("trainer.embed_chunk=true", "trainer.embed_chunk=true: it has to be a whole number of at least 1, auto,"),
+        ("trainer.embed_chunk=all", "trainer.embed_chunk=all: it has to be a whole number of at least 1, auto, or"),
         ("+trainer.num_nodes=2", "trainer.num_nodes=2: nothing started this process on several machines; use srun"),
         (
             "sampler._target_=metriscope.data.samplers.ShuffleBatchSampler",

@@ -9,6 +9,7 @@ import torch
 from benchmarks import (
     beside,
     busy,
+    chunks,
     compare,
     comparing,
     contests,
@@ -161,6 +162,17 @@ def test_large_batches_are_measured_beside_their_limits(
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
     assert [row[-5:-3] for row in rows] == [["256", "128"], ["256", "8"], *[["512", "128"]] * 3]
     assert [row[-2] for row in rows] == ["191", "381", "1431", "1431", "1907"]
+
+
+def test_chunks_are_measured_beside_the_plain_step(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(chunks, "isolated", lambda function, case: function(case))
+    chunks.compare(batch=16, chunk=8, side=32, repeats=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines[7:10]] == ["8 at once", "16 in chunks of 8", "16 at once"]
+    assert "(limit 1.5x)" in lines[3]
+    assert "(limit 1.3x)" in lines[10]
 
 
 def test_variances_of_many_classes_are_measured(

@@ -6,6 +6,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from metriscope.callbacks.accumulation import AccumulationWarning
 from metriscope.callbacks.evaluation import EvaluationMonitor
 from metriscope.callbacks.finite import BatchGuard
 from metriscope.callbacks.graceful_stop import GracefulStop
@@ -50,6 +51,7 @@ def build_callbacks(
         build_evaluation(evaluation, asks(run.config, "tables")),
         *build_diagnostics(diagnostics, evaluation, log_every_n_steps),
         BatchGuard(log_every_n_steps),
+        AccumulationWarning(),
         *(instantiate(section, where) for where, section in callback_sections("callbacks", callbacks, evaluation)),
         *progress(),
         FirstStep(run),

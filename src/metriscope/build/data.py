@@ -37,6 +37,7 @@ def build_data(
     cache_dir: Path,
     seed: int,
     trains: bool = True,
+    convert_late: bool = False,
 ) -> DataModule:
     """The data module, which turns the parts of a data set into batches.
 
@@ -59,6 +60,7 @@ def build_data(
         num_workers=dataset.get("num_workers", 0),
         decoding=_decoding(splits, augment, dataset, cache_dir / "images"),
         embedding=_embedding(backbone, augment, cache_dir / "features"),
+        convert_late=convert_late,
     )
     if data.embedding is None and not trains:
         data.serving.images("test")

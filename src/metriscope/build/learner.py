@@ -11,6 +11,7 @@ from metriscope.evaluation.monitors import Monitor
 from metriscope.models.network import Network
 from metriscope.objectives.objective import Objective
 from metriscope.objectives.objectives import Objectives
+from metriscope.training.chunks import Chunks
 from metriscope.training.learner import MetricLearner
 from metriscope.training.optimizers import build_optimizer
 from metriscope.training.schedules import build_scheduler
@@ -24,6 +25,7 @@ def build_learner(
     *,
     monitor: Monitor | None,
     seed: int,
+    chunks: Chunks | None = None,
 ) -> MetricLearner:
     """The LightningModule that trains ``embedder`` by ``objective``.
 
@@ -32,6 +34,7 @@ def build_learner(
         optimizer, scheduler: sections of the config.
         monitor: the metric that a schedule goes by, and its better end; None where it goes by none.
         seed: the run's seed.
+        chunks: embeds training batches in chunks; None for one pass.
     """
     return MetricLearner(
         embedder,
@@ -39,6 +42,7 @@ def build_learner(
         partial(build_optimizer, optimizer),
         partial(_scheduler, scheduler, monitor),
         seed=seed,
+        chunks=chunks,
     )
 
 

@@ -30,6 +30,7 @@ from metriscope.run.folder import Run
 from metriscope.signals import Stop
 from metriscope.tracking.base import RunLogger
 from metriscope.tracking.checkpoints import WholeCheckpoints
+from metriscope.training.chunks import Chunks, check_chunks
 from metriscope.training.learner import MetricLearner
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ def data_of(config: Config, splits: Splits | None = None, trains: bool = True) -
         cache_dir=Path(config["paths"]["cache_dir"]),
         seed=config["seed"],
         trains=trains,
+        convert_late=trains and _embed_chunk(config) is not None,
     )
 
 
@@ -91,6 +93,9 @@ def learner_of(config: Config, data: DataModule) -> MetricLearner:
     """The LightningModule of a run for this data; initial values are a function of the seed."""
     pl.seed_everything(seeds.derive(config["seed"], "run") % 2**32, verbose=False)
     embedder = network_of(config, data.input_shape)
+    chunk = _embed_chunk(config)
+    if chunk is not None:
+        check_chunks(embedder, chunk)
     objective = objective_of(
         config,
         data.num_classes,
@@ -109,7 +114,12 @@ def learner_of(config: Config, data: DataModule) -> MetricLearner:
         scheduler,
         monitor=monitor_of(scheduler, "scheduler", config["evaluation"]) if "monitor" in scheduler else None,
         seed=config["seed"],
+        chunks=None if chunk is None else Chunks(chunk),
     )
+
+
+def _embed_chunk(config: Config) -> Any:
+    return (config.get("trainer") or {}).get("embed_chunk")
 
 
 def trainer_of(run: Run, data: DataModule, loggers: Sequence[RunLogger], stop: Stop) -> pl.Trainer:

@@ -17,6 +17,9 @@ from metriscope.tracking.checkpoints import WholeCheckpoints
 
 Section = Mapping[str, Any]
 
+# Keys of the section that are no arguments of Lightning's Trainer.
+_OF_OURS = ("name", "embed_chunk")
+
 
 def build_trainer(
     trainer: Section,
@@ -29,7 +32,7 @@ def build_trainer(
     """The Lightning trainer that the section ``trainer`` describes.
 
     Args:
-        trainer: keys of :class:`pytorch_lightning.Trainer`, and ``name``.
+        trainer: keys of :class:`pytorch_lightning.Trainer`, ``name`` and ``embed_chunk``.
         callbacks, loggers: all callbacks and loggers of the run.
         folder: the run folder.
         every_n_epochs: epochs from one validation to the next.
@@ -50,7 +53,7 @@ def build_trainer(
     warnings.filterwarnings("ignore", message=r".*`srun` command is available.*")
     # The folder of a resumed run holds its own checkpoints.
     warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty.*")
-    options = {key: value for key, value in trainer.items() if key != "name"}
+    options = {key: value for key, value in trainer.items() if key not in _OF_OURS}
     plugins: list[Any] = [checkpoints or WholeCheckpoints(folder)]
     if SLURMEnvironment.detect():
         # metriscope.run.slurm requeues the job.

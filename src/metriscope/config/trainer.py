@@ -43,6 +43,10 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
             f"trainer.val_check_interval={said(interval)}: it has to be a share of an epoch, or a number of batches, "
             "above 0"
         )
+    chunk = trainer.get("embed_chunk")
+    counts = isinstance(chunk, int) and not isinstance(chunk, bool) and chunk >= 1
+    if chunk is not None and chunk != "auto" and not counts:
+        raise InputError(f"trainer.embed_chunk={said(chunk)}: it has to be a whole number of at least 1, auto, or null")
     nodes = trainer.get("num_nodes") or 1
     if nodes != 1 and not any(name in os.environ for name in ("MASTER_ADDR", "SLURM_NTASKS")):
         raise InputError(

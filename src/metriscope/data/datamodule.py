@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ from metriscope.data.inputs.augment import Augmentation
 from metriscope.data.inputs.decoded import DecodeOnce
 from metriscope.data.inputs.features import EmbedOnce, KeptFeatures, ViewsInTurn
 from metriscope.data.inputs.images import ImageFiles
+from metriscope.data.inputs.late import LateInputs, divides
+from metriscope.data.late_loader import LONGEST_WAIT, LateLoader
 from metriscope.data.provider import Serving
 from metriscope.data.samplers import BatchSampler, SequentialBatchSampler
 from metriscope.data.shared_memory import check_room
@@ -30,8 +33,6 @@ Batch = tuple[Any, Tensor, Tensor]
 
 _PREFETCHED = 4
 """Batches that a worker reads ahead."""
-_LONGEST_WAIT = 1800
-"""Seconds without a batch after which workers are taken for dead."""
 
 
 class BatchDataset(Dataset[Batch]):
@@ -69,6 +70,7 @@ class DataModule(LightningDataModule):
         num_workers: processes that decode image files; not used for data in memory.
         decoding: how image files are decoded once; None decodes them batch by batch.
         embedding: cache of a frozen trunk's features; None runs the trunk on every batch.
+        convert_late: training batches hold :class:`LateInputs`, which are converted and augmented some at a time.
 
     Raises:
         InputError: the sampler or the normalisation does not fit the data.
@@ -84,6 +86,7 @@ class DataModule(LightningDataModule):
         num_workers: int = 0,
         decoding: DecodeOnce | None = None,
         embedding: EmbedOnce | None = None,
+        convert_late: bool = False,
     ) -> None:
         super().__init__()
         if evaluation_batch_size < 1:
@@ -96,6 +99,7 @@ class DataModule(LightningDataModule):
         self.num_workers = num_workers
         self.serving = Serving(splits, augmentation, decoding)
         self.embedding = embedding
+        self.convert_late = convert_late
         augmentation.check_shape(self.input_shape)
         self._sampler = batching.sampler(splits.labels_to_train_on, seed)
 
@@ -170,14 +174,23 @@ class DataModule(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         inputs, labels, index = batch
-        if not isinstance(inputs, Features):
-            inputs = self._as_seen(inputs, index.device)
-            if len(inputs) != len(labels):
-                line = f"the augmentation {type(self.augmentation).__name__} gives {len(inputs)} of {len(labels)}"
+        convert = partial(self._converted, device=index.device)
+        if self.convert_late and self.trainer is not None and self.trainer.training and divides(inputs, len(labels)):
+            return LateInputs(inputs, convert), labels, index
+        return convert(inputs, count=len(labels)), labels, index
+
+    def _converted(self, stored: Any, device: torch.device, count: int | None = None) -> Any:
+        """Inputs of the network, as many as there are examples, in the run's precision."""
+        inputs = stored
+        if not isinstance(stored, Features):
+            inputs = self._as_seen(stored, device)
+            count = len(stored if isinstance(stored, Tensor) else stored[0]) if count is None else count
+            if len(inputs) != count:
+                line = f"the augmentation {type(self.augmentation).__name__} gives {len(inputs)} of {count}"
                 raise RunError(f"{line} examples: it has to give all")
         if self.trainer is not None:  # Lightning converts to the run's precision earlier, while images are still uint8
             inputs = self.trainer.precision_plugin.convert_input(inputs)
-        return inputs, labels, index
+        return inputs
 
     def _as_seen(self, inputs: Any, device: torch.device) -> Tensor:
         seen: Tensor = self.augmentation.to(device)(inputs, stored=self.serving.from_files)
@@ -249,7 +262,7 @@ class DataModule(LightningDataModule):
         if workers:
             batch = math.ceil(len(examples) / max(len(batches) * self._place()[1], 1))
             check_room(workers * (_PREFETCHED + 1), batch * math.prod(examples.shape), workers)
-        loader = _LateLoader(
+        loader = LateLoader(
             BatchDataset(examples),
             batch_size=None,
             sampler=batches,  # as `sampler`, because Lightning calls set_epoch on it, not on `batch_sampler`
@@ -258,42 +271,12 @@ class DataModule(LightningDataModule):
             worker_init_fn=spare_worker,
             persistent_workers=workers > 0,
             prefetch_factor=_PREFETCHED if workers else None,
-            timeout=_LONGEST_WAIT if workers else 0,
+            timeout=LONGEST_WAIT if workers else 0,
             pin_memory=torch.cuda.is_available(),
             generator=generator(self.seed, "workers"),
         )
         loader.before = before
         return loader
-
-
-class _LateLoader(DataLoader[Batch]):
-    """A dataloader that starts when its first batch is requested.
-
-    Lightning creates the iterator of a resumed run before it restores the epoch and the batch; without the delay
-    workers would already be reading wrong batches.
-    """
-
-    before: Callable[[], None] | None = None
-
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        if self.before is not None:
-            self.before()
-        try:
-            yield from super().__iter__()
-        except RuntimeError as error:
-            if "DataLoader timed out" not in str(error):
-                raise
-            raise RunError(
-                f"the workers gave no batch within {_LONGEST_WAIT / 60:g} minutes: is the disk at hand, and /dev/shm "
-                "large enough? Set dataset.num_workers=0 to read without workers"
-            ) from error
-
-    # There is no state to save, but without these methods Lightning warns that runs cannot resume within an epoch.
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
 
 
 def _as_it_is(batch: Any) -> Any:

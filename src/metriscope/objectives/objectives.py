@@ -109,12 +109,8 @@ class Objectives(nn.Module):
             torch.stack([output.terms for output in outputs]).sum(),
             parts,
             # Pair weights are read from the distances where any objective uses them.
-            None if any(map(_compares, accounts)) else outputs[0].similarities,
+            None if any(account.compares for account in accounts) else outputs[0].similarities,
         )
-
-
-def _compares(account: Account) -> bool:
-    return bool(account.comparison.made) or account.output.slopes is not None or account.output.compiled
 
 
 def _moment_of(place: int, moment: Moment) -> Moment:

@@ -68,3 +68,8 @@ class Account(NamedTuple):
     output: LossOutput
     loss: nn.Module
     weight: float = 1.0
+
+    @property
+    def compares(self) -> bool:
+        """Whether the loss compared samples with each other, and not only with parameters of its own."""
+        return bool(self.comparison.made) or self.output.slopes is not None or self.output.compiled

@@ -17,6 +17,7 @@ from metriscope.objectives.objective import Objective, Step
 from metriscope.objectives.objectives import Objectives
 from metriscope.objectives.samples import Moment, Spaces
 from metriscope.training.checkpoints import mark, upgrade, was_stopped
+from metriscope.training.chunks import Chunks
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -30,6 +31,7 @@ class MetricLearner(pl.LightningModule):
         build_optimizer: (parameter groups by name, the trunk's parameters by block) -> optimizer.
         build_scheduler: (optimizer, total steps, steps per epoch) -> Lightning scheduler dict, or None.
         seed: the run's seed.
+        chunks: embeds training batches in chunks; None for one pass.
 
     Attributes:
         step, embedding: results of the training batch in progress, for callbacks; None between batches.
@@ -43,6 +45,7 @@ class MetricLearner(pl.LightningModule):
         build_optimizer: Callable[[dict[str, list[nn.Parameter]], list[list[nn.Parameter]]], torch.optim.Optimizer],
         build_scheduler: Callable[[torch.optim.Optimizer, int, int], dict[str, Any] | None],
         seed: int,
+        chunks: Chunks | None = None,
     ) -> None:
         super().__init__()
         self.embedder = embedder
@@ -50,6 +53,7 @@ class MetricLearner(pl.LightningModule):
         self.build_optimizer = build_optimizer
         self.build_scheduler = build_scheduler
         self.seed = seed
+        self.chunks = chunks
         self.step: Step | None = None
         self.embedding: Embedding | None = None
         self.evaluated: EvaluatedSet | None = None
@@ -75,7 +79,7 @@ class MetricLearner(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         inputs, labels, index = batch
         try:
-            self.embedding = self(inputs)
+            self.embedding = self(inputs) if self.chunks is None else self.chunks(self.embedder, inputs)
         except ValueError as error:
             if len(inputs) == 1 and "more than 1 value per channel" in str(error):
                 raise InputError(

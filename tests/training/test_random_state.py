@@ -1,0 +1,34 @@
+"""The random state that layers draw from."""
+
+import torch
+
+from metriscope.training.random_state import kept_random_state, random_state, set_random_state
+
+CPU = torch.device("cpu")
+
+
+def test_what_is_drawn_within_leaves_no_trace():
+    before = torch.get_rng_state()
+    with kept_random_state(CPU):
+        torch.rand(3)
+        torch.manual_seed(8)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_same_state_draws_the_same():
+    state = random_state(CPU)
+    drawn = torch.rand(3)
+    torch.rand(3)
+    set_random_state(CPU, state)
+    assert torch.equal(torch.rand(3), drawn)
+
+
+def test_a_device_has_a_generator_of_its_own(monkeypatch):
+    states = [torch.tensor([1])]
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: states[-1])
+    monkeypatch.setattr(torch.cuda, "set_rng_state", states.append)
+    state = random_state(torch.device("cuda", 0))
+    states.append(torch.tensor([2]))
+    set_random_state(torch.device("cuda", 0), state)
+    assert [int(one) for one in states] == [1, 2, 1]
+    assert len(random_state(torch.device("meta"))) == 1
