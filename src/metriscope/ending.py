@@ -30,6 +30,7 @@ from metriscope.reports.projection import projection
 from metriscope.reports.run_tables import class_table, gallery_table, hardest_table
 from metriscope.reports.style import guarded, save_as
 from metriscope.reports.suspects import suspects_measures, write_suspects
+from metriscope.reports.verification import roc
 from metriscope.run.folder import Run
 from metriscope.run.history import EPOCHS, Row, Selected, epochs_trained, points, read_history, summary
 from metriscope.tracking.base import LoggedTable, RunLogger
@@ -243,12 +244,15 @@ def _figures(
         what = shown()
         return None if what is None else confused_pairs(what.labels, what.found, classes, title)
 
+    def verified() -> "Figure | None":
+        return roc(tested.pairs and tested.pairs.known, title)
+
     def write(name: str, draw: "Callable[[], Figure | None]") -> list[Path]:
         figure = draw()
         return [] if figure is None else save_as(figure, folder / name, formats)
 
     paths = write_history_figures(folder, history, best and best.epoch, title, formats)
-    makers = {"projection": plane, "retrieval_gallery": gallery, "confused_classes": confused}
+    makers = {"projection": plane, "retrieval_gallery": gallery, "confused_classes": confused, "roc": verified}
     for name, draw in makers.items():
         paths += guarded(name, partial(write, name, draw)) or []
     return paths

@@ -167,7 +167,6 @@ def test_what_a_set_does_not_allow_is_left_out() -> None:
 
     with pytest.warns(UserWarning, match=r"FAR 0.0001 is finer than 1 in 3,\d+, the negative pairs"):
         found = of(z, labels)
-        assert Verification(z, labels).rates((1e-4, 0.1)) is None
     expected = {"tar_at_far_1e_2", "tar_at_far_1e_3", "eer", "d_prime", "best_threshold", "pair_accuracy", "pair_auc"}
     assert found.keys() == expected
     assert not any(math.isnan(value) for value in found.values())
@@ -248,5 +247,5 @@ def test_a_list_that_is_no_file_or_names_no_position(tmp_path) -> None:
         read_pairs(tmp_path / "none.csv", None, 3)
     file = tmp_path / "pairs.csv"
     file.write_text("image_a,image_b\n0,3\n")
-    with pytest.raises(InputError, match="'3' is no sample of the test part, .* positions from 0 to 2"):
+    with pytest.raises(InputError, match=r"'3' is no sample of the test part, .* positions from 0 to 2"):
         read_pairs(file, None, 3)
