@@ -1,5 +1,7 @@
 """Whole runs with verification: by all pairs or by a list, in summary and record."""
 
+import csv
+
 import pytest
 import torch
 from tiny_runs import COMPOSER, TINY
@@ -38,6 +40,14 @@ def test_a_list_takes_the_place_of_all_pairs_of_the_test_set(tmp_path):
         assert outcome.metrics["test/pair_auc"] == pytest.approx(wanted.curve.auc, abs=1e-6)
         assert outcome.metrics["test/tar_at_far_1e_1"] == pytest.approx(wanted.tar_at(1e-1), abs=1e-6)
         found = outcome.metrics["test/threshold_inconsistency"]
+        with (outcome.folder / "thresholds.csv").open(newline="") as opened:
+            rows = list(csv.DictReader(opened))
+        rates = wanted.rates((1e-1, 5e-1))
+        assert len(rows) == len(rates.labels) == 5
+        own = {outcome.data.splits.test.classes[label]: d for label, d in zip(rates.labels, rates.best(), strict=True)}
+        assert all(float(row["threshold"]) == pytest.approx(float(own[row["class"]])) for row in rows)
+        gaps = [abs(float(row["threshold"]) - float(row["shared_threshold"])) for row in rows]
+        assert gaps == sorted(gaps, reverse=True)
         assert found == pytest.approx(wanted.inconsistency((1e-1, 5e-1)), abs=1e-6)
     assert every.metrics["best/val/pair_auc"] == listed.metrics["best/val/pair_auc"], "all pairs of validation"
     assert every.folder != listed.folder

@@ -21,6 +21,7 @@ from metriscope.evaluation.per_class import per_class, write_per_class
 from metriscope.evaluation.per_query import QueryResult, per_query, write_per_query
 from metriscope.evaluation.search.neighbors import nearest
 from metriscope.evaluation.set_metric import build_metrics, known_metric
+from metriscope.evaluation.verification.rates import write_thresholds
 from metriscope.files import replacing, write_json
 from metriscope.objectives.weightings.dbpm import Judgement
 from metriscope.reports.confusions import confused_pairs
@@ -87,6 +88,8 @@ def report(
         _save_embeddings(run.folder / "embeddings.npz", tested, data.splits)
     if evaluation["per_class"]:
         write_per_class(run.folder / "per_class.csv", per_class(tested.ranked(), data.splits.test.classes))
+    if tested.pairs and (rates := tested.pairs.known_rates):
+        write_thresholds(run.folder / "thresholds.csv", rates, data.splits.test.classes)
     if evaluation.get("per_query"):
         write_per_query(run.folder / "per_query.csv", _per_query(tested, data.splits, evaluation["memory_mb"]))
     shown = cache(partial(_shown, tested, data, run.config["seed"]))

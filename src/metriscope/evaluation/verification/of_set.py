@@ -54,6 +54,11 @@ class Verification:
         self._warn_if_too_fine(far)
         return self.curve.tar_at(far)
 
+    @property
+    def known_rates(self) -> ClassRates | None:
+        """The first rates that something has asked for before."""
+        return next((found for found in self._rates.values() if found is not None), None)
+
     def rates(self, calibration: tuple[float, float] = CALIBRATION) -> ClassRates | None:
         """Error rates of each class at :data:`STEPS` thresholds between those of two FARs over all pairs.
 

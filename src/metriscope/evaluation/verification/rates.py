@@ -1,12 +1,17 @@
 """Error rates of verification class by class, and how far classes are from sharing a threshold."""
 
+import csv
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from metriscope.escapes import for_csv
 from metriscope.evaluation.verification.scores import cosines_of
+from metriscope.files import replacing
 
 
 class ClassCounts(NamedTuple):
@@ -31,6 +36,33 @@ class ClassCounts(NamedTuple):
         far = self.negative[these].double() / self.negatives[these, None]
         frr = 1 - self.positive[these].double() / self.positives[these, None]
         return ClassRates(self.labels[these], cosines_of(self.edges), far, frr)
+
+
+_COLUMNS = ("class", "threshold", "far", "frr", "shared_threshold", "shared_far", "shared_frr")
+
+
+def write_thresholds(path: Path, rates: "ClassRates", classes: Sequence[str]) -> None:
+    """Writes a CSV file with a line per class, the largest difference to the shared threshold first.
+
+    ``threshold`` is the one that suits the class, ``shared_threshold`` the one that suits all classes on average, each
+    with the FAR and FRR of the class at it.
+
+    Args:
+        path: of the file.
+        rates: of the classes.
+        classes: (C,) names by label.
+    """
+    shared, places, thresholds = rates.shared(), rates.best_places().tolist(), rates.thresholds.tolist()
+    far, frr = rates.far.tolist(), rates.frr.tolist()
+    lines = []
+    for row, (label, at) in enumerate(zip(rates.labels.tolist(), places, strict=True)):
+        own = thresholds[at], far[row][at], frr[row][at]
+        lines.append((classes[label], *own, thresholds[shared], far[row][shared], frr[row][shared]))
+    lines.sort(key=lambda line: -abs(line[1] - line[4]))
+    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(_COLUMNS)
+        writer.writerows(map(for_csv, line) for line in lines)
 
 
 class ClassRates(NamedTuple):
@@ -65,8 +97,15 @@ class ClassRates(NamedTuple):
 
     def best(self) -> Tensor:
         """(C,) float64, of each class the largest of the thresholds with its largest U_c(d)."""
-        last = self.utility.flip(1).argmax(1)
-        return self.thresholds.flip(0)[last]
+        return self.thresholds[self.best_places()]
+
+    def best_places(self) -> Tensor:
+        """(C,) int64, where these stand among the thresholds."""
+        return len(self.thresholds) - 1 - self.utility.flip(1).argmax(1)
+
+    def shared(self) -> int:
+        """The place of the threshold with the largest mean of U_c(d) over classes, of several the largest."""
+        return len(self.thresholds) - 1 - int(self.utility.mean(0).flip(0).argmax())
 
 
 def edges_between(low: int, high: int, count: int) -> Tensor:
