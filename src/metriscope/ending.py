@@ -248,7 +248,7 @@ def _figures(
         return None if what is None else confused_pairs(what.labels, what.found, classes, title)
 
     def verified() -> "Figure | None":
-        return roc(tested.pairs and tested.pairs.known, title)
+        return roc(None if tested.pairs is None else tested.pairs.known, title)
 
     def write(name: str, draw: "Callable[[], Figure | None]") -> list[Path]:
         figure = draw()

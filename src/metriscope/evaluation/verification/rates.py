@@ -101,7 +101,8 @@ class ClassRates(NamedTuple):
 
     def best_places(self) -> Tensor:
         """(C,) int64, where these stand among the thresholds."""
-        return len(self.thresholds) - 1 - self.utility.flip(1).argmax(1)
+        places: Tensor = len(self.thresholds) - 1 - self.utility.flip(1).argmax(1)
+        return places
 
     def shared(self) -> int:
         """The place of the threshold with the largest mean of U_c(d) over classes, of several the largest."""
