@@ -82,7 +82,8 @@ class ClassRates(NamedTuple):
         """U_c(d) = 2 a b / (a + b), a = 1 - FAR_c(d), b = 1 - FRR_c(d), (C, T) float64; 0 where a and b are 0."""
         a, b = 1 - self.far, 1 - self.frr
         total = a + b
-        return 2 * a * b / total.where(total > 0, 1)
+        utility: Tensor = 2 * a * b / total.where(total > 0, 1)
+        return utility
 
     @property
     def inconsistency(self) -> float:
@@ -97,7 +98,8 @@ class ClassRates(NamedTuple):
 
     def best(self) -> Tensor:
         """(C,) float64, of each class the largest of the thresholds with its largest U_c(d)."""
-        return self.thresholds[self.best_places()]
+        found: Tensor = self.thresholds[self.best_places()]
+        return found
 
     def best_places(self) -> Tensor:
         """(C,) int64, where these stand among the thresholds."""
