@@ -113,4 +113,6 @@ class ClassRates(NamedTuple):
 
 def edges_between(low: int, high: int, count: int) -> Tensor:
     """Places from ``low`` to ``high``, evenly spaced, ``count`` of them or as many as there are."""
-    return torch.unique(torch.linspace(low, high, min(count, high - low + 1), dtype=torch.float64).round().long())
+    steps = torch.linspace(low, high, min(count, high - low + 1), dtype=torch.float64)
+    found: Tensor = torch.unique(steps.round().long())
+    return found
