@@ -35,7 +35,8 @@ class PairCurve:
     """
 
     def __init__(self, positive: Tensor, negative: Tensor) -> None:
-        occur = (positive + negative)[1:].nonzero().squeeze(1).flip(0) + 1
+        there = (positive != 0).logical_or_(negative != 0)
+        occur = there[1:].nonzero().squeeze(1).flip(0).add_(1)
         self.places = occur
         """(S,) int64, the places that occur, descending."""
         self.cosines = scores.cosines_of(occur)
