@@ -40,6 +40,7 @@ BEYOND_ONE_MODULE = {
     "test_parts_name_themselves.py",
     "test_readme.py",
     "test_suspects_runs.py",
+    "test_verification_runs.py",
     "test_written_runs.py",
 }
 

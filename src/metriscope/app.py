@@ -189,6 +189,10 @@ def load_checked(run: Run) -> Any:
                 run.folder,
             )
     check_unchanged(run)
+    if pairs := run.config["evaluation"].get("pairs"):
+        from metriscope.callbacks.evaluation import pairs_of
+
+        pairs_of(splits, Path(pairs))
     return splits
 
 

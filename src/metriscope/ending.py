@@ -21,6 +21,7 @@ from metriscope.evaluation.per_class import per_class, write_per_class
 from metriscope.evaluation.per_query import QueryResult, per_query, write_per_query
 from metriscope.evaluation.search.neighbors import nearest
 from metriscope.evaluation.set_metric import build_metrics, known_metric
+from metriscope.evaluation.verification.rates import write_thresholds
 from metriscope.files import replacing, write_json
 from metriscope.objectives.weightings.dbpm import Judgement
 from metriscope.reports.confusions import confused_pairs
@@ -30,6 +31,7 @@ from metriscope.reports.projection import projection
 from metriscope.reports.run_tables import class_table, gallery_table, hardest_table
 from metriscope.reports.style import guarded, save_as
 from metriscope.reports.suspects import suspects_measures, write_suspects
+from metriscope.reports.verification import roc
 from metriscope.run.folder import Run
 from metriscope.run.history import EPOCHS, Row, Selected, epochs_trained, points, read_history, summary
 from metriscope.tracking.base import LoggedTable, RunLogger
@@ -86,6 +88,8 @@ def report(
         _save_embeddings(run.folder / "embeddings.npz", tested, data.splits)
     if evaluation["per_class"]:
         write_per_class(run.folder / "per_class.csv", per_class(tested.ranked(), data.splits.test.classes))
+    if tested.pairs and (rates := tested.pairs.known_rates):
+        write_thresholds(run.folder / "thresholds.csv", rates, data.splits.test.classes)
     if evaluation.get("per_query"):
         write_per_query(run.folder / "per_query.csv", _per_query(tested, data.splits, evaluation["memory_mb"]))
     shown = cache(partial(_shown, tested, data, run.config["seed"]))
@@ -243,12 +247,15 @@ def _figures(
         what = shown()
         return None if what is None else confused_pairs(what.labels, what.found, classes, title)
 
+    def verified() -> "Figure | None":
+        return roc(None if tested.pairs is None else tested.pairs.known, title)
+
     def write(name: str, draw: "Callable[[], Figure | None]") -> list[Path]:
         figure = draw()
         return [] if figure is None else save_as(figure, folder / name, formats)
 
     paths = write_history_figures(folder, history, best and best.epoch, title, formats)
-    makers = {"projection": plane, "retrieval_gallery": gallery, "confused_classes": confused}
+    makers = {"projection": plane, "retrieval_gallery": gallery, "confused_classes": confused, "roc": verified}
     for name, draw in makers.items():
         paths += guarded(name, partial(write, name, draw)) or []
     return paths

@@ -11,6 +11,7 @@ from metriscope.evaluation.coverage import uniformity, utilization
 from metriscope.evaluation.embedded import EvaluatedSet, References
 from metriscope.evaluation.pairs import alignment, pair_auc, pair_auc_hard, tolerance
 from metriscope.evaluation.set_metric import build_metrics
+from metriscope.evaluation.verification import scores, tiled
 
 EX = torch.tensor(
     [(1, 0), (0.8, 0.6), (0.28, -0.96), (0.6, 0.8), (0, 1), (-0.96, 0.28)], dtype=torch.float64
@@ -38,7 +39,7 @@ def area(positive: list[float], negative: list[float]) -> float:
     return sum(won) / len(won)
 
 
-def scores(z: Tensor, labels: Tensor) -> tuple[list[float], list[float]]:
+def both_sides(z: Tensor, labels: Tensor) -> tuple[list[float], list[float]]:
     """Of the pairs i < j, positive and negative."""
     found: tuple[list[float], list[float]] = [], []
     for i in range(len(z)):
@@ -50,13 +51,14 @@ def scores(z: Tensor, labels: Tensor) -> tuple[list[float], list[float]]:
 @pytest.fixture(params=[2**22, 90], ids=["one block", "blocks"])
 def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pairs, "BLOCK_PAIRS", request.param)
-    monkeypatch.setattr(pairs, "GRID", 2**16 if request.param == 90 else pairs.GRID)
+    monkeypatch.setattr(tiled, "SIDE", 1024 if request.param == 2**22 else 7)
+    monkeypatch.setattr(scores, "GRID", 2**16 if request.param == 90 else scores.GRID)
 
 
 @pytest.mark.usefixtures("blocks")
 def test_measures_are_those_of_loops_over_pairs() -> None:
     z, labels = drawn()
-    positive, negative = scores(z, labels)
+    positive, negative = both_sides(z, labels)
     squares = [2 - 2 * s for s in positive + negative]
     assert uniformity(z) == pytest.approx(math.log(sum(math.exp(-2 * d) for d in squares) / len(squares)), abs=1e-12)
     assert uniformity(z, 900.0) == pytest.approx(
@@ -64,7 +66,7 @@ def test_measures_are_those_of_loops_over_pairs() -> None:
     )
     assert tolerance(z, labels) == pytest.approx(sum(positive) / len(positive), abs=1e-12)
     assert alignment(z, labels) == pytest.approx(2 - 2 * tolerance(z, labels), abs=1e-12)
-    grid = [[round(s * pairs.GRID) for s in side] for side in (positive, negative)]
+    grid = [[round(s * scores.GRID) for s in side] for side in (positive, negative)]
     assert pair_auc(z, labels) == pytest.approx(area(*grid), abs=1e-12)
     assert area(*grid) == pytest.approx(area(positive, negative), abs=1e-4)
 
@@ -76,7 +78,7 @@ def test_hard_pairs_are_the_nearest_negatives_of_each_sample(k: int) -> None:
     positive, negative = [], []
     for i in range(len(z)):
         found = [
-            (round(cosine(z[i], z[j]) * pairs.GRID), bool(labels[i] == labels[j])) for j in range(len(z)) if j != i
+            (round(cosine(z[i], z[j]) * scores.GRID), bool(labels[i] == labels[j])) for j in range(len(z)) if j != i
         ]
         positive += [s for s, same in found if same]
         negative += sorted((s for s, same in found if not same), reverse=True)[:k]

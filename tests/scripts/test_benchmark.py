@@ -25,6 +25,7 @@ from benchmarks import (
     serving,
     table,
     variance,
+    verification,
 )
 
 from metriscope.config.files import choices
@@ -182,6 +183,16 @@ def test_variances_of_many_classes_are_measured(
     variance.run(quick=True, data_dir=None)
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
     assert [row[-5:-2] for row in rows] == [["1,000", "16", "300"]] * 2
+
+
+def test_verification_is_measured_and_exact(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(verification, "isolated", lambda function, *arguments: function(*arguments))
+    verification.run(quick=True, data_dir=None)
+    printed = capsys.readouterr().out
+    assert "500 samples: TAR at FAR 1e-2 to 1e-6 and its thresholds are equal to the order statistics" in printed
+    assert "499,500" in printed
 
 
 def test_slopes_by_hand_are_measured_beside_formulas(

@@ -1,6 +1,7 @@
 """Builds the callbacks of a run from sections of its config."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -69,7 +70,8 @@ def build_evaluation(evaluation: Section, tables: bool = False) -> EvaluationMon
         tables: whether tables of the test set are logged.
     """
     further = _SHOWN if evaluation["per_class"] or evaluation.get("per_query") or tables else None
-    return EvaluationMonitor(build_metrics(evaluation), evaluation["layers"], evaluation["memory_mb"], further)
+    pairs = Path(evaluation["pairs"]) if evaluation.get("pairs") else None
+    return EvaluationMonitor(build_metrics(evaluation), evaluation["layers"], evaluation["memory_mb"], further, pairs)
 
 
 def build_diagnostics(diagnostics: Section, evaluation: Section, log_every_n_steps: int) -> list[pl.Callback]:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,6 +15,8 @@ from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.evaluation.measures import Measures, together
 from metriscope.evaluation.retrieval import check_finite, checked_scores
 from metriscope.evaluation.set_metric import Built
+from metriscope.evaluation.verification.listed import PairList, read_pairs
+from metriscope.evaluation.verification.of_set import Verification
 from metriscope.models.network import Embedding
 from metriscope.training.learner import MetricLearner
 from metriscope.unit import unit_rows
@@ -30,6 +33,7 @@ class EvaluationMonitor(WholeSet):
             head, scaled to unit length and logged with keys that end in ``_trunk``.
         memory_mb: working memory of the search in MiB.
         further: what others want of the search.
+        pairs: a file of pairs of the test set to verify, see :func:`read_pairs`; None for all pairs.
     """
 
     def __init__(
@@ -38,18 +42,22 @@ class EvaluationMonitor(WholeSet):
         layers: Sequence[str] = ("embedding",),
         memory_mb: float = 256,
         further: Measures | None = None,
+        pairs: Path | None = None,
     ) -> None:
         self.metrics = [one for one in metrics if not one.asked.at_end]
         asked = [further, *(one.metric.measures() for one in metrics)]
         self.measures = together(one for one in asked if one is not None)
         self.memory_mb = memory_mb
         self.layers = tuple(layers)
+        self.file = pairs
+        self.pairs: PairList | None = None
         self.queries: Tensor | None = None
         self.samples: dict[str, SetCollector] = {}
         self.told = False
 
     def begin(self, pl_module: pl.LightningModule, splits: Splits, stage: str) -> None:
         self.queries = splits.queries if stage == "test" else None
+        self.pairs = pairs_of(splits, self.file) if stage == "test" else None
         self.samples = {layer: SetCollector().to(pl_module.device) for layer in self.layers}
         self.told = False if stage == "test" else self.told
 
@@ -70,10 +78,12 @@ class EvaluationMonitor(WholeSet):
         self.samples = {}
 
     def _evaluated(self, embeddings: Tensor, labels: Tensor, index: Tensor) -> EvaluatedSet:
+        queries = None if self.queries is None else self.queries.to(index.device)[index]
+        listed = None if self.pairs is None else self.pairs.among(index.cpu())
+        pairs = Verification(embeddings, labels, queries, listed)
         if self.measures is None:
             check_finite(embeddings)
-            return EvaluatedSet(embeddings, labels, positions=index)
-        queries = None if self.queries is None else self.queries.to(index.device)[index]
+            return EvaluatedSet(embeddings, labels, positions=index, pairs=pairs)
         scores = checked_scores(embeddings, labels, self.measures, queries, self.memory_mb)
         if not self.told and not (scores.relevant > 0).any():
             self.told = True
@@ -81,7 +91,14 @@ class EvaluationMonitor(WholeSet):
                 f"none of {len(scores.relevant)} queries has an image of its class to find: retrieval metrics are "
                 "left out", stacklevel=2,
             )  # fmt: skip
-        return EvaluatedSet(embeddings, labels, scores, positions=index)
+        return EvaluatedSet(embeddings, labels, scores, positions=index, pairs=pairs)
+
+
+def pairs_of(splits: Splits, file: Path | None) -> PairList | None:
+    """The pairs of ``evaluation.pairs``, by position in the test part; None without a file. Errors as of read_pairs."""
+    if file is None:
+        return None
+    return read_pairs(file, splits.file_names("test"), len(splits.test), key="evaluation.pairs")
 
 
 def of_layer(layer: str, embedding: Embedding) -> tuple[Tensor, Tensor]:

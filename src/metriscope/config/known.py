@@ -13,10 +13,10 @@ _NEEDED = (
     "backbone.freeze", "optimizer.lr", "memory.size", "logger.figures",
 )  # fmt: skip
 _NAMED = ("dataset", "backbone", "loss", "miner", "distance")
-# Files of one's own may hold the section evaluation as it was before it had per_query.
+# Files of one's own may hold the section evaluation as it was before it had these.
 _OPTIONAL = (
     "init", "loss_memory_mb", "tags", "references", "weighting", "scale", "sweep", "evaluation.name",
-    "evaluation.per_query",
+    "evaluation.per_query", "evaluation.pairs",
 )  # fmt: skip
 
 

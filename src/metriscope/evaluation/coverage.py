@@ -5,8 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from metriscope.evaluation.pairs import directions, row_blocks
+from metriscope.evaluation.pairs import row_blocks
 from metriscope.evaluation.search.neighbors import nearest
+from metriscope.evaluation.verification.scores import directions
 
 
 def uniformity(embeddings: Tensor, t: float = 2.0) -> float:

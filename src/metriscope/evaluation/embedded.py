@@ -5,6 +5,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from metriscope.evaluation.retrieval import QueryScores
+from metriscope.evaluation.verification.of_set import Verification
 
 
 class References(NamedTuple):
@@ -29,12 +30,18 @@ class EvaluatedSet(NamedTuple):
     """For metrics that ask for them."""
     positions: Tensor | None = None
     """(N,) int64, ascending: where the samples stand in the evaluated part, if that is known."""
+    pairs: Verification | None = None
+    """The pairs that verification is about; None for all pairs of the set."""
 
     def ranked(self) -> QueryScores:
         """The retrieval scores, which a metric that asks for :meth:`SetMetric.measures` is given."""
         if self.scores is None:
             raise LookupError("no scores, because measures() asks for none")
         return self.scores
+
+    def verified(self) -> Verification:
+        """Verification of the pairs, whose scores are counted once for all metrics of the set that came with them."""
+        return Verification(self.embeddings, self.labels) if self.pairs is None else self.pairs
 
     def known(self) -> References:
         """The references, which a metric that asks for them is given."""

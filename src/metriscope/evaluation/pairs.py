@@ -11,12 +11,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from metriscope.unit import unit_rows
+from metriscope.evaluation.verification import scores
+from metriscope.evaluation.verification.curve import PairCurve
+from metriscope.evaluation.verification.of_set import Verification
+from metriscope.evaluation.verification.scores import EXCLUDED, counters, directions, places
 
 BLOCK_PAIRS = 2**22
 """So many pairs are looked at a time, about 150 MB."""
-GRID = 2**22
-"""Cosines are compared as multiples of 1 / GRID, 2.4e-7."""
 
 
 def row_blocks(count: int) -> Iterator[slice]:
@@ -24,11 +25,6 @@ def row_blocks(count: int) -> Iterator[slice]:
     step = max(1, BLOCK_PAIRS // max(count, 1))
     for start in range(0, count, step):
         yield slice(start, min(start + step, count))
-
-
-def directions(embeddings: Tensor) -> Tensor:
-    """(N, D) -> (N, D) float64 of unit length."""
-    return unit_rows(embeddings.detach().double())
 
 
 def alignment(embeddings: Tensor, labels: Tensor) -> float:
@@ -68,22 +64,14 @@ def pair_auc(embeddings: Tensor, labels: Tensor) -> float:
     """Share of (positive pair, negative pair) in which the positive pair has the larger s, ties counted as half.
 
     The area under the ROC curve of verification with one threshold for all pairs, which the loss of arXiv:2510.00137
-    bounds. All pairs count, by a counting sort: similarities are rounded to multiples of 1 / :data:`GRID`, about the
-    precision of cosines of float32 embeddings, so that equal ones tie whatever the order of sums. O(N^2 D) time, and
-    0.2 GB of memory beside a block, whatever N.
+    bounds; of all pairs, with similarities as multiples of 1 / GRID, see
+    :class:`metriscope.evaluation.verification.of_set.Verification`.
 
     Args:
         embeddings: (N, D).
         labels: (N,) integers.
     """
-    z = directions(embeddings)
-    positive, every = _counts(z), _counts(z)
-    for rows in row_blocks(len(z)):
-        places = _places(z[rows] @ z[rows.start :].T)
-        later = torch.ones_like(places, dtype=torch.bool).triu_(1)
-        positive += _counted(places[later & (labels[rows, None] == labels[rows.start :])])
-        every += _counted(places[later])
-    return _area(positive, every.sub_(positive))
+    return Verification(embeddings, labels).curve.auc
 
 
 def pair_auc_hard(embeddings: Tensor, labels: Tensor, k: int = 500) -> float:
@@ -98,15 +86,15 @@ def pair_auc_hard(embeddings: Tensor, labels: Tensor, k: int = 500) -> float:
         k: number of negatives of a sample; all where it has fewer.
     """
     z = directions(embeddings)
-    positive, negative = _counts(z), _counts(z)
+    positive, negative = counters(z.device), counters(z.device)
     for rows in row_blocks(len(z)):
-        places = _places(z[rows] @ z.T)
+        found = places((z[rows] * scores.GRID) @ z.T)
         same = labels[rows, None] == labels
-        hardest = places.masked_fill(same, -1).topk(min(k, len(z)), sorted=False).values
-        negative += _counted(hardest[hardest >= 0])
+        hardest = found.masked_fill(same, EXCLUDED).topk(min(k, len(z)), sorted=False).values
+        _count(negative, hardest[hardest != EXCLUDED])
         same.diagonal(rows.start).fill_(False)
-        positive += _counted(places[same])
-    return _area(positive, negative)
+        _count(positive, found[same])
+    return PairCurve(positive, negative).auc
 
 
 def _classes(z: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -121,23 +109,5 @@ def _pairs(count: Tensor) -> Tensor:
     return pairs.where(pairs > 0, math.nan)
 
 
-def _places(cosines: Tensor) -> Tensor:
-    """Cosines, in place, as whole numbers from 0 to 2 GRID."""
-    return cosines.add_(1).mul_(GRID).round_().clamp_(0, 2 * GRID).long()
-
-
-def _counts(z: Tensor) -> Tensor:
-    return torch.zeros(2 * GRID + 1, dtype=torch.int64, device=z.device)
-
-
-def _counted(places: Tensor) -> Tensor:
-    return torch.bincount(places, minlength=2 * GRID + 1)
-
-
-def _area(positive: Tensor, negative: Tensor) -> float:
-    """The share of pairs of counts in which the positive one stands higher, ties as half; NaN where there are none."""
-    pairs = float(positive.sum()) * float(negative.sum())
-    if not pairs:
-        return math.nan
-    higher = (positive.sum() - positive.cumsum(0)).double()
-    return float(negative.double() @ higher.add_(positive, alpha=0.5)) / pairs
+def _count(counts: Tensor, found: Tensor) -> None:
+    counts.scatter_add_(0, found, torch.ones_like(found))

@@ -58,6 +58,42 @@ METRICS = (
         headline=True, unit="share",
     ),
     Metric(
+        "tar_at_far_1e_{k}", "TAR at FAR 1e-{k}", "pairs", "max",
+        "true accept rate of verification: share of positive pairs above the threshold at which a share of 10^-k of "
+        "the negative pairs is accepted; with `evaluation.metrics.tar_at_far=true`",
+        headline=True, unit="share",
+    ),
+    Metric(
+        "eer", "EER", "pairs", "min",
+        "equal error rate: the share of negative pairs that are accepted where the same share of positive pairs is "
+        "rejected, linear between two thresholds; with `evaluation.metrics.eer=true`",
+        headline=True, unit="share",
+    ),
+    Metric(
+        "d_prime", "d'", "pairs", "max",
+        "difference of the mean cosines of positive and of negative pairs, over the root of the mean of their "
+        "variances; with `evaluation.metrics.d_prime=true`",
+        headline=True,
+    ),
+    Metric(
+        "best_threshold", "best threshold", "pairs", None,
+        "the cosine threshold of `pair_accuracy`; with `evaluation.metrics.best_threshold=true`",
+        headline=True, bounds=(-1.0, 1.0),
+    ),
+    Metric(
+        "pair_accuracy", "accuracy of pairs", "pairs", "max",
+        "(TAR + 1 - FAR) / 2 at the threshold where it is largest, chosen on the same pairs; with "
+        "`evaluation.metrics.best_threshold=true`",
+        headline=True, unit="share",
+    ),
+    Metric(
+        "threshold_inconsistency", "threshold inconsistency", "pairs", "min",
+        "variance over classes c of U_c(d) = 2 a b / (a + b), a = 1 - FAR_c(d), b = 1 - FRR_c(d), mean over 64 "
+        "thresholds d between those of two FARs, after arXiv:2307.04047, whose text was not read; with "
+        "`evaluation.metrics.threshold_inconsistency=true`",
+        headline=True, unit="share",
+    ),
+    Metric(
         "pair_auc_hard", "AUC of hard pairs", "pairs", "max",
         "`pair_auc` with the k most similar negatives of each sample alone, arXiv:2510.00137; with "
         "`evaluation.metrics.pair_auc_hard=true`",

@@ -3,19 +3,27 @@
 What there is to know about their figures stands in :mod:`metriscope.evaluation.metrics`.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from metriscope.evaluation.measures import SKIPPED, Measures
+from metriscope.evaluation.metric import Metric
 from metriscope.evaluation.metrics import registered
 from metriscope.evaluation.set_metric import SetMetric
+from metriscope.parts import ArgumentError
 
 if TYPE_CHECKING:
     from metriscope.evaluation.embedded import EvaluatedSet
 
 Depths = Annotated[Sequence[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _exponent(far: float) -> int:
+    return round(-math.log10(far))
 
 
 class RecallAt(SetMetric):
@@ -164,14 +172,76 @@ class Clustering(SetMetric):
 
 
 class PairAUC(SetMetric):
-    """O(N^2 D) time."""
+    """O(N^2 D) time, once for this and the other metrics of verification."""
 
     figures = registered("pair_auc")
 
     def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
-        from metriscope.evaluation.pairs import pair_auc
+        return {"pair_auc": embedded.verified().curve.auc}
 
-        return {"pair_auc": pair_auc(embedded.embeddings, embedded.labels)}
+
+class TARAtFAR(SetMetric):
+    """TAR at each FAR of ``far``, powers of ten."""
+
+    figures = registered("tar_at_far_1e_{k}")
+
+    def __init__(self, far: Annotated[Sequence[Rate], Field(min_length=1)] = (1e-2, 1e-3, 1e-4)) -> None:
+        self.exponents = {_exponent(one): one for one in far}
+
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        for far in arguments["far"]:
+            if not math.isclose(far, 10.0 ** -_exponent(far)):
+                rule = "each has to be a power of ten, such as 1e-2 or 1e-6: the keys that are logged name the exponent"
+                raise ArgumentError("far", arguments["far"], rule)
+
+    @classmethod
+    def logged(cls, key: str, arguments: Mapping[str, Any]) -> tuple[Metric, ...]:
+        return tuple(cls.figures[0].members(_exponent(far) for far in arguments["far"]))
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        pairs = embedded.verified()
+        return {f"tar_at_far_1e_{k}": pairs.tar_at(far) for k, far in self.exponents.items()}
+
+
+class EER(SetMetric):
+    """O(N^2 D) time, once for this and the other metrics of verification."""
+
+    figures = registered("eer")
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        return {"eer": embedded.verified().curve.eer}
+
+
+class DPrime(SetMetric):
+    """O(N^2 D) time, once for this and the other metrics of verification."""
+
+    figures = registered("d_prime")
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        return {"d_prime": embedded.verified().curve.d_prime}
+
+
+class BestThreshold(SetMetric):
+    """O(N^2 D) time, once for this and the other metrics of verification."""
+
+    figures = registered("best_threshold", "pair_accuracy")
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        best = embedded.verified().curve.best
+        return {"best_threshold": best.threshold, "pair_accuracy": best.accuracy}
+
+
+class ThresholdInconsistency(SetMetric):
+    """Over thresholds between those of the two FARs of ``far``; one more pass of O(N^2 D) time."""
+
+    figures = registered("threshold_inconsistency")
+
+    def __init__(self, far: Annotated[Sequence[Rate], Field(min_length=2, max_length=2)] = (1e-4, 1e-1)) -> None:
+        self.far = (far[0], far[1])
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        return {"threshold_inconsistency": embedded.verified().inconsistency(self.far)}
 
 
 class PairAUCHard(SetMetric):
@@ -248,6 +318,11 @@ SHIPPED: dict[str, type[SetMetric]] = {
     "linear_probe_accuracy": LinearProbeAccuracy,
     "clustering": Clustering,
     "pair_auc": PairAUC,
+    "tar_at_far": TARAtFAR,
+    "eer": EER,
+    "d_prime": DPrime,
+    "best_threshold": BestThreshold,
+    "threshold_inconsistency": ThresholdInconsistency,
     "pair_auc_hard": PairAUCHard,
     "alignment": Alignment,
     "tolerance": Tolerance,

@@ -48,7 +48,15 @@ CURVES = {
 }
 """Logged keys of the panels of the figures over epochs."""
 
-FIGURES = (*CURVES, "recall_against_variance", "intervals", "critical_difference", "embeddings", "confused_classes")
+FIGURES = (
+    *CURVES,
+    "recall_against_variance",
+    "intervals",
+    "roc",
+    "critical_difference",
+    "embeddings",
+    "confused_classes",
+)
 
 
 def write_figures(
@@ -69,6 +77,7 @@ def write_figures(
     """
     from metriscope.reports.embedding_figures import confused_classes, embeddings
     from metriscope.reports.ranks import critical_difference
+    from metriscope.reports.verification import tar_over_far
 
     try:
         folder_in(folder.parent, folder.name)
@@ -81,6 +90,7 @@ def write_figures(
     makers: dict[str, Callable[[Written], Figure | None]] = {
         "recall_against_variance": recall_against_variance,
         "intervals": intervals,
+        "roc": tar_over_far,
         "critical_difference": critical_difference,
         "embeddings": partial(embeddings, method=method),
         "confused_classes": confused_classes,

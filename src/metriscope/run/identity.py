@@ -36,6 +36,7 @@ _IRRELEVANT = {
 _ABSENT_BY_NAME = ("references", "weighting")
 # Keys whose values are paths to files of the user.
 _DATA, _WEIGHTS, _TABLE, _INIT = "dataset.path", "backbone.weights", "weighting.table", "init"
+_PAIRS = "evaluation.pairs"
 LABEL_NOISE = "dataset.label_noise"
 """The share of wrong training labels; keys that begin with it say which they are."""
 RUN_FOLDER = re.compile(r"seed\d+-[0-9a-f]{8}")
@@ -50,7 +51,7 @@ def located(config: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(config)
     if _INIT in found:
         found[_INIT] = _absolute(_INIT, found[_INIT])
-    for key in (_DATA, _WEIGHTS, _TABLE):
+    for key in (_DATA, _WEIGHTS, _TABLE, _PAIRS):
         section, name = key.split(".")
         if isinstance(found.get(section), Mapping) and name in found[section]:
             found[section] = {**found[section], name: _absolute(key, found[section][name])}
@@ -250,7 +251,7 @@ def _shipped_target(group: str, name: str) -> str | None:
 
 def _absolute(key: str, value: Any) -> Any:
     """The value of a key; an absolute path if the value is a path to files of the user."""
-    if key not in (_DATA, _WEIGHTS, _TABLE, _INIT) or not isinstance(value, str) or not value:
+    if key not in (_DATA, _WEIGHTS, _TABLE, _PAIRS, _INIT) or not isinstance(value, str) or not value:
         return value
     path = Path(value).expanduser()
     # The same rule as in metriscope.models.weights, which tells a file from the name of published weights.
