@@ -44,8 +44,8 @@ class _Kept:
     references: Samples | None = None
     prepared: tuple[Tensor, Tensor] | None = None
     distances: Tensor | None = None
-    known: tuple[int, Tensor] | None = None
-    """The first of some anchors, and their distances without a graph."""
+    known: tuple[slice, Tensor] | None = None
+    """Some anchors, and their distances without a graph."""
     masks: tuple[Tensor, Tensor] | None = None
     classes: Classes | None = None
     parts: "list[Comparison]" = field(default_factory=list)
@@ -203,16 +203,13 @@ class Comparison:
     def block(self, rows: slice) -> Block:
         """Some anchors, with first and last position given; what is there of the whole is not made again."""
         anchors, references = self.prepared
-        kept, masks = self._kept, self._kept.masks
-        start, distances = (0, kept.distances) if kept.distances is not None or kept.known is None else kept.known
+        masks = self._kept.masks
 
         def find_masks() -> tuple[Tensor, Tensor]:
             return self._of_rows(rows) if masks is None else (masks[0][rows], masks[1][rows])
 
-        known = distances is not None and start <= rows.start and rows.stop <= start + len(distances)
-        there = distances[rows.start - start : rows.stop - start] if distances is not None and known else None
         own = anchors if rows == slice(0, len(anchors)) else anchors[rows]
-        return Block(rows, own, references, self.distance, find_masks, there)
+        return Block(rows, own, references, self.distance, find_masks, self._known(rows))
 
     @property
     def own(self) -> slice:
@@ -238,7 +235,17 @@ class Comparison:
         if kept.known is None and kept.distances is None and len(anchors) * len(references) <= KEPT_PAIRS:
             with torch.no_grad():
                 distances = measured(self.distance, anchors[self.own].detach(), references.detach())
-            kept.known = self.own.start, distances
+            kept.known = self.own, distances
+
+    def _known(self, rows: slice) -> Tensor | None:
+        """Distances of some anchors, where they are there already."""
+        if self._kept.distances is not None:
+            return self._kept.distances[rows]
+        if self._kept.known is None:
+            return None
+        of, distances = self._kept.known
+        start, stop, _ = rows.indices(len(self.anchors.labels))
+        return distances[start - of.start : stop - of.start] if of.start <= start and stop <= of.stop else None
 
     def only(self, rows: slice) -> "Comparison":
         """The comparison of some anchors alone, with first and last position given, such as the share of a process."""

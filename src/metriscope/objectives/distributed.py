@@ -69,36 +69,45 @@ def ranks_of(objective: nn.Module) -> Ranks | None:
     return Ranks(dist.get_rank(), dist.get_world_size(), dist.all_reduce)
 
 
-def _gather(local: Tensor) -> list[Tensor]:
-    """The tensors of all ranks in the order of ranks; first dimensions may differ."""
+def _lengths(local: Tensor) -> list[int]:
+    """The lengths of the batches of all ranks, for which the host waits."""
     sizes = [torch.zeros((), dtype=torch.int64, device=local.device) for _ in range(dist.get_world_size())]
     dist.all_gather(sizes, torch.tensor(len(local), device=local.device))
-    lengths = [int(size) for size in sizes]
+    return [int(size) for size in sizes]
+
+
+def _gather(local: Tensor, lengths: Sequence[int]) -> Tensor:
+    """The tensors of all ranks in the order of ranks; first dimensions may differ."""
+    if len(set(lengths)) == 1:
+        whole = local.new_empty(sum(lengths), *local.shape[1:])
+        dist.all_gather(list(torch.split(whole, list(lengths))), local.contiguous())
+        return whole
     padded = local.new_zeros(max(lengths), *local.shape[1:])
     padded[: len(local)] = local
     shares = [torch.empty_like(padded) for _ in lengths]
     dist.all_gather(shares, padded)
-    return [share[:length] for share, length in zip(shares, lengths, strict=True)]
+    return torch.cat([share[:length] for share, length in zip(shares, lengths, strict=True)])
 
 
 class _GatherEmbeddings(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, local: Tensor) -> Tensor:
-        shares = _gather(local.contiguous())
-        rank = dist.get_rank()
-        ctx.start = sum(len(share) for share in shares[:rank])
+    def forward(ctx: Any, local: Tensor, lengths: Sequence[int]) -> Tensor:
+        ctx.start = sum(lengths[: dist.get_rank()])
         ctx.length = len(local)
-        return torch.cat(shares)
+        return _gather(local, lengths)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad[ctx.start : ctx.start + ctx.length] * dist.get_world_size()
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return grad[ctx.start : ctx.start + ctx.length] * dist.get_world_size(), None
 
 
 def gather(batch: Spaces, spaces: Collection[str]) -> Spaces:
     """Some spaces of the batch of this process -> those of all processes, in the order of ranks.
 
-    Waits once for the sizes of each tensor, because batches may differ in length.
+    Waits once for the lengths of the batches, which may differ.
     """
-    outputs = {name: _GatherEmbeddings.apply(output) for name, output in batch.outputs.items() if name in spaces}
-    return Spaces(outputs, torch.cat(_gather(batch.labels)), torch.cat(_gather(batch.index)))
+    lengths = _lengths(batch.labels)
+    outputs = {
+        name: _GatherEmbeddings.apply(output, lengths) for name, output in batch.outputs.items() if name in spaces
+    }
+    return Spaces(outputs, _gather(batch.labels, lengths), _gather(batch.index, lengths))

@@ -13,6 +13,9 @@ from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.selection import Pairs, RowPairs
 
+# Rounding errors of a distance.
+_ROUNDING = 32
+
 
 def _edge(pairs: Iterable[tuple[Tensor, Tensor]], share: float) -> Tensor:
     """The lowest hardness among the hardest ``share`` of all pairs, given as values and masks of blocks of anchors."""
@@ -27,6 +30,12 @@ def _edge_by_sorting(pairs: Iterable[tuple[Tensor, Tensor]], share: float) -> Te
     count = (mask.sum().double() * share).ceil().long()
     ranked = hardness.masked_fill(~mask, -math.inf).flatten().sort(descending=True).values
     return ranked.gather(0, (count - 1).clamp_min(0).view(1))
+
+
+def _slack(edge: Tensor) -> Tensor:
+    """How far a distance at the edge may be rounded away from it; 0 for an edge that is not finite."""
+    slack = _ROUNDING * torch.finfo(edge.dtype).eps * edge.abs().clamp_min(1)
+    return torch.where(edge.isfinite(), slack, 0)
 
 
 class HardAwareCascadeMiner(Miner):
@@ -56,6 +65,9 @@ class HardAwareCascadeMiner(Miner):
         edge = _edge if comparison.anchors.labels.device.type == "cpu" else _edge_by_sorting
         furthest = edge(((block.distances, block.positive) for block in comparison.blocks()), self.share)
         closest = -edge(((-block.distances, block.negative) for block in comparison.blocks()), self.share)
+        if comparison.ranks is not None:
+            # Blocks of the anchors of one process round in another way, even the pair at the edge.
+            furthest, closest = furthest - _slack(furthest), closest + _slack(closest)
 
         def choose(block: Block) -> Pairs:
             near, far = block.distances <= closest, block.distances >= furthest
