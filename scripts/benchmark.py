@@ -30,7 +30,7 @@ SUBJECTS = {
     "busy": "the default run on a quiet machine and beside two busy loops, with and without GOMP_SPINCOUNT",
     "serving": "load, embedding of JPEG files against the trunk alone (needs --data-dir), search in a large gallery",
     "kernels": "slopes by hand against the formulas of the same losses",
-    "ranks": "a gathered batch that several processes judge: arithmetic, time and memory of each, and equality with one",
+    "ranks": "a gathered batch that several processes judge: arithmetic, time, memory, and equality with one",
     "mnist": "an epoch of MNIST and its evaluation against the same job of the peer; needs --data-dir",
 }
 NEED_DATA = ("frozen", "mnist")

@@ -1,4 +1,4 @@
-"""A gathered batch that several processes judge together: arithmetic, time and memory of each, and equality with one."""
+"""A gathered batch that several processes judge together: what it costs each of them, and equality with one."""
 
 import multiprocessing
 import tempfile
@@ -121,9 +121,7 @@ def run(quick: bool, data_dir: Path | None) -> None:
     table = Table([*columns, ("value", 8), ("gradient", 8)])
     for words in LOSSES[2:] if quick else LOSSES:
         isolated(_simulate, table, words, size, SIMULATED[:2] if quick else SIMULATED)
-    print(
-        f"\nbatch {large:,}, processes that talk by gloo, float32, one thread each; of the slowest rank and of the largest"
-    )
+    print(f"\nbatch {large:,}, processes that talk by gloo, float32, one thread each; of the worst rank")
     table = Table([("loss", 24), ("processes", 9), ("ms", 7), ("of one", 7), ("MiB extra", 9), ("of one", 7)])
     for words in LOSSES[: 1 if quick else 2]:
         one = None

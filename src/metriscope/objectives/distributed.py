@@ -29,19 +29,19 @@ class Ranks(NamedTuple):
 
     Attributes:
         rank: of this process, from 0.
-        count: how many there are.
+        world: how many there are.
         reduce: adds up a contiguous tensor over all of them, in place.
     """
 
     rank: int
-    count: int
+    world: int
     reduce: Callable[[Tensor], object]
 
     def share(self, anchors: int) -> slice | None:
         """Those of so many anchors that this process judges; None for all, where there are too few to share out."""
-        if anchors < self.count:
+        if anchors < self.world:
             return None
-        return slice(anchors * self.rank // self.count, anchors * (self.rank + 1) // self.count)
+        return slice(anchors * self.rank // self.world, anchors * (self.rank + 1) // self.world)
 
     def add(self, tensors: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
         """The sums of small tensors over all processes, which are sent as one in this dtype."""

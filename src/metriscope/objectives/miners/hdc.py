@@ -13,9 +13,6 @@ from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.selection import Pairs, RowPairs
 
-# Rounding errors of a distance.
-_ROUNDING = 32
-
 
 def _edge(pairs: Iterable[tuple[Tensor, Tensor]], share: float) -> Tensor:
     """The lowest hardness among the hardest ``share`` of all pairs, given as values and masks of blocks of anchors."""
@@ -32,12 +29,6 @@ def _edge_by_sorting(pairs: Iterable[tuple[Tensor, Tensor]], share: float) -> Te
     return ranked.gather(0, (count - 1).clamp_min(0).view(1))
 
 
-def _slack(edge: Tensor) -> Tensor:
-    """How far a distance at the edge may be rounded away from it; 0 for an edge that is not finite."""
-    slack = _ROUNDING * torch.finfo(edge.dtype).eps * edge.abs().clamp_min(1)
-    return torch.where(edge.isfinite(), slack, 0)
-
-
 class HardAwareCascadeMiner(Miner):
     """The hardest share of all positive pairs of the batch and the hardest share of all negative pairs.
 
@@ -48,7 +39,8 @@ class HardAwareCascadeMiner(Miner):
     pytorch-metric-learning's HDCMiner, except that all pairs tied at the edge are selected, whereas HDCMiner takes an
     arbitrary one (the two directions of a pair are such a tie).
 
-    The distances of all pairs are held in one list while the two edges are looked for, and none after that.
+    The distances of all pairs are held in one list while the two edges are looked for, and none after that. Where
+    several processes share the anchors, the chosen pairs are held as masks (B, R).
 
     Args:
         share: share of the pairs, above 0 and at most 1.
@@ -61,16 +53,17 @@ class HardAwareCascadeMiner(Miner):
         super().__init__()
         self.share = share
 
-    def select(self, comparison: Comparison) -> RowPairs:
+    def select(self, comparison: Comparison) -> Pairs | RowPairs:
         edge = _edge if comparison.anchors.labels.device.type == "cpu" else _edge_by_sorting
         furthest = edge(((block.distances, block.positive) for block in comparison.blocks()), self.share)
         closest = -edge(((-block.distances, block.negative) for block in comparison.blocks()), self.share)
-        if comparison.ranks is not None:
-            # Blocks of the anchors of one process round in another way, even the pair at the edge.
-            furthest, closest = furthest - _slack(furthest), closest + _slack(closest)
 
         def choose(block: Block) -> Pairs:
             near, far = block.distances <= closest, block.distances >= furthest
             return Pairs(block.positive & far, block.negative & near)
 
-        return RowPairs(choose)
+        if comparison.ranks is None:
+            return RowPairs(choose)
+        # The loss looks at blocks of a process's own anchors, which round in another way, even the pair at an edge.
+        chosen = [choose(block) for block in comparison.blocks()]
+        return Pairs(torch.cat([one.positive for one in chosen]), torch.cat([one.negative for one in chosen]))
