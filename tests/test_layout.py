@@ -18,6 +18,7 @@ BEYOND_ONE_MODULE = {
     "objectives/test_against_peer.py",
     "objectives/test_bound_to_classes.py",
     "objectives/test_every_part.py",
+    "objectives/test_shared_anchors.py",
     "objectives/weightings/test_every_weighting.py",
     "scripts/test_benchmark_commits.py",
     "slurm/test_slurm.py",

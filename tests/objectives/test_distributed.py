@@ -1,7 +1,8 @@
-"""Two processes with unequal batches against one with the whole batch: same loss, same gradients, same memory."""
+"""Several processes with unequal batches against one with all of it: same loss, same gradients, same memory."""
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,22 +21,25 @@ from metriscope.objectives.samples import Moment, Spaces
 LOSSES = shipped("loss")
 MINERS = shipped("miner")
 
-SHARES = (7, 12)
+SHARES = {2: (7, 12), 4: (4, 6, 3, 6)}
+"""Samples of each process; of the same batch."""
+BATCH = 19
 STEPS = 3
+Case = tuple[str | int, ...]
 CLASSES, INPUT, SIZE, NUMBER = 4, 6, 5, 12
 
 
 @cache
-def composed(loss: str, miner: str, memory: int) -> DictConfig:
-    return COMPOSER([f"loss={loss}", f"miner={miner}", f"memory.size={memory}"])
+def composed(loss: str, miner: str, memory: int, *words: str) -> DictConfig:
+    return COMPOSER([f"loss={loss}", f"miner={miner}", f"memory.size={memory}", *words])
 
 
 class Learner(nn.Module):
-    def __init__(self, loss: str, miner: str, memory: int) -> None:
+    def __init__(self, *case: Any) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.embed = nn.Linear(INPUT, SIZE)
-        self.objective = objective_of(plain(composed(loss, miner, memory)), CLASSES, SIZE, num_samples=NUMBER)
+        self.objective = objective_of(plain(composed(*case)), CLASSES, SIZE, num_samples=NUMBER)
         self.double()
 
     def forward(self, inputs: Tensor, labels: Tensor, index: Tensor, step: int) -> Tensor:
@@ -48,10 +52,10 @@ class Learner(nn.Module):
 
 def batch(step: int) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(100 + step)
-    inputs = torch.randn(sum(SHARES), INPUT, generator=generator, dtype=torch.float64)
-    labels = torch.randint(CLASSES, (sum(SHARES),), generator=generator)
+    inputs = torch.randn(BATCH, INPUT, generator=generator, dtype=torch.float64)
+    labels = torch.randint(CLASSES, (BATCH,), generator=generator)
     # Repeats among the samples, also across processes.
-    return inputs, labels, torch.randint(NUMBER, (sum(SHARES),), generator=generator)
+    return inputs, labels, torch.randint(NUMBER, (BATCH,), generator=generator)
 
 
 def run(learner: nn.Module, module: Learner, rows: slice) -> dict[str, Tensor]:
@@ -69,44 +73,62 @@ def run(learner: nn.Module, module: Learner, rows: slice) -> dict[str, Tensor]:
     return record
 
 
-def cases() -> list[tuple[str, str, int]]:
+LEARNED = ("supcon", "multi_similarity", 0, "loss.learn_temperature=true")
+WEIGHED = [("infonce", "all", 0, f"weighting={name}") for name in shipped("weighting")]
+SUM = ("sum", "all", 30, "loss.losses=[{name: triplet},{name: multi_similarity}]")
+OF_FOUR = [("triplet", "semihard", 0), ("sogclr", "all", 0), ("contrastive", "all", 30), LEARNED, SUM, *WEIGHED]
+
+
+def cases() -> list[Case]:
     """Every loss with the first miner it takes; every miner with the first loss; some with a memory."""
     chosen = [(loss, fitting_miners(entry.accepts)[0], 0) for loss, entry in LOSSES.items()]
     for name, miner in MINERS.items():
         # A loss with a margin comes first: bands take theirs from it.
         fitting = [loss for loss in ("triplet", *LOSSES) if miner.kind in LOSSES[loss].accepts]
         chosen += [(loss, name, 0) for loss in fitting[:1]]
-    return [*dict.fromkeys(chosen), ("triplet", "all", 30), ("contrastive", "all", 30)]
+    return [*dict.fromkeys(chosen), ("triplet", "all", 30), ("contrastive", "all", 30), LEARNED, SUM, *WEIGHED]
 
 
-def work(folder: Path) -> None:
+def work(folder: Path, chosen: list[Case]) -> None:
     dist.init_process_group("gloo")
-    rank = dist.get_rank()
-    start = sum(SHARES[:rank])
+    rank, shares = dist.get_rank(), SHARES[dist.get_world_size()]
+    start = sum(shares[:rank])
     records = {}
-    for case in cases():
+    for case in chosen:
         module = Learner(*case)
         learner = DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=True)
-        records[case] = run(learner, module, slice(start, start + SHARES[rank]))
+        records[case] = run(learner, module, slice(start, start + shares[rank]))
     torch.save(list(records.values()), folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
+def on_processes(count: int, chosen: list[Case], folder: Path) -> list[list[dict[str, Tensor]]]:
+    for case in chosen:
+        composed(*case)  # once for all processes
+    on_ranks(lambda: work(folder, chosen), count=count)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(count)]
+
+
 @pytest.fixture(scope="module")
 def distributed(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, Tensor]]]:
-    for case in cases():
-        composed(*case)  # once for all three processes
-    folder: Path = tmp_path_factory.mktemp("ranks")
-    on_ranks(lambda: work(folder))
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    return on_processes(2, cases(), tmp_path_factory.mktemp("ranks"))
+
+
+def agree(found: dict[str, Tensor], case: Case) -> None:
+    module = Learner(*case)
+    expected = run(module, module, slice(None))
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
 
 
 @pytest.mark.parametrize("number", range(len(cases())), ids=["-".join(map(str, case)) for case in cases()])
 def test_two_processes_equal_one(number: int, distributed: list[list[dict[str, Tensor]]]) -> None:
-    module = Learner(*cases()[number])
-    expected = run(module, module, slice(None))
-    for rank in range(2):
-        found = distributed[rank][number]
-        assert found.keys() == expected.keys()
-        for name, value in expected.items():
-            torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
+    for records in distributed:
+        agree(records[number], cases()[number])
+
+
+def test_four_processes_equal_one(tmp_path: Path) -> None:
+    for records in on_processes(4, OF_FOUR, tmp_path):
+        for found, case in zip(records, OF_FOUR, strict=True):
+            agree(found, case)

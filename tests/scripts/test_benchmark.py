@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from benchmarks import (
     measuring,
     mnist,
     photographs,
+    ranks,
     serving,
     table,
     variance,
@@ -30,6 +33,7 @@ from benchmarks import (
 
 from metriscope.config.files import choices
 from metriscope.config.objective import shipped
+from metriscope.objectives.distributed import Ranks
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 LOSSES = shipped("loss")
@@ -203,6 +207,43 @@ def test_slopes_by_hand_are_measured_beside_formulas(
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
     assert {"infonce", "supcon", "smooth_ap"} <= {row[0] for row in rows}
     assert all(row[-1].endswith("x") or row[-2].endswith("x") for row in rows)
+
+
+@pytest.mark.parametrize("words", ranks.LOSSES, ids=" ".join)
+def test_the_multiply_adds_of_a_rank_fall_with_the_number_of_ranks(words: tuple[str, ...]) -> None:
+    """Of a batch of several blocks of anchors."""
+    raw, labels = comparing.batch(640, "4 per class", torch.float64, dimension=16)
+    objective = comparing.built(words, 160, 16).double()
+    one = ranks.judged(objective, raw, labels)
+    products = 3  # similarities, and the gradients of both ends of a pair
+    assert one.operations == products * 640 * 640 * 16
+    for count in (2, 4):
+        found = ranks.simulated(count, partial(ranks.judged, objective, raw, labels))
+        assert [each.operations for each in found] == [one.operations // count] * count
+        for each in found:
+            assert max(comparing.Agreement.of(each[:2], one[:2])) < ranks.TOLERANCE
+
+
+def test_ranks_are_measured_beside_one_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ranks, "isolated", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(ranks, "use_threads", lambda count: None)
+    monkeypatch.setattr(ranks, "_together", lambda count, words, size: [(1 / count, 2 * measuring.MIB)] * count)
+    ranks.run(quick=True, data_dir=None)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if line.endswith(("e-15", "e-16", "e+00"))] == ["2", "4"] * 2
+    assert lines[-1].split() == ["triplet", "2", "500", "0.50x", "2.0", "1.00x"]
+
+
+def test_a_failing_rank_does_not_leave_the_others_waiting() -> None:
+    def fail(own: Ranks) -> None:
+        if own.rank == 1:
+            raise ValueError("rank 1")
+        own.reduce(torch.ones(1))
+
+    with pytest.raises((ValueError, threading.BrokenBarrierError)):
+        ranks.simulated(3, fail)
 
 
 def test_numbers_stay_in_their_columns(capsys: pytest.CaptureFixture[str]) -> None:

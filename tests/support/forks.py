@@ -50,12 +50,17 @@ def in_forks(works: Iterable[Callable[[], object]], ready: Callable[[], bool] = 
             pytest.fail("one of several processes failed: see its traceback")
 
 
-def on_ranks(work: Callable[[], object], first: int = 0, ready: Callable[[], bool] = lambda: True) -> None:
-    """Runs ``work()`` in two forks, as torchrun would have started them; the second begins once ``ready``."""
+def on_ranks(
+    work: Callable[[], object], first: int = 0, ready: Callable[[], bool] = lambda: True, count: int = 2
+) -> None:
+    """Runs ``work()`` in two forks or more, as torchrun would have started them.
+
+    Those after the first begin once it has come as far as ``ready``.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "GROUP_RANK": "0"}
+    shared = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "GROUP_RANK": "0"}
     shared |= {"MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
 
     def as_rank(rank: int) -> Callable[[], object]:
@@ -65,7 +70,7 @@ def on_ranks(work: Callable[[], object], first: int = 0, ready: Callable[[], boo
 
         return go
 
-    in_forks([as_rank(first), as_rank(1 - first)], ready)
+    in_forks([as_rank(first), *(as_rank(rank) for rank in range(count) if rank != first)], ready)
 
 
 def started(cfg):

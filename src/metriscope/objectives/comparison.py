@@ -12,6 +12,7 @@ from metriscope.objectives.block import Block, measured
 from metriscope.objectives.chunks import block_rows
 from metriscope.objectives.classes import Classes, some_are_empty
 from metriscope.objectives.distances.base import Distance, precise
+from metriscope.objectives.distributed import Ranks
 from metriscope.objectives.samples import Moment, Samples, joined
 from metriscope.unit import unit_rows
 
@@ -43,8 +44,8 @@ class _Kept:
     references: Samples | None = None
     prepared: tuple[Tensor, Tensor] | None = None
     distances: Tensor | None = None
-    known: Tensor | None = None
-    """Distances without a graph."""
+    known: tuple[slice, Tensor] | None = None
+    """Some anchors, and their distances without a graph."""
     masks: tuple[Tensor, Tensor] | None = None
     classes: Classes | None = None
     parts: "list[Comparison]" = field(default_factory=list)
@@ -75,6 +76,7 @@ class Comparison:
         first: the position of the first anchor among the references.
         memory_mb: bound on the matrices of a block of anchors that is judged at once, in MiB; None for what suits the
             device.
+        ranks: the processes that share the anchors; None where this one judges them all.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Comparison:
         *,
         first: int = 0,
         memory_mb: float | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         self.anchors = anchors
         self.segments = tuple(segments)
@@ -93,6 +96,7 @@ class Comparison:
         self.moment = Moment() if moment is None else moment
         self.first = first
         self.memory_mb = memory_mb
+        self.ranks = ranks
         self.weigh: WeighRows | None = None
         """Factors (r, 1) of the losses (r, 1) of anchors with an index (r,); None for 1."""
         self.part: PartOf | None = None
@@ -199,29 +203,49 @@ class Comparison:
     def block(self, rows: slice) -> Block:
         """Some anchors, with first and last position given; what is there of the whole is not made again."""
         anchors, references = self.prepared
-        kept, masks = self._kept, self._kept.masks
-        distances = kept.known if kept.distances is None else kept.distances
+        masks = self._kept.masks
 
         def find_masks() -> tuple[Tensor, Tensor]:
             return self._of_rows(rows) if masks is None else (masks[0][rows], masks[1][rows])
 
-        there = None if distances is None else distances[rows]
         own = anchors if rows == slice(0, len(anchors)) else anchors[rows]
-        return Block(rows, own, references, self.distance, find_masks, there)
+        return Block(rows, own, references, self.distance, find_masks, self._known(rows))
 
-    def blocks(self) -> Iterator[Block]:
-        """All anchors, as many at once as suits the device and the bound on memory."""
+    @property
+    def own(self) -> slice:
+        """The anchors that this process judges, by first and last position."""
+        count = len(self.anchors.labels)
+        share = None if self.ranks is None else self.ranks.share(count)
+        return slice(0, count) if share is None else share
+
+    def blocks(self, among: slice | None = None) -> Iterator[Block]:
+        """All anchors or some, as many at once as suits the device and the bound on memory."""
         anchors, references = self.prepared
+        start, stop = (0, len(anchors)) if among is None else (among.start, among.stop)
         step = block_rows(len(references), anchors.device, anchors.element_size(), self.memory_mb)
-        for start in range(0, len(anchors), step):
-            yield self.block(slice(start, min(start + step, len(anchors))))
+        for first in range(start, stop, step):
+            yield self.block(slice(first, min(first + step, stop)))
 
     def hold(self) -> None:
-        """Keep distances, without a graph, for blocks that are asked for more than once; of a small batch alone."""
+        """Keep distances of :attr:`own` anchors, without a graph, for blocks that are asked for more than once.
+
+        Those of a small batch alone.
+        """
         kept, (anchors, references) = self._kept, self.prepared
         if kept.known is None and kept.distances is None and len(anchors) * len(references) <= KEPT_PAIRS:
             with torch.no_grad():
-                kept.known = measured(self.distance, anchors.detach(), references.detach())
+                distances = measured(self.distance, anchors[self.own].detach(), references.detach())
+            kept.known = self.own, distances
+
+    def _known(self, rows: slice) -> Tensor | None:
+        """Distances of some anchors, where they are there already."""
+        if self._kept.distances is not None:
+            return self._kept.distances[rows]
+        if self._kept.known is None:
+            return None
+        of, distances = self._kept.known
+        start, stop, _ = rows.indices(len(self.anchors.labels))
+        return distances[start - of.start : stop - of.start] if of.start <= start and stop <= of.stop else None
 
     def only(self, rows: slice) -> "Comparison":
         """The comparison of some anchors alone, with first and last position given, such as the share of a process."""
@@ -259,8 +283,9 @@ class Comparison:
 
     def _copy(self) -> "Comparison":
         other = Comparison(
-            self.anchors, self.segments, self.distance, self.moment, first=self.first, memory_mb=self.memory_mb
-        )
+            self.anchors, self.segments, self.distance, self.moment,
+            first=self.first, memory_mb=self.memory_mb, ranks=self.ranks,
+        )  # fmt: skip
         other.weigh, other._never, other._with_graph = self.weigh, self._never, self._with_graph
         other.part = self.part
         return other

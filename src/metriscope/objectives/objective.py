@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from metriscope.errors import InputError
 from metriscope.objectives.comparison import Comparison, Segment
 from metriscope.objectives.distances.base import Distance
-from metriscope.objectives.distributed import gather, is_distributed
+from metriscope.objectives.distributed import Ranks, gather, is_distributed, ranks_of
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.miners.base import Miner
 from metriscope.objectives.output import Account, LossOutput
@@ -105,8 +105,14 @@ class Objective(nn.Module):
         """Whether values on other classes than those of the training have no meaning."""
         return self.loss.bound_to_classes or (self.weighting is not None and self.weighting.bound_to_classes)
 
-    def compare(self, batch: Samples, moment: Moment | None = None) -> Comparison:
-        """The comparison of a batch with itself and, in training, with further references."""
+    def compare(self, batch: Samples, moment: Moment | None = None, ranks: Ranks | None = None) -> Comparison:
+        """The comparison of a batch with itself and, in training, with further references.
+
+        Args:
+            batch: the same on all processes.
+            moment: when.
+            ranks: the processes that share its anchors; None where this one judges them all.
+        """
         moment = moment or Moment()
         segments = [Segment(batch)]
         if self.training:
@@ -115,7 +121,7 @@ class Objective(nn.Module):
                 if segment is not None:
                     _check_segment(segment, f"{type(references).__name__}.recall", batch)
                     segments.append(segment)
-        return Comparison(batch, segments, self.distance, moment, memory_mb=self.memory_mb)
+        return Comparison(batch, segments, self.distance, moment, memory_mb=self.memory_mb, ranks=ranks)
 
     def select(self, comparison: Comparison) -> Selection:
         """What the miner selects."""
@@ -149,9 +155,10 @@ class Objective(nn.Module):
 
     def forward(self, batch: Spaces, moment: Moment | None = None) -> Step:
         """A batch -> :class:`Step`; in training, over the batches of all processes."""
+        ranks = None
         if self.training and is_distributed():
-            batch = gather(batch, self.spaces)
-        comparison = self.compare(batch.samples(self.space, self.affinity), moment)
+            batch, ranks = gather(batch, self.spaces), ranks_of(self)
+        comparison = self.compare(batch.samples(self.space, self.affinity), moment, ranks)
         account = self.judge(comparison, self.select(comparison))
         if self.training:
             for part in self.learners():

@@ -9,7 +9,7 @@ from torch import nn
 
 from metriscope.errors import InputError
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.distributed import gather, is_distributed
+from metriscope.objectives.distributed import gather, is_distributed, ranks_of
 from metriscope.objectives.objective import Objective, Step
 from metriscope.objectives.output import Account, LossOutput
 from metriscope.objectives.samples import Moment, Spaces
@@ -65,8 +65,9 @@ class Objectives(nn.Module):
 
     def forward(self, batch: Spaces, moment: Moment | None = None) -> Step:
         """A batch -> :class:`Step`; in training, over the batches of all processes."""
+        ranks = None
         if self.training and is_distributed():
-            batch = gather(batch, self.spaces)
+            batch, ranks = gather(batch, self.spaces), ranks_of(self)
         moment = moment or Moment()
         comparisons: dict[Any, Comparison] = {}
         selections: dict[Any, Selection] = {}
@@ -74,7 +75,8 @@ class Objectives(nn.Module):
         for place, objective in enumerate(self):
             shared = (objective.space, objective.affinity, objective.distance, *objective.references)
             if shared not in comparisons:
-                comparisons[shared] = objective.compare(batch.samples(objective.space, objective.affinity), moment)
+                samples = batch.samples(objective.space, objective.affinity)
+                comparisons[shared] = objective.compare(samples, moment, ranks)
             comparison, key = comparisons[shared], (*shared, objective.miner)
             comparison.moment = _moment_of(place, moment)
             if key not in selections:

@@ -58,7 +58,7 @@ class Engine:
         self.learned = [p for p in self.comparison.distance.parameters() if p.requires_grad]
 
     def in_blocks(self) -> RowSums:
-        """One block of anchors after the other."""
+        """One block of anchors after the other; those of other processes are theirs."""
         anchors, references = self.comparison.prepared
         gradients = [Gradients(anchors, references, [*self.others, *self.learned]) for _ in range(self.rule.sums)]
         differences = self.comparison.distance.pulls and self.comparison.distance.differences
@@ -66,7 +66,7 @@ class Engine:
         if anchors.device.type == "cpu" and not torch.compiler.is_compiling():
             keep_freed_blocks()
         with torch.no_grad(), torch.autocast(anchors.device.type, enabled=False):
-            for block in self.comparison.blocks():
+            for block in self.comparison.blocks(self.comparison.own):
                 values = self._values(block)
                 found = self._judge(block, values)
                 self._note(block.rows, found)
@@ -75,11 +75,27 @@ class Engine:
                         self.held[block.rows.start] = [s.clone() for s in found.slopes], values
                     for of_sum, slopes, by_others in zip(gradients, found.slopes, found.by_others, strict=True):
                         self._add(of_sum, block, slopes, by_others)
+            found_here = [of_sum.known(differences) for of_sum in gradients] if wanted else []
+            if self.comparison.own != slice(0, len(anchors)):
+                self._join(found_here)
         totals = self.totals.value.unbind()
         if wanted:
-            sums = zip(totals, gradients, strict=True)
-            return self._result([attach(total, of_sum.known(differences)) for total, of_sum in sums])
+            return self._result([attach(total, known) for total, known in zip(totals, found_here, strict=True)])
         return self._result([total.to(anchors.dtype) for total in totals])
+
+    def _join(self, gradients: Sequence[Sequence[tuple[Tensor, Tensor]]]) -> None:
+        """Adds what other processes have found for their anchors; here their places hold zeros."""
+        ranks, of_factors = self.comparison.ranks, [] if self.factors is None else [self.factors]
+        assert ranks is not None
+        sums = ranks.add([self.losses.rows, self.totals.value, *of_factors], torch.float64)
+        self.losses.rows, self.totals.value = sums[:2]
+        self.factors = sums[2] if of_factors else None
+        counts = ranks.add([self.sizes.rows, self.valid.rows, self.active.value], torch.int64)
+        self.sizes.rows, self.valid.rows, self.active.value = counts
+        for known in gradients:
+            for target, gradient in known:
+                if target.requires_grad:
+                    ranks.add_(gradient)
 
     def at_once(self) -> RowSums:
         """The same from one matrix that is attached to the graph."""

@@ -39,7 +39,8 @@ class HardAwareCascadeMiner(Miner):
     pytorch-metric-learning's HDCMiner, except that all pairs tied at the edge are selected, whereas HDCMiner takes an
     arbitrary one (the two directions of a pair are such a tie).
 
-    The distances of all pairs are held in one list while the two edges are looked for, and none after that.
+    The distances of all pairs are held in one list while the two edges are looked for, and none after that. Where
+    several processes share the anchors, the chosen pairs are held as masks (B, R).
 
     Args:
         share: share of the pairs, above 0 and at most 1.
@@ -52,7 +53,7 @@ class HardAwareCascadeMiner(Miner):
         super().__init__()
         self.share = share
 
-    def select(self, comparison: Comparison) -> RowPairs:
+    def select(self, comparison: Comparison) -> Pairs | RowPairs:
         edge = _edge if comparison.anchors.labels.device.type == "cpu" else _edge_by_sorting
         furthest = edge(((block.distances, block.positive) for block in comparison.blocks()), self.share)
         closest = -edge(((-block.distances, block.negative) for block in comparison.blocks()), self.share)
@@ -61,4 +62,8 @@ class HardAwareCascadeMiner(Miner):
             near, far = block.distances <= closest, block.distances >= furthest
             return Pairs(block.positive & far, block.negative & near)
 
-        return RowPairs(choose)
+        if comparison.ranks is None:
+            return RowPairs(choose)
+        # The loss looks at blocks of a process's own anchors, which round in another way, even the pair at an edge.
+        chosen = [choose(block) for block in comparison.blocks()]
+        return Pairs(torch.cat([one.positive for one in chosen]), torch.cat([one.negative for one in chosen]))
