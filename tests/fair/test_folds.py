@@ -83,12 +83,12 @@ def test_data_are_looked_at_once():
         (
             ["dataset.per_class=3"],
             4,
-            "folds=4 cannot be made of these data (dataset.validation=0.25 of 15 images in 5 classes",
+            "cannot be made of these data (dataset.validation=0.25 of 15 images in 5 classes",
         ),
         (
             ["dataset.protocol=class_disjoint"],
             4,
-            "folds=4 cannot be made of these data (dataset.validation=0.25 holds out 2 of 3 train",
+            "of these data (dataset.validation=0.25 holds out 2 of 3 train",
         ),
     ],
 )
