@@ -29,6 +29,7 @@ from metriscope.evaluation.search.half_distances import (
     products,
     round_up,
 )
+from metriscope.evaluation.search.limits import SHARE, below_limits
 from metriscope.evaluation.search.points import Points, Prepared, both_points
 from metriscope.evaluation.search.ranking import COLUMN_MASK, pack, smallest
 from metriscope.evaluation.search.tiles import Product, plan_tiles, sweep
@@ -250,8 +251,7 @@ class RowSearch:
         # Only the last columns are padded: a padded gallery would be a copy of it.
         self.last = padded(right.take(slice(whole, None)), GROUP) if whole < max(len(right.rows), 1) else None
         self.columns = torch.arange(whole + (GROUP if self.last else 0), device=right.rows.device)
-        parts = (*torch.split(self.columns[:whole], blocks.columns), self.columns[whole:])
-        self.stretches = [columns for columns in parts if len(columns)]
+        self.stretches = torch.split(self.columns, blocks.columns)
 
     def __call__(self, left: Points, rows: Tensor, k: int) -> Tensor:
         return self.keys_of(left, rows, k, self.stretches) & COLUMN_MASK
@@ -262,27 +262,35 @@ class RowSearch:
         best = self.keys.new_empty(len(block.rows), 0)
         for columns in stretches:
             distances = self.distances_to(block, rows, columns)
-            best = smallest(torch.cat([best, self._candidates(distances, columns, k)], 1), k)
+            found = self._candidates(distances, columns, k)
+            best = smallest(torch.cat([best, found], 1), k) if len(stretches) > 1 else found
         return best[: len(rows)]
 
     def distances_to(self, block: Points, rows: Tensor, columns: Tensor) -> Tensor:
         """Distances (b, c) from a padded block of queries to consecutive columns; the next call overwrites them."""
         first, width = int(columns[0]), len(columns)
         out = self.buffer[: len(block.rows) * width].view(len(block.rows), width)
-        inside = first + width <= len(self.right.rows)
-        there = self.right.take(slice(first, first + width)) if inside or self.last is None else self.last
-        products(block, there, out)
+        # A part of the gallery, and where the columns go beyond its end the padded last columns.
+        whole = len(self.right.rows) // GROUP * GROUP
+        within = width if first + width <= len(self.right.rows) else max(whole - first, 0)
+        parts = [(self.right.take(slice(first, first + within)), out[:, :within])] if within else []
+        if self.last and within < width:
+            parts.append((self.last, out[:, within:]))
+        for there, part in parts:
+            products(block, there, part)
         if self.exclude_self:
             own = ((rows >= first) & (rows < first + width)).nonzero().squeeze(1)
             out[own, rows[own] - first] = torch.inf  # before close pairs are looked for: these are no pairs
-        return resolve(block, there, out)
+        for there, part in parts:
+            resolve(block, there, part)
+        return out
 
     def _candidates(self, distances: Tensor, columns: Tensor, k: int) -> Tensor:
         """The keys (b, <= k) of the nearest columns.
 
         For small k only the k groups of consecutive columns with the smallest minima are ranked: an item of
         any other group has k items before it, and at equal distance the earlier group holds the lower
-        columns.
+        columns. For larger k, on a CPU, only the columns within a limit are ranked.
         """
         b, width = distances.shape
         keys = self.keys[: b * width].view(b, width)
@@ -293,4 +301,6 @@ class RowSearch:
             inside = ((chosen & COLUMN_MASK)[:, :, None] * GROUP + self.columns[:GROUP]).flatten(1)
             distances, columns = distances.gather(1, inside), inside + columns[0]
             keys = self.keys[: inside.numel()].view_as(inside)
+        elif k <= width // SHARE and distances.device.type == "cpu":
+            return below_limits(distances, int(columns[0]), k, keys)
         return smallest(pack(distances, columns, keys), k)
