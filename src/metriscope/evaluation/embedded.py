@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from metriscope.evaluation.retrieval import QueryScores
+from metriscope.evaluation.scores import QueryScores
 
 
 class References(NamedTuple):

@@ -89,15 +89,15 @@ def visit_nearest(
             gallery positions (b, k) of their neighbours, nearest first, ties by the lower position. With one
             k per query, a block gets the largest k of its queries. Each query occurs once, in unspecified order;
             several threads call ``visit``, so it has to write to disjoint places.
-        exclude_self: queries are the gallery, and item i is no neighbour of itself (leave-one-out by
-            position).
+        exclude_self: queries are the gallery, or its first items, and item i is no neighbour of itself (leave-one-out
+            by position).
         memory_mb: bound on the temporaries in MiB; see :func:`plan_blocks`.
 
     Raises:
         RunError: embeddings that are not finite, or too large to be squared in float32.
     """
-    if exclude_self and len(queries) != len(gallery):
-        raise ValueError(f"leave-one-out needs queries = gallery, got {len(queries)} and {len(gallery)} rows")
+    if exclude_self and len(queries) > len(gallery):
+        raise ValueError(f"leave-one-out needs the queries in the gallery, got {len(queries)} and {len(gallery)} rows")
     if len(queries) == 0:
         return
     device = queries.device
@@ -105,8 +105,10 @@ def visit_nearest(
     depths = torch.as_tensor(k, device=device).expand(len(queries)).clamp(0, available)
     left, right = both_points(None if exclude_self else queries, gallery)
     order = depths.argsort(stable=True)
+    # Among the points of a larger gallery queries keep their positions.
+    asking = left if len(queries) == len(left.rows) else left.take(slice(len(queries)))
     with full_precision(device):
-        order = _visit_swept(left, right, depths, order, visit, exclude_self, memory_mb)
+        order = _visit_swept(asking, right, depths, order, visit, exclude_self, memory_mb)
         _visit_searched(left, right, depths, order, visit, exclude_self, memory_mb)
 
 
@@ -133,15 +135,16 @@ def _swept(left: Points, right: Points, k: int, exclude_self: bool, memory_mb: f
     # Fewer would not even fill the sample of a screening, for which the gallery has to be rounded.
     if left is not right and len(left.rows) < screening.SAMPLE:
         return None
-    left, right = (padded(left, PAD),) * 2 if left is right else (padded(left, PAD), padded(right, PAD))
+    symmetric = left is right
+    left, right = (padded(left, PAD),) * 2 if symmetric else (padded(left, PAD), padded(right, PAD))
     sizes = len(left.rows), len(right.rows)
     tiling = plan_tiles(*sizes, screening.candidates(k), memory_mb)
     if tiling and screening.suits(left, right) and screening.pays():
-        found = screening.screened(left, right, k, tiling, symmetric=exclude_self, exclude_self=exclude_self)
+        found = screening.screened(left, right, k, tiling, symmetric=symmetric, exclude_self=exclude_self)
         if found:
             return found
     tiling = plan_tiles(*sizes, k, memory_mb)
-    if not (tiling and exclude_self and _symmetric(left, tiling.side)):
+    if not (tiling and symmetric and exclude_self and _symmetric(left, tiling.side)):
         return None
 
     def make_product(side: int) -> Product:
