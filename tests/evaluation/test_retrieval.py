@@ -311,9 +311,7 @@ FURTHER: dict[str, Any] = {"map_at": (1, 3, 500), "mean_average_precision": True
 @pytest.mark.parametrize("memory_mb", [0.01, 256])
 @pytest.mark.parametrize("gallery", [False, True])
 @pytest.mark.parametrize("distractors", [0, 25])
-@pytest.mark.parametrize(
-    ("count", "classes", "ties"), [(3, 1, False), (90, 3, True), (90, 30, True), (90, 5, False)]
-)
+@pytest.mark.parametrize(("count", "classes", "ties"), [(3, 1, False), (90, 3, True), (90, 30, True), (90, 5, False)])
 def test_whole_rankings_equal_brute_force(
     count: int, classes: int, ties: bool, distractors: int, gallery: bool, memory_mb: float
 ) -> None:

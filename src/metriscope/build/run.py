@@ -55,6 +55,7 @@ def data_of(config: Config, splits: Splits | None = None, trains: bool = True) -
         cache_dir=Path(config["paths"]["cache_dir"]),
         seed=config["seed"],
         trains=trains,
+        distractors=config["evaluation"].get("distractors"),
     )
 
 

@@ -29,6 +29,10 @@ class EvaluatedSet(NamedTuple):
     """For metrics that ask for them."""
     positions: Tensor | None = None
     """(N,) int64, ascending: where the samples stand in the evaluated part, if that is known."""
+    queries: Tensor | None = None
+    """bool (N,), True for a query and False for an item of the gallery; None for leave-one-out."""
+    distractors: Tensor | None = None
+    """(M, D) float32, further items of the gallery of every query, which match none; None without any."""
 
     def ranked(self) -> QueryScores:
         """The retrieval scores, which a metric that asks for :meth:`SetMetric.measures` is given."""

@@ -91,4 +91,4 @@ def _match_keys(
             other |= columns == rows[:, None]
         keys = pack(distances, columns, torch.empty_like(distances, dtype=torch.int64)).masked_fill_(other, NEVER)
         best = smallest(torch.cat([best, keys], 1), m)
-    return best
+    return best.contiguous()
