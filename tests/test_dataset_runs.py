@@ -141,8 +141,8 @@ def test_distractors_lie_in_the_gallery_of_every_query(go, tmp_path):
     assert outcome.metrics["test/antihubs_at_10"] == pytest.approx(0.2, abs=0.2)
     # A copy of a gallery image may be a distractor; one of a query may not.
     layouts.image(others / "gallery.png", 1, 1)
+    (others / "copy.png").write_bytes((tmp_path / "own" / "query" / "kind 2" / "query0.png").read_bytes())
     with pytest.raises(InputError) as error:
-        (others / "copy.png").write_bytes((tmp_path / "own" / "query" / "kind 2" / "query0.png").read_bytes())
         go(*words, "seed=1", f"evaluation.distractors={others}")
     assert str(error.value).startswith(f"evaluation.distractors={others}: {others / 'copy.png'} is the test query ")
     assert "\n" not in str(error.value)

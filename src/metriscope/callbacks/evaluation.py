@@ -64,7 +64,7 @@ class EvaluationMonitor(WholeSet):
         assert isinstance(pl_module, MetricLearner)
         distractors = self._distractors(pl_module) if stage == "test" else {}
         for layer, samples in self.samples.items():
-            evaluated = self._evaluated(*samples.compute(), distractors.get(layer))
+            evaluated = self._evaluated(*samples.compute(), distractors=distractors.get(layer))
             if layer == "embedding":
                 pl_module.evaluated = evaluated
             for one in self.metrics:

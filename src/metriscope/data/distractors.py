@@ -39,7 +39,7 @@ def load_distractors(folder: str, splits: Splits) -> ImageFiles:
         path, query = found[0]
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise InputError(
-            f"{where}: {path} is the test query {query}{more}: a distractor may match none, so take it out"
+            f"{where}: {path} is the test query {query}{more}: take it out"
         )
     return replace(test, paths=tuple(paths), boxes=None)
 
@@ -58,9 +58,8 @@ def _common(paths: Iterable[str], queries: Iterable[str]) -> list[tuple[str, str
             continue
         if size not in digests:
             digests[size] = {_digest(query): query for query in by_size[size]}
-        query = digests[size].get(_digest(path))
-        if query is not None:
-            found.append((path, query))
+        if same := digests[size].get(_digest(path)):
+            found.append((path, same))
     return found
 
 

@@ -83,7 +83,7 @@ def _fill(scores: QueryScores, measures: Measures, rows: Tensor, line: Tensor, r
     relevant = scores.relevant[rows]
 
     def sums(values: Tensor) -> Tensor:
-        return torch.bincount(line, values.double(), minlength=len(rows))
+        return torch.zeros(len(rows), dtype=torch.float64, device=rows.device).index_add_(0, line, values.double())
 
     for column, k in enumerate(scores.hits_at):
         scores.hits[rows, column] = sums(ranks <= k).long()
