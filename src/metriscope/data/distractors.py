@@ -38,9 +38,7 @@ def load_distractors(folder: str, splits: Splits) -> ImageFiles:
     if found:
         path, query = found[0]
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        raise InputError(
-            f"{where}: {path} is the test query {query}{more}: take it out"
-        )
+        raise InputError(f"{where}: {path} is the test query {query}{more}: take it out")
     return replace(test, paths=tuple(paths), boxes=None)
 
 
