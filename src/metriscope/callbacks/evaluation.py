@@ -64,7 +64,8 @@ class EvaluationMonitor(WholeSet):
         assert isinstance(pl_module, MetricLearner)
         distractors = self._distractors(pl_module) if stage == "test" else {}
         for layer, samples in self.samples.items():
-            evaluated = self._evaluated(*samples.compute(), distractors=distractors.get(layer))
+            embeddings, labels, index = samples.compute()
+            evaluated = self._evaluated(embeddings, labels, index, distractors.get(layer))
             if layer == "embedding":
                 pl_module.evaluated = evaluated
             for one in self.metrics:
