@@ -18,7 +18,7 @@ from metriscope import environment
 
 SUBJECTS = {
     "triplets": "band triplet loss, forward and backward, against TripletMarginLoss and TripletMarginMiner",
-    "evaluation": "metrics of a whole set against AccuracyCalculator and faiss, and their growth with the set",
+    "evaluation": "metrics of a whole set against AccuracyCalculator and faiss, and their growth; or --against REV",
     "verification": "rates of all pairs of 60,000 x 512 in 1,000 classes, and of 5,000 against sorting all scores",
     "diagnostics": "an epoch with all diagnostics against one without",
     "variance": "all measures of variance of SOP's test half, and of 200,000 samples in 100,000 classes",
@@ -36,7 +36,7 @@ SUBJECTS = {
     "mnist": "an epoch of MNIST and its evaluation against the same job of the peer; needs --data-dir",
 }
 NEED_DATA = ("frozen", "mnist")
-COMPARE_COMMITS = {"step": "HEAD", "losses": None}
+COMPARE_COMMITS = {"step": "HEAD", "losses": None, "evaluation": None}
 """Subjects that take ``--against``, and what they do without it."""
 
 
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("subjects", nargs="*", metavar="subject", type=_subject, help="what to measure: see below")
     parser.add_argument("--data-dir", type=Path, help="folder with MNIST/raw, as paths.data_dir, and cifar10-jpg.tar")
-    parser.add_argument("--against", metavar="REV", help="step, losses: the commit to compare with")
+    parser.add_argument("--against", metavar="REV", help="step, losses, evaluation: the commit to compare with")
     parser.add_argument("--quick", action="store_true", help="small sizes, few repeats: to see that it works")
     return parser
 

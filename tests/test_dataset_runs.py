@@ -12,6 +12,7 @@ from tiny_runs import COMPOSER
 from metriscope.app import train
 from metriscope.data.datasets import cub
 from metriscope.errors import InputError
+from metriscope.evaluation.retrieval import retrieval_metrics
 from metriscope.run.embeddings import read_embeddings
 
 SMALL = (
@@ -119,3 +120,29 @@ def test_a_validation_set_in_which_nothing_can_be_found_selects_nothing(go, tmp_
         go(*words, "scheduler=plateau")
     with pytest.raises(InputError, match=r"callbacks\.early_stopping goes by val/map_at_r"):
         go(*words, "callbacks=early_stopping")
+
+
+def test_distractors_lie_in_the_gallery_of_every_query(go, tmp_path):
+    for part, count in (("train", 4), ("query", 1), ("gallery", 2)):
+        for label in range(3):
+            for number in range(count):
+                layouts.image(tmp_path / "own" / part / f"kind {label}" / f"{part}{number}.png", label, number + label)
+    others = tmp_path / "others"
+    for number in range(9):
+        layouts.image(others / "deeper" / f"{number}.png", 5, 40 + number)
+    words = "dataset=folder", f"dataset.path={tmp_path / 'own'}", "dataset.validation=0", "loss=triplet"
+    asked = "evaluation.per_query=true", *(f"evaluation.metrics.{name}=true" for name in ("cmc", "hubness", "map_at"))
+    outcome = go(*words, *asked, f"evaluation.distractors={others}", "evaluation.metrics.mean_average_precision=true")
+    tested = outcome.module.evaluated
+    assert tested.distractors.shape == (9, tested.embeddings.shape[1])
+    own = {"queries": tested.queries, "map_at": (10,), "mean_average_precision": True, "cmc_at": (1, 5, 10, 20)}
+    expected = retrieval_metrics(tested.embeddings, tested.labels, (1,), distractors=tested.distractors, **own)
+    assert {name: outcome.metrics[f"test/{name}"] for name in expected} == pytest.approx(expected, abs=1e-6)
+    assert outcome.metrics["test/antihubs_at_10"] == pytest.approx(0.2, abs=0.2)
+    # A copy of a gallery image may be a distractor; one of a query may not.
+    layouts.image(others / "gallery.png", 1, 1)
+    (others / "copy.png").write_bytes((tmp_path / "own" / "query" / "kind 2" / "query0.png").read_bytes())
+    with pytest.raises(InputError) as error:
+        go(*words, "seed=1", f"evaluation.distractors={others}")
+    assert str(error.value).startswith(f"evaluation.distractors={others}: {others / 'copy.png'} is the test query ")
+    assert "\n" not in str(error.value)

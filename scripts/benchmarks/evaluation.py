@@ -40,8 +40,13 @@ class Layout(NamedTuple):
     classes: int
 
 
-def run(quick: bool, data_dir: Path | None) -> None:
-    """Print values and their difference, then time and memory."""
+def run(quick: bool, data_dir: Path | None, against: str | None = None) -> None:
+    """Print values and their difference, then time and memory; or times of another commit beside this one's."""
+    if against:
+        from benchmarks import evaluation_by_commit
+
+        evaluation_by_commit.run(quick, against)
+        return
     print("the peer has no Recall@K for K > 1; seconds: minimum (median)")
     print(f"neighbours of the peer: {'faiss' if faiss_installed() else 'CustomKNN, as faiss is not installed'}")
     for layout in (Layout(10_000, 128, 10), Layout(5924, 512, 100)):

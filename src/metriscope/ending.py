@@ -129,7 +129,7 @@ def _at_end(
     if not metrics:
         return {}
     known = _references(trainer, module, data) if any(one.metric.references for one in metrics) else None
-    embedded = EvaluatedSet(tested.embeddings.cpu(), tested.labels.cpu(), tested.scores, known)
+    embedded = tested._replace(embeddings=tested.embeddings.cpu(), labels=tested.labels.cpu(), references=known)
     return {f"test/{name}": value for one in metrics for name, value in one.of(embedded).items()}
 
 

@@ -281,3 +281,94 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         for tensor, one in zip(gathered, (embeddings, labels, torch.arange(50)), strict=True):
             assert torch.equal(tensor, one)
         assert {k: float(v) for k, v in lone_variances.items()} == pytest.approx(variances, rel=1e-9)
+
+
+def ranking(
+    embeddings: Tensor, labels: Tensor, queries: Tensor | None, further: Tensor
+) -> list[tuple[int, list[bool]]]:
+    """Of each query with a match: R, and whether each item of the gallery matches, nearest first."""
+    points, classes = torch.cat([embeddings, further]).double(), [*labels.tolist(), *[None] * len(further)]
+    squared = (points[: len(labels), None] - points).square().sum(2).tolist()
+    found = []
+    for i in range(len(labels)):
+        if queries is not None and not queries[i]:
+            continue
+        others = [j for j in range(len(points)) if (j != i if queries is None or j >= len(labels) else not queries[j])]
+        others.sort(key=lambda j: (squared[i][j], j))
+        hits = [classes[j] == classes[i] for j in others]
+        if any(hits):
+            found.append((sum(hits), hits))
+    return found
+
+
+def average_precision(hits: list[bool], cut: int) -> float:
+    return sum(sum(hits[: r + 1]) / (r + 1) for r in range(min(cut, len(hits))) if hits[r])
+
+
+FURTHER: dict[str, Any] = {"map_at": (1, 3, 500), "mean_average_precision": True, "cmc_at": (1, 2, 10)}
+
+
+@pytest.mark.parametrize("memory_mb", [0.01, 256])
+@pytest.mark.parametrize("gallery", [False, True])
+@pytest.mark.parametrize("distractors", [0, 25])
+@pytest.mark.parametrize(("count", "classes", "ties"), [(3, 1, False), (90, 3, True), (90, 30, True), (90, 5, False)])
+def test_whole_rankings_equal_brute_force(
+    count: int, classes: int, ties: bool, distractors: int, gallery: bool, memory_mb: float
+) -> None:
+    source = torch.Generator().manual_seed(0)
+    embeddings = torch.randint(0, 3, (count + distractors, 3), generator=source).float()  # ties and duplicates
+    if not ties:
+        embeddings = torch.randn(count + distractors, 5, generator=source)
+    embeddings, further = embeddings[:count], embeddings[count:]
+    labels = torch.randint(classes, (count,), generator=source)
+    queries = torch.arange(count) % 3 == 0 if gallery else None
+    rows = ranking(embeddings, labels, queries, further)
+    n = len(rows)
+    expected = {f"map_at_{k}": sum(average_precision(hits, k) / min(k, r) for r, hits in rows) / n for k in (1, 3, 500)}
+    expected["mean_average_precision"] = sum(average_precision(hits, len(hits)) / r for r, hits in rows) / n
+    for k in (1, 2, 10):
+        # Each match in turn is the only one that stays in the gallery.
+        ranks = [[1 + hits[:p].count(False) for p, hit in enumerate(hits) if hit] for _, hits in rows]
+        expected[f"cmc_at_{k}"] = sum(sum(rank <= k for rank in one) / len(one) for one in ranks) / n
+    expected |= {f"recall_at_{k}": sum(any(hits[:k]) for _, hits in rows) / n for k in (1, 4)}
+    expected["map_at_r"] = sum(average_precision(hits[:r], r) / r for r, hits in rows) / n
+    expected["mrr"] = sum(1 / (hits.index(True) + 1) for _, hits in rows) / n
+    asked: dict[str, Any] = {"queries": queries, "distractors": further, "memory_mb": memory_mb, **FURTHER}
+    found = retrieval_metrics(embeddings, labels, (1, 4), **asked)
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+    without = retrieval_metrics(embeddings, labels, (1, 4), **{**asked, "mean_average_precision": False})
+    del expected["mean_average_precision"]
+    assert {name: without[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+    assert "mean_average_precision" not in without
+
+
+def test_cmc_is_recall_where_queries_have_one_match() -> None:
+    embeddings, _ = sample(80, 2)
+    labels, queries = torch.arange(80) // 2, torch.arange(80) % 2 == 0
+    found = retrieval_metrics(embeddings, labels, (1, 5), queries=queries, cmc_at=(1, 5))
+    assert (found["cmc_at_1"], found["cmc_at_5"]) == (found["recall_at_1"], found["recall_at_5"])
+    # With several matches recall asks for the nearest of them.
+    found = retrieval_metrics(embeddings, labels // 4, (1, 5), cmc_at=(1, 5))
+    assert found["cmc_at_1"] < found["recall_at_1"]
+
+
+def test_distractors_can_only_hurt() -> None:
+    embeddings, labels = sample(60, 4)
+    found = retrieval_metrics(embeddings, labels, distractors=embeddings + 1e-3)
+    assert found["recall_at_1"] < retrieval_metrics(embeddings, labels)["recall_at_1"]
+    assert found["queries_skipped"] == 0
+    with pytest.raises(RunError, match="1 of 60 embeddings of distractors hold NaN or Inf"):
+        retrieval_metrics(
+            embeddings,
+            labels,
+            distractors=embeddings.masked_fill(torch.eye(60, 16) > 2, 0).index_fill(0, torch.tensor([3]), torch.nan),
+        )
+
+
+def test_distractors_of_several_processes_count_once() -> None:
+    embeddings, labels = sample(50, 4)
+    whole = retrieval_metrics(embeddings, labels, distractors=embeddings[:7] + 0.01, **FURTHER)
+    metric = RetrievalMetrics(distractors=embeddings[:7] + 0.01, **FURTHER)
+    for part in (torch.arange(30), torch.arange(25, 50)):
+        metric.update(embeddings[part], labels[part], part)
+    assert metric.compute() == whole

@@ -13,6 +13,7 @@ from metriscope.build.normalisation import normalisation
 from metriscope.config.sections import SECTIONS
 from metriscope.data.batching import Batching
 from metriscope.data.datamodule import DataModule
+from metriscope.data.distractors import load_distractors
 from metriscope.data.inputs.augment import Augmentation
 from metriscope.data.inputs.decoded import DecodeOnce
 from metriscope.data.inputs.features import EmbedOnce
@@ -38,6 +39,7 @@ def build_data(
     seed: int,
     trains: bool = True,
     convert_late: bool = False,
+    distractors: str | None = None,
 ) -> DataModule:
     """The data module, which turns the parts of a data set into batches.
 
@@ -61,6 +63,7 @@ def build_data(
         decoding=_decoding(splits, augment, dataset, cache_dir / "images"),
         embedding=_embedding(backbone, augment, cache_dir / "features"),
         convert_late=convert_late,
+        distractors=None if distractors is None else load_distractors(distractors, splits),
     )
     if data.embedding is None and not trains:
         data.serving.images("test")

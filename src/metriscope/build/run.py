@@ -57,6 +57,7 @@ def data_of(config: Config, splits: Splits | None = None, trains: bool = True) -
         seed=config["seed"],
         trains=trains,
         convert_late=trains and _embed_chunk(config) is not None,
+        distractors=config["evaluation"].get("distractors"),
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from lightning_fabric.utilities.apply_func import move_data_to_device
 from torch import Tensor
 
 from metriscope.callbacks.whole_set import WholeSet
@@ -25,7 +26,8 @@ from metriscope.unit import unit_rows
 class EvaluationMonitor(WholeSet):
     """Logs metrics of the ``val/`` and ``test/`` sets, and stores the embeddings in the module.
 
-    Neighbours are searched once for all metrics of a set, and not at all where no metric asks for them.
+    Neighbours are searched once for all metrics of a set, and not at all where no metric asks for them. Distractors are
+    embedded after the test set, once, and lie in the gallery of each of its queries.
 
     Args:
         metrics: those to compute during the run; others, which come at its end, are passed over.
@@ -68,8 +70,10 @@ class EvaluationMonitor(WholeSet):
 
     def finish(self, pl_module: pl.LightningModule, stage: str) -> None:
         assert isinstance(pl_module, MetricLearner)
+        distractors = self._distractors(pl_module) if stage == "test" else {}
         for layer, samples in self.samples.items():
-            evaluated = self._evaluated(*samples.compute())
+            embeddings, labels, index = samples.compute()
+            evaluated = self._evaluated(embeddings, labels, index, distractors.get(layer))
             if layer == "embedding":
                 pl_module.evaluated = evaluated
             for one in self.metrics:
@@ -77,21 +81,42 @@ class EvaluationMonitor(WholeSet):
                 pl_module.log_dict({f"{stage}/{name}{suffix_of(layer)}": value for name, value in found.items()})
         self.samples = {}
 
-    def _evaluated(self, embeddings: Tensor, labels: Tensor, index: Tensor) -> EvaluatedSet:
+    def _distractors(self, pl_module: MetricLearner) -> dict[str, Tensor]:
+        """Embeddings (M, D) of the distractors by layer, of all processes; nothing where there are none."""
+        trainer: Any = pl_module.trainer
+        loader = trainer.datamodule.distractor_dataloader()
+        if loader is None:
+            return {}
+        found = {layer: SetCollector().to(pl_module.device) for layer in self.layers}
+        for batch in loader:
+            on_device = move_data_to_device(batch, pl_module.device)
+            inputs, labels, index = trainer.datamodule.on_after_batch_transfer(on_device, 0)
+            with trainer.precision_plugin.forward_context():
+                outputs = pl_module(inputs)
+            for layer, samples in found.items():
+                samples.update(of_layer(layer, outputs)[0], labels, index)
+        return {layer: samples.compute()[0] for layer, samples in found.items()}
+
+    def _evaluated(
+        self, embeddings: Tensor, labels: Tensor, index: Tensor, distractors: Tensor | None = None
+    ) -> EvaluatedSet:
         queries = None if self.queries is None else self.queries.to(index.device)[index]
         listed = None if self.pairs is None else self.pairs.among(index.cpu())
         pairs = Verification(embeddings, labels, queries, listed)
+        evaluated = EvaluatedSet(
+            embeddings, labels, positions=index, queries=queries, distractors=distractors, pairs=pairs
+        )
         if self.measures is None:
             check_finite(embeddings)
-            return EvaluatedSet(embeddings, labels, positions=index, pairs=pairs)
-        scores = checked_scores(embeddings, labels, self.measures, queries, self.memory_mb)
+            return evaluated
+        scores = checked_scores(embeddings, labels, self.measures, queries, self.memory_mb, distractors)
         if not self.told and not (scores.relevant > 0).any():
             self.told = True
             warnings.warn(
                 f"none of {len(scores.relevant)} queries has an image of its class to find: retrieval metrics are "
                 "left out", stacklevel=2,
             )  # fmt: skip
-        return EvaluatedSet(embeddings, labels, scores, positions=index, pairs=pairs)
+        return evaluated._replace(scores=scores)
 
 
 def pairs_of(splits: Splits, file: Path | None) -> PairList | None:

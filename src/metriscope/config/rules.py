@@ -182,6 +182,9 @@ def _check_evaluation(config: Mapping[str, Any]) -> None:
             "evaluation.classification=true needs the same classes in training and test: "
             "set dataset.protocol=closed_set or evaluation.classification=auto"
         )
+    folder = config["evaluation"].get("distractors")
+    if folder is not None and (not isinstance(folder, str) or not folder):
+        raise InputError(f"evaluation.distractors={said(folder)}: it has to be a folder of images, or null")
     layers = config["evaluation"]["layers"]
     for layer in layers if isinstance(layers, list) else ():
         if layer not in _LAYERS:

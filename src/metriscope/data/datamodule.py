@@ -71,6 +71,7 @@ class DataModule(LightningDataModule):
         decoding: how image files are decoded once; None decodes them batch by batch.
         embedding: cache of a frozen trunk's features; None runs the trunk on every batch.
         convert_late: training batches hold :class:`LateInputs`, which are converted and augmented some at a time.
+        distractors: images that the gallery of every test query holds as well; None without any.
 
     Raises:
         InputError: the sampler or the normalisation does not fit the data.
@@ -87,6 +88,7 @@ class DataModule(LightningDataModule):
         decoding: DecodeOnce | None = None,
         embedding: EmbedOnce | None = None,
         convert_late: bool = False,
+        distractors: ImageFiles | None = None,
     ) -> None:
         super().__init__()
         if evaluation_batch_size < 1:
@@ -100,6 +102,7 @@ class DataModule(LightningDataModule):
         self.serving = Serving(splits, augmentation, decoding)
         self.embedding = embedding
         self.convert_late = convert_late
+        self.distractors = distractors
         augmentation.check_shape(self.input_shape)
         self._sampler = batching.sampler(splits.labels_to_train_on, seed)
 
@@ -153,6 +156,14 @@ class DataModule(LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[Batch]:
         return self._in_order("test")
+
+    def distractor_dataloader(self) -> DataLoader[Batch] | None:
+        """The distractors in order, as the test part is read; None without any."""
+        if self.distractors is None:
+            return None
+        files = replace(self.distractors, transform=self.augmentation.stored[1])
+        examples = Examples(files, torch.zeros(len(files), dtype=torch.int64), ("",))
+        return self._loader(examples, SequentialBatchSampler(len(files), self.evaluation_batch_size, *self._place()))
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The train part, embedded as references for k-NN and the linear probe."""

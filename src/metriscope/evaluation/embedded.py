@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from metriscope.evaluation.retrieval import QueryScores
+from metriscope.evaluation.scores import QueryScores
 from metriscope.evaluation.verification.of_set import Verification
 
 
@@ -30,6 +30,10 @@ class EvaluatedSet(NamedTuple):
     """For metrics that ask for them."""
     positions: Tensor | None = None
     """(N,) int64, ascending: where the samples stand in the evaluated part, if that is known."""
+    queries: Tensor | None = None
+    """bool (N,), True for a query and False for an item of the gallery; None for leave-one-out."""
+    distractors: Tensor | None = None
+    """(M, D) float32, further items of the gallery of every query, which match none; None without any."""
     pairs: Verification | None = None
     """The pairs that verification is about; None for all pairs of the set."""
 

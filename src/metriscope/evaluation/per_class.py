@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metriscope.escapes import for_csv
-from metriscope.evaluation.retrieval import QueryScores
+from metriscope.evaluation.scores import QueryScores
 from metriscope.files import replacing
 
 

@@ -13,6 +13,9 @@ from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.evaluation.search.neighbors import nearest
 from metriscope.files import replacing
 
+DISTRACTOR = "(distractor)"
+"""What stands for the class of a distractor."""
+
 
 class QueryResult(NamedTuple):
     """What one query finds; its scores are None where it has nothing to find."""
@@ -53,8 +56,11 @@ def per_query(
     alone = queries is None
     asking = torch.ones(len(z), dtype=torch.bool) if queries is None else queries.cpu()[index]
     rows, kept = asking.nonzero().squeeze(1), (asking if alone else ~asking).nonzero().squeeze(1)
-    found = nearest(z[rows], z[kept], 1, exclude_self=alone, memory_mb=memory_mb).cpu()
-    neighbours: list[int | None] = [None] * len(rows) if found.shape[1] == 0 else kept[found.squeeze(1)].tolist()
+    there = z[kept] if embedded.distractors is None else torch.cat([z[kept], embedded.distractors])
+    found = nearest(z[rows], there, 1, exclude_self=alone, memory_mb=memory_mb).cpu()
+    # The rows of what may be found; -1 for a distractor, which has none.
+    places = torch.cat([kept, kept.new_full((len(there) - len(kept),), -1)])
+    neighbours: list[int | None] = [None] * len(rows) if found.shape[1] == 0 else places[found.squeeze(1)].tolist()
 
     def path_of(row: int) -> str | None:
         return None if paths is None else paths[int(index[row])]
@@ -62,7 +68,8 @@ def per_query(
     shown = (scores.relevant, scores.first_hit, scores.r_precision, scores.average_precision)
     values = zip(*(one.tolist() for one in shown), strict=True)
     results = []
-    for row, near, (finds, rank, share, average) in zip(rows.tolist(), neighbours, values, strict=True):
+    for row, nearest_row, (finds, rank, share, average) in zip(rows.tolist(), neighbours, values, strict=True):
+        near = None if nearest_row == -1 else nearest_row
         results.append(
             QueryResult(
                 position=int(index[row]),
@@ -74,7 +81,7 @@ def per_query(
                 average_precision=average if finds else None,
                 nearest_position=None if near is None else int(index[near]),
                 nearest_path=None if near is None else path_of(near),
-                nearest_class=None if near is None else classes[labels[near]],
+                nearest_class=DISTRACTOR if nearest_row == -1 else None if near is None else classes[labels[near]],
             )
         )
     return results

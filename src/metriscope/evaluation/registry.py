@@ -27,6 +27,23 @@ METRICS = (
         "precision_at_{k}", "Precision@{k}", "retrieval", "max",
         "mean share of hits among the k nearest", headline=True, unit="share",
     ),
+    Metric(
+        "map_at_{k}", "MAP@{k}", "retrieval", "max",
+        "mean over queries of (1/min(R, k)) sum_{i<=k} P(i) rel(i); with `evaluation.metrics.map_at=true`",
+        headline=True, unit="share",
+    ),
+    Metric(
+        "mean_average_precision", "MAP", "retrieval", "max",
+        "mean over queries of (1/R) sum_i P(i) rel(i) over the whole ranking; with "
+        "`evaluation.metrics.mean_average_precision=true`",
+        headline=True, unit="share",
+    ),
+    Metric(
+        "cmc_at_{k}", "CMC@{k}", "retrieval", "max",
+        "mean over queries of the share of matches that are among the k nearest where each is the only match in the "
+        "gallery: the cumulative matching characteristic; with `evaluation.metrics.cmc=true`",
+        headline=True, unit="share",
+    ),
     Metric("mrr", "MRR", "retrieval", "max", "mean of 1 / rank of the first hit", headline=True, unit="share"),
     Metric(
         "queries_skipped", "queries skipped", "retrieval", None,
@@ -115,6 +132,17 @@ METRICS = (
         "log of the mean over pairs of samples of exp(-2 d^2), arXiv:2005.10242: lower where they cover the sphere "
         "more evenly, 0 at one point; with `evaluation.metrics.uniformity=true`",
         headline=True,
+    ),
+    Metric(
+        "hubness_at_{k}", "hubness@{k}", "coverage", "min",
+        "skewness over the gallery of how many queries have an item among their k nearest, after Radovanovic et al. "
+        "2010: 0 where no few items take the places of the others; with `evaluation.metrics.hubness=true`",
+        headline=True,
+    ),
+    Metric(
+        "antihubs_at_{k}", "anti-hubs@{k}", "coverage", "min",
+        "share of the gallery that is among the k nearest of no query; with `evaluation.metrics.hubness=true`",
+        headline=True, unit="share",
     ),
     Metric(
         "utilization", "utilization", "coverage", None,

@@ -1,11 +1,13 @@
-"""Retrieval: Recall@K, precision@K, MRR, R-precision and MAP@R (arXiv:2003.08505).
+"""Retrieval: Recall@K, precision@K, MRR, R-precision, MAP@R (arXiv:2003.08505), MAP@K, MAP and CMC@K.
 
-They are computed by leave-one-out among all samples, or for queries in a separate gallery.
+They are computed by leave-one-out among all samples, or for queries in a separate gallery; distractors, which match
+nothing, may lie in the gallery of every query.
 """
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,23 +15,10 @@ from torch import Tensor
 from metriscope.errors import RunError
 from metriscope.evaluation.collector import SetCollector
 from metriscope.evaluation.measures import Measures
+from metriscope.evaluation.scores import QueryScores, no_scores, score_hits, score_ranks
 from metriscope.evaluation.search.first_match import first_match_ranks
+from metriscope.evaluation.search.match_ranks import visit_match_ranks
 from metriscope.evaluation.search.neighbors import visit_nearest
-
-
-class QueryScores(NamedTuple):
-    """The scores of Q queries, in float64 or int64 tensors (Q,); all zero where ``relevant`` is zero."""
-
-    labels: Tensor
-    relevant: Tensor
-    """R, the number of gallery items of the query's class, not counting itself."""
-    first_hit: Tensor
-    """Rank (from 1) of the nearest of these items; 0 where the search did not reach it."""
-    hits: Tensor
-    """(Q, len(hits_at)): how many of these items are among the K nearest, for each K of ``hits_at``."""
-    hits_at: tuple[int, ...]
-    r_precision: Tensor
-    average_precision: Tensor
 
 
 def query_scores(
@@ -38,6 +27,7 @@ def query_scores(
     measures: Measures,
     *,
     queries: Tensor | None = None,
+    distractors: Tensor | None = None,
     memory_mb: float = 256,
 ) -> QueryScores:
     """Score embeddings (N, D) with labels (N,) as queries; arguments as of :func:`retrieval_metrics`."""
@@ -49,41 +39,37 @@ def query_scores(
     own, kept = classes[asking], classes[asked]
     left = embeddings if alone else embeddings[asking]
     right = embeddings if alone else embeddings[asked]
-    members = torch.bincount(kept, minlength=len(labels))
-    relevant = members[own] - int(alone)
-    first_hit = torch.zeros_like(relevant)
-    hits = relevant.new_zeros(len(relevant), len(measures.precision_at))
-    r_precision = torch.zeros_like(relevant, dtype=torch.float64)
-    average_precision = torch.zeros_like(r_precision)
-    depth = measures.depth
-    depths = relevant.clamp(min=depth) if measures.map_at_r else torch.full_like(relevant, depth)
-    depths[relevant == 0] = 0
-    ranks = torch.arange(1, len(kept) + 2, device=labels.device)
+    relevant = torch.bincount(kept, minlength=len(labels))[own] - int(alone)
+    if distractors is not None and len(distractors):
+        right = torch.cat([right, distractors.to(right)])
+        kept = torch.cat([kept, kept.new_full((len(distractors),), -1)])
+    scores = no_scores(labels[asking], relevant, measures)
+    sides = (left, own), (right, kept)
+    if measures.mean_average_precision:
+        score = partial(score_ranks, scores, measures)
+        visit_match_ranks(*sides, score, exclude_self=alone, memory_mb=memory_mb)
+        return scores
 
-    def score(rows: Tensor, indices: Tensor) -> None:
-        width = indices.shape[1]
-        if width == 0:
-            return
-        hit = kept[indices] == own[rows, None]
-        first = hit.byte().argmax(1, keepdim=True)
-        first_hit[rows] = torch.where(hit.gather(1, first), first + 1, 0).squeeze(1)
-        for place, k in enumerate(measures.precision_at):
-            hits[rows, place] = hit[:, :k].sum(1)
-        if measures.map_at_r:
-            total = relevant[rows, None]
-            hit &= ranks[:width] <= total
-            precision = hit.cumsum(1, dtype=torch.float64).div_(ranks[:width])
-            total = total.squeeze(1).clamp(min=1)
-            r_precision[rows] = hit.sum(1).double() / total
-            average_precision[rows] = precision.mul_(hit).sum(1) / total
+    def score_nearest(rows: Tensor, indices: Tensor) -> None:
+        score_hits(scores, measures, rows, kept.take(indices) == own[rows, None])
 
-    visit_nearest(left, right, depths, score, exclude_self=alone, memory_mb=memory_mb)
-    missing = ((relevant > 0) & (first_hit == 0)).nonzero().squeeze(1)
+    depths = _depths(relevant, measures)
+    visit_nearest(left, right, depths, score_nearest, exclude_self=alone, memory_mb=memory_mb)
+    missing = ((relevant > 0) & (scores.first_hit == 0)).nonzero().squeeze(1)
     if measures.mrr and len(missing):
-        sides = (left, own), (right, kept)
-        first_hit[missing] = first_match_ranks(*sides, missing, exclude_self=alone, memory_mb=memory_mb)
-    hits_at = tuple(measures.precision_at)
-    return QueryScores(labels[asking], relevant, first_hit, hits, hits_at, r_precision, average_precision)
+        scores.first_hit[missing] = first_match_ranks(*sides, missing, exclude_self=alone, memory_mb=memory_mb)
+    return scores
+
+
+def _depths(relevant: Tensor, measures: Measures) -> Tensor:
+    """How many neighbours (Q,) each query needs, of its R."""
+    depths = torch.full_like(relevant, measures.depth)
+    if measures.map_at_r:
+        depths = torch.maximum(depths, relevant)
+    if measures.cmc_at:
+        depths = torch.maximum(depths, relevant + (max(measures.cmc_at) - 1))
+    depths[relevant == 0] = 0
+    return depths
 
 
 def mean(scores: QueryScores, values: Tensor) -> float:
@@ -100,6 +86,16 @@ def recall_at(scores: QueryScores, k: int) -> float:
 def precision_at(scores: QueryScores, k: int) -> float:
     """Precision@K: the mean share of hits among the K nearest, for a K of ``hits_at``."""
     return mean(scores, scores.hits[:, scores.hits_at.index(k)]) / k
+
+
+def map_at(scores: QueryScores, k: int) -> float:
+    """MAP@K: the mean average precision over the K nearest, divided by min(R, K), for a K of ``cut_at``."""
+    return mean(scores, scores.average_precision_at[:, scores.cut_at.index(k)])
+
+
+def cmc_at(scores: QueryScores, k: int) -> float:
+    """CMC@K: how likely a match that is the only one in the gallery is among the K nearest, for a K of ``cmc_at``."""
+    return mean(scores, scores.cmc[:, scores.cmc_at.index(k)])
 
 
 def reciprocal_rank(scores: QueryScores) -> float:
@@ -121,6 +117,10 @@ def means(scores: QueryScores, measures: Measures) -> dict[str, float]:
     if measures.map_at_r:
         metrics["r_precision"] = mean(scores, scores.r_precision)
         metrics["map_at_r"] = mean(scores, scores.average_precision)
+    metrics |= {f"map_at_{k}": map_at(scores, k) for k in measures.map_at}
+    if measures.mean_average_precision:
+        metrics["mean_average_precision"] = mean(scores, scores.whole_average_precision)
+    metrics |= {f"cmc_at_{k}": cmc_at(scores, k) for k in measures.cmc_at}
     metrics = {key: value for key, value in metrics.items() if not math.isnan(value)}
     return {**metrics, "queries_skipped": skipped(scores)}
 
@@ -134,56 +134,72 @@ def retrieval_metrics(
     *,
     precision_at: Sequence[int] = (1,),
     mrr: bool = True,
+    map_at: Sequence[int] = (),
+    mean_average_precision: bool = False,
+    cmc_at: Sequence[int] = (),
     queries: Tensor | None = None,
+    distractors: Tensor | None = None,
 ) -> dict[str, float]:
     """Retrieval by Euclidean distance, ties to the earlier sample: each sample among all others, or in a gallery.
 
     Args:
         embeddings: (N, D); normalised ones are ranked as by cosine similarity.
         labels: (N,) integers.
-        recall_at, map_at_r, precision_at, mrr: see :class:`Measures`.
+        recall_at, map_at_r, precision_at, mrr, map_at, mean_average_precision, cmc_at: see :class:`Measures`.
         memory_mb: working memory of the search in MiB.
         queries: bool (N,), True for a query and False for an item of the gallery; None for leave-one-out.
+        distractors: (M, D), further items of the gallery of every query, which match none.
 
     Returns:
-        ``recall_at_K``, ``precision_at_K``, ``mrr``, ``r_precision`` and ``map_at_r``, means over the queries whose
+        ``recall_at_K``, ``precision_at_K``, ``mrr``, ``r_precision``, ``map_at_r``, ``map_at_K``,
+        ``mean_average_precision`` and ``cmc_at_K``, as far as they are asked for, means over the queries whose
         class has another member, or a member in the gallery (absent if there are no such queries), and
         ``queries_skipped``, the number of other queries.
 
     Raises:
         RunError: embeddings that are not finite, or no query or no gallery among them.
     """
-    measures = Measures(tuple(recall_at), tuple(precision_at), map_at_r, mrr)
-    return means(checked_scores(embeddings, labels, measures, queries, memory_mb), measures)
+    measures = Measures(
+        tuple(recall_at), tuple(precision_at), map_at_r, mrr, tuple(map_at), mean_average_precision, tuple(cmc_at)
+    )
+    return means(checked_scores(embeddings, labels, measures, queries, memory_mb, distractors), measures)
 
 
-def check_finite(embeddings: Tensor) -> None:
-    """Raises RunError where embeddings (N, D) hold NaN or Inf."""
+def check_finite(embeddings: Tensor, name: str = "embeddings") -> None:
+    """Raises RunError where embeddings (N, D), which it calls ``name``, hold NaN or Inf."""
     bad = int((~embeddings.isfinite()).any(1).sum())
     if bad:
-        raise RunError(f"{bad} of {len(embeddings)} embeddings hold NaN or Inf, so they cannot be ranked")
+        raise RunError(f"{bad} of {len(embeddings)} {name} hold NaN or Inf, so they cannot be ranked")
 
 
 def checked_scores(
-    embeddings: Tensor, labels: Tensor, measures: Measures, queries: Tensor | None, memory_mb: float
+    embeddings: Tensor,
+    labels: Tensor,
+    measures: Measures,
+    queries: Tensor | None,
+    memory_mb: float,
+    distractors: Tensor | None = None,
 ) -> QueryScores:
     """:func:`query_scores` of checked input; errors as of :func:`retrieval_metrics`."""
     measures.check()
     check_finite(embeddings)
+    if distractors is not None:
+        check_finite(distractors, "embeddings of distractors")
     if queries is not None:
         asking = int(queries.sum())
         if not 0 < asking < len(queries):
             raise RunError(
                 f"{asking} of {len(queries)} test examples are queries: there has to be a query and a gallery"
             )
-    return query_scores(embeddings, labels, measures, queries=queries, memory_mb=memory_mb)
+    return query_scores(embeddings, labels, measures, queries=queries, distractors=distractors, memory_mb=memory_mb)
 
 
 class RetrievalMetrics(SetCollector):
     """:func:`retrieval_metrics` of all samples in its updates, the same for one process and for several.
 
     Samples are sorted by their index, and a sample that occurs twice (from a padded distributed sampler) counts once.
-    ``queries`` is indexed by sample. After ``compute``, ``scores`` holds the scores of each query.
+    ``queries`` is indexed by sample; ``distractors`` are the same on every process. After ``compute``, ``scores`` holds
+    the scores of each query.
     """
 
     higher_is_better = True
@@ -196,14 +212,20 @@ class RetrievalMetrics(SetCollector):
         *,
         precision_at: Sequence[int] = (1,),
         mrr: bool = True,
+        map_at: Sequence[int] = (),
+        mean_average_precision: bool = False,
+        cmc_at: Sequence[int] = (),
         queries: Tensor | None = None,
+        distractors: Tensor | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.measures = Measures(tuple(recall_at), tuple(precision_at), map_at_r, mrr)
+        self.measures = Measures(
+            tuple(recall_at), tuple(precision_at), map_at_r, mrr, tuple(map_at), mean_average_precision, tuple(cmc_at)
+        )
         self.measures.check()
         self.memory_mb = memory_mb
-        self.queries = queries
+        self.queries, self.distractors = queries, distractors
         self.scores: QueryScores | None = None
         self._gathered: tuple[Tensor, Tensor, Tensor] | None = None
 
@@ -216,7 +238,7 @@ class RetrievalMetrics(SetCollector):
         """The metrics of :func:`retrieval_metrics` over the samples of all processes."""
         self._gathered = embeddings, labels, index = self.gathered()
         queries = None if self.queries is None else self.queries.to(index.device)[index]
-        self.scores = checked_scores(embeddings, labels, self.measures, queries, self.memory_mb)
+        self.scores = checked_scores(embeddings, labels, self.measures, queries, self.memory_mb, self.distractors)
         return means(self.scores, self.measures)
 
     def embeddings(self) -> tuple[Tensor, Tensor, Tensor]:

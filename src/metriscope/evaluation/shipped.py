@@ -102,6 +102,54 @@ class MAPAtR(SetMetric):
         return {"map_at_r": mean(embedded.ranked(), embedded.ranked().average_precision)}
 
 
+class MAPAt(SetMetric):
+    """MAP@K for each K of ``k``."""
+
+    figures = registered("map_at_{k}")
+
+    def __init__(self, k: Depths = (10,)) -> None:
+        self.k = tuple(dict.fromkeys(k))
+
+    def measures(self) -> Measures:
+        return SKIPPED._replace(map_at=self.k)
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.retrieval import map_at
+
+        return {f"map_at_{k}": map_at(embedded.ranked(), k) for k in self.k}
+
+
+class MeanAveragePrecision(SetMetric):
+    """Over whole rankings; O(log N) per pair of a query and an item of the gallery, beside their distance."""
+
+    figures = registered("mean_average_precision")
+
+    def measures(self) -> Measures:
+        return SKIPPED._replace(mean_average_precision=True)
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.retrieval import mean
+
+        return {"mean_average_precision": mean(embedded.ranked(), embedded.ranked().whole_average_precision)}
+
+
+class CMC(SetMetric):
+    """CMC@K for each K of ``k``; looks at R + K - 1 neighbours of a query."""
+
+    figures = registered("cmc_at_{k}")
+
+    def __init__(self, k: Depths = (1, 5, 10, 20)) -> None:
+        self.k = tuple(dict.fromkeys(k))
+
+    def measures(self) -> Measures:
+        return SKIPPED._replace(cmc_at=self.k)
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.retrieval import cmc_at
+
+        return {f"cmc_at_{k}": cmc_at(embedded.ranked(), k) for k in self.k}
+
+
 class QueriesSkipped(SetMetric):
     """Counts what the means of the other retrieval metrics leave out."""
 
@@ -294,6 +342,22 @@ class Uniformity(SetMetric):
         return {"uniformity": uniformity(embedded.embeddings, self.t)}
 
 
+class Hubness(SetMetric):
+    """Of the ``k`` nearest neighbours, in a search of its own within ``memory_mb`` MiB."""
+
+    figures = registered("hubness_at_{k}", "antihubs_at_{k}")
+
+    def __init__(self, k: Annotated[int, Field(ge=1)] = 10, memory_mb: Annotated[float, Field(ge=1)] = 256) -> None:
+        self.k, self.memory_mb = k, memory_mb
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.hubness import hubness, k_occurrences
+
+        further = {"queries": embedded.queries, "distractors": embedded.distractors}
+        found = hubness(k_occurrences(embedded.embeddings, self.k, memory_mb=self.memory_mb, **further))
+        return {f"hubness_at_{self.k}": found.skewness, f"antihubs_at_{self.k}": found.antihubs}
+
+
 class Utilization(SetMetric):
     """Of N samples and M of the training set, whatever their classes; O(N M D) time."""
 
@@ -313,6 +377,9 @@ SHIPPED: dict[str, type[SetMetric]] = {
     "mrr": MRR,
     "r_precision": RPrecision,
     "map_at_r": MAPAtR,
+    "map_at": MAPAt,
+    "mean_average_precision": MeanAveragePrecision,
+    "cmc": CMC,
     "queries_skipped": QueriesSkipped,
     "knn_accuracy": KNNAccuracy,
     "linear_probe_accuracy": LinearProbeAccuracy,
@@ -327,6 +394,7 @@ SHIPPED: dict[str, type[SetMetric]] = {
     "alignment": Alignment,
     "tolerance": Tolerance,
     "uniformity": Uniformity,
+    "hubness": Hubness,
     "utilization": Utilization,
 }
 """Every metric of an evaluated set that ships, by its key below ``evaluation.metrics``."""

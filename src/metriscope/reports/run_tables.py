@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.evaluation.per_class import ClassResult, per_class
-from metriscope.evaluation.retrieval import QueryScores
+from metriscope.evaluation.scores import QueryScores
 from metriscope.evaluation.search.neighbors import nearest
 from metriscope.reports.gallery import Images
 from metriscope.tracking.base import LoggedTable, Picture

@@ -120,9 +120,24 @@ def test_values_that_cannot_be_ranked(value: float) -> None:
         nearest(points, points, 2)
 
 
-def test_leave_one_out_needs_the_same_set() -> None:
-    with pytest.raises(ValueError, match="queries = gallery"):
-        nearest(grid_points(3), grid_points(4), 1, exclude_self=True)
+def test_leave_one_out_needs_the_queries_in_the_gallery() -> None:
+    with pytest.raises(ValueError, match="the queries in the gallery, got 4 and 3 rows"):
+        nearest(grid_points(4), grid_points(3), 1, exclude_self=True)
+
+
+@pytest.mark.parametrize(("count", "further", "k"), [(5, 2, 3), (520, 70, 2), (280, 300, 2), (100, 60, 30)])
+@pytest.mark.parametrize("memory_mb", [0.01, 256])
+def test_queries_are_the_first_of_a_larger_gallery(count: int, further: int, k: int, memory_mb: float) -> None:
+    points = grid_points(count + further)
+    found = nearest(points[:count], points, k, exclude_self=True, memory_mb=memory_mb)
+    assert found.tolist() == brute_force(points[:count], points, k, exclude_self=True)
+
+
+def test_queries_of_a_larger_gallery_are_screened() -> None:
+    torch.manual_seed(0)
+    points = torch.nn.functional.normalize(torch.randn(1100, 64), dim=1)
+    found = nearest(points[:500], points, 3, exclude_self=True)
+    assert torch.equal(found, nearest(points, points, 3, exclude_self=True)[:500])
 
 
 def test_settings_of_the_caller_come_back() -> None:

@@ -29,6 +29,7 @@ from metriscope.evaluation.search.half_distances import (
     products,
     round_up,
 )
+from metriscope.evaluation.search.limits import SHARE, below_limits
 from metriscope.evaluation.search.points import Points, Prepared, both_points
 from metriscope.evaluation.search.ranking import COLUMN_MASK, pack, smallest
 from metriscope.evaluation.search.tiles import Product, plan_tiles, sweep
@@ -88,15 +89,15 @@ def visit_nearest(
             gallery positions (b, k) of their neighbours, nearest first, ties by the lower position. With one
             k per query, a block gets the largest k of its queries. Each query occurs once, in unspecified order;
             several threads call ``visit``, so it has to write to disjoint places.
-        exclude_self: queries are the gallery, and item i is no neighbour of itself (leave-one-out by
-            position).
+        exclude_self: queries are the gallery, or its first items, and item i is no neighbour of itself (leave-one-out
+            by position).
         memory_mb: bound on the temporaries in MiB; see :func:`plan_blocks`.
 
     Raises:
         RunError: embeddings that are not finite, or too large to be squared in float32.
     """
-    if exclude_self and len(queries) != len(gallery):
-        raise ValueError(f"leave-one-out needs queries = gallery, got {len(queries)} and {len(gallery)} rows")
+    if exclude_self and len(queries) > len(gallery):
+        raise ValueError(f"leave-one-out needs the queries in the gallery, got {len(queries)} and {len(gallery)} rows")
     if len(queries) == 0:
         return
     device = queries.device
@@ -104,8 +105,10 @@ def visit_nearest(
     depths = torch.as_tensor(k, device=device).expand(len(queries)).clamp(0, available)
     left, right = both_points(None if exclude_self else queries, gallery)
     order = depths.argsort(stable=True)
+    # Among the points of a larger gallery queries keep their positions.
+    asking = left if len(queries) == len(left.rows) else left.take(slice(len(queries)))
     with full_precision(device):
-        order = _visit_swept(left, right, depths, order, visit, exclude_self, memory_mb)
+        order = _visit_swept(asking, right, depths, order, visit, exclude_self, memory_mb)
         _visit_searched(left, right, depths, order, visit, exclude_self, memory_mb)
 
 
@@ -132,15 +135,16 @@ def _swept(left: Points, right: Points, k: int, exclude_self: bool, memory_mb: f
     # Fewer would not even fill the sample of a screening, for which the gallery has to be rounded.
     if left is not right and len(left.rows) < screening.SAMPLE:
         return None
-    left, right = (padded(left, PAD),) * 2 if left is right else (padded(left, PAD), padded(right, PAD))
+    symmetric = left is right
+    left, right = (padded(left, PAD),) * 2 if symmetric else (padded(left, PAD), padded(right, PAD))
     sizes = len(left.rows), len(right.rows)
     tiling = plan_tiles(*sizes, screening.candidates(k), memory_mb)
     if tiling and screening.suits(left, right) and screening.pays():
-        found = screening.screened(left, right, k, tiling, symmetric=exclude_self, exclude_self=exclude_self)
+        found = screening.screened(left, right, k, tiling, symmetric=symmetric, exclude_self=exclude_self)
         if found:
             return found
     tiling = plan_tiles(*sizes, k, memory_mb)
-    if not (tiling and exclude_self and _symmetric(left, tiling.side)):
+    if not (tiling and symmetric and exclude_self and _symmetric(left, tiling.side)):
         return None
 
     def make_product(side: int) -> Product:
@@ -250,8 +254,7 @@ class RowSearch:
         # Only the last columns are padded: a padded gallery would be a copy of it.
         self.last = padded(right.take(slice(whole, None)), GROUP) if whole < max(len(right.rows), 1) else None
         self.columns = torch.arange(whole + (GROUP if self.last else 0), device=right.rows.device)
-        parts = (*torch.split(self.columns[:whole], blocks.columns), self.columns[whole:])
-        self.stretches = [columns for columns in parts if len(columns)]
+        self.stretches = torch.split(self.columns, blocks.columns)
 
     def __call__(self, left: Points, rows: Tensor, k: int) -> Tensor:
         return self.keys_of(left, rows, k, self.stretches) & COLUMN_MASK
@@ -262,27 +265,35 @@ class RowSearch:
         best = self.keys.new_empty(len(block.rows), 0)
         for columns in stretches:
             distances = self.distances_to(block, rows, columns)
-            best = smallest(torch.cat([best, self._candidates(distances, columns, k)], 1), k)
+            found = self._candidates(distances, columns, k)
+            best = smallest(torch.cat([best, found], 1), k) if len(stretches) > 1 else found
         return best[: len(rows)]
 
     def distances_to(self, block: Points, rows: Tensor, columns: Tensor) -> Tensor:
         """Distances (b, c) from a padded block of queries to consecutive columns; the next call overwrites them."""
         first, width = int(columns[0]), len(columns)
         out = self.buffer[: len(block.rows) * width].view(len(block.rows), width)
-        inside = first + width <= len(self.right.rows)
-        there = self.right.take(slice(first, first + width)) if inside or self.last is None else self.last
-        products(block, there, out)
+        # A part of the gallery, and where the columns go beyond its end the padded last columns.
+        whole = len(self.right.rows) // GROUP * GROUP
+        within = width if first + width <= len(self.right.rows) else max(whole - first, 0)
+        parts = [(self.right.take(slice(first, first + within)), out[:, :within])] if within else []
+        if self.last and within < width:
+            parts.append((self.last, out[:, within:]))
+        for there, part in parts:
+            products(block, there, part)
         if self.exclude_self:
             own = ((rows >= first) & (rows < first + width)).nonzero().squeeze(1)
             out[own, rows[own] - first] = torch.inf  # before close pairs are looked for: these are no pairs
-        return resolve(block, there, out)
+        for there, part in parts:
+            resolve(block, there, part)
+        return out
 
     def _candidates(self, distances: Tensor, columns: Tensor, k: int) -> Tensor:
         """The keys (b, <= k) of the nearest columns.
 
         For small k only the k groups of consecutive columns with the smallest minima are ranked: an item of
         any other group has k items before it, and at equal distance the earlier group holds the lower
-        columns.
+        columns. For larger k, on a CPU, only the columns within a limit are ranked.
         """
         b, width = distances.shape
         keys = self.keys[: b * width].view(b, width)
@@ -293,4 +304,6 @@ class RowSearch:
             inside = ((chosen & COLUMN_MASK)[:, :, None] * GROUP + self.columns[:GROUP]).flatten(1)
             distances, columns = distances.gather(1, inside), inside + columns[0]
             keys = self.keys[: inside.numel()].view_as(inside)
+        elif k <= width // SHARE and distances.device.type == "cpu":
+            return below_limits(distances, int(columns[0]), k, keys)
         return smallest(pack(distances, columns, keys), k)

@@ -78,7 +78,7 @@ def sweep(
                 return
             rows, columns = tile
             values = product(rows, columns)
-            if exclude_self and rows == columns:
+            if exclude_self and rows.start == columns.start:
                 values.fill_diagonal_(torch.inf)
             strips[rows.start // side].offer(values, columns.start, mask)
             if symmetric and rows != columns:

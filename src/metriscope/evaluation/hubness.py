@@ -1,0 +1,60 @@
+"""Hubness: how unevenly the items of a gallery occur among nearest neighbours.
+
+After Radovanovic, Nanopoulos, Ivanovic, "Hubs in Space", JMLR 11 (2010), 2487-2531: N_k(x) is the number of queries
+that have x among their k nearest neighbours; the skewness of N_k says how far a few hubs take the places of all others.
+The paper was not read for this; the definitions are as remembered.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metriscope.evaluation.search.neighbors import nearest
+
+
+class Hubness(NamedTuple):
+    """Of the counts N_k of a gallery."""
+
+    skewness: float
+    """E[(N_k - mean)^3] / (standard deviation)^3, over the items; 0 where all occur equally often."""
+    antihubs: float
+    """Share of items that occur nowhere, N_k = 0."""
+
+
+def k_occurrences(
+    embeddings: Tensor,
+    k: int,
+    *,
+    queries: Tensor | None = None,
+    distractors: Tensor | None = None,
+    memory_mb: float = 256,
+) -> Tensor:
+    """N_k (M,) of the M items of the gallery, int64; they sum to Q min(k, neighbours at hand).
+
+    Time as of a search for k neighbours; memory O(Q k).
+
+    Args:
+        embeddings: (N, D).
+        k: how many neighbours.
+        queries: bool (N,), True for a query and False for an item of the gallery; None for leave-one-out.
+        distractors: (M, D) further items of the gallery.
+        memory_mb: working memory of the search in MiB.
+    """
+    alone = queries is None
+    asking, kept = (embeddings, embeddings) if queries is None else (embeddings[queries], embeddings[~queries])
+    if distractors is not None:
+        kept = torch.cat([kept, distractors])
+    found = nearest(asking, kept, k, exclude_self=alone, memory_mb=memory_mb)
+    return torch.bincount(found.flatten(), minlength=len(kept))
+
+
+def hubness(occurrences: Tensor) -> Hubness:
+    """The figures of counts (M,); NaN without any."""
+    if len(occurrences) == 0:
+        return Hubness(math.nan, math.nan)
+    moved = occurrences.double() - occurrences.double().mean()
+    variance = float(moved.square().mean())
+    skewness = float(moved.pow(3).mean()) / variance**1.5 if variance else 0.0
+    return Hubness(skewness, float((occurrences == 0).double().mean()))
