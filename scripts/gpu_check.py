@@ -42,29 +42,34 @@ def main(words: list[str] | None = None) -> int:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     print(f"{name}, torch {torch.__version__}", flush=True)
     every: list[Row] = []
+    end = time.monotonic() + 60 * chosen.minutes
     for section in chosen.only or SECTIONS:
         module, words_of = SECTIONS[section]
         print(f"\n== {section}: {words_of}", flush=True)
         begun = time.monotonic()
-        every += _rows(section, module, device, chosen.quick)
+        every += _rows(section, module, device, chosen.quick, end)
         print(f"[{section} took {time.monotonic() - begun:.0f} s]", flush=True)
     bad = [row for row in every if row.ok is False]
-    print(
-        f"\n{len(every)} lines, {len(bad)} bad" + "".join(f"\n  {row.section}: {row.case}: {row.note}" for row in bad)
-    )
+    print(f"\n{len(every)} lines, {len(bad)} bad")
+    for row in bad:
+        print(f"{row.section}: {row.case}: {row.note}")
     facts = {"device": name, "torch": torch.__version__, "quick": chosen.quick}
     if chosen.out:
         chosen.out.write_text(json.dumps({**facts, "rows": [row._asdict() for row in every]}, indent=1) + "\n")
     return int(bool(bad))
 
 
-def _rows(section: str, module: str, device: torch.device, quick: bool) -> list[Row]:
-    """Those of a section, printed as they come; the error that ends it is the last of them."""
-    found = []
+def _rows(section: str, module: str, device: torch.device, quick: bool, end: float) -> list[Row]:
+    """Those of a section, printed as they come; the error, or the time, that ends it is the last of them."""
+    found: list[Row] = []
     try:
         for row in importlib.import_module(f"gpu_checks.{module}").run(device, quick):
             found.append(row._replace(section=section))
             print(line(found[-1]), flush=True)
+            if time.monotonic() > end:
+                found.append(Row("the rest is left out", section=section, note="the time is over: raise --minutes"))
+                print(line(found[-1]), flush=True)
+                break
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         found.append(Row("the section fails", section=section, ok=False, note=reason))
@@ -80,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cuda", "cpu"), help="default: cuda where there is one")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: whether everything runs, in seconds")
+    parser.add_argument("--minutes", type=float, default=7.5, help="no line begins later than that (default: 7.5)")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=", ".join(SECTIONS))
     parser.add_argument("--out", type=Path, help="the file of JSON to write")
     return parser

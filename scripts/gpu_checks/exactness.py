@@ -20,9 +20,8 @@ def run(device: torch.device, quick: bool) -> Iterator[Row]:
     for loss, miner in combinations():
         case = f"{loss}, miner={miner}"
         try:
-            here, there = (
-                _value_and_gradient(loss, miner, where, z, labels) for where in (torch.device("cpu"), device)
-            )
+            places = torch.device("cpu"), device
+            here, there = (_value_and_gradient(loss, miner, place, z, labels) for place in places)
         except Exception as error:
             yield Row(case, ok=False, note=" ".join(f"{type(error).__name__}: {error}".split())[:200])
             continue

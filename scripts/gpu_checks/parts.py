@@ -32,18 +32,18 @@ def combinations() -> list[tuple[str, str]]:
     return list(pairs)
 
 
-def objective(loss: str, miner: str, memory: int = 0) -> nn.Module:
+def objective(loss: str, miner: str) -> nn.Module:
     """In training mode, on the CPU."""
     sections = {"loss": read("loss", loss), "miner": read("miner", miner), "distance": read("distance", "euclidean")}
-    sections["memory"] = {**read("memory", "xbm"), "size": memory, "warmup_steps": 0} if memory else {}
+    sections["memory"] = {}
     sizes = {"embedding": SIZE, "trunk": FEATURES}
     return build_objective(sections, num_classes=CLASSES, sizes=sizes, num_samples=10**5, seed=0)
 
 
-def batch(count: int, size: int = SIZE, per_class: int = 4) -> tuple[Tensor, Tensor]:
+def batch(count: int, size: int = SIZE, per_class: int = 4, classes: int = CLASSES) -> tuple[Tensor, Tensor]:
     """Unit embeddings (B, D) float64 on the CPU, which are near to those of their class, and labels (B,)."""
     source = torch.Generator().manual_seed(0)
-    labels = torch.arange(count) // per_class % max(2, min(CLASSES, count // per_class))
+    labels = torch.arange(count) // per_class % max(2, min(classes, count // per_class))
     centres = torch.randn(int(labels.max()) + 1, size, generator=source, dtype=torch.float64)
     noise = torch.randn(count, size, generator=source, dtype=torch.float64)
     return F.normalize(centres[labels] + noise, dim=1), labels

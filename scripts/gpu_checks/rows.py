@@ -62,7 +62,8 @@ def measured(device: torch.device, work: Callable[[], Any], repeats: int = 3) ->
 def is_full(error: Exception) -> bool:
     """Whether an exception says that memory is short, on a GPU or beside it."""
     words = str(error)
-    return isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or "not enough memory" in words
+    short = any(phrase in words for phrase in ("not enough memory", "allocate memory", "out of memory"))
+    return short or isinstance(error, torch.cuda.OutOfMemoryError | MemoryError)
 
 
 def apart(found: torch.Tensor, wanted: torch.Tensor) -> float:

@@ -82,7 +82,8 @@ def hold(device, loss, miner, size, weighting, waits):
     except Exception as error:
         own = [frame for frame in traceback.extract_tb(error.__traceback__) if "metriscope" in frame.filename]
         at = f"{own[-1].filename}:{own[-1].lineno}: {type(error).__name__}: {error}" if own else str(error)
-        assert miner in LISTING and own and own[-1].filename.endswith(f"{miner}.py"), f"miner={miner}: {at}"
+        listed = miner in LISTING and bool(own) and own[-1].filename.endswith(f"{miner}.py")
+        assert listed, f"miner={miner}: {at}"
         return
     assert miner not in LISTING, f"{miner} waits no longer: take its name off"
     assert len(waits) - before <= bool(ONCE & {loss, miner}), f"{loss} with {miner} waits {len(waits) - before} times"
