@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from metriscope.errors import InputError
+from metriscope.objectives.host import awaited
 
 # On a CPU a chunk fits into the cache; elsewhere it is large enough to hide the cost of kernel launches.
 _CHUNK_ELEMENTS_CPU = 1 << 16
@@ -83,8 +84,10 @@ def count_rows(mask: Tensor) -> Tensor:
 def most_positives(positive: Tensor) -> int:
     """The largest number of positives of any anchor, at least 1, from a mask (r, R) of bool; the host waits for it.
 
-    In a compiled graph, which cannot wait, it is the number of columns.
+    Once in a block of anchors, of which a batch of up to 4,096 with as many references is one on a GPU: all columns
+    instead would multiply the work of the block, which no wait comes near. In a compiled graph, which cannot wait, it
+    is the number of columns.
     """
     if torch.compiler.is_compiling() or not positive.numel():
         return max(1, positive.shape[1])
-    return max(1, int(count_rows(positive).max()))
+    return max(1, awaited(count_rows(positive).max()))

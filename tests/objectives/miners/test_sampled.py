@@ -131,3 +131,17 @@ def test_the_draw_does_not_touch_the_global_generator():
     for miner in (RandomMiner(), DistanceWeightedMiner()):
         miner(compare(z, labels))
     assert torch.equal(before, torch.get_rng_state())
+
+
+@every(labels=LAYOUTS)
+def test_a_list_of_known_length_holds_the_same_triplets(labels):
+    """What a GPU gets, so that the host need not wait for the number of positive pairs."""
+    comparison = compare(unit(labels, 4), labels, seed=1)
+    wanted = DistanceWeightedMiner(0.5, 1.99)(comparison)
+    positive = comparison.positive
+    counts = positive.sum(1)
+    drawn = torch.zeros(len(labels), max(1, int(counts.max())), dtype=torch.int64)
+    drawn[wanted.anchor, positive.cumsum(1)[wanted.anchor, wanted.positive] - 1] = wanted.negative
+    drawable = torch.zeros(len(labels), dtype=torch.bool).index_fill(0, wanted.anchor[wanted.valid], True)
+    found = sampled._padded(positive, counts, drawn, drawable)
+    assert chosen(found) == chosen(wanted)

@@ -124,11 +124,16 @@ def check_slopes(slopes: tuple[Tensor, ...], rows: Rows, sums: int, rule: str) -
         raise InputError(f"{rule} gives slopes {given}: it has to give {sums} of {shape}, one for each sum")
     if torch.compiler.is_compiling() or not rows.values.numel():
         return
-    taken = {x.data_ptr() for x in (rows.values, rows.positive, rows.negative)}
+    taken = {_place(x) for x in (rows.values, rows.positive, rows.negative)}
     for one in slopes:
-        if one.data_ptr() in taken:
+        if _place(one) in taken:
             raise InputError(f"{rule} gives one tensor twice, or what it was given, as slopes: give a copy, .clone()")
-        taken.add(one.data_ptr())
+        taken.add(_place(one))
+
+
+def _place(x: Tensor) -> tuple[int, int]:
+    """Where the numbers of a tensor begin; a tensor without numbers, such as one on ``meta``, has a place as well."""
+    return x.untyped_storage()._cdata, int(x.storage_offset())
 
 
 NO_INPUTS = Inputs()

@@ -32,9 +32,11 @@ class AngularMiner(Miner):
     of that matrix are tested a chunk of positive pairs at a time, so no list of all triplets is ever made.
 
     Triplets chosen by three distances are neither a band nor a product of pairs, so the chosen triplets have to be
-    listed (25 bytes each), and the host waits for their number. Early in training nearly all triplets can be chosen.
-    Above ``max_triplets`` a systematic sample of them is listed (one random start, then equal steps), each triplet with
-    the same chance, so the mean over the list stays unbiased; pytorch-metric-learning has no such bound.
+    listed (25 bytes each). The host waits for their number, and for that of positive pairs, in every chunk: every shape
+    that follows depends on them, and lists as long as all triplets could be would cost more than the waits. Early in
+    training nearly all triplets can be chosen. Above ``max_triplets`` a systematic sample of them is listed (one random
+    start, then equal steps), each triplet with the same chance, so the mean over the list stays unbiased;
+    pytorch-metric-learning has no such bound.
 
     Time O(sum over positive pairs of R), twice that where a sample is drawn; memory O(B R) and the list.
 

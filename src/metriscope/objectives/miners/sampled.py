@@ -6,10 +6,12 @@ from typing import Annotated, Any
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from metriscope.objectives.arguments import Count
 from metriscope.objectives.chunks import count_rows
 from metriscope.objectives.comparison import Comparison
+from metriscope.objectives.host import awaited
 from metriscope.objectives.miners.base import Miner, draw
 from metriscope.objectives.selection import Triplets
 from metriscope.parts import ArgumentError
@@ -42,6 +44,9 @@ class DistanceWeightedMiner(Miner):
     q(d) = d^(D-2) (1 - d^2 / 4)^((D-3)/2) is the density of the distance between random points of the
     unit sphere in D dimensions, so embeddings have to be L2-normalised.
 
+    On a GPU the host waits once in a step for the largest number of positives of an anchor, because so many numbers are
+    drawn for each; the list then has as many places for every anchor.
+
     Args:
         cutoff: distances below it get the weight of the cutoff, which bounds the variance of the gradient; above 0 and
             below ``nonzero_loss_cutoff``.
@@ -71,8 +76,29 @@ class DistanceWeightedMiner(Miner):
         eligible = comparison.negative & (d < self.nonzero_loss_cutoff)
         log_weights = log_weights.masked_fill(~eligible, -math.inf)
         weights = (log_weights - log_weights.amax(1, keepdim=True)).exp().nan_to_num(0)
-        anchor, positive = comparison.positive.nonzero(as_tuple=True)
         per_anchor = count_rows(comparison.positive)
-        drawn = draw(weights, max(1, int(per_anchor.max())), comparison.moment.generator)
-        rank = comparison.positive.cumsum(1)[anchor, positive] - 1
-        return Triplets(anchor, positive, drawn[anchor, rank], eligible.any(1)[anchor])
+        drawn = draw(weights, max(1, awaited(per_anchor.max())), comparison.moment.generator)
+        if d.device.type == "cpu":
+            anchor, positive = comparison.positive.nonzero(as_tuple=True)
+            rank = comparison.positive.cumsum(1)[anchor, positive] - 1
+            return Triplets(anchor, positive, drawn[anchor, rank], eligible.any(1)[anchor])
+        return _padded(comparison.positive, per_anchor, drawn, eligible.any(1))
+
+
+def _padded(positive: Tensor, per_anchor: Tensor, drawn: Tensor, drawable: Tensor) -> Triplets:
+    """The same list with as many places (B, P) for every anchor, so that its length is known.
+
+    Args:
+        positive: (B, R) bool.
+        per_anchor: (B,), their number.
+        drawn: (B, P) negatives.
+        drawable: (B,), the anchors that have any.
+    """
+    rows, width = drawn.shape
+    place = torch.where(positive, positive.cumsum(1) - 1, width)
+    every = torch.arange(positive.shape[1], device=positive.device).expand_as(place)
+    columns = place.new_zeros(rows, width + 1).scatter_(1, place, every)[:, :width]
+    steps = torch.arange(width, device=positive.device)
+    valid = (steps < per_anchor.unsqueeze(1)) & drawable.unsqueeze(1)
+    anchor = torch.arange(rows, device=positive.device).repeat_interleave(width)
+    return Triplets(anchor, columns.flatten(), drawn.flatten(), valid.flatten())

@@ -115,8 +115,8 @@ class PCRLoss(ProxyLoss):
 
 
 def _present(own: Own, num_classes: int) -> Present:
-    if torch.compiler.is_compiling() or not len(own.column):
-        # Shapes must not depend on labels: all classes, of which some are there 0 times.
+    if own.column.device.type != "cpu" or torch.compiler.is_compiling() or not len(own.column):
+        # The host would have to wait for the number of those that are there: all, some of them 0 times.
         classes, place = torch.arange(num_classes, device=own.column.device), own.column
     else:
         classes, place = torch.unique(own.column, return_inverse=True)

@@ -32,8 +32,9 @@ class MannWhitneyLoss(Loss):
     Up to ``pairs_limit`` pairs of pairs are compared each with each, in O(P N) for P positive and N negative pairs.
     Beyond that, similarities are shared between nodes that are t / ``bins_per_temperature`` apart, from -1 to 1, as in
     the histogram loss, in O(B R) and without a matrix: the value is up to 1 / (16 ``bins_per_temperature``^2) larger,
-    and similarities beyond -1 and 1, of embeddings that are not normalised, count as these. A compiled graph
-    compares (B R)^2 masked pairs of pairs, so it changes to nodes at smaller batches.
+    and similarities beyond -1 and 1, of embeddings that are not normalised, count as these. A compiled graph, and a
+    GPU, for whose counts the host would have to wait, compare (B R)^2 masked pairs of pairs, so they change to nodes at
+    smaller batches.
 
     Each with each, a pair's slope depends on all pairs, so the matrix of distances is kept; it is small where this is
     done.
@@ -86,8 +87,8 @@ class MannWhitneyLoss(Loss):
         return output._replace(parts=parts)
 
     def _are_few(self, comparison: Comparison, counts: Tensor) -> bool:
-        """Whether each pair is compared with each; the host waits for the counts, but in a compiled graph."""
-        if torch.compiler.is_compiling():
+        """Whether each pair is compared with each; the host looks at the counts only where it need not wait."""
+        if _by_masks(counts):
             return math.prod(comparison.shape) ** 2 <= self.pairs_limit
         return int(counts.prod()) <= self.pairs_limit
 
@@ -96,7 +97,7 @@ class MannWhitneyLoss(Loss):
         matrix = comparison.similarities
         pairs, s = as_pairs(selection, comparison), matrix.detach()
         masks = pairs.positive, pairs.negative
-        if torch.compiler.is_compiling():
+        if _by_masks(s):
             own, others = ((s.flatten(), numbers(mask, s.dtype).flatten()) for mask in masks)
             found = each_with_each(own, others, self.temperature)
             slopes = (found.by_positives + found.by_negatives).view_as(s)
@@ -114,3 +115,8 @@ class MannWhitneyLoss(Loss):
             # Each of the two kinds is there twice.
             return attach(4 * found.total, [(matrix, 2 * (slopes + slopes.T))])
         return attach(found.total, [(matrix, slopes)])
+
+
+def _by_masks(x: Tensor) -> bool:
+    """Whether shapes must not depend on the numbers of pairs."""
+    return x.device.type != "cpu" or torch.compiler.is_compiling()

@@ -26,8 +26,8 @@ class SmoothAPLoss(RowLoss):
     number of classes for the size of a class and compares samples of different classes as positives.
 
     O(B P R) time with P the largest number of positives of an anchor, and memory ``memory_mb``: positives of anchors
-    are processed in chunks. The host waits once for P; a compiled graph uses P = R instead, which costs more
-    than it saves where classes are small.
+    are processed in chunks. The host waits for P once in a block of anchors; a compiled graph uses P = R instead, which
+    costs more than it saves where classes are small.
 
     Args:
         temperature: t, in units of similarity, above 0; 0.01 in the paper.

@@ -24,8 +24,8 @@ class SoftMarginTripletLoss(Loss):
     Equal to pytorch-metric-learning's ``TripletMarginLoss(smooth_loss=True)``, whose margin is 0.05 by default.
 
     Sums over all triplets, or over a band of them, stream over chunks of anchors: O(B P R) time with P the largest
-    number of positives of an anchor, and memory ``memory_mb``. The host waits once for P; a compiled graph
-    uses P = R instead, which costs more than it saves where classes are small.
+    number of positives of an anchor, and memory ``memory_mb``. The host waits for P once in a block of anchors; a
+    compiled graph uses P = R instead, which costs more than it saves where classes are small.
 
     Args:
         margin: added to the difference, in units of the distance, at least 0; the miners semihard, violating and easy
