@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from fair_studies import write_fair
 from tiny_runs import TINY
 
 import metriscope.fair.search
@@ -67,6 +68,9 @@ def test_losses_are_searched_sealed_and_repeated(fair, tmp_path):
     assert (code, said.err) == (0, "")
     assert "2 entries, 4 trials: 0 complete, 4 to do" in said.out
     assert f"{folder}: 4 of 4 repeats finished" in said.out
+    page = folder / "report" / "README.md"
+    assert said.out.endswith(f"report: {page}\n")
+    assert "triplet/semihard" in page.read_text(encoding="utf-8")
     rows = read_ledger(folder, 2)
     assert [(row.entry, row.trial, row.status) for row in rows] == [
         ("contrastive", 0, COMPLETE), ("contrastive", 1, COMPLETE),
@@ -206,3 +210,16 @@ def test_nothing_is_tested_before_every_search_is_closed(fair, tmp_path, monkeyp
     assert len(found.runs) == 4
     assert [line for line in found.problems if "was not let test by the manifest" in line]
     assert read_record(moved).fair is None
+
+
+def test_the_report_is_written_again_where_it_is_wanted(tmp_path, capsys):
+    study = write_fair(tmp_path, trials=3, repeats=2)
+    assert run("fair", ["--report", str(study), "--out", str(tmp_path / "own")]) == 0
+    assert capsys.readouterr().out == f"report: {tmp_path / 'own' / 'README.md'}\n"
+    for words, said in (
+        (["--report", str(study), "trials=3"], "trials=3: --report takes the folder of a comparison, and no words"),
+        (["losses=triplet", "--out", str(tmp_path)], "--out is for --report"),
+        (["--report", str(tmp_path / "none")], "none"),
+    ):
+        assert run("fair", words) == 2
+        assert said in capsys.readouterr().err

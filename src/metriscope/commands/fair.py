@@ -19,15 +19,17 @@ Words of its own:
 All other words are those of metriscope train and hold for every run. A range, such as
 'loss.margin=interval(0.1,0.5)', is searched, beside those that the files of the parts give, the learning rate of the
 head and that of the loss. study=fair unless the words name another; the same command goes on after an interruption.
-Nothing is tested before every entry has closed its search.
+Nothing is tested before every entry has closed its search. The report is written at the end, and of what there is by
+
+metriscope fair --report outputs/fair
 """
 
 import argparse
 from collections.abc import Sequence
 
 from metriscope import environment
-from metriscope.commands.words import Parser
-from metriscope.errors import Exit
+from metriscope.commands.words import Parser, a_path
+from metriscope.errors import Exit, InputError
 
 
 def main(words: Sequence[str]) -> int:
@@ -42,10 +44,28 @@ def main(words: Sequence[str]) -> int:
     parser = Parser("metriscope fair", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="word", help="losses=..., key=value, group=choice")
     parser.add_argument("--config-dir", metavar="FOLDER", help="a folder of choices of your own")
+    parser.add_argument("--report", type=a_path, metavar="FOLDER", help="report on a comparison, and train nothing")
+    parser.add_argument("--out", type=a_path, metavar="FOLDER", help="of the report (default: report, in the study)")
     arguments = parser.parse_intermixed_args(words)
+    if arguments.report is not None:
+        return _report(arguments)
+    if arguments.out is not None:
+        raise InputError("--out is for --report: the report at the end lies in the study's folder")
     from metriscope.fair.words import read
 
     asked = read(arguments.words, arguments.config_dir)
     from metriscope.fair.study import compare
 
     return Exit.FINISHED if compare(asked) else Exit.RUN_FAILED
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from metriscope.reports.fair_report import write_fair_report
+
+    if arguments.words:
+        raise InputError(f"{arguments.words[0]}: --report takes the folder of a comparison, and no words")
+    try:
+        print(f"report: {write_fair_report(arguments.report, arguments.out)}")
+    except OSError as error:
+        raise InputError(f"cannot write {error.filename}: {error.strerror}; set --out") from error
+    return Exit.FINISHED

@@ -17,7 +17,7 @@ from metriscope.run.identity import located
 
 
 def compare(asked: Asked) -> bool:
-    """Search, seal, repeat; prints where it stands.
+    """Search, seal, repeat, report; prints where it stands.
 
     Returns:
         whether all repeats finished.
@@ -66,6 +66,9 @@ def _compare(asked: Asked, starts: list[Start], folder: Path, workers: Workers) 
     failed = repeat(workers, asked, searches, searching.everything, manifest, compose, _say)
     total = asked.repeats * len(won)
     print(f"{folder}: {total - len(failed)} of {total} repeats finished", flush=True)
+    from metriscope.reports.fair_report import write_fair_report
+
+    print(f"report: {write_fair_report(folder)}", flush=True)
     return not failed
 
 
