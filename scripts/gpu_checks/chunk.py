@@ -16,8 +16,8 @@ def run(device: torch.device, quick: bool) -> Iterator[Row]:
         return
     large, small = (40, 10) if quick else (1024, 64)
     images = {"count": 2 * large, "tested": large, "size": 8 if quick else 224, "classes": 10}
-    network = [] if quick else ["backbone=resnet50", "backbone.weights=null", "backbone.freeze_batch_norm=true"]
-    words = [*network, "diagnostics=none"]
+    network = [] if quick else ["backbone=resnet50", "backbone.weights=null"]
+    words = [*network, "backbone.freeze_batch_norm=true", "diagnostics=none"]
     for batch, chunk in ((small, "null"), (large, "null"), (large, str(small))):
         case = f"batch {batch:,}" + ("" if chunk == "null" else f" in chunks of {chunk}")
         own = [f"sampler.batch_size={batch}", f"trainer.embed_chunk={chunk}"]
