@@ -19,6 +19,7 @@ OTHER_MEANINGS = {
     ("config/keys.py", "none"): "dataset.cache, augmentation.crop",
     ("data/inputs/augment.py", "none"): "augmentation.crop",
     ("data/inputs/decoded.py", "none"): "dataset.cache",
+    ("evaluation/verification/listed.py", "none"): "no column",
     ("objectives/arguments.py", "sum"): "loss.reduction",
     ("objectives/losses/base.py", "sum"): "loss.reduction",
     ("objectives/losses/classes/unpg.py", "arcface"): "its argument base",
@@ -43,6 +44,8 @@ OTHER_MEANINGS = {
     ("serving/card.py", "random"): "images drawn at random",
     ("serving/export.py", "random"): "images drawn at random",
     ("serving/onnx.py", "random"): "images drawn at random",
+    ("reports/references.py", "all"): "what published figures say of a miner",
+    ("reports/references.py", "none"): "no difference, or what published figures say of a miner",
     ("reports/style.py", "none"): "an option of matplotlib",
     ("reports/projection.py", "random"): "an option of scikit-learn",
 }
