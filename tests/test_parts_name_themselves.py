@@ -44,6 +44,8 @@ OTHER_MEANINGS = {
     ("serving/card.py", "random"): "images drawn at random",
     ("serving/export.py", "random"): "images drawn at random",
     ("serving/onnx.py", "random"): "images drawn at random",
+    ("reports/fair_checks.py", "all"): "all folds",
+    ("reports/fair_report.py", "all"): "all entries",
     ("reports/references.py", "all"): "what published figures say of a miner",
     ("reports/references.py", "none"): "no difference, or what published figures say of a miner",
     ("reports/style.py", "none"): "an option of matplotlib",
