@@ -1,9 +1,13 @@
 """Run an experiment as far as the data at hand allows, and write its tables, figures and verdicts.
 
 metriscope reproduce contrastive_vs_triplet scale=laptop hydra/launcher=joblib
+metriscope reproduce contrastive_vs_triplet scale=laptop tuned=true trials=10 folds=3 repeats=5
 
 Words after its name go to every run, as on the command line of metriscope train; five seeds are the default.
 Finished runs are not repeated, so the same command goes on after an interruption.
+
+tuned=true decides the claims on tuned losses, beside the verdicts on default settings: a comparison as of metriscope
+fair of each data set, with its words trials=10 folds=3 repeats=5 search=tpe prune=0.1 seed=0 workers=N.
 """
 
 import argparse
@@ -16,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from metriscope.commands import tuned
 from metriscope.commands.words import Parser
 from metriscope.errors import Exit, InputError
 from metriscope.signals import answered_by
@@ -46,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = Parser("metriscope reproduce", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", choices=EXPERIMENTS)
-    parser.add_argument("words", nargs="*", metavar="word", help="scale=full|laptop, paths.data_dir=..., seed=...")
+    parser.add_argument("words", nargs="*", metavar="word", help="scale=full|laptop, tuned=true, key=value")
     parser.add_argument("--report-only", action="store_true", help="train nothing; report on the runs that are there")
     parser.add_argument("--out", type=Path, help="where tables, figures and verdicts go (default: <study>/report)")
     return parser
@@ -61,6 +66,8 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     from metriscope.run.study import load_study
 
     experiment = EXPERIMENTS[arguments.experiment]
+    if tuned.is_asked(arguments.words):
+        return tuned.reproduce(arguments.experiment, arguments.words, arguments.report_only, arguments.out)
     given = {str(parse(word).key_or_group) for word in arguments.words}
     if own := sorted(given & (_OWN | experiment.swept.keys())):
         raise InputError(f"{own[0]} is the experiment's own: leave it out; data sets that are at hand are found")
@@ -93,8 +100,7 @@ def plan(experiment: "Experiment", data_dir: Path, laptop: bool) -> tuple[list[l
     for data in experiment.data:
         choice = data.at_hand(data_dir)
         if choice is None:
-            folders = " or ".join(folder for needs in data.choices.values() for folder in needs)
-            missing.append(f"{data.title} is not at hand: no {folders} in paths.data_dir")
+            missing.append(data.missing)
         else:
             together.setdefault(data.overrides(laptop), []).append(choice)
     sweeps = [[f"{key}={','.join(values)}" for key, values in sweep.items()] for sweep in experiment.sweeps]

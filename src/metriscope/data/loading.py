@@ -14,7 +14,7 @@ from metriscope.errors import InputError
 from metriscope.parts import instantiate
 
 
-def load_splits(dataset: Mapping[str, Any], seed: int | None = None) -> Splits:
+def load_splits(dataset: Mapping[str, Any], seed: int | None = None, *, share_first: bool = False) -> Splits:
     """Loads and splits a data set; opens no image file.
 
     Keys that only this data set has are the arguments of its ``_target_``.
@@ -22,6 +22,8 @@ def load_splits(dataset: Mapping[str, Any], seed: int | None = None) -> Splits:
     Args:
         dataset: the section of the config.
         seed: of the run, for label noise; None leaves all labels as they are.
+        share_first: whether ``train_share`` is taken of the whole training half, so that the held-out part is one of
+            the share; else of what is left without the held-out part, which stays whole.
 
     Raises:
         InputError: the data are missing or broken, or cannot be split in this way.
@@ -32,17 +34,22 @@ def load_splits(dataset: Mapping[str, Any], seed: int | None = None) -> Splits:
         parts = {name: getattr(source, name) for name in ("train", "validation", "test")}
         limited: dict[str, Any] = {name: _limited(part, limit_mb) for name, part in parts.items() if part is not None}
         source = replace(source, **limited)
-    splits = split(source, dataset["protocol"], dataset.get("fold", 0), dataset.get("validation"))
+    protocol, share = dataset["protocol"], dataset.get("train_share")
+    held_out = dataset.get("fold", 0), dataset.get("validation")
+    if share_first and share is not None:
+        whole = with_share_of_training(split(source, protocol, validation=0), share)
+        source, share = Source(whole.train, whole.test, whole.queries, incomplete=whole.incomplete), None
+    splits = split(source, protocol, *held_out)
     if len(splits.test) == 0:
         raise InputError(
             f"{len(source.train)} examples in {source.train.num_classes} classes leave none to test: bring more of "
             "each class, or a test part"
         )
-    splits = with_share_of_training(splits, dataset.get("train_share"))
-    share = dataset.get("label_noise")
-    if seed is None or not share:
+    splits = with_share_of_training(splits, share)
+    noise = dataset.get("label_noise")
+    if seed is None or not noise:
         return splits
-    return replace(splits, noise=label_noise(splits.train, share, seed, dataset.get("label_noise_pairs")))
+    return replace(splits, noise=label_noise(splits.train, noise, seed, dataset.get("label_noise_pairs")))
 
 
 def _limited(part: Examples, limit_mb: float) -> Examples:

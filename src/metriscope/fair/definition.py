@@ -56,6 +56,7 @@ def definition_of(
         "trials": asked.trials,
         "folds": asked.folds,
         "repeats": asked.repeats,
+        **({"untuned": True} if asked.untuned else {}),
         "sampler": asked.sampler,
         "prune": asked.prune,
         "seed": asked.seed,
@@ -114,6 +115,7 @@ def _told(definition: Mapping[str, Any]) -> dict[str, Any]:
         "losses": list(entries),
         "words": definition["fixed"],
         **{key: definition[key] for key in plain},
+        "untuned": "untuned" in definition,
         **{f"words of {name}": one["words"] for name, one in entries.items()},
         **{f"space of {name}": one for name, one in definition["spaces"].items()},
         **{f"version of {name}": one for name, one in definition["versions"].items()},
@@ -164,23 +166,37 @@ def close(
     Raises:
         InputError: the manifest is not that of the ledger.
     """
-    winners = []
+    chosen: dict[str, list[dict[str, Any]]] = {"winners": [], "untuned": []}
     for search in searches:
-        name = search.entry.name
-        best = best_of([row for row in rows if row.entry == name], definition["mode"])
-        if best is None:
-            continue
-        config = check(compose(repeat_words(search, best)))
-        winners.append({
-            "entry": name, "trial": best.trial, "params": dict(best.params), "value": best.value, "steps": best.steps,
-            "config": without_seed(located(config)),
-        })  # fmt: skip
+        own_rows = [row for row in rows if row.entry == search.entry.name]
+        best = best_of(own_rows, definition["mode"])
+        default = best_of([row for row in own_rows if row.trial == 0], definition["mode"])
+        chosen["winners"] += [] if best is None else [_repeated(search, best, compose)]
+        chosen["untuned"] += [] if default is None else [_repeated(search, default, compose)]
+    if "untuned" not in definition:
+        del chosen["untuned"]
     own = {key: value for key, value in definition.items() if key != "hash"}
     ledger = digest_of_ledger(folder)
-    wanted = signed({**own, "definition": definition["hash"], "winners": winners, "ledger": ledger})
+    # The default settings are told by the definition, so that to repeat them opens nothing to choose by.
+    wanted = signed({**own, "definition": definition["hash"], **chosen, "ledger": ledger})
     known = sealed(folder)
     if known is None:
         write_json(folder / MANIFEST, wanted)
     elif known["hash"] != wanted["hash"]:
         raise InputError(f"{folder / MANIFEST} does not follow from {folder / 'ledger.csv'}: set another study")
     return wanted
+
+
+def _repeated(search: Search, row: Row, compose: Compose) -> dict[str, Any]:
+    """What the manifest says of a trial that is repeated."""
+    config = check(compose(repeat_words(search, row)))
+    return {
+        "entry": row.entry, "trial": row.trial, "params": dict(row.params), "value": row.value, "steps": row.steps,
+        "config": without_seed(located(config)),
+    }  # fmt: skip
+
+
+def repeated_trials(manifest: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Entry and number of all trials that are repeated, each once: the winners, and the default settings if asked."""
+    both = (*manifest["winners"], *manifest.get("untuned", ()))
+    return list(dict.fromkeys((one["entry"], one["trial"]) for one in both))

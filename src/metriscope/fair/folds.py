@@ -179,8 +179,11 @@ def _splits(config: Config, fold: int, folds: int) -> Splits:
 
 @lru_cache(maxsize=8)
 def _kept(section: str, seed: int | None) -> Splits:
-    """Training and held-out part of a fold; the held-out part stands in for the test half, which stays sealed."""
-    splits = load_splits(json.loads(section), seed)
+    """Training and held-out part of a fold; the held-out part stands in for the test half, which stays sealed.
+
+    Both are parts of ``dataset.train_share``, which repeats train on.
+    """
+    splits = load_splits(json.loads(section), seed, share_first=True)
     assert splits.validation is not None
     return replace(splits, test=splits.validation, queries=None)
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from metriscope.config.compose import compose_config
 from metriscope.config.plain import plain
-from metriscope.fair.definition import repeat_words, zero_shot_words
+from metriscope.fair.definition import repeat_words, repeated_trials, zero_shot_words
 from metriscope.fair.ledger import Row
 from metriscope.fair.spaces import Compose, Search
 from metriscope.fair.words import Asked
@@ -33,6 +33,8 @@ def repeat(
 ) -> list[str]:
     """Train and test the winners under all seeds, those that have finished aside, and evaluate the trunk alone.
 
+    Where the manifest has default settings that are no winners, these are repeated alike.
+
     Repeats of the same seed come one after the other, so that an unfinished study has pairs.
 
     Args:
@@ -53,13 +55,15 @@ def repeat(
     if manifest["zero_shot"] is not None:
         jobs.append(Task(_ZERO_SHOT, (evaluated, (zero_shot_words(asked),))))
     by_name = {search.entry.name: search for search in searches}
-    winners = {(row.entry, row.trial): row for row in rows}
+    trials = {(row.entry, row.trial): row for row in rows}
+    won = {(winner["entry"], winner["trial"]) for winner in manifest["winners"]}
     for number in range(asked.repeats):
-        for winner in manifest["winners"]:
-            row = winners[winner["entry"], winner["trial"]]
+        for one in repeated_trials(manifest):
+            row = trials[one]
+            name = f"{row.entry}{'' if one in won else ' untuned'} seed {asked.seed + number}"
             words = (*repeat_words(by_name[row.entry], row), f"seed={asked.seed + number}")
             if not _done(compose(words), manifest["hash"]):
-                jobs.append(Task(f"{row.entry} seed {asked.seed + number}", (trained, (words,))))
+                jobs.append(Task(name, (trained, (words,))))
     failed = []
     for name, result in workers.run(lambda: jobs.popleft() if jobs else None):
         if isinstance(result, Died | str):

@@ -6,7 +6,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from metriscope.errors import InputError, RunError
-from metriscope.fair.definition import begin, close, definition_of
+from metriscope.fair.definition import begin, close, definition_of, repeated_trials
 from metriscope.fair.repeats import repeat
 from metriscope.fair.search import Searching
 from metriscope.fair.spaces import Search, Start, composer_of, goal_of, search_of, start_of
@@ -64,7 +64,7 @@ def _compare(asked: Asked, starts: list[Start], folder: Path, workers: Workers) 
     if not won:
         raise RunError(f"{folder}: no entry has a complete trial, so there is nothing to repeat")
     failed = repeat(workers, asked, searches, searching.everything, manifest, compose, _say)
-    total = asked.repeats * len(won)
+    total = asked.repeats * len(repeated_trials(manifest))
     print(f"{folder}: {total - len(failed)} of {total} repeats finished", flush=True)
     from metriscope.reports.fair_report import write_fair_report
 

@@ -13,7 +13,7 @@ from metriscope.errors import InputError, nearest
 STUDY = "fair"
 """Name of the study where the words give none."""
 SAMPLERS = ("tpe", "gp")
-_OWN = ("losses", "trials", "folds", "repeats", "search", "prune", "workers", "seed")
+_OWN = ("losses", "trials", "folds", "repeats", "untuned", "search", "prune", "workers", "seed")
 # What the study sets itself, with what to give instead.
 _NOT_FIXED = {
     "loss": "give all of them as losses=...",
@@ -58,6 +58,7 @@ class Asked:
         prune: share of the best trial's value by which a trial has to be worse to end early; None: never.
         seed: of the study.
         workers: processes; 0 for this one.
+        untuned: whether the default settings are repeated too.
     """
 
     entries: tuple[Entry, ...]
@@ -70,6 +71,7 @@ class Asked:
     prune: float | None = 0.1
     seed: int = 0
     workers: int = 0
+    untuned: bool = False
 
     def words(self, entry: Entry) -> tuple[str, ...]:
         """The overrides of every run of an entry, those that search aside."""
@@ -167,6 +169,10 @@ def _numbers(own: Mapping[str, str]) -> dict[str, Any]:
         if own["search"] not in SAMPLERS:
             raise InputError(f"search={own['search']}: it has to be one of {', '.join(SAMPLERS)}")
         found["sampler"] = own["search"]
+    if "untuned" in own:
+        if own["untuned"] not in ("true", "false"):
+            raise InputError(f"untuned={own['untuned']}: it has to be true or false")
+        found["untuned"] = own["untuned"] == "true"
     if "prune" in own:
         found["prune"] = _share(own["prune"])
     return found

@@ -130,7 +130,17 @@ def _results(study: FairStudy, tested: Comparison, place: Path) -> list[str]:
         parts += ["No test over queries: repeats have no per_query.csv (evaluation.per_query=true).\n"]
     figures = write_figures(tested, place / "figures", _FIGURES)
     figures += _figure(place, "critical_difference", lambda: critical_difference(written, metric, over_repeats=True))
-    return [*parts, *_pictures(figures, place)]
+    return [*parts, *_pictures(figures, place), *_defaults(study)]
+
+
+def _defaults(study: FairStudy) -> list[str]:
+    """The same metrics of the default settings, where the study repeats these."""
+    if study.untuned is None or not study.untuned.finished:
+        return []
+    there = {metric for run in study.untuned.finished for metric in run.metrics}
+    metrics = [metric for metric in dict.fromkeys((study.tested, *_RETRIEVAL)) if metric in there]
+    said = "Repeats of trial 0 of each search, with its own steps and the same seeds:\n"
+    return ["## The default settings\n", said, markdown_tables(compare(study.untuned, [ENTRY], metrics))]
 
 
 def _search(study: FairStudy, found: Sequence[Search], place: Path) -> list[str]:

@@ -57,6 +57,8 @@ class FairStudy:
         runs: finished and unfinished repeats, with :data:`ENTRY` in their configs; None where there are none.
         zero_shot: the evaluation of the trunk without training; None where there is none.
         notes: one line for each thing that is missing or does not belong to this study.
+        untuned: repeats of the default settings, as ``runs``; those of an entry whose default won are in both. None
+            where the study does not repeat them.
     """
 
     folder: Path
@@ -67,6 +69,7 @@ class FairStudy:
     runs: Study | None
     zero_shot: Study | None
     notes: Sequence[str]
+    untuned: Study | None = None
 
     @property
     def entries(self) -> list[str]:
@@ -125,28 +128,38 @@ def read_fair(folder: Path) -> FairStudy:
         found = load_study(folder)
     except InputError as error:
         return replace(study, notes=[f"no repeats: {error}"])
-    return _with_runs(study, found, {str(one["config"]): str(one["entry"]) for one in manifest["winners"]})
+    won, default = (
+        {str(one["config"]): str(one["entry"]) for one in manifest.get(key, ())} for key in ("winners", "untuned")
+    )
+    return _with_runs(study, found, won, default)
 
 
-def _with_runs(study: FairStudy, found: Study, winners: Mapping[str, str]) -> FairStudy:
+def _with_runs(study: FairStudy, found: Study, winners: Mapping[str, str], defaults: Mapping[str, str]) -> FairStudy:
     """The study with its repeats, each with its entry; runs that are none of its own become notes.
 
     Args:
         winners: entry of each config, seed aside.
+        defaults: the same of the default settings, where these are repeated.
     """
     known: list[StudyRun] = []
+    untuned: list[StudyRun] = []
     zero: list[StudyRun] = []
     problems = list(found.problems)
     for run in found.runs:
         if run.config.get(EVALUATES) == ZERO_SHOT:
             zero.append(_named(run, ZERO_SHOT))
-        elif (entry := winners.get(without_seed(run.config))) is not None:
-            known.append(_named(run, entry))
-        else:
+            continue
+        config = without_seed(run.config)
+        known += [_named(run, winners[config])] if config in winners else []
+        untuned += [_named(run, defaults[config])] if config in defaults else []
+        if config not in winners and config not in defaults:
             problems.append(f"{run.name} is no repeat of any entry of this study; left out")
     runs = replace(found, runs=known, problems=problems)
     notes = [] if runs.finished else ["no repeats: none has finished"]
-    return replace(study, runs=runs, zero_shot=Study(found.name, zero) if zero else None, notes=notes)
+    return replace(
+        study, runs=runs, zero_shot=Study(found.name, zero) if zero else None, notes=notes,
+        untuned=replace(found, runs=untuned) if defaults else None,
+    )  # fmt: skip
 
 
 def _named(run: StudyRun, entry: str) -> StudyRun:

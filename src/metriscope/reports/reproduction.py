@@ -54,30 +54,48 @@ def write_reproduction(
         InputError: no run has finished.
         OSError: the folder cannot be written.
     """
+    whole = with_courses(study)
+    judgements = [judge(claim, whole.finished) for claim in experiment.claims]
+    by = [key for key in experiment.by if any(key in run.config for run in whole.finished)]
+    tables, figures = write_compared(whole, by, experiment, folder)
+    write_text(folder / "claims.json", json.dumps([plain_judgement(one) for one in judgements], indent=2) + "\n")
+    write_text(folder / "README.md", _page(whole, experiment, tables, judgements, command, missing, figures))
+    return judgements
+
+
+def write_compared(
+    study: Study, by: Sequence[str], experiment: Experiment, folder: Path
+) -> tuple[dict[str, Comparison], list[str]]:
+    """Write the tables and figures of an experiment, and ``runs.csv``.
+
+    Args:
+        study: with the metrics of the runs' histories.
+        by: the config keys that separate its groups.
+
+    Returns:
+        the tables by name, and the paths of the figures that a page shows, below the folder.
+
+    Raises:
+        InputError: no run has finished.
+        OSError: the folder cannot be written.
+    """
     from metriscope.reports.study_figures import write_figures
 
-    whole = _with_courses(study)
-    judgements = [judge(claim, whole.finished) for claim in experiment.claims]
-    there = {metric for run in whole.finished for metric in run.metrics}
-    by = [key for key in experiment.by if any(key in run.config for run in whole.finished)]
+    there = {metric for run in study.finished for metric in run.metrics}
     tables = {}
     for name, metrics in experiment.tables.items():
         found = [metric for metric in metrics if metric in there]
         if found:
-            tables[name] = compare(whole, by, found, experiment.baseline)
+            tables[name] = compare(study, by, found, experiment.baseline)
             write_tables(tables[name], folder_in(folder, name))
     shown = [metric for metric in logged("test", *HEADLINES) if metric in there]
     metrics = list(dict.fromkeys(metric for table in tables.values() for metric in table.metrics))
     figures = [
-        *_along(compare(whole, by, metrics), experiment.along, folder / "figures"),
-        *write_figures(compare(whole, by, shown), folder / "figures"),
+        *_along(compare(study, by, metrics), experiment.along, folder / "figures"),
+        *write_figures(compare(study, by, shown), folder / "figures"),
     ]
-    _write(folder / "runs.csv", _runs_csv(whole, by, metrics))
-    _write(folder / "claims.json", json.dumps([_plain(one) for one in judgements], indent=2) + "\n")
-    _write(
-        folder / "README.md", _page(whole, experiment, tables, judgements, command, missing, _below(figures, folder))
-    )
-    return judgements
+    write_text(folder / "runs.csv", _runs_csv(study, by, metrics))
+    return tables, _below(figures, folder)
 
 
 def _along(comparison: Comparison, key: str | None, folder: Path) -> list[Path]:
@@ -92,7 +110,7 @@ def _along(comparison: Comparison, key: str | None, folder: Path) -> list[Path]:
     return [] if key is None else guarded("along", write) or []
 
 
-def _with_courses(study: Study) -> Study:
+def with_courses(study: Study) -> Study:
     """The study without evaluations, with the metrics of every run's history.
 
     A run that lacks what is told of it becomes a problem.
@@ -121,14 +139,23 @@ def claims_markdown(judgements: Sequence[Judgement]) -> str:
         parts += [f"### Claim {claim.number} ({claim.source}): {judgement.verdict}\n", f"{claim.text}\n"]
         rows = [_finding_row(finding) for finding in judgement.findings]
         head = ("statement", "data set", "verdict", "difference", "95 % interval", "g_z", "n")
-        parts.append(_table(head, rows))
+        parts.append(plain_table(head, rows))
     return "\n".join(parts)
 
 
 def _finding_row(finding: Finding) -> list[str]:
+    return [*statement_cells(finding), *verdict_cells(finding)]
+
+
+def statement_cells(finding: Finding) -> list[str]:
+    """What is judged, and on which data."""
+    return [f"{finding.statement.text} (`{finding.statement.metric}`)", for_markdown(finding.data)]
+
+
+def verdict_cells(finding: Finding) -> list[str]:
+    """Verdict, difference, 95 % interval, g_z and n."""
     found = finding.difference
-    verdict = f"**{finding.verdict}**" + (f" ({finding.reason})" if finding.reason else "")
-    words = [f"{finding.statement.text} (`{finding.statement.metric}`)", for_markdown(finding.data), verdict]
+    words = [f"**{finding.verdict}**" + (f" ({finding.reason})" if finding.reason else "")]
     if found is None:
         return [*words, "-", "-", "-", "0"]
     interval = "-" if found.interval is None else f"[{found.interval[0]:.4g}, {found.interval[1]:.4g}]"
@@ -153,7 +180,7 @@ def _page(
         *(f"> **Note:** {line}\n" for line in (*missing, *map(for_markdown, notes))),
         f"{_circumstances(study)}\n",
         "## Claims\n",
-        f"{_explained(judgements)}\n",
+        f"{explained(judgements)}\n",
         claims_markdown(judgements),
     ]
     for name, table in tables.items():
@@ -162,7 +189,7 @@ def _page(
     return "\n".join(parts)
 
 
-def _explained(judgements: Sequence[Judgement]) -> str:
+def explained(judgements: Sequence[Judgement]) -> str:
     """How statements and claims are judged, as far as these need it."""
     statements = [statement for judgement in judgements for statement in judgement.claim.statements]
     sides = [side for one in statements for side in (one.higher, one.lower) if isinstance(side, Side)]
@@ -223,7 +250,8 @@ def _epochs(runs: Sequence[StudyRun]) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
-def _plain(judgement: Judgement) -> dict[str, Any]:
+def plain_judgement(judgement: Judgement) -> dict[str, Any]:
+    """A judgement as plain values for JSON."""
     claim = judgement.claim
     findings = [
         {
@@ -240,7 +268,8 @@ def _plain(judgement: Judgement) -> dict[str, Any]:
     return {**head, "findings": findings}
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown from cells in Markdown."""
     lines = [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
     return "\n".join(lines) + "\n"
 
@@ -249,6 +278,7 @@ def _below(paths: Sequence[Path], folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in paths if path.suffix == ".png"]
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Replace a file of text."""
     with replacing(path) as draft:
         draft.write_text(text, encoding="utf-8")

@@ -119,7 +119,8 @@ def _admitted(config: Mapping[str, Any], folder: Path, own: bool) -> str:
         known = wanted == manifest["zero_shot"]
     else:
         seeds = range(manifest["seed"], manifest["seed"] + manifest["repeats"])
-        known = config["seed"] in seeds and wanted in [winner["config"] for winner in manifest["winners"]]
+        repeated = [one["config"] for one in (*manifest["winners"], *manifest.get("untuned", ()))]
+        known = config["seed"] in seeds and wanted in repeated
     if not (own and known):
         raise InputError(f"{folder} is a fair comparison, and this run is none of its repeats: {_ELSEWHERE}")
     return str(manifest["hash"])

@@ -127,15 +127,15 @@ def load_study(folder: str | Path) -> Study:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder of a study, such as outputs/default")
-    manifest = sealed(folder)
-    if manifest is None and is_fair(folder):
+    if is_fair(folder) and sealed(folder) is None:
         raise InputError(f"{folder} is a fair comparison that still searches: there are no tested runs to read yet")
     runs: list[StudyRun] = []
     problems: list[str] = []
+    seals: dict[Path, str | None] = {}
     for path in run_folders(folder, problems):
         try:
             run = load_run(path, name=path.relative_to(folder).as_posix())
-            if manifest is not None and run.record.fair != manifest["hash"]:
+            if not _let_test(run, folder, seals):
                 problems.append(f"{run.name} was not let test by the manifest of this fair comparison; left out")
             else:
                 runs.append(run)
@@ -148,6 +148,22 @@ def load_study(folder: str | Path) -> Study:
         reason = f": {problems[0]}" if problems else ": train some with study=<name>"
         raise InputError(f"{folder} holds no {'readable run' if problems else 'runs'}{reason}")
     return Study(shown(folder.resolve().name), once_each(sorted(runs, key=_ended), problems), problems)
+
+
+def _let_test(run: StudyRun, study: Path, seals: dict[Path, str | None]) -> bool:
+    """Whether the fair comparison in whose folder a run lies, at or below that of the study, let it test.
+
+    Args:
+        seals: the hash of each comparison's manifest, None while it searches; read once and kept there.
+    """
+    inside = (run.folder or study).relative_to(study).parents
+    own = next((study / part for part in inside if is_fair(study / part)), None)
+    if own is None:
+        return True
+    if own not in seals:
+        manifest = sealed(own)
+        seals[own] = None if manifest is None else str(manifest["hash"])
+    return seals[own] is not None and run.record.fair == seals[own]
 
 
 def _ended(run: StudyRun) -> str:

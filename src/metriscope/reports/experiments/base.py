@@ -18,16 +18,26 @@ class Data:
             needs one (none if the data come with a package); the first available choice is taken.
         laptop: further overrides at ``scale=laptop``.
         words: further overrides at every scale.
+        tuned: further overrides at ``scale=laptop`` where losses are tuned, in place of ``laptop``; None: the same. A
+            search is dozens of runs, so these are short.
     """
 
     title: str
     choices: Mapping[str, Sequence[str]]
     laptop: Sequence[str] = ()
     words: Sequence[str] = ()
+    tuned: Sequence[str] | None = None
 
-    def overrides(self, laptop: bool) -> tuple[str, ...]:
+    def overrides(self, laptop: bool, tuned: bool = False) -> tuple[str, ...]:
         """What its runs take beside the settings of the experiment."""
-        return (*self.words, *(self.laptop if laptop else ()))
+        short = self.laptop if self.tuned is None or not tuned else self.tuned
+        return (*self.words, *(short if laptop else ()))
+
+    @property
+    def missing(self) -> str:
+        """A line that says that it is not at hand, and what it needs."""
+        folders = " or ".join(folder for needs in self.choices.values() for folder in needs)
+        return f"{self.title} is not at hand: no {folders} in paths.data_dir"
 
     def at_hand(self, data_dir: Path) -> str | None:
         """The first choice of which a folder exists; None without any."""
@@ -73,6 +83,12 @@ class Experiment:
         return ["dataset.name", *(key if "." in key else f"{key}.name" for key in self.swept)]
 
     @property
+    def losses(self) -> Sequence[str]:
+        """What is compared if losses alone are, so that a search may set all else of them; else nothing."""
+        alone = len(self.sweeps) == 1 and self.sweeps[0].keys() == {"loss"}
+        return self.sweeps[0]["loss"] if alone else ()
+
+    @property
     def swept(self) -> dict[str, list[str]]:
         """All values of what is swept, over all sweeps."""
         found: dict[str, list[str]] = {}
@@ -92,10 +108,15 @@ def features(side: int) -> tuple[str, ...]:
 
 
 SYNTHETIC = Data("synthetic", {"synthetic": []})
-MNIST = Data("MNIST", {"mnist": ["MNIST/raw"]})
-FASHION = Data("FashionMNIST", {"fashion_mnist": ["FashionMNIST/raw"]})
+# A fold of a search in seconds on one core: 100 steps, with a look at the held-out part after every tenth.
+_SHORT = ("dataset.train_share=0.1", "trainer.limit_train_batches=10", "trainer.max_epochs=10")
+MNIST = Data("MNIST", {"mnist": ["MNIST/raw"]}, tuned=_SHORT)
+FASHION = Data("FashionMNIST", {"fashion_mnist": ["FashionMNIST/raw"]}, tuned=_SHORT)
 CIFAR10 = Data(
-    "CIFAR-10", {"cifar10": ["cifar-10-batches-py"], "cifar10_jpg": ["cifar10-jpg"]}, ("backbone=small_cnn",)
+    "CIFAR-10",
+    {"cifar10": ["cifar-10-batches-py"], "cifar10_jpg": ["cifar10-jpg"]},
+    ("backbone=small_cnn",),
+    tuned=(*features(64), "dataset.train_share=0.2", "trainer.max_epochs=10"),
 )
 CUB = Data("CUB-200-2011", {"cub": ["CUB_200_2011"]}, features(112))
 # One published half alone is enough there.
