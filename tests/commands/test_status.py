@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from fair_studies import write_fair
 from study_folders import leave
+
+from metriscope.cli import run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,3 +62,13 @@ def test_help_gives_examples():
     result = status("--help")
     assert result.returncode == 0
     assert "metriscope status outputs/default" in result.stdout
+
+
+def test_the_comparisons_of_several_data_sets_are_told_one_by_one(tmp_path, capsys):
+    made = {"a": write_fair(tmp_path / "1", closed=False), "b": write_fair(tmp_path / "2", trials=2, repeats=1)}
+    for name, folder in made.items():
+        folder.rename(tmp_path / name)
+    assert run("status", [str(tmp_path)]) == 0
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{tmp_path / 'a'}: searching, 3 entries")
+    assert last == f"{tmp_path / 'b'}: 4 runs: 4 finished"

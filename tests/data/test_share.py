@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from metriscope.data.examples import Examples, Source
+from metriscope.data.loading import load_splits
 from metriscope.data.share import with_share_of_training
 from metriscope.data.splits import Splits, split
 from metriscope.errors import InputError
@@ -38,3 +39,27 @@ def test_all_is_all() -> None:
 def test_a_share_out_of_range_is_refused(share: float) -> None:
     with pytest.raises(InputError, match=r"dataset\.train_share"):
         with_share_of_training(splits(), share)
+
+
+@pytest.mark.parametrize("protocol", ["closed_set", "class_disjoint"])
+def test_a_share_that_is_taken_first_holds_the_held_out_part_too(protocol: str) -> None:
+    synthetic = {"_target_": "metriscope.data.datasets.synthetic.load", "name": "synthetic", "protocol": protocol,
+                 "classes": 8, "per_class": 30, "dimension": 4, "intra": 1.0, "inter": 1.0, "project": False,
+                 "data_seed": 0}  # fmt: skip
+
+    def rows(dataset: dict[str, object], **how: bool) -> list[set[tuple[float, ...]]]:
+        parts = load_splits({**synthetic, "train_share": 0.5, **dataset}, **how)
+        found = (parts.train.inputs, parts.validation.inputs if parts.validation else torch.empty(0, 4))
+        assert all(isinstance(one, torch.Tensor) for one in found)
+        return [set(map(tuple, one.tolist())) for one in found]  # type: ignore[union-attr]
+
+    share, nothing = rows({"validation": 0})
+    assert not nothing
+    folds = [rows({"validation": 0.5, "fold": fold}, share_first=True) for fold in range(2)]
+    for train, held_out in folds:
+        assert train | held_out == share
+        assert not train & held_out
+    assert folds[0][1] | folds[1][1] == share
+    # Else the held-out part is one of all samples.
+    train, held_out = rows({"validation": 0.5})
+    assert len(train) < len(held_out)

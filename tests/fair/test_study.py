@@ -223,3 +223,30 @@ def test_the_report_is_written_again_where_it_is_wanted(tmp_path, capsys):
     ):
         assert run("fair", words) == 2
         assert said in capsys.readouterr().err
+
+
+def test_default_settings_are_repeated_where_that_is_asked_for(fair, pretended, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "fair"
+    words = ("losses=triplet", "trials=2", "repeats=1", "untuned=true")
+    asked = [word for word in ASKED if not word.startswith(("losses", "repeats"))]
+    assert run("fair", [*asked, f"paths.output_dir={tmp_path}", *words]) == 0
+    said = capsys.readouterr().out
+    assert "triplet seed 0" in said
+    assert "triplet untuned seed 0" in said
+    assert f"{folder}: 2 of 2 repeats finished" in said
+    manifest = json.loads((folder / MANIFEST).read_text())
+    assert [(one["entry"], one["trial"]) for one in manifest["untuned"]] == [("triplet", 0)]
+    assert manifest["winners"][0]["trial"] == 1
+    found = load_study(folder)
+    assert [(one.record.fair, one.config["trainer.max_steps"]) for one in found.finished] == [(manifest["hash"], 3)] * 2
+    assert {one.config["loss.margin"] for one in found.runs} > {0.2}
+    assert "## The default settings" in (folder / "report" / "README.md").read_text(encoding="utf-8")
+    # The same comparison without them is another one, and so is any other setting.
+    assert run("fair", [*asked, f"paths.output_dir={tmp_path}", *words[:-1]]) == 2
+    assert "with untuned: True, and not False" in capsys.readouterr().err
+    repeat = ["dataset.validation=0", "++trainer.max_steps=3", "++evaluation.metrics.pair_auc=true"]
+    for margin in ("0.2", "0.3"):
+        own = [*TINY, *repeat, "++evaluation.per_query=true", f"loss.margin={margin}", "optimizer.lr_head=0.001"]
+        code = run("train", [*own, "loss=triplet", f"paths.output_dir={tmp_path}", "study=fair"])
+        assert code == (0 if margin == "0.2" else 2)
+    assert "this run is none of its repeats" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from studies import config, write_run
 
 from metriscope.errors import InputError
 from metriscope.reports.fair_study import ENTRY, read_fair
+from metriscope.run.study import load_study
 
 HEAD = "entry,trial,params,fold_0,value,status,steps,seconds\n"
 
@@ -103,3 +104,28 @@ def test_broken_files_are_one_line(folder: Path, name: str, text: str | None, wo
 def test_another_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no fair\.json: give the folder of a study by metriscope fair"):
         read_fair(tmp_path)
+
+
+def test_default_settings_that_are_repeated_are_apart_from_the_winners(tmp_path: Path) -> None:
+    study = read_fair(write_fair(tmp_path, ("contrastive", "triplet"), trials=3, repeats=2, untuned=True))
+    assert study.runs is not None
+    assert study.untuned is not None
+    assert len(study.runs.finished) == len(study.untuned.finished) == 4
+    assert not study.runs.problems
+    means = [sum(run.metrics["test/map_at_r"] for run in one.finished) / 4 for one in (study.runs, study.untuned)]
+    won = {study.best(entry).trial for entry in study.entries}  # type: ignore[union-attr]
+    assert means[0] > means[1] or won == {0}
+    assert read_fair(write_fair(tmp_path / "other", trials=3, repeats=1)).untuned is None
+
+
+def test_runs_below_a_comparison_are_read_from_above_as_its_manifest_says(tmp_path: Path) -> None:
+    folder = write_fair(tmp_path / "both", trials=3, repeats=2)
+    found = load_study(tmp_path / "both")
+    assert (len(found.runs), list(found.problems)) == (7, [])
+    write_run(config(folder.parent, "loss=infonce", "dataset=synthetic", seed=0), 0.9)
+    found = load_study(tmp_path / "both")
+    assert len(found.runs) == 7
+    assert ["was not let test by the manifest" in line for line in found.problems] == [True]
+    (folder / "manifest.json").unlink()
+    with pytest.raises(InputError, match="holds no readable run"):
+        load_study(tmp_path / "both")

@@ -36,12 +36,14 @@ def write_fair(
     per_query: bool = True,
     zero_shot: bool = True,
     dataset: str = "synthetic",
+    untuned: bool = False,
     **changes: Any,
 ) -> Path:
     """A study of these entries; the first is the best. Returns its folder.
 
     Args:
         closed: whether the search is closed: then there is a manifest, and there are repeats.
+        untuned: whether the default settings are repeated too; they are worse by a tenth.
         changes: of the configs of all repeats, as of ``studies.config``.
     """
     folder = root / "trial"
@@ -60,6 +62,7 @@ def write_fair(
         "trials": trials, "folds": folds, "repeats": repeats, "sampler": "tpe", "seed": 0, "metric": "val/map_at_r",
         "mode": "max", "zero_shot": "0" * 64,
         "fixed": [f"dataset={dataset}"], "data": {"name": dataset, "content": "abc"}, "versions": {"torch": "2.14.1"},
+        **({"untuned": True} if untuned else {}),
     })  # fmt: skip
     (folder / "fair.json").write_text(json.dumps(definition))
     if not closed:
@@ -70,16 +73,19 @@ def write_fair(
         chosen = {key.replace(".", "__"): value for key, value in winner["params"].items()} | changes
         return config(root, *words_of(winner["entry"]), f"dataset={dataset}", seed=seed, **chosen)
 
-    for winner in winners:
-        winner["config"] = without_seed(repeat(winner, 0))
+    defaults = [_winner([row for row in rows if row[0] == entry][:1]) for entry in entries] if untuned else []
+    for one in (*winners, *defaults):
+        one["config"] = without_seed(repeat(one, 0))
     digest = hashlib.sha256((folder / "ledger.csv").read_bytes()).hexdigest()
     content = {**definition, "definition": definition["hash"], "winners": winners, "ledger": digest}
+    content |= {"untuned": defaults} if untuned else {}
     manifest = signed(content)
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    for place, winner in enumerate(winners):
+    for place, winner in [*enumerate(winners), *enumerate(defaults)]:
+        worse = 0.1 * (winner in defaults)
         for seed in range(repeats):
-            final = {"test/map_at_r": 0.6 - 0.05 * place + 0.01 * float(draw.normal())}
-            run = write_run(repeat(winner, seed), 0.8 - 0.05 * place, final=final)
+            final = {"test/map_at_r": 0.6 - worse - 0.05 * place + 0.01 * float(draw.normal())}
+            run = write_run(repeat(winner, seed), 0.8 - worse - 0.05 * place, final=final)
             let_test(run, manifest["hash"])
             if per_query:
                 _write_queries(run, draw.beta(2, 2 + place, QUERIES))

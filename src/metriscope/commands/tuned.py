@@ -57,6 +57,7 @@ def reproduce(name: str, words: Sequence[str], report_only: bool, out: Path | No
         KeyboardInterrupt: a signal asked to stop.
     """
     from metriscope.config.compose import compose_config
+    from metriscope.config.search_path import of_search_path
     from metriscope.config.words import parse
     from metriscope.reports.experiments import EXPERIMENTS
     from metriscope.reports.report_folder import report_folder
@@ -67,8 +68,9 @@ def reproduce(name: str, words: Sequence[str], report_only: bool, out: Path | No
     _check(name, experiment, words)
     own = [word for word in words if word.partition("=")[0] in _OF_FAIR or _FOR_ENTRY.fullmatch(word)]
     runs = [word for word in words if word not in own]
-    plain = [word for word in runs if not parse(word).is_sweep_override()]
-    cfg = compose_config([f"experiment={experiment.config}", *plain])
+    # What names folders and scale; other words may need a data set.
+    naming = [word for word in runs if str(parse(word).key_or_group).split(".")[0] in ("scale", "paths")]
+    cfg = compose_config([f"experiment={experiment.config}", *of_search_path(runs), *naming])
     place = f"{cfg.study}-tuned-{cfg.scale.name}"
     folder = Path(cfg.paths.output_dir) / place
     studies: dict[str, FairStudy] = {}

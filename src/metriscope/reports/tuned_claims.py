@@ -9,7 +9,7 @@ from typing import Any
 
 from metriscope.escapes import for_markdown
 from metriscope.files import folder_in
-from metriscope.reports.claims import Judgement, judge
+from metriscope.reports.claims import Finding, Judgement, judge
 from metriscope.reports.comparison import Comparison
 from metriscope.reports.experiments import Experiment
 from metriscope.reports.fair_search import (
@@ -174,15 +174,20 @@ def _claims(decided: Sequence[Decided]) -> list[str]:
     columns = ("statement", "data set", TUNED, *figures, UNTUNED, *figures)
     for one in decided:
         claim = one.tuned.claim
-        other = {(finding.statement, finding.data): finding for finding in one.untuned.findings}
+        other = {_about(finding): finding for finding in one.untuned.findings}
         rows = []
         for finding in one.tuned.findings:
-            beside = other.get((finding.statement, finding.data))
+            beside = other.get(_about(finding))
             rest = verdict_cells(beside) if beside else ["-"] * 5
             rows.append([*statement_cells(finding), *verdict_cells(finding), *rest])
         parts += [f"### Claim {claim.number} ({claim.source}): {one.line}\n", f"{claim.text}\n"]
         parts += [plain_table(columns, rows)]
     return parts
+
+
+def _about(finding: Finding) -> tuple[str, ...]:
+    """What a finding is about, whatever its verdict."""
+    return finding.statement.text, finding.statement.metric, finding.data
 
 
 def _searches(studies: Mapping[str, FairStudy], found: Mapping[str, Sequence[Search]], folder: Path) -> list[str]:

@@ -33,6 +33,23 @@ def test_every_run_of_a_study_composes(name, scale):
     assert len(budgets) == sum(len(data.choices) for data in experiment.data), "settings are compared at one budget"
 
 
+def test_losses_alone_can_be_tuned_on_short_runs():
+    assert [name for name, one in EXPERIMENTS.items() if one.losses] == [
+        "contrastive_vs_triplet",
+        "variance_greediness",
+    ]
+    paper = EXPERIMENTS["contrastive_vs_triplet"]
+    for data in paper.data:
+        assert data.overrides(False, tuned=True) == data.overrides(False)
+        if data.tuned is not None:
+            head = [f"experiment={paper.config}", "scale=laptop", f"dataset={[*data.choices][-1]}", "loss=triplet"]
+            cfg = compose_config([*head, *data.overrides(True, tuned=True)])
+            check(cfg)
+            assert cfg.dataset.train_share < 1
+            # Enough epochs for the course of a run.
+            assert cfg.trainer.max_epochs >= 10
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
 def test_claims_speak_of_what_the_study_has(experiment):
     tabled = {metric for metrics in experiment.tables.values() for metric in metrics}
