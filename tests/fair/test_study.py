@@ -227,7 +227,8 @@ def test_the_report_is_written_again_where_it_is_wanted(tmp_path, capsys):
 
 def test_default_settings_are_repeated_where_that_is_asked_for(fair, pretended, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "fair"
-    words = ("losses=triplet", "trials=2", "repeats=1", "untuned=true")
+    space = ("optimizer.lr_head=0.001", "loss.margin=interval(0.2,0.4)")
+    words = ("losses=triplet", "trials=2", "repeats=1", *space, "untuned=true")
     asked = [word for word in ASKED if not word.startswith(("losses", "repeats"))]
     assert run("fair", [*asked, f"paths.output_dir={tmp_path}", *words]) == 0
     said = capsys.readouterr().out

@@ -74,7 +74,7 @@ def reproduce(name: str, words: Sequence[str], report_only: bool, out: Path | No
     place = f"{cfg.study}-tuned-{cfg.scale.name}"
     folder = Path(cfg.paths.output_dir) / place
     studies: dict[str, FairStudy] = {}
-    notes, failed = [], False
+    notes, lacking, failed = [], [], False
     for choice, asked in _asked(experiment, own, runs, place, Path(cfg.paths.data_dir), cfg.scale.name == "laptop"):
         if asked is None:
             print(f"reproduce: {choice}")
@@ -84,15 +84,16 @@ def reproduce(name: str, words: Sequence[str], report_only: bool, out: Path | No
             failed |= not _compared(choice, asked)
         found = _closed(folder / choice)
         if isinstance(found, str):
-            notes.append(f"{choice}: {found}; left out")
+            lacking.append(f"{choice}: {found}; left out")
         else:
             studies[choice] = found
     if not studies:
-        raise InputError(f"nothing to report on: {notes[-1]}; the same command without --report-only goes on")
+        further = "; the same command without --report-only goes on" if report_only and lacking else ""
+        raise InputError(f"nothing to report on: {(lacking or notes)[0]}{further}")
     told = [word for word in words if not word.startswith("paths.")]
     spoken = shlex.join(["metriscope", "reproduce", name, "tuned=true", *told])
     report = report_folder(folder, out)
-    for one in write_tuned(studies, experiment, report, spoken, notes):
+    for one in write_tuned(studies, experiment, report, spoken, [*lacking, *notes]):
         print(f"claim {one.tuned.claim.number}: {one.line}: {one.tuned.claim.text}")
     print(f"report: {report / 'README.md'}")
     return Exit.RUN_FAILED if failed else Exit.FINISHED

@@ -178,7 +178,7 @@ def _page(
         *([f"{experiment.about}\n"] if experiment.about else []),
         f"{len(study.finished)} runs, {_minutes(study)} in all. Made by:\n\n```console\n{command}\n```\n",
         *(f"> **Note:** {line}\n" for line in (*missing, *map(for_markdown, notes))),
-        f"{_circumstances(study)}\n",
+        f"{circumstances(study)}\n",
         "## Claims\n",
         f"{explained(judgements)}\n",
         claims_markdown(judgements),
@@ -221,7 +221,7 @@ def _runs_csv(study: Study, by: Sequence[str], metrics: Sequence[str]) -> str:
     return lines.getvalue()
 
 
-def _circumstances(study: Study) -> str:
+def circumstances(study: Study) -> str:
     """Protocols, budgets, versions and time, from the records of the runs."""
     lines = []
     for name in sorted({run.config["dataset.name"] for run in study.finished}):

@@ -23,6 +23,7 @@ from metriscope.reports.fair_search import (
 )
 from metriscope.reports.fair_study import FairStudy
 from metriscope.reports.reproduction import (
+    circumstances,
     explained,
     plain_judgement,
     plain_table,
@@ -132,13 +133,11 @@ def _head(
 ) -> list[str]:
     each = {run.name: run.record.seconds or 0.0 for run in whole.finished}
     trials = [trial for study in studies.values() for trial in study.trials]
-    first = next(iter(studies.values())).definition
     rows = [
         [for_markdown(name), *map(for_markdown, _subset(study)), *_budget(study), f"`{(study.manifest or {})['hash']}`"]
         for name, study in studies.items()
     ]
     columns = ("data set", "samples", "overrides", "trials", "folds", "repeats", "manifest")
-    versions = ", ".join(f"{name} {version}" for name, version in first["versions"].items())
     return [
         f"# {experiment.title}, tuned ({experiment.source})\n",
         *([f"{experiment.about}\n"] if experiment.about else []),
@@ -150,7 +149,7 @@ def _head(
         plain_table(columns, rows),
         "A run takes the steps of the best epochs of its own trial, the untuned one those of trial 0. The hash of the "
         "manifest stands in the record of every run; manifest and ledger lie in `search/`.\n",
-        f"- versions: {versions}\n",
+        f"{circumstances(whole)}\n",
         *(f"> **Note:** {for_markdown(note)}\n" for note in notes),
     ]
 
