@@ -15,6 +15,7 @@ from tiny_runs import COMPOSER
 from metriscope.app import train
 from metriscope.config.compose import compose_config
 from metriscope.config.rules import check
+from metriscope.data.inputs.images import ImageFiles
 from metriscope.errors import InputError
 from metriscope.models.trunk import Trunk
 from metriscope.run.identity import identity
@@ -200,6 +201,17 @@ def test_photographs(go_photos, forwards, words):
     forwards.clear()
     go_photos(*words, "loss=contrastive")
     assert forwards == []
+
+
+@pytest.mark.parametrize("words", [PLAIN, VIEWS], ids=" ".join)
+def test_images_of_kept_features_are_not_decoded(go_photos, monkeypatch, words):
+    go_photos(*words)
+
+    def decoded(*_):
+        raise AssertionError("an image was decoded")
+
+    monkeypatch.setattr(ImageFiles, "decode_all", decoded)
+    go_photos(*words, "loss=contrastive")
 
 
 def test_views_differ_and_are_kept_one_by_one(go_photos, tmp_path):
