@@ -253,10 +253,11 @@ class DataModule(LightningDataModule):
         """All inputs in order, as the network gets them, on its device."""
         assert self.trainer is not None
         inputs = whole.open()
+        numbers = None if view is None else self.serving.numbers_of(whole, view)
         device = self.trainer.strategy.root_device
         examples = Examples(inputs, torch.zeros(len(inputs), dtype=torch.int64), ("",))
         for batch, _, index in self._loader(examples, SequentialBatchSampler(len(inputs), self.evaluation_batch_size)):
-            planned = batch if view is None else self.augmentation.plan(batch, self.serving.numbers(view)[index])
+            planned = batch if numbers is None else self.augmentation.plan(batch, numbers[index])
             yield self._as_seen(move_data_to_device(planned, device), device)
 
     def _in_order(self, part: str) -> DataLoader[Batch]:

@@ -78,29 +78,33 @@ class Serving:
     def numbers(self, view: int) -> Tensor:
         """Random numbers of one fixed view, (N, width), for the augmentation of every example of the train part.
 
-        The same for all seeds, so that the runs of a study share the features computed from them.
+        The same for all seeds and folds, so that the runs of a study share the features computed from them.
         """
         if self._numbers is None or self._numbers[0] != view:
-            size = len(self.splits.train), self.augmentation.width
-            self._numbers = view, torch.rand(size, generator=generator(0, "views", view))
+            whole = self.whole("train", view)
+            self._numbers = view, self.numbers_of(whole, view)[whole.rows]
         return self._numbers[1]
 
+    def numbers_of(self, whole: Whole, view: int) -> Tensor:
+        """The same for every input of ``whole``."""
+        return torch.rand(whole.count, self.augmentation.width, generator=generator(0, "views", view))
+
     def whole(self, part: str, view: int | None) -> Whole:
-        """Inputs to embed for a part, in one augmented view or not augmented."""
+        """Inputs to embed for a part, in one augmented view or not augmented.
+
+        Of image files these are all of the training half, whichever fold is held out, so that folds share features.
+        """
         inputs = self._part(part).inputs
         facts: dict[str, Any] = {"augmentation": self.augmentation.facts(view is not None), "view": view}
-        rows = torch.arange(len(inputs))
         if isinstance(inputs, Tensor):
+            rows = torch.arange(len(inputs))
             return Whole(len(inputs), lambda: inputs, rows, {**facts, "data": digest_of_tensor(inputs)})
         assert isinstance(inputs, ImageFiles)
         facts["size"] = inputs.size
         if inputs.exif:  # else absent, so that features of images as they lie stay valid
             facts["exif"] = True
-        if view is not None:  # the numbers of an image depend on its place in the part
-            facts["data"] = inputs.digest()
-            return Whole(len(inputs), lambda: self.images(part, training=True), rows, facts)
         everything = inputs.holding(in_order(inputs.items if part == "test" else self._training_half()))
-        files = replace(everything, transform=self.augmentation.stored[1])
+        files = replace(everything, transform=self.augmentation.stored[0 if view is not None else 1])
         place = {item: row for row, item in enumerate(files.items)}
         rows = torch.tensor([place[item] for item in inputs.items])
         return Whole(len(files), lambda: self._decoded(files), rows, {**facts, "data": files.digest()})
