@@ -116,7 +116,7 @@ CIFAR10 = Data(
     "CIFAR-10",
     {"cifar10": ["cifar-10-batches-py"], "cifar10_jpg": ["cifar10-jpg"]},
     ("backbone=small_cnn",),
-    tuned=(*features(64), "dataset.train_share=0.2", "trainer.max_epochs=10"),
+    tuned=(*features(64), "dataset.train_share=0.2", "trainer.max_epochs=20"),
 )
 CUB = Data("CUB-200-2011", {"cub": ["CUB_200_2011"]}, features(112))
 # One published half alone is enough there.
