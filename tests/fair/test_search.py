@@ -8,12 +8,12 @@ from tiny_runs import COMPOSER, TINY
 import metriscope.fair.search
 from metriscope.evaluation.monitors import Monitor
 from metriscope.fair.folds import Result
-from metriscope.fair.ledger import COMPLETE
-from metriscope.fair.ledger import read as read_ledger
 from metriscope.fair.search import Searching
 from metriscope.fair.spaces import Search, search_of, start_of
 from metriscope.fair.words import Asked, read
 from metriscope.fair.workers import Workers
+from metriscope.run.ledger import COMPLETE
+from metriscope.run.ledger import read as read_ledger
 
 pytest.importorskip("optuna")
 

@@ -10,9 +10,9 @@ from tiny_runs import TINY
 import metriscope.fair.search
 from metriscope.cli import run
 from metriscope.fair.folds import Result
-from metriscope.fair.ledger import COMPLETE, FAILED
-from metriscope.fair.ledger import read as read_ledger
 from metriscope.run.fair import DEFINITION, LEDGER, MANIFEST, signed
+from metriscope.run.ledger import COMPLETE, FAILED
+from metriscope.run.ledger import read as read_ledger
 from metriscope.run.record import read_record
 from metriscope.run.study import load_study
 

@@ -11,7 +11,6 @@ from metriscope.config.rules import check
 from metriscope.config.words import parse
 from metriscope.errors import InputError
 from metriscope.evaluation.monitors import Monitor
-from metriscope.fair.ledger import Row, best_of
 from metriscope.fair.spaces import Compose, Search, trial_words
 from metriscope.fair.words import Asked
 from metriscope.files import write_json
@@ -26,6 +25,7 @@ from metriscope.run.fair import (
     without_seed,
 )
 from metriscope.run.identity import located
+from metriscope.run.ledger import Row, best_of
 from metriscope.run.versions import versions
 
 # What a reader of the report wants of repeats, beside what every run writes.
@@ -176,9 +176,10 @@ def close(
             "config": without_seed(located(config)),
         })  # fmt: skip
     own = {key: value for key, value in definition.items() if key != "hash"}
-    ledger = digest_of_ledger(folder)
-    wanted = signed({**own, "definition": definition["hash"], "winners": winners, "ledger": ledger})
     known = sealed(folder)
+    # One that an earlier version wrote holds another digest, which has just been checked.
+    ledger = digest_of_ledger(folder) if known is None else known["ledger"]
+    wanted = signed({**own, "definition": definition["hash"], "winners": winners, "ledger": ledger})
     if known is None:
         write_json(folder / MANIFEST, wanted)
     elif known["hash"] != wanted["hash"]:

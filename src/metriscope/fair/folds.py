@@ -27,9 +27,9 @@ from metriscope.data.splits import Splits
 from metriscope.errors import InputError, RunError
 from metriscope.evaluation.monitors import Monitor
 from metriscope.evaluation.set_metric import asked_metrics
-from metriscope.fair.ledger import COMPLETE, FAILED, PRUNED
 from metriscope.models.network import Network
 from metriscope.parts import instantiate
+from metriscope.run.ledger import COMPLETE, FAILED, PRUNED
 from metriscope.run.shortages import shortage
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a trial; as in :class:`metriscope.fair.ledger.Row`, and why it failed."""
+    """What came of a trial; as in :class:`metriscope.run.ledger.Row`, and why it failed."""
 
     folds: tuple[float, ...]
     value: float | None

@@ -12,11 +12,11 @@ from omegaconf import DictConfig
 from metriscope.config.compose import compose_config
 from metriscope.config.plain import plain
 from metriscope.fair.definition import repeat_words, zero_shot_words
-from metriscope.fair.ledger import Row
 from metriscope.fair.spaces import Compose, Search
 from metriscope.fair.words import Asked
 from metriscope.fair.workers import Died, Task, Workers
 from metriscope.run.identity import folder_of, located
+from metriscope.run.ledger import Row
 from metriscope.run.record import FINISHED, read_record
 
 _ZERO_SHOT = "zero-shot"

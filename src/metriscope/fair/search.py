@@ -8,16 +8,16 @@ from metriscope import seeds
 from metriscope.config.rules import check
 from metriscope.errors import InputError
 from metriscope.evaluation.monitors import Monitor
-from metriscope.fair import ledger
 from metriscope.fair.folds import Result, trial
-from metriscope.fair.ledger import FAILED, Row, best_of
 from metriscope.fair.proposal import propose
 from metriscope.fair.spaces import Compose, Search, trial_words
 from metriscope.fair.standing import counts
 from metriscope.fair.words import Asked
 from metriscope.fair.workers import Died, Task, Workers
+from metriscope.run import ledger
 from metriscope.run.fair import LEDGER
 from metriscope.run.identity import identity
+from metriscope.run.ledger import FAILED, Row, best_of
 
 _HASH = 16
 
