@@ -90,6 +90,7 @@ def test_losses_are_searched_sealed_and_repeated(fair, tmp_path):
         assert one.config["loss.margin"] == winner["params"]["loss.margin"]
         assert one.record.data["content"] == manifest["data"]
     assert {one.config["seed"] for one in found.runs} == {0, 1}
+    assert "models" not in manifest, "the hash is that of studies before there were fold models"
     # Nothing but repeats lies there.
     assert len(list(tmp_path.rglob("run.json"))) == 4
     _, said = fair("trials=2", "prune=null")

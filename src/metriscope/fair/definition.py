@@ -11,8 +11,9 @@ from metriscope.config.rules import check
 from metriscope.config.words import parse
 from metriscope.errors import InputError
 from metriscope.evaluation.monitors import Monitor
-from metriscope.fair.spaces import Compose, Search, trial_words
-from metriscope.fair.words import Asked
+from metriscope.fair.models import OF_REPEATS, concatenated_config, model_words
+from metriscope.fair.spaces import Compose, Search
+from metriscope.fair.words import ALL, FOLDS, Asked
 from metriscope.files import write_json
 from metriscope.run.fair import (
     DEFINITION,
@@ -27,9 +28,6 @@ from metriscope.run.fair import (
 from metriscope.run.identity import located
 from metriscope.run.ledger import Row, best_of
 from metriscope.run.versions import versions
-
-# What a reader of the report wants of repeats, beside what every run writes.
-_OF_REPEATS = ("++evaluation.metrics.pair_auc=true", "++evaluation.per_query=true")
 
 
 def definition_of(
@@ -49,6 +47,8 @@ def definition_of(
         {"name": one.entry.name, "words": list(one.entry.words), "config": without_seed(config)}
         for one, config in zip(searches, configs, strict=True)
     ]
+    # Left out where a repeat is one model, so that the hash is that of earlier versions.
+    models = {} if asked.models == ALL else {"models": asked.models}
     return signed({
         "format": FORMAT,
         "entries": entries,
@@ -56,6 +56,7 @@ def definition_of(
         "trials": asked.trials,
         "folds": asked.folds,
         "repeats": asked.repeats,
+        **models,
         "sampler": asked.sampler,
         "prune": asked.prune,
         "seed": asked.seed,
@@ -114,6 +115,7 @@ def _told(definition: Mapping[str, Any]) -> dict[str, Any]:
         "losses": list(entries),
         "words": definition["fixed"],
         **{key: definition[key] for key in plain},
+        "models": definition.get("models", ALL),
         **{f"words of {name}": one["words"] for name, one in entries.items()},
         **{f"space of {name}": one for name, one in definition["spaces"].items()},
         **{f"version of {name}": one for name, one in definition["versions"].items()},
@@ -139,19 +141,13 @@ def zero_shot_words(asked: Asked) -> list[str]:
     """The words that evaluate the trunk without training, among those that are fixed."""
     keys = {word: str(parse(word).key_or_group) for word in (*asked.fixed, *asked.aside)}
     kept = [word for word, key in keys.items() if not only_training(key) and key.split(".")[0] != "head"]
-    return [*kept, *_OF_REPEATS]
-
-
-def repeat_words(search: Search, row: Row) -> tuple[str, ...]:
-    """The overrides of the repeats of an entry, their seed aside: all training classes, the winner's budget."""
-    return (
-        *trial_words(search, row.params), "dataset.validation=0", f"++trainer.max_steps={row.steps}", *_OF_REPEATS
-    )  # fmt: skip
+    return [*kept, *OF_REPEATS]
 
 
 def close(
     folder: Path,
     definition: Mapping[str, Any],
+    asked: Asked,
     searches: Sequence[Search],
     rows: Sequence[Row],
     compose: Compose,
@@ -170,10 +166,10 @@ def close(
         best = best_of([row for row in rows if row.entry == name], definition["mode"])
         if best is None:
             continue
-        config = check(compose(repeat_words(search, best)))
+        configs = [located(check(compose(words))) for words in model_words(asked, search, best)]
         winners.append({
             "entry": name, "trial": best.trial, "params": dict(best.params), "value": best.value, "steps": best.steps,
-            "config": without_seed(located(config)),
+            **_identities(asked, configs),
         })  # fmt: skip
     own = {key: value for key, value in definition.items() if key != "hash"}
     known = sealed(folder)
@@ -185,3 +181,13 @@ def close(
     elif known["hash"] != wanted["hash"]:
         raise InputError(f"{folder / MANIFEST} does not follow from {folder / 'ledger.csv'}: set another study")
     return wanted
+
+
+def _identities(asked: Asked, configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the runs of a winner's repeats are known by, seed aside."""
+    if asked.models != FOLDS:
+        return {"config": without_seed(configs[0])}
+    return {
+        "config": [without_seed(config) for config in configs],
+        "concatenated": without_seed(concatenated_config(configs)),
+    }

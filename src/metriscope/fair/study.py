@@ -10,7 +10,7 @@ from metriscope.fair.definition import begin, close, definition_of
 from metriscope.fair.repeats import repeat
 from metriscope.fair.search import Searching
 from metriscope.fair.spaces import Search, Start, composer_of, goal_of, search_of, start_of
-from metriscope.fair.words import Asked
+from metriscope.fair.words import FOLDS, Asked
 from metriscope.fair.workers import Task, Workers, working
 from metriscope.run.fair import DEFINITION
 from metriscope.run.identity import located
@@ -47,6 +47,8 @@ def _compare(asked: Asked, starts: list[Start], folder: Path, workers: Workers) 
 
     goal = goal_of(starts[0])
     configs = [start.config for start in starts]
+    if asked.models == FOLDS and configs[0]["evaluation"].get("distractors"):
+        raise InputError("models=folds keeps no embeddings of distractors: leave evaluation.distractors out")
     looked = iter([Task("data", (look, (configs, asked.folds)))])
     ((_, found),) = workers.run(lambda: next(looked, None))
     searches: list[Search] = [search_of(start, learns) for start, learns in zip(starts, found.learns, strict=True)]
@@ -55,7 +57,7 @@ def _compare(asked: Asked, starts: list[Start], folder: Path, workers: Workers) 
     searching = Searching(folder, asked, searches, goal, compose)
     print(f"{folder / DEFINITION}: {searching.summary()}", flush=True)
     searching.carry_out(workers, _say)
-    manifest = close(folder, definition, searches, searching.everything, compose)
+    manifest = close(folder, definition, asked, searches, searching.everything, compose)
     print(f"search closed: {searching.summary()}; manifest {manifest['hash']}", flush=True)
     won = {winner["entry"] for winner in manifest["winners"]}
     for search in searches:

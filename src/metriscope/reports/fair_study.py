@@ -8,7 +8,15 @@ from typing import Any
 from metriscope.config.evaluates import EVALUATES, ZERO_SHOT
 from metriscope.errors import InputError
 from metriscope.escapes import shown
-from metriscope.run.fair import DEFINITION, digest_of_ledger, is_fair, read_signed, sealed, without_seed
+from metriscope.run.fair import (
+    DEFINITION,
+    digest_of_ledger,
+    entries_by_config,
+    is_fair,
+    read_signed,
+    sealed,
+    without_seed,
+)
 from metriscope.run.ledger import Row, best_of
 from metriscope.run.ledger import read as read_ledger
 from metriscope.run.study import Study, StudyRun, load_study
@@ -27,7 +35,7 @@ class FairStudy:
         manifest: None while the search is open.
         digest: SHA-256 of the ledger without its times.
         trials: all trials, in the order of the ledger.
-        runs: finished and unfinished repeats, with :data:`ENTRY` in their configs; None where there are none.
+        runs: finished and unfinished runs of repeats, with :data:`ENTRY` in their configs; None where there are none.
         zero_shot: the evaluation of the trunk without training; None where there is none.
         notes: one line for each thing that is missing or does not belong to this study.
     """
@@ -50,6 +58,11 @@ class FairStudy:
     def metric(self) -> str:
         """The logged key that the search went by."""
         return str(self.definition["metric"])
+
+    @property
+    def of_folds(self) -> bool:
+        """Whether a repeat is a model for each fold, and not one for all training classes."""
+        return self.definition.get("models") == "folds"
 
     @property
     def sign(self) -> int:
@@ -97,7 +110,7 @@ def read_fair(folder: Path) -> FairStudy:
         found = load_study(folder)
     except InputError as error:
         return replace(study, notes=[f"no repeats: {error}"])
-    return _with_runs(study, found, {str(one["config"]): str(one["entry"]) for one in manifest["winners"]})
+    return _with_runs(study, found, entries_by_config(manifest))
 
 
 def _with_runs(study: FairStudy, found: Study, winners: Mapping[str, str]) -> FairStudy:

@@ -105,6 +105,16 @@ def without_seed(config: Mapping[str, Any]) -> str:
     return identity({**config, "seed": None})
 
 
+def entries_by_config(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The entry of each config that repeats may have, by the identity of the config, seed aside."""
+    found = {}
+    for winner in manifest["winners"]:
+        own = winner["config"]
+        models = [own] if isinstance(own, str) else [*own, winner["concatenated"]]
+        found.update({str(one): str(winner["entry"]) for one in models})
+    return found
+
+
 def seal_on(config: Mapping[str, Any]) -> str | None:
     """The hash of the manifest that lets a run test in the folder of its study; None outside of fair comparisons.
 
@@ -134,7 +144,7 @@ def _admitted(config: Mapping[str, Any], folder: Path, own: bool) -> str:
         known = wanted == manifest["zero_shot"]
     else:
         seeds = range(manifest["seed"], manifest["seed"] + manifest["repeats"])
-        known = config["seed"] in seeds and wanted in [winner["config"] for winner in manifest["winners"]]
+        known = config["seed"] in seeds and wanted in entries_by_config(manifest)
     if not (own and known):
         raise InputError(f"{folder} is a fair comparison, and this run is none of its repeats: {_ELSEWHERE}")
     return str(manifest["hash"])
