@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny_runs import COMPOSER, TINY
 
+import metriscope.build.network
 import metriscope.fair.folds
 from metriscope.config.rules import check
 from metriscope.errors import InputError, RunError
@@ -26,6 +27,17 @@ def test_a_trial_is_a_function_of_its_config_and_leaves_no_trace(quick_trainer, 
     assert all(0 < value < 1 for value in first.folds)
     assert first.steps == 3
     assert not list(tmp_path.iterdir())
+
+
+def test_a_frozen_trunk_is_built_once_for_all_folds(quick_trainer, monkeypatch):
+    built = []
+    real = metriscope.build.network.build_trunk
+    monkeypatch.setattr(metriscope.build.network, "build_trunk", lambda *args: (built.append(args), real(*args))[1])
+    frozen = config("backbone.freeze=true", "seed=7")
+    kept = trial(frozen, 2, GOAL, None, None)
+    assert (kept.status, len(built)) == ("complete", 1)
+    monkeypatch.setattr(metriscope.fair.folds, "_leaves_trunks_alone", lambda config: False)
+    assert trial(frozen, 2, GOAL, None, None).folds == kept.folds
 
 
 def test_a_fold_never_sees_the_test_half():

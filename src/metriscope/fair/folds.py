@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 
 from metriscope.build.callbacks import build_diagnostics, build_evaluation
+from metriscope.build.network import KeptTrunk
 from metriscope.build.normalisation import normalisation
 from metriscope.build.run import data_of, learner_of, network_of, objective_of
 from metriscope.build.trainer import build_trainer
@@ -27,6 +28,7 @@ from metriscope.data.splits import Splits
 from metriscope.errors import InputError, RunError
 from metriscope.evaluation.monitors import Monitor
 from metriscope.evaluation.set_metric import asked_metrics
+from metriscope.models.backbones import build_trunk
 from metriscope.models.network import Network
 from metriscope.parts import instantiate
 from metriscope.run.ledger import COMPLETE, FAILED, PRUNED
@@ -35,6 +37,8 @@ from metriscope.run.shortages import shortage
 log = logging.getLogger(__name__)
 
 Config = Mapping[str, Any]
+_TRUNK = KeptTrunk()
+"""Folds, and trials of the same number, have the frozen trunk in common."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +192,7 @@ def _kept(section: str, seed: int | None) -> Splits:
 def _fit(config: Config, splits: Splits, goal: Monitor) -> tuple[float, int]:
     """The metric of the held-out part at its best epoch, and the optimizer steps up to there."""
     data = data_of(config, splits)
-    module = learner_of(config, data)
+    module = learner_of(config, data, _TRUNK if _leaves_trunks_alone(config) else build_trunk)
     watch = _Best(goal)
     callbacks = [*_measuring(config, goal), *_own(config), BatchGuard(config["trainer"]["log_every_n_steps"]), watch]
     options = {**config["trainer"], "enable_checkpointing": False}
@@ -200,6 +204,12 @@ def _fit(config: Config, splits: Splits, goal: Monitor) -> tuple[float, int]:
     if watch.value is None:
         raise RunError(f"{goal.metric} was not measured, or never finite")
     return watch.value, watch.step
+
+
+def _leaves_trunks_alone(config: Config) -> bool:
+    """Whether nothing changes a frozen trunk: no callback of one's own, no compilation, no weights of half the bits."""
+    precision = str(config["trainer"]["precision"])
+    return not (_own(config) or config["compile"]) and (precision.startswith("32") or "mixed" in precision)
 
 
 def _measuring(config: Config, goal: Monitor) -> list[pl.Callback]:
