@@ -1,5 +1,7 @@
 """Trials on folds: what they measure, when they end early, and which folds are refused."""
 
+import logging
+
 import pytest
 import torch
 from tiny_runs import COMPOSER, TINY
@@ -86,6 +88,22 @@ def test_data_are_looked_at_once():
         {"head": False, "loss": False},
     ]
     assert found.content["parts"] == {"train": [100, 5], "test": [100, 5]}
+
+
+def test_what_is_said_of_the_data_is_said_once(monkeypatch, caplog):
+    real = metriscope.fair.folds.load_splits
+
+    def load(*args):
+        logging.getLogger("metriscope.data").warning("an image is missing, said the %s", "list")
+        return real(*args)
+
+    monkeypatch.setattr(metriscope.fair.folds, "load_splits", load)
+    metriscope.fair.folds._kept.cache_clear()
+    for _ in range(2):
+        look([config()], 3)
+    assert [record.getMessage() for record in caplog.records] == ["an image is missing, said the list"]
+    logging.getLogger("metriscope.data").warning("an image is missing, said the list")
+    assert len(caplog.records) == 2, "others say it as often as they like"
 
 
 @pytest.mark.parametrize(

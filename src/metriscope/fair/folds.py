@@ -5,7 +5,8 @@ import logging
 import math
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -66,6 +67,38 @@ class Result:
     reason: str | None = None
 
 
+class _Once(logging.Filter):
+    """Lets every line of a logger pass once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: set[tuple[str, str]] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is new; the same answer for all handlers of a record."""
+        line = record.name, record.getMessage()
+        new: bool = record.__dict__.setdefault("is_new", line not in self.said)
+        self.said.add(line)
+        return new
+
+
+_ONCE = _Once()
+
+
+@contextmanager
+def _each_line_once() -> Iterator[None]:
+    """Folds are loaded again and again: what is said of the data, a process says once."""
+    handlers = [one for one in (*logging.getLogger().handlers, logging.lastResort) if one is not None]
+    for handler in handlers:
+        handler.addFilter(_ONCE)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(_ONCE)
+
+
+@_each_line_once()
 def look(configs: Sequence[Config], folds: int) -> Found:
     """Load the data once, check the folds, and count what learns.
 
@@ -128,6 +161,7 @@ def _network(sections: str, shape: tuple[int, ...]) -> Network:
     return network_of({"backbone": backbone, "head": head, "dataset": dataset, "seed": 0}, shape)
 
 
+@_each_line_once()
 def trial(config: Config, folds: int, goal: Monitor, best: Sequence[float] | None, prune: float | None) -> Result:
     """Train on all folds but one, measure on it, and so on in turn; stop where the trial clearly loses.
 

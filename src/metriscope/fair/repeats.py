@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from metriscope.fair.workers import Died, Task, Workers
 from metriscope.run.identity import folder_of, located
 from metriscope.run.ledger import Row
 from metriscope.run.record import FINISHED, read_record
+from metriscope.tracking.console import warning_as_line
 
 _ZERO_SHOT = "zero-shot"
 
@@ -147,7 +149,8 @@ def evaluated(words: Sequence[str]) -> Mapping[str, float] | str:
 
 
 def _quietly(work: Callable[[], Any]) -> Mapping[str, float] | str:
-    root, silent = logging.getLogger(), logging.NullHandler()
+    root, silent, showwarning = logging.getLogger(), logging.NullHandler(), warnings.showwarning
+    warnings.showwarning = warning_as_line
     root.addHandler(silent)  # a run writes its lines to train.log, and to a terminal where nobody else takes them
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -155,4 +158,5 @@ def _quietly(work: Callable[[], Any]) -> Mapping[str, float] | str:
     except Exception as error:
         return " ".join(f"{type(error).__name__}: {error}".split())[:300]
     finally:
+        warnings.showwarning = showwarning
         root.removeHandler(silent)
