@@ -10,18 +10,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from metriscope.config.compose import compose_config
+from metriscope.config.evaluates import EVALUATES, ZERO_SHOT
+from metriscope.config.evaluating import of_pretrained
 from metriscope.config.plain import plain
 from metriscope.fair.definition import zero_shot_words
+from metriscope.fair.locks import TURN_SECONDS
 from metriscope.fair.models import concatenated_config, model_words
 from metriscope.fair.spaces import Compose, Search
 from metriscope.fair.words import FOLDS, Asked
 from metriscope.fair.workers import Died, Task, Workers
+from metriscope.run.folder import Taken
 from metriscope.run.identity import folder_of, located
 from metriscope.run.ledger import Row
+from metriscope.run.locks import is_held, lock_of
 from metriscope.run.record import FINISHED, read_record
 from metriscope.tracking.console import warning_as_line
-
-_ZERO_SHOT = "zero-shot"
 
 
 def repeat(
@@ -35,8 +38,8 @@ def repeat(
 ) -> list[str]:
     """Train and test the winners under all seeds, those that have finished aside, and evaluate the trunk alone.
 
-    Repeats of the same seed come one after the other, so that an unfinished study has pairs. Fold models are scored as
-    one embedding as soon as all of them are there.
+    Those that another process works on are waited for. Repeats of the same seed come one after the other, so that an
+    unfinished study has pairs. Fold models are scored as one embedding as soon as all of them are there.
 
     Args:
         workers: that train.
@@ -52,68 +55,104 @@ def repeat(
     Raises:
         KeyboardInterrupt: a signal asked to stop; the runs at work have saved their state.
     """
-    jobs: deque[Task[str]] = deque()
+    jobs: deque[_Job] = deque()
     if manifest["zero_shot"] is not None:
-        jobs.append(Task(_ZERO_SHOT, (evaluated, (zero_shot_words(asked),))))
+        words = zero_shot_words(asked)
+        config = located({EVALUATES: ZERO_SHOT, **of_pretrained(words)})
+        jobs.append(_Job(Task(ZERO_SHOT, (evaluated, (words,))), config))
     by_name = {search.entry.name: search for search in searches}
     winners = {(row.entry, row.trial): row for row in rows}
-    whole: dict[str, _Whole] = {}
     for number in range(asked.repeats):
         for winner in manifest["winners"]:
             row = winners[winner["entry"], winner["trial"]]
             name, seed = f"{row.entry} seed {asked.seed + number}", f"seed={asked.seed + number}"
             models = [(*words, seed) for words in model_words(asked, by_name[row.entry], row)]
+            configs = [located(plain(compose(words))) for words in models]
             if asked.models == FOLDS:
-                found = _fold_models(name, models, manifest["hash"], compose)
-                jobs.extend(found.waits.values())
-                whole.update(dict.fromkeys(found.waits, found))
-                if not found.waits and not found.done:
-                    jobs.append(found.task)
-            elif not _done(located(plain(compose(models[0]))), manifest["hash"]):
-                jobs.append(Task(name, (trained, (models[0],))))
-    failed: dict[str, str] = {}
-    for name, result in workers.run(lambda: jobs.popleft() if jobs else None):
-        repeat_ = whole.get(name)
-        if isinstance(result, Died | str):
-            line = f"{name} failed: {result if isinstance(result, str) else 'its process died'}"
-            failed.setdefault(repeat_.task.key if repeat_ else name, line)
-            say(line)
-            continue
-        if result is not None:
-            say(f"{name}: {_headline(result)}")
-        if repeat_ is not None:
-            del repeat_.waits[name]
-            if not repeat_.waits and not repeat_.done:
-                jobs.appendleft(repeat_.task)
-    return list(failed.values())
+                jobs.extend(_fold_models(name, models, configs))
+            else:
+                jobs.append(_Job(Task(name, (trained, (models[0],))), configs[0]))
+    return list(_carry_out(workers, jobs, manifest["hash"], say).values())
 
 
-class _Whole(NamedTuple):
-    """The fold models of a repeat.
+class _Job(NamedTuple):
+    """A run of a repeat.
 
     Attributes:
-        task: scores them as one embedding.
-        done: whether that has been done.
-        waits: models that are missing, by the name of their task.
+        task: what a worker does, under the name of the run.
+        config: of the run.
+        whole: of a fold model: scores all models of its repeat as one embedding.
+        others: of a fold model: the names of all models of its repeat.
     """
 
     task: Task[str]
-    done: bool
-    waits: dict[str, Task[str]]
+    config: Mapping[str, Any]
+    whole: "_Job | None" = None
+    others: Sequence[str] = ()
 
 
-def _fold_models(name: str, models: Sequence[Sequence[str]], fair: str, compose: Compose) -> _Whole:
-    configs = [located(plain(compose(words))) for words in models]
-    done = _done(concatenated_config(configs), fair)
-    waits = {}
-    for fold, (words, config) in enumerate(zip(models, configs, strict=True)):
-        there = _done(config, fair)
-        kept = done or (folder_of(config) / "embeddings.npz").exists()
-        if not (there and kept):
-            task = f"{name} fold {fold}"
-            # A model whose embeddings are gone is trained again, as its run folder says that it has finished.
-            waits[task] = Task(task, (trained, ((*words, "resume=never") if there else tuple(words),)))
-    return _Whole(Task(f"{name} concatenated", (concatenated, (tuple(models),))), done, waits)
+def _fold_models(name: str, models: Sequence[Sequence[str]], configs: Sequence[Mapping[str, Any]]) -> list[_Job]:
+    whole = _Job(Task(f"{name} concatenated", (concatenated, (tuple(models),))), concatenated_config(configs))
+    names = [f"{name} fold {fold}" for fold in range(len(models))]
+    return [
+        _Job(Task(one, (trained, (words,))), config, whole, names)
+        for one, words, config in zip(names, models, configs, strict=True)
+    ]
+
+
+def _carry_out(workers: Workers, jobs: deque[_Job], fair: str, say: Callable[[str], None]) -> dict[str, str]:
+    """Do what is missing, of this process or of others; a line for each repeat that failed, by its name."""
+    at_work: dict[str, _Job] = {}
+    later: list[_Job] = []
+    ended: set[str] = set()
+    failed: dict[str, str] = {}
+
+    def end(job: _Job) -> None:
+        ended.add(job.task.key)
+        if job.whole is not None and ended.issuperset(job.others):
+            jobs.appendleft(job.whole)
+
+    def next_task() -> Task[str] | None:
+        while jobs:
+            job = jobs.popleft()
+            task = _missing(job, fair)
+            if task is None:
+                end(job)
+            elif is_held(lock_of(folder_of(job.config))):
+                later.append(job)
+            else:
+                at_work[task.key] = job
+                return task
+        return None
+
+    while jobs:
+        for name, result in workers.run(next_task):
+            job = at_work.pop(name)
+            if result is None:
+                later.append(job)
+            elif isinstance(result, Died | str):
+                line = f"{name} failed: {result if isinstance(result, str) else 'its process died'}"
+                failed.setdefault(job.whole.task.key if job.whole else name, line)
+                say(line)
+            else:
+                say(f"{name}: {_headline(result)}")
+                end(job)
+        if later:  # other processes are at work on them
+            time.sleep(TURN_SECONDS)
+            jobs.extend(later)
+            later.clear()
+    return failed
+
+
+def _missing(job: _Job, fair: str) -> Task[str] | None:
+    """What is to be done for a run; None where it has finished."""
+    if not _done(job.config, fair):
+        return job.task
+    if job.whole is None or (folder_of(job.config) / "embeddings.npz").exists() or _done(job.whole.config, fair):
+        return None
+    # A model whose embeddings are gone is trained again, as its run folder says that it has finished.
+    ((function, (words,)), key) = job.task.call, job.task.key
+    return Task(key, (function, ((*words, "resume=never"),)))
 
 
 def _done(config: Mapping[str, Any], fair: str) -> bool:
@@ -126,14 +165,14 @@ def _headline(figures: Mapping[str, float]) -> str:
     return ", ".join(f"{title} {figures[key]:.4f}" for key, title in names.items() if key in figures)
 
 
-def trained(words: Sequence[str]) -> Mapping[str, float] | str:
+def trained(words: Sequence[str]) -> Mapping[str, float] | str | None:
     """Figures of a run, or why it failed."""
     from metriscope.app import train
 
     return _quietly(lambda: train(compose_config(words)))
 
 
-def concatenated(models: Sequence[Sequence[str]]) -> Mapping[str, float] | str:
+def concatenated(models: Sequence[Sequence[str]]) -> Mapping[str, float] | str | None:
     """Figures of the models of all folds, as one embedding, or why that failed."""
     from metriscope.fair.concatenated import concatenate
 
@@ -141,20 +180,23 @@ def concatenated(models: Sequence[Sequence[str]]) -> Mapping[str, float] | str:
     return _quietly(lambda: concatenate([compose_config(words) for words in models], begun))
 
 
-def evaluated(words: Sequence[str]) -> Mapping[str, float] | str:
+def evaluated(words: Sequence[str]) -> Mapping[str, float] | str | None:
     """Figures of the trunk without training, or why it failed."""
     from metriscope.evaluating import evaluate
 
     return _quietly(lambda: evaluate(words))
 
 
-def _quietly(work: Callable[[], Any]) -> Mapping[str, float] | str:
+def _quietly(work: Callable[[], Any]) -> Mapping[str, float] | str | None:
+    """Figures of a run, why it failed, or None where another process works on it."""
     root, silent, showwarning = logging.getLogger(), logging.NullHandler(), warnings.showwarning
     warnings.showwarning = warning_as_line
     root.addHandler(silent)  # a run writes its lines to train.log, and to a terminal where nobody else takes them
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             return {key: value for key, value in work().metrics.items() if isinstance(value, int | float)}
+    except Taken:
+        return None
     except Exception as error:
         return " ".join(f"{type(error).__name__}: {error}".split())[:300]
     finally:
