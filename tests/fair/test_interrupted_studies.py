@@ -17,11 +17,11 @@ from metriscope.run.fair import DEFINITION, LEDGER, MANIFEST
 from metriscope.run.ledger import read as read_ledger
 
 pytest.importorskip("optuna")
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(900)]
 
 FOLDS = 2
 ASKED = (
-    *TINY, "trainer.max_epochs=1", "losses=contrastive,triplet/semihard", "trials=8", f"folds={FOLDS}", "repeats=2",
+    *TINY, "trainer.max_epochs=1", "losses=contrastive,triplet/semihard", "trials=7", f"folds={FOLDS}", "repeats=2",
     "workers=0",
 )  # fmt: skip
 INTERRUPTIONS = 10
