@@ -82,7 +82,7 @@ def report(
         write_suspects(run.folder / "suspects.csv", suspected, data.splits)
     metrics: dict[str, Any] = summary(history, best, final)
     write_json(run.folder / "summary.json", metrics)
-    run.record_metrics(_described(metrics, evaluation))
+    run.record_metrics(described(metrics, evaluation))
     sends, trains = asks(run.config, "checkpoint"), not run.config.get(EVALUATES)
     if evaluation["save_embeddings"] or sends:
         _save_embeddings(run.folder / "embeddings.npz", tested, data.splits)
@@ -112,7 +112,7 @@ def report(
     return metrics
 
 
-def _described(keys: Iterable[str], evaluation: Mapping[str, Any]) -> dict[str, list[str | None]]:
+def described(keys: Iterable[str], evaluation: Mapping[str, Any]) -> dict[str, list[str | None]]:
     """Title and direction of logged metrics by key without split, for reports that do not know them."""
     names = sorted({key.rpartition("/")[2] for key in keys if key != "best/epoch"})
     known = {name: known_metric(name, evaluation) for name in names}

@@ -1,9 +1,12 @@
 """Trials on folds: what they measure, when they end early, and which folds are refused."""
 
+import logging
+
 import pytest
 import torch
 from tiny_runs import COMPOSER, TINY
 
+import metriscope.build.network
 import metriscope.fair.folds
 from metriscope.config.rules import check
 from metriscope.errors import InputError, RunError
@@ -26,6 +29,17 @@ def test_a_trial_is_a_function_of_its_config_and_leaves_no_trace(quick_trainer, 
     assert all(0 < value < 1 for value in first.folds)
     assert first.steps == 3
     assert not list(tmp_path.iterdir())
+
+
+def test_a_frozen_trunk_is_built_once_for_all_folds(quick_trainer, monkeypatch):
+    built = []
+    real = metriscope.build.network.build_trunk
+    monkeypatch.setattr(metriscope.build.network, "build_trunk", lambda *args: (built.append(args), real(*args))[1])
+    frozen = config("backbone.freeze=true", "seed=7")
+    kept = trial(frozen, 2, GOAL, None, None)
+    assert (kept.status, len(built)) == ("complete", 1)
+    monkeypatch.setattr(metriscope.fair.folds, "_leaves_trunks_alone", lambda config: False)
+    assert trial(frozen, 2, GOAL, None, None).folds == kept.folds
 
 
 def test_a_fold_never_sees_the_test_half():
@@ -74,6 +88,22 @@ def test_data_are_looked_at_once():
         {"head": False, "loss": False},
     ]
     assert found.content["parts"] == {"train": [100, 5], "test": [100, 5]}
+
+
+def test_what_is_said_of_the_data_is_said_once(monkeypatch, caplog):
+    real = metriscope.fair.folds.load_splits
+
+    def load(*args):
+        logging.getLogger("metriscope.data").warning("an image is missing, said the %s", "list")
+        return real(*args)
+
+    monkeypatch.setattr(metriscope.fair.folds, "load_splits", load)
+    metriscope.fair.folds._kept.cache_clear()
+    for _ in range(2):
+        look([config()], 3)
+    assert [record.getMessage() for record in caplog.records] == ["an image is missing, said the list"]
+    logging.getLogger("metriscope.data").warning("an image is missing, said the list")
+    assert len(caplog.records) == 2, "others say it as often as they like"
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,22 @@
 """The search of a fair comparison, with trials that train nothing."""
 
+import os
+import time
 from functools import cache
 
 import pytest
+from forks import in_forks
 from tiny_runs import COMPOSER, TINY
 
 import metriscope.fair.search
 from metriscope.evaluation.monitors import Monitor
 from metriscope.fair.folds import Result
-from metriscope.fair.ledger import COMPLETE
-from metriscope.fair.ledger import read as read_ledger
 from metriscope.fair.search import Searching
 from metriscope.fair.spaces import Search, search_of, start_of
 from metriscope.fair.words import Asked, read
 from metriscope.fair.workers import Workers
+from metriscope.run.ledger import COMPLETE
+from metriscope.run.ledger import read as read_ledger
 
 pytest.importorskip("optuna")
 
@@ -103,3 +106,22 @@ def test_trials_go_round_the_entries_and_none_is_the_same(search):
         assert len({row["config"] for row in rows}) == len({row["seed"] for row in rows}) == 4
         assert all(0.02 <= row["params"]["loss.margin"] <= 1.8 for row in rows)
     assert whole[0]["params"] == {"loss.margin": 1.0, "loss.positive_margin": 0.0, "optimizer.lr_head": 0.001}
+
+
+def test_processes_share_a_search_and_its_ledger_is_that_of_one(search, monkeypatch, tmp_path):
+    whole = search("alone", trials=6)
+    monkeypatch.setattr(metriscope.fair.search, "TURN_SECONDS", 0.02)
+    pretended = metriscope.fair.search.trial
+
+    def slow(config, *rest):
+        with (tmp_path / "by.txt").open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        time.sleep(0.02)
+        return pretended(config, *rest)
+
+    monkeypatch.setattr(metriscope.fair.search, "trial", slow)
+    in_forks([lambda: search("shared", trials=6)] * 3)
+    assert search("shared", trials=6) == whole
+    done = (tmp_path / "by.txt").read_text().split()
+    assert len(done) == len(whole), "no trial was run twice"
+    assert len(set(done)) > 1

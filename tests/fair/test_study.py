@@ -10,9 +10,9 @@ from tiny_runs import TINY
 import metriscope.fair.search
 from metriscope.cli import run
 from metriscope.fair.folds import Result
-from metriscope.fair.ledger import COMPLETE, FAILED
-from metriscope.fair.ledger import read as read_ledger
 from metriscope.run.fair import DEFINITION, LEDGER, MANIFEST, signed
+from metriscope.run.ledger import COMPLETE, FAILED
+from metriscope.run.ledger import read as read_ledger
 from metriscope.run.record import read_record
 from metriscope.run.study import load_study
 
@@ -90,6 +90,7 @@ def test_losses_are_searched_sealed_and_repeated(fair, tmp_path):
         assert one.config["loss.margin"] == winner["params"]["loss.margin"]
         assert one.record.data["content"] == manifest["data"]
     assert {one.config["seed"] for one in found.runs} == {0, 1}
+    assert "models" not in manifest, "the hash is that of studies before there were fold models"
     # Nothing but repeats lies there.
     assert len(list(tmp_path.rglob("run.json"))) == 4
     _, said = fair("trials=2", "prune=null")

@@ -39,6 +39,7 @@ def test_words_are_fixed_searched_or_aside():
         (["losses=triplet", "folds=1"], "folds=1: it has to be a whole number of at least 2"),
         (["losses=triplet", "trials=x"], "trials=x: it has to be a whole number of at least 1"),
         (["losses=triplet", "search=random"], "it has to be one of tpe, gp"),
+        (["losses=triplet", "models=some"], "models=some: it has to be one of all, folds"),
         (["losses=triplet", "untuned=yes"], "untuned=yes: it has to be true or false"),
         (["losses=triplet", "prune=2"], "prune=2: it has to be a share"),
         (["losses=triplet", "tripet:loss.margin=1"], "did you mean 'triplet'?"),

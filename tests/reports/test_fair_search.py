@@ -15,7 +15,8 @@ from metriscope.reports.fair_search import (
     searches,
     winners_table,
 )
-from metriscope.reports.fair_study import FairStudy, Trial
+from metriscope.reports.fair_study import FairStudy
+from metriscope.run.ledger import Row
 
 SPACES = {"a": {"loss.margin": "interval(0,1)"}, "b": {"loss.margin": "interval(0,1)"}, "c": {}}
 
@@ -23,7 +24,7 @@ SPACES = {"a": {"loss.margin": "interval(0,1)"}, "b": {"loss.margin": "interval(
 def study(values: dict[str, list[float | None]], mode: str = "max") -> FairStudy:
     """None stands for a trial that was pruned."""
     trials = [
-        Trial(entry, k, {"loss.margin": 0.1 * (k + 1)}, [], v, "pruned" if v is None else "complete", 10, 60.0)
+        Row(entry, k, 0, "", {"loss.margin": 0.1 * (k + 1)}, (), v, "pruned" if v is None else "complete", 10, 60.0)
         for entry, own in values.items()
         for k, v in enumerate(own)
     ]

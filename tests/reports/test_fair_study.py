@@ -1,5 +1,6 @@
 """Reading a fair comparison: its files, its trials, and which run is a repeat of which entry."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -10,9 +11,10 @@ from studies import config, write_run
 
 from metriscope.errors import InputError
 from metriscope.reports.fair_study import ENTRY, read_fair
+from metriscope.run.fair import signed
 from metriscope.run.study import load_study
 
-HEAD = "entry,trial,params,fold_0,value,status,steps,seconds\n"
+HEAD = "entry,trial,seed,config,params,fold_0,fold_1,fold_2,value,status,steps,seconds\n"
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def test_definition_trials_and_repeats(written: Path) -> None:
     assert [len(study.of(entry)) for entry in study.entries] == [12] * 3
     pruned, failed = study.of("triplet")[2:4]
     assert (pruned.status, len(pruned.folds), pruned.value) == ("pruned", 1, None)
-    assert (failed.status, failed.folds, failed.steps) == ("failed", [], None)
+    assert (failed.status, failed.folds, failed.steps) == ("failed", (), None)
     assert all(study.best(entry).trial == study.winner(entry)["trial"] for entry in study.entries)
     repeats = [(run.config[ENTRY], run.config["seed"]) for run in study.runs.finished]
     assert sorted(repeats) == [(entry, seed) for entry in sorted(study.entries) for seed in range(2)]
@@ -80,15 +82,31 @@ def test_an_edited_manifest_and_an_edited_ledger_are_refused(folder: Path) -> No
         read_fair(folder)
 
 
+def test_times_enter_no_hash(folder: Path) -> None:
+    before = read_fair(folder).digest
+    ledger = folder / "ledger.csv"
+    text = ledger.read_text()
+    ledger.write_text(text.replace(",30.0\n", ",31.5\n"))
+    assert ledger.read_text() != text
+    assert read_fair(folder).digest == before
+    # A manifest of an earlier version holds the digest of the whole file.
+    ledger.write_text(text)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    whole = signed({**manifest, "ledger": hashlib.sha256(ledger.read_bytes()).hexdigest()})
+    (folder / "manifest.json").write_text(json.dumps(whole))
+    assert read_fair(folder).manifest == whole
+
+
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
         ("fair.json", "{}", "fair.json was edited"),
-        ("ledger.csv", None, "ledger.csv cannot be read"),
-        ("ledger.csv", "entry,trial\na,0\n", "ledger.csv, line 2 is no trial"),
-        ("ledger.csv", f"{HEAD}a,0,{{}},x,,failed,,\n", "line 2 is no trial"),
-        ("ledger.csv", f"{HEAD}a,0,{{}},,,odd,,\n", "line 2 is no trial"),
-        ("ledger.csv", f"{HEAD}a,0,{{}},,nan,complete,,\n", "line 2 is no trial"),
+        ("ledger.csv", None, "ledger.csv is not readable"),
+        ("ledger.csv", "entry,trial\na,0\n", "ledger.csv is no ledger of 3 folds"),
+        ("ledger.csv", f"{HEAD}a,0,{{}}\n", "ledger.csv, line 2 does not read"),
+        ("ledger.csv", f"{HEAD}a,0,0,,{{}},x,,,,failed,,1\n", "line 2 does not read"),
+        ("ledger.csv", f"{HEAD}a,0,0,,{{}},,,,,odd,,1\n", "line 2 does not read"),
+        ("ledger.csv", f"{HEAD}a,0,0,,{{}},1,1,1,nan,complete,4,1\n", "line 2 does not read"),
     ],
 )
 def test_broken_files_are_one_line(folder: Path, name: str, text: str | None, words: str) -> None:

@@ -1,6 +1,7 @@
 """Runs on a real SLURM: whatever becomes of their jobs, they end as if nothing had happened, or say how they ended."""
 
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,9 @@ from tiny_runs import TINY
 from wandb_files import records_of, values
 
 from metriscope.app import train
+from metriscope.cli import run
 from metriscope.config.compose import compose_config
+from metriscope.run.ledger import read as read_ledger
 from metriscope.sweeps.states import states_of
 from metriscope.tracking.wandb import STEP
 
@@ -237,3 +240,27 @@ def test_a_job_that_ran_out_of_time_too_often_says_so(out_of_time):
     assert "no way back to the queue (Job not requeued because: timed-out too many times.)" in sweep.logs()
     (state,) = states_of(sweep.folder / "outputs" / "default")
     assert (state.status, list(sweep.table().values())) == ("interrupted", ["interrupted"])
+
+
+def test_jobs_share_a_fair_comparison(slurm, tmp_path):
+    pytest.importorskip("optuna")
+    words = ("trainer.max_epochs=1", "losses=contrastive,triplet/semihard", "trials=2", "folds=2", "repeats=1")
+    asked = [*TINY, *words, "workers=0"]
+    command = shlex.join([sys.executable, "-m", "metriscope", "fair", *asked])
+    jobs = ("--array=1-2", "--cpus-per-task=1", "--mem=2G", "--output=job-%a.txt", f"--wrap=exec {command}")
+    job = slurm.sbatch(*jobs, cwd=tmp_path)
+    until(lambda: not slurm("squeue", "--noheader", f"--jobs={job}").strip(), "the end of both jobs")
+    said = [(tmp_path / f"job-{number}.txt").read_text() for number in (1, 2)]
+    assert all("fair: 2 of 2 repeats finished" in one for one in said), said
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert run("fair", [*asked, f"paths.output_dir={tmp_path / 'alone'}"]) == 0
+    finally:
+        torch.set_num_threads(threads)
+
+    def outcome(root):
+        rows = [vars(row) | {"seconds": 0} for row in read_ledger(root / "fair", 2)]
+        return rows, json.loads((root / "fair" / "manifest.json").read_text())["hash"]
+
+    assert outcome(tmp_path / "outputs") == outcome(tmp_path / "alone")

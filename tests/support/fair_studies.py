@@ -1,7 +1,6 @@
 """Folders of fair comparisons in the true formats, without any training."""
 
 import csv
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 from studies import config, write_run
 
 from metriscope.config.evaluates import EVALUATES, ZERO_SHOT
-from metriscope.run.fair import signed, without_seed
+from metriscope.run.fair import digest_of_ledger, signed, without_seed
 
 SPACES = {
     "contrastive": {"optimizer.lr_head": "tag(log,interval(1e-05,0.1))"},
@@ -76,7 +75,7 @@ def write_fair(
     defaults = [_winner([row for row in rows if row[0] == entry][:1]) for entry in entries] if untuned else []
     for one in (*winners, *defaults):
         one["config"] = without_seed(repeat(one, 0))
-    digest = hashlib.sha256((folder / "ledger.csv").read_bytes()).hexdigest()
+    digest = digest_of_ledger(folder)
     content = {**definition, "definition": definition["hash"], "winners": winners, "ledger": digest}
     content |= {"untuned": defaults} if untuned else {}
     manifest = signed(content)

@@ -11,7 +11,7 @@ from metriscope import seeds
 from metriscope.build.callbacks import build_callbacks
 from metriscope.build.data import build_data
 from metriscope.build.learner import build_learner
-from metriscope.build.network import build_network
+from metriscope.build.network import TrunkOf, build_network
 from metriscope.build.normalisation import normalisation
 from metriscope.build.objective import build_objective
 from metriscope.build.trainer import build_trainer
@@ -23,6 +23,7 @@ from metriscope.data.splits import Splits
 from metriscope.errors import InputError
 from metriscope.evaluation.monitors import monitor_of
 from metriscope.evaluation.set_metric import known_metric
+from metriscope.models.backbones import build_trunk
 from metriscope.models.network import Network
 from metriscope.objectives.objective import Objective
 from metriscope.objectives.objectives import Objectives
@@ -61,8 +62,8 @@ def data_of(config: Config, splits: Splits | None = None, trains: bool = True) -
     )
 
 
-def network_of(config: Config, input_shape: tuple[int, ...]) -> Network:
-    """The network of a run, for inputs of this shape (no batch)."""
+def network_of(config: Config, input_shape: tuple[int, ...], trunk_of: TrunkOf = build_trunk) -> Network:
+    """The network of a run, for inputs of this shape (no batch); ``trunk_of`` as of :func:`build_network`."""
     backbone = config["backbone"]
     if config.get("init"):
         # The trunk of the run that init names replaces them.
@@ -73,6 +74,7 @@ def network_of(config: Config, input_shape: tuple[int, ...]) -> Network:
         input_shape,
         normalised_with=normalisation(config["dataset"], backbone, input_shape[0]),
         seed=config["seed"],
+        trunk_of=trunk_of,
     )
 
 
@@ -90,10 +92,16 @@ def objective_of(
     )
 
 
-def learner_of(config: Config, data: DataModule) -> MetricLearner:
-    """The LightningModule of a run for this data; initial values are a function of the seed."""
+def learner_of(config: Config, data: DataModule, trunk_of: TrunkOf = build_trunk) -> MetricLearner:
+    """The LightningModule of a run for this data; initial values are a function of the seed.
+
+    Args:
+        config: of the run.
+        data: of the run.
+        trunk_of: as of :func:`build_network`.
+    """
     pl.seed_everything(seeds.derive(config["seed"], "run") % 2**32, verbose=False)
-    embedder = network_of(config, data.input_shape)
+    embedder = network_of(config, data.input_shape, trunk_of)
     chunk = _embed_chunk(config)
     if chunk is not None:
         check_chunks(embedder, chunk)

@@ -49,6 +49,8 @@ def build_trainer(
     warnings.filterwarnings("ignore", message=r".*smaller than the logging interval.*")
     # A frozen trunk is in eval mode on purpose.
     warnings.filterwarnings("ignore", message=r".*in eval mode at the start of training.*")
+    # A run without a validation set has no batches to validate with.
+    warnings.filterwarnings("ignore", message=r"Total length of `list` across ranks is zero.*")
     # A run need not be a SLURM job on a machine where SLURM is installed.
     warnings.filterwarnings("ignore", message=r".*`srun` command is available.*")
     # The folder of a resumed run holds its own checkpoints.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.utilities.apply_func import move_data_to_device
 from torch import Tensor
 
@@ -80,6 +81,11 @@ class EvaluationMonitor(WholeSet):
                 found = one.of(evaluated) if any(stage in figure.splits for figure in one.asked.figures) else {}
                 pl_module.log_dict({f"{stage}/{name}{suffix_of(layer)}": value for name, value in found.items()})
         self.samples = {}
+
+    def judge(self, splits: Splits, embeddings: Tensor, labels: Tensor) -> EvaluatedSet:
+        """The test set with embeddings (N, D) and labels (N,) that are at hand, in the order of the split."""
+        self.queries, self.pairs = splits.queries, pairs_of(splits, self.file)
+        return self._evaluated(embeddings, labels, torch.arange(len(labels), device=labels.device))
 
     def _distractors(self, pl_module: MetricLearner) -> dict[str, Tensor]:
         """Embeddings (M, D) of the distractors by layer, of all processes; nothing where there are none."""

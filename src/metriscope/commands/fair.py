@@ -10,6 +10,8 @@ Words of its own:
   trials=30     trials per entry; the first is the default setting
   folds=4       folds of the training classes (of the training samples on closed-set data)
   repeats=10    runs of each winner on all training classes, with seeds seed, seed+1, ...
+  models=all    a repeat is one model on all training classes; folds: one without each fold, scored one by one and
+                concatenated
   untuned=false true: the default settings are repeated and tested too, once the search is closed
   search=tpe    tpe or gp
   prune=0.1     a trial ends early where it is worse than the best one on the same folds by this share; null: never

@@ -11,9 +11,9 @@ from metriscope.config.rules import check
 from metriscope.config.words import parse
 from metriscope.errors import InputError
 from metriscope.evaluation.monitors import Monitor
-from metriscope.fair.ledger import Row, best_of
-from metriscope.fair.spaces import Compose, Search, trial_words
-from metriscope.fair.words import Asked
+from metriscope.fair.models import OF_REPEATS, concatenated_config, model_words
+from metriscope.fair.spaces import Compose, Search
+from metriscope.fair.words import ALL, FOLDS, Asked
 from metriscope.files import write_json
 from metriscope.run.fair import (
     DEFINITION,
@@ -26,10 +26,8 @@ from metriscope.run.fair import (
     without_seed,
 )
 from metriscope.run.identity import located
+from metriscope.run.ledger import Row, best_of
 from metriscope.run.versions import versions
-
-# What a reader of the report wants of repeats, beside what every run writes.
-_OF_REPEATS = ("++evaluation.metrics.pair_auc=true", "++evaluation.per_query=true")
 
 
 def definition_of(
@@ -49,6 +47,8 @@ def definition_of(
         {"name": one.entry.name, "words": list(one.entry.words), "config": without_seed(config)}
         for one, config in zip(searches, configs, strict=True)
     ]
+    # Left out where a repeat is one model, so that the hash is that of earlier versions.
+    models = {} if asked.models == ALL else {"models": asked.models}
     return signed({
         "format": FORMAT,
         "entries": entries,
@@ -56,6 +56,7 @@ def definition_of(
         "trials": asked.trials,
         "folds": asked.folds,
         "repeats": asked.repeats,
+        **models,
         **({"untuned": True} if asked.untuned else {}),
         "sampler": asked.sampler,
         "prune": asked.prune,
@@ -115,6 +116,7 @@ def _told(definition: Mapping[str, Any]) -> dict[str, Any]:
         "losses": list(entries),
         "words": definition["fixed"],
         **{key: definition[key] for key in plain},
+        "models": definition.get("models", ALL),
         "untuned": "untuned" in definition,
         **{f"words of {name}": one["words"] for name, one in entries.items()},
         **{f"space of {name}": one for name, one in definition["spaces"].items()},
@@ -141,19 +143,13 @@ def zero_shot_words(asked: Asked) -> list[str]:
     """The words that evaluate the trunk without training, among those that are fixed."""
     keys = {word: str(parse(word).key_or_group) for word in (*asked.fixed, *asked.aside)}
     kept = [word for word, key in keys.items() if not only_training(key) and key.split(".")[0] != "head"]
-    return [*kept, *_OF_REPEATS]
-
-
-def repeat_words(search: Search, row: Row) -> tuple[str, ...]:
-    """The overrides of the repeats of an entry, their seed aside: all training classes, the winner's budget."""
-    return (
-        *trial_words(search, row.params), "dataset.validation=0", f"++trainer.max_steps={row.steps}", *_OF_REPEATS
-    )  # fmt: skip
+    return [*kept, *OF_REPEATS]
 
 
 def close(
     folder: Path,
     definition: Mapping[str, Any],
+    asked: Asked,
     searches: Sequence[Search],
     rows: Sequence[Row],
     compose: Compose,
@@ -171,15 +167,16 @@ def close(
         own_rows = [row for row in rows if row.entry == search.entry.name]
         best = best_of(own_rows, definition["mode"])
         default = best_of([row for row in own_rows if row.trial == 0], definition["mode"])
-        chosen["winners"] += [] if best is None else [_repeated(search, best, compose)]
-        chosen["untuned"] += [] if default is None else [_repeated(search, default, compose)]
+        chosen["winners"] += [] if best is None else [_repeated(asked, search, best, compose)]
+        chosen["untuned"] += [] if default is None else [_repeated(asked, search, default, compose)]
     if "untuned" not in definition:
         del chosen["untuned"]
     own = {key: value for key, value in definition.items() if key != "hash"}
-    ledger = digest_of_ledger(folder)
+    known = sealed(folder)
+    # One that an earlier version wrote holds another digest, which has just been checked.
+    ledger = digest_of_ledger(folder) if known is None else known["ledger"]
     # The default settings are told by the definition, so that to repeat them opens nothing to choose by.
     wanted = signed({**own, "definition": definition["hash"], **chosen, "ledger": ledger})
-    known = sealed(folder)
     if known is None:
         write_json(folder / MANIFEST, wanted)
     elif known["hash"] != wanted["hash"]:
@@ -187,12 +184,12 @@ def close(
     return wanted
 
 
-def _repeated(search: Search, row: Row, compose: Compose) -> dict[str, Any]:
+def _repeated(asked: Asked, search: Search, row: Row, compose: Compose) -> dict[str, Any]:
     """What the manifest says of a trial that is repeated."""
-    config = check(compose(repeat_words(search, row)))
+    configs = [located(check(compose(words))) for words in model_words(asked, search, row)]
     return {
         "entry": row.entry, "trial": row.trial, "params": dict(row.params), "value": row.value, "steps": row.steps,
-        "config": without_seed(located(config)),
+        **_identities(asked, configs),
     }  # fmt: skip
 
 
@@ -200,3 +197,13 @@ def repeated_trials(manifest: Mapping[str, Any]) -> list[tuple[str, int]]:
     """Entry and number of all trials that are repeated, each once: the winners, and the default settings if asked."""
     both = (*manifest["winners"], *manifest.get("untuned", ()))
     return list(dict.fromkeys((one["entry"], one["trial"]) for one in both))
+
+
+def _identities(asked: Asked, configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the runs of its repeats are known by, seed aside."""
+    if asked.models != FOLDS:
+        return {"config": without_seed(configs[0])}
+    return {
+        "config": [without_seed(config) for config in configs],
+        "concatenated": without_seed(concatenated_config(configs)),
+    }

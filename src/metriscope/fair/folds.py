@@ -5,7 +5,8 @@ import logging
 import math
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytorch_lightning as pl
 import torch
 
 from metriscope.build.callbacks import build_diagnostics, build_evaluation
+from metriscope.build.network import KeptTrunk
 from metriscope.build.normalisation import normalisation
 from metriscope.build.run import data_of, learner_of, network_of, objective_of
 from metriscope.build.trainer import build_trainer
@@ -27,14 +29,17 @@ from metriscope.data.splits import Splits
 from metriscope.errors import InputError, RunError
 from metriscope.evaluation.monitors import Monitor
 from metriscope.evaluation.set_metric import asked_metrics
-from metriscope.fair.ledger import COMPLETE, FAILED, PRUNED
+from metriscope.models.backbones import build_trunk
 from metriscope.models.network import Network
 from metriscope.parts import instantiate
+from metriscope.run.ledger import COMPLETE, FAILED, PRUNED
 from metriscope.run.shortages import shortage
 
 log = logging.getLogger(__name__)
 
 Config = Mapping[str, Any]
+_TRUNK = KeptTrunk()
+"""Folds, and trials of the same number, have the frozen trunk in common."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a trial; as in :class:`metriscope.fair.ledger.Row`, and why it failed."""
+    """What came of a trial; as in :class:`metriscope.run.ledger.Row`, and why it failed."""
 
     folds: tuple[float, ...]
     value: float | None
@@ -62,6 +67,38 @@ class Result:
     reason: str | None = None
 
 
+class _Once(logging.Filter):
+    """Lets every line of a logger pass once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: set[tuple[str, str]] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is new; the same answer for all handlers of a record."""
+        line = record.name, record.getMessage()
+        new: bool = record.__dict__.setdefault("is_new", line not in self.said)
+        self.said.add(line)
+        return new
+
+
+_ONCE = _Once()
+
+
+@contextmanager
+def _each_line_once() -> Iterator[None]:
+    """Folds are loaded again and again: what is said of the data, a process says once."""
+    handlers = [one for one in (*logging.getLogger().handlers, logging.lastResort) if one is not None]
+    for handler in handlers:
+        handler.addFilter(_ONCE)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(_ONCE)
+
+
+@_each_line_once()
 def look(configs: Sequence[Config], folds: int) -> Found:
     """Load the data once, check the folds, and count what learns.
 
@@ -124,6 +161,7 @@ def _network(sections: str, shape: tuple[int, ...]) -> Network:
     return network_of({"backbone": backbone, "head": head, "dataset": dataset, "seed": 0}, shape)
 
 
+@_each_line_once()
 def trial(config: Config, folds: int, goal: Monitor, best: Sequence[float] | None, prune: float | None) -> Result:
     """Train on all folds but one, measure on it, and so on in turn; stop where the trial clearly loses.
 
@@ -191,7 +229,7 @@ def _kept(section: str, seed: int | None) -> Splits:
 def _fit(config: Config, splits: Splits, goal: Monitor) -> tuple[float, int]:
     """The metric of the held-out part at its best epoch, and the optimizer steps up to there."""
     data = data_of(config, splits)
-    module = learner_of(config, data)
+    module = learner_of(config, data, _TRUNK if _leaves_trunks_alone(config) else build_trunk)
     watch = _Best(goal)
     callbacks = [*_measuring(config, goal), *_own(config), BatchGuard(config["trainer"]["log_every_n_steps"]), watch]
     options = {**config["trainer"], "enable_checkpointing": False}
@@ -203,6 +241,12 @@ def _fit(config: Config, splits: Splits, goal: Monitor) -> tuple[float, int]:
     if watch.value is None:
         raise RunError(f"{goal.metric} was not measured, or never finite")
     return watch.value, watch.step
+
+
+def _leaves_trunks_alone(config: Config) -> bool:
+    """Whether nothing changes a frozen trunk: no callback of one's own, no compilation, no weights of half the bits."""
+    precision = str(config["trainer"]["precision"])
+    return not (_own(config) or config["compile"]) and (precision.startswith("32") or "mixed" in precision)
 
 
 def _measuring(config: Config, goal: Monitor) -> list[pl.Callback]:

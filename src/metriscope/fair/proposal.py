@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from metriscope import seeds
-from metriscope.fair.ledger import COMPLETE, FAILED, Row
+from metriscope.run.ledger import COMPLETE, FAILED, Row
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from metriscope.fair import ledger
-from metriscope.fair.ledger import COMPLETE
+from metriscope.run import ledger
 from metriscope.run.fair import DEFINITION, read_signed, sealed
+from metriscope.run.ledger import COMPLETE
 
 
 def standing(folder: Path) -> str | None:

@@ -13,7 +13,9 @@ from metriscope.errors import InputError, nearest
 STUDY = "fair"
 """Name of the study where the words give none."""
 SAMPLERS = ("tpe", "gp")
-_OWN = ("losses", "trials", "folds", "repeats", "untuned", "search", "prune", "workers", "seed")
+ALL, FOLDS = MODELS = ("all", "folds")
+"""What a repeat trains: one model on all training classes, or one without each fold."""
+_OWN = ("losses", "trials", "folds", "repeats", "models", "untuned", "search", "prune", "workers", "seed")
 # What the study sets itself, with what to give instead.
 _NOT_FIXED = {
     "loss": "give all of them as losses=...",
@@ -54,6 +56,7 @@ class Asked:
         fixed: words that hold for every run.
         aside: words that change no result: study, loggers, places.
         trials, folds, repeats: budgets.
+        models: one of :data:`MODELS`.
         sampler: one of :data:`SAMPLERS`.
         prune: share of the best trial's value by which a trial has to be worse to end early; None: never.
         seed: of the study.
@@ -67,6 +70,7 @@ class Asked:
     trials: int = 30
     folds: int = 4
     repeats: int = 10
+    models: str = ALL
     sampler: str = "tpe"
     prune: float | None = 0.1
     seed: int = 0
@@ -165,10 +169,11 @@ def _numbers(own: Mapping[str, str]) -> dict[str, Any]:
             if not re.fullmatch(r"\d{1,9}", own[key]) or int(own[key]) < least:
                 raise InputError(f"{key}={own[key]}: it has to be a whole number of at least {least}")
             found[key] = int(own[key])
-    if "search" in own:
-        if own["search"] not in SAMPLERS:
-            raise InputError(f"search={own['search']}: it has to be one of {', '.join(SAMPLERS)}")
-        found["sampler"] = own["search"]
+    for key, name, choices in (("search", "sampler", SAMPLERS), ("models", "models", MODELS)):
+        if key in own:
+            if own[key] not in choices:
+                raise InputError(f"{key}={own[key]}: it has to be one of {', '.join(choices)}")
+            found[name] = own[key]
     if "untuned" in own:
         if own["untuned"] not in ("true", "false"):
             raise InputError(f"untuned={own['untuned']}: it has to be true or false")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from metriscope.reports.fair_models import scored
 from metriscope.reports.fair_study import ENTRY, FairStudy
 from metriscope.reports.groups import text
 from metriscope.reports.superiority import THRESHOLD, repeats_needed
@@ -38,6 +39,7 @@ class Check(NamedTuple):
 def checks(study: FairStudy) -> list[Check]:
     """All checks of a study, in the order of the page."""
     runs = study.runs.finished if study.runs else []
+    repeats = next((way.finished for way in scored(study).values()), [])
     searched = {key for entry in study.entries for key in study.space(entry)}
     return [
         *(_equal(name, patterns, runs, searched) for name, patterns in _EQUAL.items()),
@@ -46,7 +48,7 @@ def checks(study: FairStudy) -> list[Check]:
         _selection(study),
         _settings(study, runs),
         _untested(study, runs),
-        _intervals(study, runs),
+        _intervals(study, repeats),
         _seal(study, runs),
     ]
 
@@ -193,6 +195,7 @@ def _seal(study: FairStudy, runs: Sequence[StudyRun]) -> Check:
         return Check("seal", None, "the search is not closed")
     if not runs:
         return Check("seal", True, "hashes of manifest and ledger hold; no repeats")
+    what = "runs of repeats" if study.of_folds else "repeats"
     wrong = [run.name for run in runs if run.record.fair != study.manifest["hash"]]
-    holds = f"hashes of manifest and ledger hold; all {len(runs)} repeats name the manifest"
+    holds = f"hashes of manifest and ledger hold; all {len(runs)} {what} name the manifest"
     return Check("seal", not wrong, f"{', '.join(wrong[:3])} names another manifest" if wrong else holds)

@@ -50,9 +50,10 @@ def precisions_of(runs: Sequence[StudyRun]) -> tuple[Precisions, list[str]]:
     """Average precision of every query of every run that has it in ``per_query.csv``, by entry and seed.
 
     Returns:
-        the precisions, NaN for queries that have nothing to find, and a line for each file that cannot be read.
+        the precisions, of several runs of an entry and seed their mean, NaN for queries that have nothing to find; and
+        a line for each file that cannot be read.
     """
-    found: dict[tuple[str, int], NDArray[np.float64]] = {}
+    found: dict[tuple[str, int], list[NDArray[np.float64]]] = {}
     notes = []
     for run in runs:
         path = None if run.folder is None else run.folder / "per_query.csv"
@@ -65,8 +66,10 @@ def precisions_of(runs: Sequence[StudyRun]) -> tuple[Precisions, list[str]]:
             notes.append(f"{path} cannot be read ({type(error).__name__}: {error}); its queries are left out")
             continue
         # Every run lists the same queries, in the order of their positions.
-        found[run.config[ENTRY], run.config["seed"]] = np.array([values[place] for place in sorted(values)])
-    return found, notes
+        precisions = np.array([values[place] for place in sorted(values)])
+        found.setdefault((run.config[ENTRY], run.config["seed"]), []).append(precisions)
+    alike = {repeat: own for repeat, own in found.items() if len({len(one) for one in own}) == 1}
+    return {repeat: own[0] if len(own) == 1 else np.mean(own, axis=0) for repeat, own in alike.items()}, notes
 
 
 def all_pairs(comparison: Comparison, metric: str, precisions: Precisions) -> list[Pair]:
@@ -124,9 +127,10 @@ def pairs_table(found: Sequence[Pair], written: Written, metric: str) -> Table:
         significant = pair.p_t_holm is not None and pair.p_t_holm < SIGNIFICANT
         rows.append([Shown([text], significant and place == 3) for place, text in enumerate(cells)])
     left = "" if len(shown) == len(found) else f" Those with {best} of {len(found)} pairs; pairs.csv has all."
+    adjusted = f"p values are adjusted over all {len(found)} pairs (Holm). Bold: adjusted p"
     caption = (
-        f"{written.metric(metric)}, paired by seed; p values are adjusted over all {len(found)} pairs (Holm). Bold: "
-        "adjusted p below 5 %. P(A > B) counts a tie half; better: its interval lies above 0.5 and reaches beyond "
+        f"{written.metric(metric)}, paired by seed; {adjusted if len(found) > 1 else 'bold: p'} "
+        "below 5 %. P(A > B) counts a tie half; better: its interval lies above 0.5 and reaches beyond "
         "0.75, slightly better: it lies above 0.5 only (arXiv:2103.03098). Where A wins every repeat the interval has "
         f"no width, so fewer than {FEWEST} repeats get no verdict. Queries are averaged over repeats; they share "
         f"models, gallery and classes, so their p speaks of these models and not of other repeats.{left}"

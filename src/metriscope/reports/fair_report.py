@@ -1,6 +1,7 @@
 """The report of a fair comparison: one page with tables and figures, and its figures as files. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from metriscope.evaluation.metrics import logged
 from metriscope.files import folder_in, replacing
 from metriscope.reports.comparison import Comparison, compare
 from metriscope.reports.fair_checks import FEWEST, Check, checks, checks_table, failures
+from metriscope.reports.fair_models import WAY, runs_of, scored, together
 from metriscope.reports.fair_pairs import all_pairs, pairs_rows, pairs_table, precisions_of
 from metriscope.reports.fair_search import (
     Search,
@@ -34,6 +36,7 @@ from metriscope.reports.table_style import Written
 from metriscope.reports.tables import Shown, Table
 from metriscope.run.fair import MANIFEST
 from metriscope.run.record import duration
+from metriscope.run.study import Study
 
 _RETRIEVAL = logged(
     "test", "recall_at_1", "recall_at_2", "recall_at_4", "recall_at_8", "map_at_r", "r_precision", "pair_auc"
@@ -44,6 +47,10 @@ _SPACE = (
 )
 _FIGURES = ("intervals", "recall_against_variance")
 _PUBLISHED = "mlrc"
+_WAYS = (
+    "Separated: the mean of the figures of the models of a repeat. Concatenated: their embeddings, each of unit "
+    "length, as one (arXiv:2003.08505).\n"
+)
 
 
 def write_fair_report(folder: Path, out: Path | None = None) -> Path:
@@ -67,80 +74,106 @@ def write_fair_report(folder: Path, out: Path | None = None) -> Path:
     place = report_folder(folder, out)
     found, lacking = searches(study)
     judged = checks(study)
-    tested = _tested(study)
-    parts = [*_head(study, judged, [*lacking, *(tested.notes if tested else ())])]
-    if tested is not None:
-        parts += _results(study, tested, place)
+    ways = scored(study)
+    tested = {way: compare(one, [ENTRY], _measured(study, one)) for way, one in ways.items()}
+    both = together(ways) if len(ways) > 1 else None
+    shown = compare(both, [ENTRY, WAY], _measured(study, both)) if both else next(iter(tested.values()), None)
+    repeats = len(next(iter(ways.values())).finished) if ways else 0
+    parts = [*_head(study, repeats, judged, [*lacking, *(shown.notes if shown else ())])]
+    if shown is not None:
+        parts += _results(study, shown, tested, place)
     parts += _search(study, found, place)
-    if tested is not None:
-        parts += _spaces(study, tested)
-    parts += ["## Checks\n", markdown_table(checks_table(judged)), *_references(study, found, tested)]
+    if ways:
+        parts += _spaces(next(iter(ways.values())))
+    parts += ["## Checks\n", markdown_table(checks_table(judged))]
+    parts += _references(study, found, next(iter(tested.values()), None))
     parts += [*_times(study, found), *_circumstances(study)]
     _write(place / "README.md", "\n".join(parts))
     return place / "README.md"
 
 
-def _tested(study: FairStudy) -> Comparison | None:
-    """The repeats compared by entry; None where none has finished."""
-    if study.runs is None or not study.runs.finished:
-        return None
-    there = {metric for run in study.runs.finished for metric in run.metrics}
-    metrics = [metric for metric in dict.fromkeys((study.tested, *_RETRIEVAL)) if metric in there]
-    return compare(study.runs, [ENTRY], metrics)
+def _measured(study: FairStudy, repeats: Study) -> list[str]:
+    """The test metrics that the page shows, among those that any repeat has."""
+    there = {metric for run in repeats.finished for metric in run.metrics}
+    return [metric for metric in dict.fromkeys((study.tested, *_RETRIEVAL)) if metric in there]
 
 
-def _head(study: FairStudy, judged: Sequence[Check], notes: Sequence[str]) -> list[str]:
-    repeats = len(study.runs.finished) if study.runs else 0
+def _head(study: FairStudy, repeats: int, judged: Sequence[Check], notes: Sequence[str]) -> list[str]:
     said = study.manifest["hash"] if study.manifest else "none: the search is not closed"
     lines = [*study.notes, *failures(judged), *notes]
+    models = " with everything redrawn"
+    if study.of_folds:
+        models = (
+            f" of {study.definition['folds']} models, each without one fold, with everything but the folds redrawn,"
+        )
     return [
         f"# A fair comparison of {len(study.entries)} losses: {for_markdown(study.folder.resolve().name)}\n",
-        f"{len(study.trials)} trials on folds of the training data chose the settings, and {repeats} repeats with "
-        "everything redrawn were tested.\n",
+        f"{len(study.trials)} trials on folds of the training data chose the settings, and {repeats} repeats{models} "
+        "were tested.\n",
         f"- manifest: `{said}`\n- ledger (SHA-256): `{study.digest}`\n",
         *(f"> **Note:** {for_markdown(line)}\n" for line in dict.fromkeys(lines)),
     ]
 
 
-def _results(study: FairStudy, tested: Comparison, place: Path) -> list[str]:
-    """Tables of the test metrics, the pairs of entries, and figures."""
-    written, metric = Written(tested), study.tested
-    write_tables(tested, place, ("csv", "tex", "json"))
-    parts = ["## Results on test classes\n", markdown_tables(tested)]
+def _results(study: FairStudy, shown: Comparison, tested: Mapping[str, Comparison], place: Path) -> list[str]:
+    """Tables of the test metrics, the pairs of entries, and figures.
+
+    Args:
+        study: the comparison.
+        shown: all repeats.
+        tested: the repeats by the way in which they were scored.
+        place: folder of the report.
+    """
+    metric = study.tested
+    write_tables(shown, place, ("csv", "tex", "json"))
+    parts = ["## Results on test classes\n", *([_WAYS] if study.of_folds else []), markdown_tables(shown)]
     if study.zero_shot is not None and study.zero_shot.finished:
-        there = [m for m in tested.metrics if any(m in run.metrics for run in study.zero_shot.finished)]
+        there = [m for m in shown.metrics if any(m in run.metrics for run in study.zero_shot.finished)]
         if there:
             alone = compare(study.zero_shot, [ENTRY], there)
             parts += [f"The trunk without training ({ZERO_SHOT}):\n", markdown_tables(alone)]
-    if metric not in tested.metrics:
+    if metric not in shown.metrics:
         return [*parts, f"No repeat has {metric}, so entries are not tested against each other.\n"]
+    figures = write_figures(shown, place / "figures", _FIGURES)
+    for way, one in tested.items():
+        parts += _differences(study, way, one, place)
+        draw = partial(critical_difference, Written(one), metric, over_repeats=True)
+        figures += _figure(place, "_".join(filter(None, ("critical_difference", way))), draw)
+    return [*parts, *_pictures(figures, place), *_defaults(study)]
+
+
+def _differences(study: FairStudy, way: str, tested: Comparison, place: Path) -> list[str]:
+    """All pairs of entries, scored in one way."""
+    written, metric = Written(tested), study.tested
     fewest = min(len(group.runs) for group in tested.grouping.groups)
-    parts += [f"## Differences in {for_markdown(written.metric(metric))}\n"]
+    parts = [f"## Differences in {for_markdown(written.metric(metric))}{f', {way}' if way else ''}\n"]
+    if metric not in tested.metrics:
+        return [*parts, f"No repeat has {metric}.\n"]
     if fewest < FEWEST:
         parts += [f"Too few repeats for an interval: {fewest}, and {FEWEST} are needed.\n"]
-    precisions, notes = precisions_of(study.runs.finished if study.runs else [])
+    precisions, notes = precisions_of(runs_of(study, way))
     pairs = all_pairs(tested, metric, precisions)
     if pairs:
         parts += [markdown_table(pairs_table(pairs, written, metric))]
-        _write(place / "pairs.csv", csv_text(pairs_rows(pairs)))
+        _write(place / f"{'_'.join(filter(None, ('pairs', way)))}.csv", csv_text(pairs_rows(pairs)))
     elif len(tested.grouping.groups) > 1:
         parts += ["No two entries have a repeat in common.\n"]
     parts += [f"> **Note:** {for_markdown(line)}\n" for line in notes]
     if pairs and not any(pair.queries for pair in pairs):
         parts += ["No test over queries: repeats have no per_query.csv (evaluation.per_query=true).\n"]
-    figures = write_figures(tested, place / "figures", _FIGURES)
-    figures += _figure(place, "critical_difference", lambda: critical_difference(written, metric, over_repeats=True))
-    return [*parts, *_pictures(figures, place), *_defaults(study)]
+    return parts
 
 
 def _defaults(study: FairStudy) -> list[str]:
     """The same metrics of the default settings, where the study repeats these."""
     if study.untuned is None or not study.untuned.finished:
         return []
-    there = {metric for run in study.untuned.finished for metric in run.metrics}
-    metrics = [metric for metric in dict.fromkeys((study.tested, *_RETRIEVAL)) if metric in there]
     said = "Repeats of trial 0 of each search, with its own steps and the same seeds:\n"
-    return ["## The default settings\n", said, markdown_tables(compare(study.untuned, [ENTRY], metrics))]
+    return [
+        "## The default settings\n",
+        said,
+        markdown_tables(compare(study.untuned, [ENTRY], _measured(study, study.untuned))),
+    ]
 
 
 def _search(study: FairStudy, found: Sequence[Search], place: Path) -> list[str]:
@@ -160,13 +193,13 @@ def _search(study: FairStudy, found: Sequence[Search], place: Path) -> list[str]
     return parts
 
 
-def _spaces(study: FairStudy, tested: Comparison) -> list[str]:
+def _spaces(repeats: Study) -> list[str]:
     """Variances and greediness of the tuned losses."""
-    there = {metric for run in tested.study.finished for metric in run.metrics}
+    there = {metric for run in repeats.finished for metric in run.metrics}
     metrics = [metric for metric in _SPACE if metric in there]
-    if not metrics or study.runs is None:
+    if not metrics:
         return []
-    return ["## Variance and greediness of the tuned losses\n", markdown_tables(compare(study.runs, [ENTRY], metrics))]
+    return ["## Variance and greediness of the tuned losses\n", markdown_tables(compare(repeats, [ENTRY], metrics))]
 
 
 def _references(study: FairStudy, found: Sequence[Search], tested: Comparison | None) -> list[str]:
@@ -215,7 +248,20 @@ def _times(study: FairStudy, found: Sequence[Search]) -> list[str]:
 
 def _circumstances(study: FairStudy) -> list[str]:
     """What the definition fixes, in lines."""
-    kept = ("fixed", "words", "trials", "folds", "repeats", "sampler", "prune", "seed", "metric", "versions", "data")
+    kept = (
+        "fixed",
+        "words",
+        "trials",
+        "folds",
+        "repeats",
+        "models",
+        "sampler",
+        "prune",
+        "seed",
+        "metric",
+        "versions",
+        "data",
+    )
     lines = [f"- {key}: {for_markdown(_plain(study.definition[key]))}" for key in kept if key in study.definition]
     return ["## Conditions\n", "\n".join(lines) + "\n", f"All of it is in `{MANIFEST}`.\n"]
 

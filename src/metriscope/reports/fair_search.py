@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from metriscope.annotations import said
 from metriscope.errors import InputError
-from metriscope.reports.fair_study import COMPLETE, FAILED, PRUNED, FairStudy, Trial
+from metriscope.reports.fair_study import FairStudy
 from metriscope.reports.importances import FEWEST, importances
 from metriscope.reports.scales import value_axis
 from metriscope.reports.style import PLAIN, heading, look, panels
 from metriscope.reports.tables import Shown, Table
 from metriscope.reports.tuning import NEARLY, Price, expected_best, price
+from metriscope.run.ledger import COMPLETE, FAILED, PRUNED, Row
 from metriscope.run.record import duration
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ class Search:
     """
 
     entry: str
-    trials: Sequence[Trial]
-    best: Trial
+    trials: Sequence[Row]
+    best: Row
     curve: NDArray[np.float64]
     price: Price
     weights: Mapping[str, float] | None

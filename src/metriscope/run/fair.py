@@ -4,7 +4,9 @@ A study whose folder holds ``fair.json`` evaluates nothing on test classes until
 search is closed; then its own repeats run in it, and nothing else.
 """
 
+import csv
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +21,7 @@ FORMAT = 1
 """Format number of the files of a fair comparison."""
 DEFINITION, LEDGER, MANIFEST = "fair.json", "ledger.csv", "manifest.json"
 _BYTES = 2**24
+_TIME = "seconds"
 _ELSEWHERE = "set another study"
 
 
@@ -52,16 +55,28 @@ def read_signed(path: Path) -> dict[str, Any]:
 
 
 def digest_of_ledger(folder: Path) -> str:
-    """SHA-256 of the ledger in a study's folder.
+    """SHA-256 of the ledger in a study's folder without its column ``seconds``.
+
+    A search that was interrupted, or that ran on another machine, has the same digest.
 
     Raises:
         InputError: it cannot be read.
     """
+    return _digests(folder)[0]
+
+
+def _digests(folder: Path) -> tuple[str, str]:
+    """The digest without times, and that of the whole file, which the manifests of earlier versions hold."""
     path = folder / LEDGER
     try:
-        return hashlib.sha256(read_bytes(path, _BYTES)).hexdigest()
-    except (OSError, ValueError) as error:
+        content = read_bytes(path, _BYTES)
+        lines = list(csv.reader(io.StringIO(content.decode(), newline="")))
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path} is not readable ({error}): restore it, or {_ELSEWHERE}") from error
+    head = lines[0] if lines else []
+    place = head.index(_TIME) if _TIME in head else len(head)
+    kept = [[*line[:place], *line[place + 1 :]] for line in lines]
+    return hashlib.sha256(json.dumps(kept).encode()).hexdigest(), hashlib.sha256(content).hexdigest()
 
 
 def is_fair(folder: Path) -> bool:
@@ -78,7 +93,7 @@ def sealed(folder: Path) -> dict[str, Any] | None:
     if not (folder / MANIFEST).exists():
         return None
     manifest = read_signed(folder / MANIFEST)
-    if digest_of_ledger(folder) != manifest.get("ledger"):
+    if manifest.get("ledger") not in _digests(folder):
         raise InputError(f"{folder / LEDGER} is not the ledger of {folder / MANIFEST}: restore it, or {_ELSEWHERE}")
     if (folder / DEFINITION).exists() and read_signed(folder / DEFINITION)["hash"] != manifest.get("definition"):
         raise InputError(f"{folder / DEFINITION} is not that of {folder / MANIFEST}: restore it, or {_ELSEWHERE}")
@@ -88,6 +103,21 @@ def sealed(folder: Path) -> dict[str, Any] | None:
 def without_seed(config: Mapping[str, Any]) -> str:
     """The identity of a run's config, seed aside."""
     return identity({**config, "seed": None})
+
+
+def entries_by_config(manifest: Mapping[str, Any], kind: str = "winners") -> dict[str, str]:
+    """The entry of each config that repeats may have, by the identity of the config, seed aside.
+
+    Args:
+        manifest: of the comparison.
+        kind: ``winners``, or ``untuned`` for those of the default settings, if these are repeated.
+    """
+    found = {}
+    for one in manifest.get(kind, ()):
+        own = one["config"]
+        models = [own] if isinstance(own, str) else [*own, one["concatenated"]]
+        found.update({str(model): str(one["entry"]) for model in models})
+    return found
 
 
 def seal_on(config: Mapping[str, Any]) -> str | None:
@@ -119,7 +149,7 @@ def _admitted(config: Mapping[str, Any], folder: Path, own: bool) -> str:
         known = wanted == manifest["zero_shot"]
     else:
         seeds = range(manifest["seed"], manifest["seed"] + manifest["repeats"])
-        repeated = [one["config"] for one in (*manifest["winners"], *manifest.get("untuned", ()))]
+        repeated = entries_by_config(manifest) | entries_by_config(manifest, "untuned")
         known = config["seed"] in seeds and wanted in repeated
     if not (own and known):
         raise InputError(f"{folder} is a fair comparison, and this run is none of its repeats: {_ELSEWHERE}")

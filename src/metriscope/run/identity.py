@@ -13,7 +13,7 @@ from yaml import YAMLError
 
 from metriscope.config.completing import whole_loss
 from metriscope.config.defaults import groups
-from metriscope.config.evaluates import EVALUATES, ZERO_SHOT
+from metriscope.config.evaluates import CONCATENATED, EVALUATES, ZERO_SHOT
 from metriscope.config.files import choices, section
 from metriscope.config.plain import flatten
 from metriscope.config.sections import NO_PART
@@ -102,7 +102,8 @@ def identity_here(config: Mapping[str, Any]) -> str:
 def folder_of(config: Mapping[str, Any]) -> Path:
     """``<output_dir>/<study>/<dataset>-<backbone>/<loss>-<miner>/seed<k>-<hash>``.
 
-    In place of ``<loss>-<miner>`` an evaluation has ``<loss>-<miner>-evaluated`` or ``zero-shot``.
+    In place of ``<loss>-<miner>`` an evaluation has ``<loss>-<miner>-evaluated``, ``<loss>-<miner>-concatenated`` or
+    ``zero-shot``.
     If this folder does not exist, a folder beside it that holds the same run is used: an earlier version may have
     hashed the config in another way.
     """
@@ -125,7 +126,8 @@ def _method(config: Mapping[str, Any]) -> str:
     evaluates = config.get(EVALUATES)
     if evaluates == ZERO_SHOT:
         return ZERO_SHOT
-    return f"{config['loss']['name']}-{config['miner']['name']}" + ("-evaluated" if evaluates else "")
+    behind = f"-{CONCATENATED if evaluates == CONCATENATED else 'evaluated'}" if evaluates else ""
+    return f"{config['loss']['name']}-{config['miner']['name']}{behind}"
 
 
 def name_without_seed(config: Mapping[str, Any]) -> str:

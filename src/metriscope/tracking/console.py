@@ -193,7 +193,7 @@ def log_to_file(folder: Path) -> Iterator[None]:
         terminal = _Terminal(sys.stderr)
         terminal.setLevel(logging.INFO)
         handlers.append((own, terminal))
-        warnings.showwarning = _warning_as_line
+        warnings.showwarning = warning_as_line
     own.setLevel(logging.DEBUG)
     for logger, handler in handlers:
         logger.addHandler(handler)
@@ -207,5 +207,6 @@ def log_to_file(folder: Path) -> Iterator[None]:
         file.close()
 
 
-def _warning_as_line(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+def warning_as_line(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+    """Log a warning of Python as one line; in place of :func:`warnings.showwarning`."""
     logging.getLogger("metriscope.warnings").warning("%s", str(message).strip().splitlines()[0])
