@@ -18,6 +18,7 @@ SOFTMAX = ("loss=normalized_softmax",)
 METHODS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("loss=cacr",): SUPCON,
     ("loss=cwcl",): SUPCON,
+    ("loss=groco", "loss.positives=3"): SUPCON,
     ("loss=supcon", "loss.focal=0.3"): SUPCON,
     ("loss=supcon", "loss.smoothing=0.1"): SUPCON,
     ("loss=supcon", "loss.learn_temperature=true"): SUPCON,
