@@ -28,6 +28,8 @@ OTHER_MEANINGS = {
     ("objectives/losses/pairs/hinges.py", "margin"): "its argument",
     ("objectives/losses/pairs/ranked_list.py", "margin"): "its argument",
     ("objectives/losses/ranking/groco.py", "none"): "an option of torch",
+    ("objectives/losses/softmax/mv_dhel.py", "all"): "its argument negatives",
+    ("objectives/losses/softmax/mv_dhel.py", "sum"): "its argument repulsion",
     ("objectives/losses/softmax/n_pair.py", "all"): "its argument anchors",
     ("objectives/miners/batch_easy_hard.py", "all"): "its strategies",
     ("objectives/miners/batch_easy_hard.py", "easy"): "its strategies",

@@ -23,6 +23,8 @@ METHODS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("loss=supcon", "loss.smoothing=0.1"): SUPCON,
     ("loss=supcon", "loss.learn_temperature=true"): SUPCON,
     ("loss=mann_whitney",): ("loss=histogram",),
+    ("loss=mv_infonce",): SUPCON,
+    ("loss=mv_dhel",): SUPCON,
     ("loss=simple_contrastive",): INFONCE,
     ("loss=sigmoid",): INFONCE,
     ("loss=sogclr",): DECOUPLED,
