@@ -25,6 +25,7 @@ METHODS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("loss=mann_whitney",): ("loss=histogram",),
     ("loss=mv_infonce",): SUPCON,
     ("loss=mv_dhel",): SUPCON,
+    ("loss=proto_triplet",): ("loss=triplet",),
     ("loss=simple_contrastive",): INFONCE,
     ("loss=sigmoid",): INFONCE,
     ("loss=sogclr",): DECOUPLED,
