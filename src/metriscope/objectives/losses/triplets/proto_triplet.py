@@ -23,8 +23,8 @@ class ProtoTripletLoss(Loss):
     at 0.
 
     - ``split=null``: every sample is a query, and the mean of its own class leaves it out. A class of one sample gives
-      no query, but is another class to others. The distance of i to the mean without it is n / (n - 1) times that to the
-      mean with it, n the samples of the class.
+      no query, but is another class to others. The distance to the mean without i is n / (n - 1) times that to the mean
+      with it, n the samples of the class.
     - ``split=K``: the episodes of the paper. The first K samples of each class in the batch are its support, of which
       the mean is made, and the others are queries; a class of one sample gives neither.
 
