@@ -1,5 +1,6 @@
 """Proxy synthesis: classes between two classes, with one sample each, that a loss with class vectors learns as well."""
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
 
@@ -23,7 +24,7 @@ def check_synthesis(synthesis: Any) -> None:
     if synthesis is None:
         return
     fits = isinstance(synthesis, Mapping) and set(synthesis) == {"ratio", "alpha"}
-    if not fits or not 0 < synthesis["ratio"] <= 1 or not synthesis["alpha"] > 0:
+    if not fits or not 0 < synthesis["ratio"] <= 1 or not 0 < synthesis["alpha"] < math.inf:
         raise ArgumentError("synthesis", synthesis, rule)
 
 
