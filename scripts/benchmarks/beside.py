@@ -33,6 +33,7 @@ METHODS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("loss=unpg",): ("loss=arcface",),
     ("loss=pcr",): SOFTMAX,
     ("loss=instance",): SOFTMAX,
+    ("loss=normalized_softmax", "loss.synthesis={ratio: 1.0, alpha: 0.4}"): SOFTMAX,
     ("loss=sphereface",): SOFTMAX,
     ("loss=large_margin_softmax",): SOFTMAX,
     ("loss=intra_pair_variance",): ("loss=contrastive",),
