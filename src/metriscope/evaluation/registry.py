@@ -128,6 +128,12 @@ METRICS = (
         headline=True,
     ),
     Metric(
+        "icnn_score", "ICNN score", "pairs", "max",
+        "inter- and intra-class nearest neighbour score of arXiv:2305.09062: how near neighbours of the own class are "
+        "beside others, and how many there are; with `evaluation.metrics.icnn_score=true`",
+        headline=True, unit="share",
+    ),
+    Metric(
         "uniformity", "uniformity", "coverage", None,
         "log of the mean over pairs of samples of exp(-2 d^2), arXiv:2005.10242: lower where they cover the sphere "
         "more evenly, 0 at one point; with `evaluation.metrics.uniformity=true`",

@@ -342,6 +342,20 @@ class Uniformity(SetMetric):
         return {"uniformity": uniformity(embedded.embeddings, self.t)}
 
 
+class ICNNScore(SetMetric):
+    """Of the ``k`` nearest neighbours; O(N^2 D) time."""
+
+    figures = registered("icnn_score")
+
+    def __init__(self, k: Annotated[int, Field(ge=1)] = 4) -> None:
+        self.k = k
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.neighbourhood import icnn_score
+
+        return {"icnn_score": icnn_score(embedded.embeddings, embedded.labels, self.k)}
+
+
 class Hubness(SetMetric):
     """Of the ``k`` nearest neighbours, in a search of its own within ``memory_mb`` MiB."""
 
@@ -394,6 +408,7 @@ SHIPPED: dict[str, type[SetMetric]] = {
     "alignment": Alignment,
     "tolerance": Tolerance,
     "uniformity": Uniformity,
+    "icnn_score": ICNNScore,
     "hubness": Hubness,
     "utilization": Utilization,
 }

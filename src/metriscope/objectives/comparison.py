@@ -281,6 +281,14 @@ class Comparison:
         other.weigh, other._kept = weigh, self._kept
         return other
 
+    def of_anchors(self) -> "Comparison":
+        """The same comparison, whose references have no gradient: what pulls on a pair moves its anchor alone."""
+        anchors, references = self.prepared
+        other, kept = self._copy(), self._kept
+        known = kept.known if kept.distances is None else (slice(0, len(anchors)), kept.distances.detach())
+        other._kept = _Kept(self.references, (anchors, references.detach()), None, known, kept.masks, kept.classes)
+        return other
+
     def _copy(self) -> "Comparison":
         other = Comparison(
             self.anchors, self.segments, self.distance, self.moment,

@@ -2,7 +2,8 @@
 
 from metriscope.objectives.arguments import Count, Positive, Radians
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.losses.classes.proxies import ProxyLoss, add_angle, own_classes, own_scores, softmax_loss
+from metriscope.objectives.losses.classes.proxies import ProxyLoss, add_angle, own_scores, softmax_loss
+from metriscope.objectives.losses.classes.synthesis import Synthesis
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Selection
 
@@ -19,19 +20,24 @@ class ArcFaceLoss(ProxyLoss):
         num_classes, embedding_size: see :class:`ProxyLoss`.
         margin: m in radians, between 0 and pi.
         scale: s, above 0.
+        synthesis: see :class:`ProxyLoss`.
     """
 
     paper = "arXiv:1801.07698"
 
     def __init__(
-        self, num_classes: Count, embedding_size: Count, margin: Radians = 0.5, scale: Positive = 64.0
+        self,
+        num_classes: Count,
+        embedding_size: Count,
+        margin: Radians = 0.5,
+        scale: Positive = 64.0,
+        synthesis: Synthesis | None = None,
     ) -> None:
-        super().__init__(num_classes, embedding_size)
+        super().__init__(num_classes, embedding_size, synthesis=synthesis)
         self.margin = margin
         self.scale = scale
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        own = own_classes(comparison.anchors.labels, self.num_classes)
-        similarities = self.similarities(comparison)
+        own, similarities, real, _ = self.compared(comparison)
         target = add_angle(own_scores(similarities, own), self.margin)
-        return softmax_loss(similarities, own, self.scale, target)
+        return softmax_loss(similarities, own, self.scale, target, real)

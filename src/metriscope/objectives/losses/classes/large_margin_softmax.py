@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from metriscope.objectives.arguments import Count, Positive
 from metriscope.objectives.losses.classes.multiplied_angle import MultipliedAngleLoss
+from metriscope.objectives.losses.classes.synthesis import Synthesis
 
 
 class LargeMarginSoftmaxLoss(MultipliedAngleLoss):
@@ -25,12 +26,20 @@ class LargeMarginSoftmaxLoss(MultipliedAngleLoss):
             their lengths count.
         margin: m, a whole number of at least 1; 1 is the softmax without a margin.
         scale: s, above 0; 1 in the paper.
+        synthesis: see :class:`ProxyLoss`.
     """
 
     paper = "arXiv:1612.02295"
 
-    def __init__(self, num_classes: Count, embedding_size: Count, margin: Count = 4, scale: Positive = 1.0) -> None:
-        super().__init__(num_classes, embedding_size, margin, scale)
+    def __init__(
+        self,
+        num_classes: Count,
+        embedding_size: Count,
+        margin: Count = 4,
+        scale: Positive = 1.0,
+        synthesis: Synthesis | None = None,
+    ) -> None:
+        super().__init__(num_classes, embedding_size, margin, scale, synthesis)
         nn.init.normal_(self.proxies)
 
     def lengths(self, proxies: Tensor) -> Tensor:

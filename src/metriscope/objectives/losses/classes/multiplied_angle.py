@@ -7,7 +7,8 @@ from torch import Tensor
 
 from metriscope.objectives.arguments import Count, Positive
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, precise, softmax_loss
+from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_scores, precise, softmax_loss
+from metriscope.objectives.losses.classes.synthesis import Synthesis
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Selection
 
@@ -22,10 +23,18 @@ class MultipliedAngleLoss(ProxyLoss):
         num_classes, embedding_size: see :class:`ProxyLoss`.
         margin: m, a whole number of at least 1.
         scale: s, above 0.
+        synthesis: see :class:`ProxyLoss`.
     """
 
-    def __init__(self, num_classes: Count, embedding_size: Count, margin: Count, scale: Positive) -> None:
-        super().__init__(num_classes, embedding_size)
+    def __init__(
+        self,
+        num_classes: Count,
+        embedding_size: Count,
+        margin: Count,
+        scale: Positive,
+        synthesis: Synthesis | None = None,
+    ) -> None:
+        super().__init__(num_classes, embedding_size, synthesis=synthesis)
         self.margin = margin
         self.scale = scale
 
@@ -34,12 +43,13 @@ class MultipliedAngleLoss(ProxyLoss):
         raise NotImplementedError
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        own = own_classes(comparison.anchors.labels, self.num_classes)
-        cosines = self.similarities(comparison)
+        compared = self.compared(comparison)
+        own, cosines = compared.own, compared.similarities
         embeddings, proxies = precise(comparison.anchors.embeddings, self.proxies)
-        lengths = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True) * self.lengths(proxies)
+        own_lengths = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
+        lengths = compared.lengths(own_lengths, self.lengths(proxies))
         target = multiply_angle(own_scores(cosines, own), self.margin) * own_scores(lengths, own)
-        return softmax_loss(cosines * lengths, own, self.scale, target, cosines)
+        return softmax_loss(compared.hidden(cosines * lengths), own, self.scale, target, compared.real)
 
 
 def multiply_angle(cosine: Tensor, factor: int) -> Tensor:

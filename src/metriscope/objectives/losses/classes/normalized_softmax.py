@@ -2,7 +2,8 @@
 
 from metriscope.objectives.arguments import Count, Positive
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, softmax_loss
+from metriscope.objectives.losses.classes.proxies import ProxyLoss, softmax_loss
+from metriscope.objectives.losses.classes.synthesis import Synthesis
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Selection
 
@@ -17,14 +18,21 @@ class NormalizedSoftmaxLoss(ProxyLoss):
     Args:
         num_classes, embedding_size: see :class:`ProxyLoss`.
         temperature: T, above 0.
+        synthesis: see :class:`ProxyLoss`.
     """
 
     paper = "arXiv:1811.12649"
 
-    def __init__(self, num_classes: Count, embedding_size: Count, temperature: Positive = 0.05) -> None:
-        super().__init__(num_classes, embedding_size)
+    def __init__(
+        self,
+        num_classes: Count,
+        embedding_size: Count,
+        temperature: Positive = 0.05,
+        synthesis: Synthesis | None = None,
+    ) -> None:
+        super().__init__(num_classes, embedding_size, synthesis=synthesis)
         self.temperature = temperature
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        own = own_classes(comparison.anchors.labels, self.num_classes)
-        return softmax_loss(self.similarities(comparison), own, 1 / self.temperature)
+        own, similarities, real, _ = self.compared(comparison)
+        return softmax_loss(similarities, own, 1 / self.temperature, similarities=real)

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from metriscope.objectives.arguments import Count, Positive, UnitInterval
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores
+from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_scores
+from metriscope.objectives.losses.classes.synthesis import Synthesis
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Selection
 
@@ -24,6 +25,7 @@ class ProxyAnchorLoss(ProxyLoss):
         num_classes, embedding_size: see :class:`ProxyLoss`.
         margin: m, a cosine similarity, from 0 to 1.
         alpha: a, the sharpness, above 0.
+        synthesis: see :class:`ProxyLoss`; synthetic classes are among P and P+.
 
     The paper's learning rate of proxies is 100 times that of the network.
     """
@@ -31,25 +33,32 @@ class ProxyAnchorLoss(ProxyLoss):
     paper = "arXiv:2003.13911"
 
     def __init__(
-        self, num_classes: Count, embedding_size: Count, margin: UnitInterval = 0.1, alpha: Positive = 32.0
+        self,
+        num_classes: Count,
+        embedding_size: Count,
+        margin: UnitInterval = 0.1,
+        alpha: Positive = 32.0,
+        synthesis: Synthesis | None = None,
     ) -> None:
-        super().__init__(num_classes, embedding_size)
+        super().__init__(num_classes, embedding_size, synthesis=synthesis)
         self.margin = margin
         self.alpha = alpha
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        own = own_classes(comparison.anchors.labels, self.num_classes)
-        similarities = self.similarities(comparison)
-        members = own.known.new_zeros(self.num_classes, dtype=torch.int64).index_add(0, own.column, own.known.long())
+        compared = self.compared(comparison)
+        own, similarities, columns = compared.own, compared.similarities, compared.similarities.shape[1]
+        classes = compared.number_of_classes(self.num_classes)
+        members = own.known.new_zeros(columns, dtype=torch.int64).index_add(0, own.column, own.known.long())
         has_positive, has_negative = members > 0, members < own.terms
 
         pulls = (self.alpha * (self.margin - own_scores(similarities, own))).masked_fill(~own.known, -math.inf)
         pushes = (self.alpha * (similarities + self.margin)).masked_fill(~own.known.unsqueeze(1), -math.inf)
         pushes = pushes.scatter(1, own.column.unsqueeze(1), -math.inf)
-        pulled = _log_one_plus_by_class(pulls, own.column, self.num_classes).sum() / has_positive.sum().clamp_min(1)
-        pushed = _log_one_plus(pushes).sum() / self.num_classes
-        terms = has_positive.sum() + has_negative.sum()
-        return LossOutput(pulled + pushed, terms, terms, {}, similarities)
+        pulled = _log_one_plus_by_class(pulls, own.column, columns).sum() / has_positive.sum().clamp_min(1)
+        pushed = _log_one_plus(pushes).sum() / classes
+        # Columns that stand for no class have no positive, and no negative either.
+        terms = has_positive.sum() + has_negative.sum() - (columns - classes) * (own.terms > 0)
+        return LossOutput(pulled + pushed, terms, terms, {}, compared.real)
 
 
 def _log_one_plus(exponents: Tensor) -> Tensor:

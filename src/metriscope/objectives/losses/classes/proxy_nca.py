@@ -4,7 +4,8 @@ import math
 
 from metriscope.objectives.arguments import Count, Positive
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
+from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_scores, softmax_loss
+from metriscope.objectives.losses.classes.synthesis import Synthesis
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Selection
 
@@ -24,28 +25,33 @@ class ProxyNCALoss(ProxyLoss):
         num_classes, embedding_size: see :class:`ProxyLoss`.
         temperature: T, in units of squared distance, above 0.
         include_positive: whether the own class is among Z.
+        synthesis: see :class:`ProxyLoss`.
     """
 
     paper = "arXiv:1703.07464"
 
     def __init__(
-        self, num_classes: Count, embedding_size: Count, temperature: Positive = 1.0, include_positive: bool = False
+        self,
+        num_classes: Count,
+        embedding_size: Count,
+        temperature: Positive = 1.0,
+        include_positive: bool = False,
+        synthesis: Synthesis | None = None,
     ) -> None:
-        super().__init__(num_classes, embedding_size)
+        super().__init__(num_classes, embedding_size, synthesis=synthesis)
         self.temperature = temperature
         self.include_positive = include_positive
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        own = own_classes(comparison.anchors.labels, self.num_classes)
-        similarities = self.similarities(comparison)
+        own, similarities, real, _ = self.compared(comparison)
         # d = 2 - 2 cos, and the constant common to all classes cancels.
         scale = 2 / self.temperature
         if self.include_positive:
-            return softmax_loss(similarities, own, scale)
+            return softmax_loss(similarities, own, scale, similarities=real)
         others = (similarities * scale).scatter(1, own.column.unsqueeze(1), -math.inf)
         if self.num_classes == 1:
             # There is no other class to compare with.
             others, own = others.zero_(), own._replace(known=own.known & False, terms=own.terms * 0)
         terms = others.logsumexp(1) - scale * own_scores(similarities, own)
         value = (terms * own.known).sum() / own.terms.clamp_min(1)
-        return LossOutput(value, own.terms, own.terms, {}, similarities)
+        return LossOutput(value, own.terms, own.terms, {}, real)

@@ -1,5 +1,6 @@
 """SoftTriple: several centres for each class, weighted softly towards the closest."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -7,7 +8,8 @@ from torch import Tensor
 
 from metriscope.objectives.arguments import CosineGap, Count, NonNegative, Positive
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_classes, own_scores, softmax_loss
+from metriscope.objectives.losses.classes.proxies import ProxyLoss, own_scores, softmax_loss
+from metriscope.objectives.losses.classes.synthesis import Synthesis, check_one_vector
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Selection
 from metriscope.unit import unit_rows
@@ -53,6 +55,7 @@ class SoftTripleLoss(ProxyLoss):
         gamma: temperature of the softmax over the centres of a class, above 0.
         margin: m, in units of cosine similarity, between 0 and 2.
         regularizer_weight: tau, at least 0.
+        synthesis: see :class:`ProxyLoss`; with one centre for each class alone.
     """
 
     paper = "arXiv:1909.05235"
@@ -66,19 +69,24 @@ class SoftTripleLoss(ProxyLoss):
         gamma: Positive = 0.1,
         margin: CosineGap = 0.01,
         regularizer_weight: NonNegative = 0.2,
+        synthesis: Synthesis | None = None,
     ) -> None:
-        super().__init__(num_classes, embedding_size, centers_per_class)
+        super().__init__(num_classes, embedding_size, centers_per_class, synthesis)
         self.scale = scale
         self.gamma = gamma
         self.margin = margin
         self.regularizer_weight = regularizer_weight
 
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        super().check(arguments)
+        check_one_vector(arguments, "centers_per_class")
+
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        own = own_classes(comparison.anchors.labels, self.num_classes)
-        similarities = self.similarities(comparison)
+        own, similarities, real, _ = self.compared(comparison)
         to_centers = self.by_class(similarities)
         scores: Tensor = _Relaxed.apply(to_centers, self.gamma)
-        output = softmax_loss(scores, own, self.scale, own_scores(scores, own) - self.margin, similarities)
+        output = softmax_loss(scores, own, self.scale, own_scores(scores, own) - self.margin, real)
         if self.per_class == 1 or self.regularizer_weight == 0:
             return output
         spread = self.spread().to(output.value.dtype)

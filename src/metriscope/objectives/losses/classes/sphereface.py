@@ -4,6 +4,7 @@ from torch import Tensor
 
 from metriscope.objectives.arguments import Count, Positive
 from metriscope.objectives.losses.classes.multiplied_angle import MultipliedAngleLoss
+from metriscope.objectives.losses.classes.synthesis import Synthesis
 
 
 class SphereFaceLoss(MultipliedAngleLoss):
@@ -23,12 +24,20 @@ class SphereFaceLoss(MultipliedAngleLoss):
         margin: m, a whole number of at least 1; 4 in the paper.
         scale: s, above 0; 1 in the paper, whose embeddings have any length. Embeddings of unit length
             (``head.normalize=true``) need more, as those of :class:`CosFaceLoss`.
+        synthesis: see :class:`ProxyLoss`.
     """
 
     paper = "arXiv:1704.08063"
 
-    def __init__(self, num_classes: Count, embedding_size: Count, margin: Count = 4, scale: Positive = 1.0) -> None:
-        super().__init__(num_classes, embedding_size, margin, scale)
+    def __init__(
+        self,
+        num_classes: Count,
+        embedding_size: Count,
+        margin: Count = 4,
+        scale: Positive = 1.0,
+        synthesis: Synthesis | None = None,
+    ) -> None:
+        super().__init__(num_classes, embedding_size, margin, scale, synthesis)
 
     def lengths(self, proxies: Tensor) -> Tensor:
         return proxies.new_ones(len(proxies))

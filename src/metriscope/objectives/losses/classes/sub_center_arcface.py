@@ -1,5 +1,6 @@
 """Sub-center ArcFace: several vectors for each class, of which the closest counts."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -7,7 +8,8 @@ from torch import Tensor
 
 from metriscope.objectives.arguments import Count, Positive, Radians
 from metriscope.objectives.comparison import Comparison
-from metriscope.objectives.losses.classes.proxies import ProxyLoss, add_angle, own_classes, own_scores, softmax_loss
+from metriscope.objectives.losses.classes.proxies import ProxyLoss, add_angle, own_scores, softmax_loss
+from metriscope.objectives.losses.classes.synthesis import Synthesis, check_one_vector
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Selection
 
@@ -44,6 +46,7 @@ class SubCenterArcFaceLoss(ProxyLoss):
         margin: m in radians, between 0 and pi.
         scale: s, above 0.
         sub_centers: K, vectors for each class, at least 1.
+        synthesis: see :class:`ProxyLoss`; with one vector for each class alone.
     """
 
     paper = "ECCV 2020 (Deng et al.)"
@@ -55,14 +58,19 @@ class SubCenterArcFaceLoss(ProxyLoss):
         margin: Radians = 0.5,
         scale: Positive = 64.0,
         sub_centers: Count = 3,
+        synthesis: Synthesis | None = None,
     ) -> None:
-        super().__init__(num_classes, embedding_size, sub_centers)
+        super().__init__(num_classes, embedding_size, sub_centers, synthesis)
         self.margin = margin
         self.scale = scale
 
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        super().check(arguments)
+        check_one_vector(arguments, "sub_centers")
+
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        own = own_classes(comparison.anchors.labels, self.num_classes)
-        similarities = self.similarities(comparison)
+        own, similarities, real, _ = self.compared(comparison)
         closest: Tensor = _Closest.apply(self.by_class(similarities))
         target = add_angle(own_scores(closest, own), self.margin)
-        return softmax_loss(closest, own, self.scale, target, similarities)
+        return softmax_loss(closest, own, self.scale, target, real)

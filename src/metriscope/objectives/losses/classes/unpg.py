@@ -14,10 +14,10 @@ from metriscope.objectives.losses.classes.proxies import (
     Own,
     ProxyLoss,
     add_angle,
-    own_classes,
     own_scores,
     softmax_loss,
 )
+from metriscope.objectives.losses.classes.synthesis import Synthesis
 from metriscope.objectives.numerics import log_sum_exp, numbers
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Selection, as_pairs
@@ -48,6 +48,7 @@ class UNPGLoss(ProxyLoss):
         margin: m, in radians, from 0 to pi, for ``arcface``; a cosine, from 0 to 2, for ``cosface``.
         scale: g, above 0; 16 to 32 suits ten classes.
         whisker: r, at least 0; the authors have 1.5 on MS1MV2 and 1 on K-FACE. None to keep every pair.
+        synthesis: see :class:`ProxyLoss`; synthetic samples are in no pair of F.
 
     ``active`` and ``terms`` both count samples. The part ``batch_mass`` is the mean share of the denominator that F
     has. Weights of pairs, as diagnostics show them, are those of pairs of samples.
@@ -64,8 +65,9 @@ class UNPGLoss(ProxyLoss):
         margin: Annotated[float, Field(ge=0, le=math.pi)] = 0.5,
         scale: Positive = 64.0,
         whisker: NonNegative | None = 1.5,
+        synthesis: Synthesis | None = None,
     ) -> None:
-        super().__init__(num_classes, embedding_size)
+        super().__init__(num_classes, embedding_size, synthesis=synthesis)
         self.base = base
         self.margin = margin
         self.scale = scale
@@ -73,12 +75,12 @@ class UNPGLoss(ProxyLoss):
 
     @classmethod
     def check(cls, arguments: Mapping[str, Any]) -> None:
+        super().check(arguments)
         if arguments["base"] == "cosface" and arguments["margin"] > 2:
             raise ArgumentError("margin", arguments["margin"], "cosines are at most 2 apart; set it to 2 or less")
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        own = own_classes(comparison.anchors.labels, self.num_classes)
-        classes = self.similarities(comparison)
+        own, classes, _, _ = self.compared(comparison)
         to_own = own_scores(classes, own)
         target = add_angle(to_own, self.margin) if self.base == "arcface" else to_own - self.margin
         pairs = self._log_sum(comparison, as_pairs(selection, comparison).negative).to(classes.dtype)
