@@ -8,11 +8,15 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from metriscope.errors import InputError
 from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.evaluation.set_metric import asked_metrics, build_metrics
+from metriscope.evaluation.verification import curve as curves
 from metriscope.evaluation.verification import scores, tiled
+from metriscope.evaluation.verification.curve import PairCurve
 from metriscope.evaluation.verification.listed import PairList, read_pairs
 from metriscope.evaluation.verification.of_set import Verification
 
@@ -151,6 +155,37 @@ def test_the_scores_of_a_list_are_those_of_all_pairs() -> None:
     for name in ("places", "positive", "negative"):
         assert torch.equal(getattr(every.curve, name), getattr(listed.curve, name))
     assert every.inconsistency((0.1, 0.5)) == listed.inconsistency((0.1, 0.5))
+
+
+class Made(TorchDispatchMode):
+    """Notes the most numbers of a tensor that is made anew."""
+
+    most = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        known = {one.untyped_storage().data_ptr() for one in tree_leaves(args) if isinstance(one, Tensor)}
+        found = func(*args, **(kwargs or {}))
+        made = [
+            one.numel()
+            for one in tree_leaves(found)
+            if isinstance(one, Tensor) and one.untyped_storage().data_ptr() not in known
+        ]
+        self.most = max(self.most, *made, 0)
+        return found
+
+
+def test_a_curve_whose_scores_all_occur_makes_no_vector_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scores, "GRID", 2**14)
+    monkeypatch.setattr(curves, "_BLOCK", 2**8)
+    positive = 1 + torch.arange(2**15 + 2) % 7
+    negative = positive.flip(0).contiguous()
+    with Made() as made:
+        curve = PairCurve(positive, negative)
+        figures = curve.tar_at(1e-2), curve.eer, curve.auc, curve.d_prime, curve.best, curve.points()
+        most = made.most
+        assert len(curve.places) == 2**15 + 1
+    assert most <= 2**8 < 2**15 < made.most, "those over all scores are seen"
+    assert figures[:3] == pytest.approx((0.01, 0.5, 0.5), abs=1e-3)
 
 
 def test_what_a_set_does_not_allow_is_left_out() -> None:

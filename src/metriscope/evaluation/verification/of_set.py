@@ -72,7 +72,7 @@ class Verification:
             if high is None or low is None:
                 self._rates[span] = None
             else:
-                edges = edges_between(low, high, STEPS).to(self.curve.places.device)
+                edges = edges_between(low, high, STEPS).to(self.curve.device)
                 self._rates[span] = self._pairs.by_class(edges).rates()
         return self._rates[span]
 
