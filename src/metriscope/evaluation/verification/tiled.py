@@ -188,8 +188,11 @@ class TiledPairs:
     def _join(self, *counts: Tensor) -> None:
         """Adds up what all processes have counted, in place."""
         ranks = self._sharing()
-        for part in () if ranks is None else (part for one in counts for part in torch.split(one.view(-1), _SENT)):
-            ranks.reduce(part)
+        if ranks is None:
+            return
+        for one in counts:
+            for part in torch.split(one.view(-1), _SENT):
+                ranks.reduce(part)
 
     def _visit(self, look: Look) -> None:
         """Calls ``look`` with every tile of places, which is valid until it returns, from several threads on a CPU.
