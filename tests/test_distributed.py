@@ -7,17 +7,19 @@ import sys
 import time
 from pathlib import Path
 
+import layouts
 import pytest
 import torch
 from forks import DDP, on_ranks, started
 from omegaconf import OmegaConf
-from tiny_runs import TINY
+from tiny_runs import COMPOSER, TINY
 
 from metriscope.app import train
 from metriscope.build.run import data_of, learner_of, trainer_of
 from metriscope.config.plain import plain
 from metriscope.data.datasets import synthetic
 from metriscope.errors import InputError
+from metriscope.evaluation.verification import tiled
 from metriscope.run.folder import Run, open_run
 from metriscope.run.history import read_history
 from metriscope.signals import Stop
@@ -60,6 +62,44 @@ def test_evaluation_is_the_same_on_one_and_on_two_processes(tiny, trained, tmp_p
     assert wanted | {"test/mrr", "test/recall_at_1_trunk", "test/variance_intra_trunk"} <= set(alone)
     assert first == second
     assert first == pytest.approx(alone, rel=1e-9)
+
+
+def test_distractors_and_pairs_are_shared_by_two_processes(tmp_path, monkeypatch):
+    for part, count in (("train", 3), ("query", 1), ("gallery", 2)):
+        for label in range(3):
+            for number in range(count):
+                layouts.image(tmp_path / "own" / part / f"{label}" / f"{part}{number}.png", label, number + label)
+    for number in range(9):
+        layouts.image(tmp_path / "others" / f"{number}.png", 5, 40 + number)
+    monkeypatch.setattr(tiled, "SHARED_TILES", 2)
+    monkeypatch.setattr(tiled, "SIDE", 2)
+    words = (
+        "dataset=folder", f"dataset.path={tmp_path / 'own'}", f"evaluation.distractors={tmp_path / 'others'}",
+        "backbone=small_cnn", "dataset.image_size=16", "dataset.cache=none", "dataset.num_workers=0",
+        "dataset.validation=0", "loss=triplet", "sampler.batch_size=8", "trainer=cpu", "logger=none",
+        "diagnostics=none",
+        # 5 batches of distractors, of which one has a single image: unequal shares.
+        "evaluation.batch_size=2", "evaluation.metrics.pair_auc=true", f"paths.output_dir={tmp_path / 'outputs'}",
+    )  # fmt: skip
+
+    def evaluate():
+        cfg = COMPOSER([*words, *(DDP if "RANK" in os.environ else ())])
+        torch.manual_seed(0)
+        data = data_of(plain(cfg))
+        module = learner_of(plain(cfg), data)
+        trainer = trainer_of(Run(tmp_path / "none", OmegaConf.to_container(cfg, resolve=True), None), data, [], Stop())
+        trainer.test(module, datamodule=data, verbose=False)
+        found = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        torch.save((found, module.evaluated.distractors), tmp_path / f"{trainer.world_size}-{trainer.global_rank}.pt")
+
+    evaluate()
+    on_ranks(evaluate)
+    (alone, others), *shared = (torch.load(tmp_path / f"{name}.pt") for name in ("1-0", "2-0", "2-1"))
+    assert {"test/recall_at_1", "test/pair_auc"} <= set(alone)
+    assert len(others) == 9
+    for found, distractors in shared:
+        assert found == pytest.approx(alone, rel=1e-6)
+        torch.testing.assert_close(distractors, others)
 
 
 def test_one_process_alone_writes(tiny, tmp_path):

@@ -85,6 +85,7 @@ def test_moments_of_classes(gpu):
     z, labels = torch.empty(N, SIZE, device=gpu, dtype=torch.float64), torch.zeros(N, dtype=torch.int64, device=gpu)
     moments = ClassMoments.of(z, labels, 3)
     moments.merge(ClassMoments.of(z, labels, 3))
+    moments.update(z, labels)
     on(gpu, moments.count, moments.mean, moments.scatter, second_moment(z))
 
 

@@ -79,6 +79,7 @@ REFUSED = [
     ("evaluation.metrics.mrr=often", "evaluation.metrics.mrr=often: * true, false"),
     ("evaluation.metrics.clustering=2", "evaluation.metrics.clustering=2: * true, false"),
     ("evaluation.per_class=all", "evaluation.per_class=all: * true, false"),
+    ("evaluation.pairs=5", "evaluation.pairs=5: it has to be a CSV file of pairs of images, or null"),
     ("evaluation.layers=[trunk,embeding]", "evaluation.layers: no layer embeding; did you mean 'embedding'[?]"),
     ("evaluation.layers=[trunk]", "evaluation.layers=[[]'trunk']: * [[]trunk,embedding]"),
     ("evaluation.layers=trunk", "evaluation.layers=trunk: * [[]trunk,embedding]"),

@@ -20,6 +20,7 @@ from metriscope.evaluation.set_metric import Built
 from metriscope.evaluation.verification.listed import PairList, read_pairs
 from metriscope.evaluation.verification.of_set import Verification
 from metriscope.models.network import Embedding
+from metriscope.objectives.distributed import is_distributed, ranks
 from metriscope.training.learner import MetricLearner
 from metriscope.unit import unit_rows
 
@@ -77,9 +78,10 @@ class EvaluationMonitor(WholeSet):
             evaluated = self._evaluated(embeddings, labels, index, distractors.get(layer))
             if layer == "embedding":
                 pl_module.evaluated = evaluated
-            for one in self.metrics:
-                found = one.of(evaluated) if any(stage in figure.splits for figure in one.asked.figures) else {}
-                pl_module.log_dict({f"{stage}/{name}{suffix_of(layer)}": value for name, value in found.items()})
+            with evaluated.verified().shared(ranks() if is_distributed() else None):
+                for one in self.metrics:
+                    found = one.of(evaluated) if any(stage in figure.splits for figure in one.asked.figures) else {}
+                    pl_module.log_dict({f"{stage}/{name}{suffix_of(layer)}": value for name, value in found.items()})
         self.samples = {}
 
     def judge(self, splits: Splits, embeddings: Tensor, labels: Tensor) -> EvaluatedSet:

@@ -182,9 +182,10 @@ def _check_evaluation(config: Mapping[str, Any]) -> None:
             "evaluation.classification=true needs the same classes in training and test: "
             "set dataset.protocol=closed_set or evaluation.classification=auto"
         )
-    folder = config["evaluation"].get("distractors")
-    if folder is not None and (not isinstance(folder, str) or not folder):
-        raise InputError(f"evaluation.distractors={said(folder)}: it has to be a folder of images, or null")
+    for key, what in (("distractors", "a folder of images"), ("pairs", "a CSV file of pairs of images")):
+        path = config["evaluation"].get(key)
+        if path is not None and (not isinstance(path, str) or not path):
+            raise InputError(f"evaluation.{key}={said(path)}: it has to be {what}, or null")
     layers = config["evaluation"]["layers"]
     for layer in layers if isinstance(layers, list) else ():
         if layer not in _LAYERS:

@@ -19,6 +19,11 @@ class BatchHardness:
     where a quotient says nothing. Means of classes may be as old as an epoch.
 
     Memory is O(C D), C the number of classes; time O(B D), because the sum of all means is kept.
+
+    The host waits in every step, for the samples with a label, the number of their classes and the largest of these:
+    means of classes that nobody has announced need places, and places for all that there could be would be as large as
+    the labels. The three waits follow one another, so that a GPU runs idle once; a run pays it only where somebody has
+    asked for this measure.
     """
 
     def __init__(self) -> None:

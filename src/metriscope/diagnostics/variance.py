@@ -40,12 +40,21 @@ class ClassMoments:
         return cls(vectors[0], vectors.new_zeros(num_classes, size), vectors[1])
 
     def update(self, z: Tensor, labels: Tensor) -> None:
-        """Add a batch in place: z (B, D), labels (B,), at a cost of O(B D) however many classes there are."""
-        classes, places = torch.unique(labels, return_inverse=True)
-        batch = ClassMoments.of(z, places, len(classes))
+        """Add a batch in place: z (B, D), labels (B,), at a cost of O(B D) however many classes there are.
+
+        The host does not wait for the number of classes: there are B places for them, of which the last stay empty.
+        """
+        ordered, order = labels.sort()
+        first = torch.ones_like(ordered)
+        first[1:] = ordered[1:] != ordered[:-1]
+        places = first.cumsum(0) - 1
+        # What stands at empty places is never looked at.
+        classes = ordered.scatter(0, places, ordered)
         there = ClassMoments(self.count[classes], self.mean[classes], self.scatter[classes])
-        there.merge(batch)
-        self.count[classes], self.mean[classes], self.scatter[classes] = there.count, there.mean, there.scatter
+        there.merge(ClassMoments.of(z, torch.empty_like(order).scatter_(0, order, places), len(labels)))
+        # Each sample writes the moments of its class, so that a class is written with the same numbers by all of them.
+        self.count[ordered], self.mean[ordered] = there.count[places], there.mean[places]
+        self.scatter[ordered] = there.scatter[places]
 
     def merge(self, other: "ClassMoments") -> None:
         """Add the samples of other moments, of the same classes."""
@@ -61,7 +70,7 @@ class ClassMoments:
         return ClassMoments(self.count.clone(), self.mean.clone(), self.scatter.clone())
 
     def present(self) -> "ClassMoments":
-        """Only the classes that have samples."""
+        """Only the classes that have samples; the host waits for their number, once for the whole set."""
         found = self.count > 0
         if found.all():
             return self

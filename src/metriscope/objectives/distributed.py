@@ -66,6 +66,11 @@ def ranks_of(objective: nn.Module) -> Ranks | None:
     """
     if objective._compiled_call_impl is not None or torch.compiler.is_compiling():
         return None
+    return ranks()
+
+
+def ranks() -> Ranks:
+    """All processes."""
     return Ranks(dist.get_rank(), dist.get_world_size(), dist.all_reduce)
 
 

@@ -1,8 +1,9 @@
 """Gradient caching: a batch is embedded in chunks, so that its size is not bound by what the network keeps of it."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.hooks import RemovableHandle
 
 from metriscope.data.inputs.late import LateInputs
 from metriscope.errors import InputError
@@ -134,30 +136,28 @@ class _Passes:
     ) -> list[Tensor | None]:
         """The gradients of the parameters, from those of the distinct outputs."""
         sums = _Sums(parameters)
-        with kept_random_state(self.device):
+        with kept_random_state(self.device), sums.taking():
             for rows, state in zip(self.rows, self.states, strict=True):
                 set_random_state(self.device, state)
-                # Passed on at once: nothing of a chunk is kept while the next one is embedded.
-                sums.add(self._gradients(tensors, rows, parameters, gradients))
+                self._follow_back(tensors, rows, parameters, gradients)
         totals = sums.totals()
         self.chunks.tell_unused([name for name, total in zip(self.names, totals, strict=True) if total is None])
         return totals
 
-    def _gradients(
+    def _follow_back(
         self,
         tensors: Sequence[Tensor],
         rows: slice,
         parameters: Sequence[Tensor],
         gradients: Sequence[Tensor | None],
-    ) -> Sequence[Tensor | None]:
-        """What a chunk adds to the gradients of the parameters."""
+    ) -> None:
+        """Finds what a chunk adds to the gradients of the parameters, which the sums take."""
         with torch.enable_grad(), self.precision.restored():
             outputs = dict(zip(self.places, self._embed(tensors, rows), strict=True))
         known = [(outputs[k], g[rows]) for k, g in enumerate(gradients) if g is not None and outputs[k].requires_grad]
-        if not known:
-            return [None] * len(parameters)
-        values, pulls = zip(*known, strict=True)
-        return torch.autograd.grad(values, parameters, pulls, allow_unused=True)
+        if known:
+            values, pulls = zip(*known, strict=True)
+            torch.autograd.grad(values, parameters, pulls, allow_unused=True)
 
     def _embed(self, tensors: Sequence[Tensor], rows: slice) -> Embedding:
         embedding: Embedding = self.network(self.read([tensor[rows] for tensor in tensors]))
@@ -190,25 +190,43 @@ class _Replayed(torch.autograd.Function):
 class _Sums:
     """Sums over chunks, of at least float32: half precision would lose what small gradients add.
 
-    Made before the chunks are embedded: what lasts would otherwise lie in pieces between what does not.
+    A gradient is added when it is found, and let go, so that those of a chunk are never there all at once. Sums are
+    made before the chunks are embedded: what lasts would otherwise lie in pieces between what does not.
     """
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
-        self._dtypes = [parameter.dtype for parameter in parameters]
-        wide = [torch.promote_types(dtype, torch.float32) for dtype in self._dtypes]
+        self._parameters = parameters
+        wide = [torch.promote_types(parameter.dtype, torch.float32) for parameter in parameters]
         self._sums = [torch.zeros_like(p, dtype=dtype) for p, dtype in zip(parameters, wide, strict=True)]
         self._used = [False] * len(parameters)
 
-    def add(self, gradients: Sequence[Tensor | None]) -> None:
-        for place, gradient in enumerate(gradients):
-            if gradient is not None:
-                self._sums[place].add_(gradient)
-                self._used[place] = True
+    @contextmanager
+    def taking(self) -> Iterator[None]:
+        """Within, whatever is found as the gradient of a parameter is added; the gradient itself becomes 0."""
+        hooks = [_hooked(parameter, partial(self._take, at)) for at, parameter in enumerate(self._parameters)]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _take(self, place: int, gradient: Tensor | None) -> Tensor | None:
+        if gradient is None:
+            return None
+        self._sums[place].add_(gradient)
+        self._used[place] = True
+        # One number that stands for all of them.
+        return gradient.new_zeros(()).expand_as(gradient)
 
     def totals(self) -> list[Tensor | None]:
         """In the dtypes of the parameters; None for one that no chunk depends on."""
-        every = zip(self._sums, self._dtypes, self._used, strict=True)
-        return [total.to(dtype) if used else None for total, dtype, used in every]
+        every = zip(self._sums, self._parameters, self._used, strict=True)
+        return [total.to(parameter.dtype) if used else None for total, parameter, used in every]
+
+
+def _hooked(parameter: Tensor, taken: Callable[[Tensor | None], Tensor | None]) -> RemovableHandle:
+    handle: RemovableHandle = parameter.register_hook(taken)  # type: ignore[no-untyped-call]
+    return handle
 
 
 class _Precision:

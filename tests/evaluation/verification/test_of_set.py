@@ -2,19 +2,26 @@
 
 import math
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forks import on_ranks
 from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from metriscope.errors import InputError
 from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.evaluation.set_metric import asked_metrics, build_metrics
+from metriscope.evaluation.verification import curve as curves
 from metriscope.evaluation.verification import scores, tiled
+from metriscope.evaluation.verification.curve import PairCurve
 from metriscope.evaluation.verification.listed import PairList, read_pairs
 from metriscope.evaluation.verification.of_set import Verification
+from metriscope.objectives.distributed import ranks
 
 SETS = ("all pairs", "ties", "duplicates", "one class and singles", "queries", "list", "list that contradicts")
 SHIPPED = "metriscope.evaluation.shipped"
@@ -153,6 +160,37 @@ def test_the_scores_of_a_list_are_those_of_all_pairs() -> None:
     assert every.inconsistency((0.1, 0.5)) == listed.inconsistency((0.1, 0.5))
 
 
+class Made(TorchDispatchMode):
+    """Notes the most numbers of a tensor that is made anew."""
+
+    most = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        known = {one.untyped_storage().data_ptr() for one in tree_leaves(args) if isinstance(one, Tensor)}
+        found = func(*args, **(kwargs or {}))
+        made = [
+            one.numel()
+            for one in tree_leaves(found)
+            if isinstance(one, Tensor) and one.untyped_storage().data_ptr() not in known
+        ]
+        self.most = max(self.most, *made, 0)
+        return found
+
+
+def test_a_curve_whose_scores_all_occur_makes_no_vector_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scores, "GRID", 2**14)
+    monkeypatch.setattr(curves, "_BLOCK", 2**8)
+    positive = 1 + torch.arange(2**15 + 2) % 7
+    negative = positive.flip(0).contiguous()
+    with Made() as made:
+        curve = PairCurve(positive, negative)
+        figures = curve.tar_at(1e-2), curve.eer, curve.auc, curve.d_prime, curve.best, curve.points()
+        most = made.most
+        assert len(curve.places) == 2**15 + 1
+    assert most <= 2**8 < 2**15 < made.most, "those over all scores are seen"
+    assert figures[:3] == pytest.approx((0.01, 0.5, 0.5), abs=1e-3)
+
+
 def test_what_a_set_does_not_allow_is_left_out() -> None:
     section = {key: {"_target_": f"{SHIPPED}.{part}"} for key, part in NAMES.items()}
     z, labels, _, _ = drawn("all pairs")
@@ -196,6 +234,73 @@ def test_metrics_of_a_set_share_one_pass(monkeypatch: pytest.MonkeyPatch) -> Non
     assert evaluated.verified().known is evaluated.verified().curve
 
 
+class OfThree:
+    """One of three processes, whose counts stay its own."""
+
+    world = 3
+
+    def __init__(self, rank: int) -> None:
+        self.rank, self.sent = rank, list[int]()
+
+    def reduce(self, counts: Tensor) -> None:
+        self.sent.append(counts.numel())
+
+
+@pytest.mark.parametrize("name", ["all pairs", "queries"])
+def test_each_process_counts_the_pairs_of_its_tiles(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scores, "GRID", 2**10)
+    monkeypatch.setattr(tiled, "SIDE", 16)
+    monkeypatch.setattr(tiled, "SHARED_TILES", 5)
+    monkeypatch.setattr(tiled, "_SENT", 500)
+    z, labels, queries, _ = drawn(name)
+    whole = tiled.TiledPairs(z, labels, queries)
+    edges = torch.tensor([900, 1100, 1300])
+    wanted, found = [*whole.counted(), *whole.by_class(edges)[2:4]], []
+    for rank in range(3):
+        whole.ranks = OfThree(rank)
+        found.append([*whole.counted(), *whole.by_class(edges)[2:4]])
+        assert max(whole.ranks.sent) == 500
+        assert sum(whole.ranks.sent) == 2 * (2**11 + 2) + found[-1][2].numel() + found[-1][3].numel()
+    for one, parts in zip(wanted, zip(*found, strict=True), strict=True):
+        assert torch.equal(sum(parts), one)
+        assert all(0 < part.sum() < one.sum() for part in parts)
+    whole.ranks = OfThree(0)
+    monkeypatch.setattr(tiled, "SHARED_TILES", 99)
+    assert torch.equal(whole.counted()[0], wanted[0]), "too few tiles to share"
+    assert not whole.ranks.sent
+
+
+def _verify(folder: Path) -> None:
+    torch.distributed.init_process_group("gloo")
+    z, labels, _, pairs = drawn("list")
+    found = []
+    for listed in (None, pairs):
+        verification = Verification(z, labels, pairs=listed)
+        with verification.shared(ranks()):
+            inconsistency = verification.inconsistency((0.05, 0.5))
+        curve = verification.curve
+        found.append((inconsistency, curve.places, curve.positive, curve.negative))
+    if torch.distributed.get_rank() == 0:
+        assert Verification(z, labels).curve, "without the others"
+    torch.save(found, folder / f"{torch.distributed.get_rank()}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiled, "SIDE", 16)
+    monkeypatch.setattr(tiled, "SHARED_TILES", 5)
+    monkeypatch.setattr(scores, "GRID", 2**12)
+    on_ranks(lambda: _verify(tmp_path))
+    z, labels, _, pairs = drawn("list")
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        for listed, (inconsistency, *counts) in zip((None, pairs), found, strict=True):
+            alone = Verification(z, labels, pairs=listed)
+            assert inconsistency == alone.inconsistency((0.05, 0.5))
+            for name, count in zip(("places", "positive", "negative"), counts, strict=True):
+                assert torch.equal(count, getattr(alone.curve, name))
+
+
 def test_far_is_a_power_of_ten() -> None:
     def asked(far: list[float]) -> list[str]:
         section = {"metrics": {"tar_at_far": {"_target_": f"{SHIPPED}.TARAtFAR", "far": far}}}
@@ -217,7 +322,8 @@ def test_a_list_is_read_by_file_or_position(tmp_path) -> None:
     file.write_text("image_a,image_b\n0,2\n2,1\n")
     found = read_pairs(file, None, 3)
     assert (found.first.tolist(), found.second.tolist(), found.same) == ([0, 2], [2, 1], None)
-    kept = found.among(torch.tensor([1, 2]))
+    with pytest.warns(UserWarning, match="1 of 2 listed pairs are left out of verification"):
+        kept = found.among(torch.tensor([1, 2]))
     assert (kept.first.tolist(), kept.second.tolist()) == ([1], [0]), "rows of what was evaluated alone"
 
 
@@ -243,8 +349,13 @@ def test_a_bad_list_is_one_line(tmp_path, text: str, said: str) -> None:
 
 
 def test_a_list_that_is_no_file_or_names_no_position(tmp_path) -> None:
-    with pytest.raises(InputError, match="cannot be read as a CSV file of pairs"):
-        read_pairs(tmp_path / "none.csv", None, 3)
+    with pytest.raises(InputError, match=r"^evaluation\.pairs=.*none\.csv: there is no such file; give a CSV file"):
+        read_pairs(tmp_path / "none.csv", None, 3, key="evaluation.pairs")
+    with pytest.raises(InputError, match=r"is a folder; give a CSV file"):
+        read_pairs(tmp_path, None, 3)
+    (tmp_path / "odd.csv").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"cannot be read as a CSV file of pairs: .*utf-8"):
+        read_pairs(tmp_path / "odd.csv", None, 3)
     file = tmp_path / "pairs.csv"
     file.write_text("image_a,image_b\n0,3\n")
     with pytest.raises(InputError, match=r"'3' is no sample of the test part, .* positions from 0 to 2"):

@@ -1,6 +1,7 @@
 """Pairs from a list, in place of all pairs of a set."""
 
 import csv
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -31,9 +32,18 @@ class PairList(NamedTuple):
     """(P,) bool, whether they are of one class; None where their labels say so."""
 
     def among(self, positions: Tensor) -> "PairList":
-        """The pairs by row of a set whose samples (N,) stand at these positions, ascending, without those that miss."""
+        """The pairs by row of a set whose samples (N,) stand at these positions, ascending, without those that miss.
+
+        Warns of how many miss.
+        """
         places = [torch.searchsorted(positions, side).clamp(max=len(positions) - 1) for side in self[:2]]
         there = (positions[places[0]] == self.first) & (positions[places[1]] == self.second)
+        if missing := len(there) - int(there.sum()):
+            warnings.warn(
+                f"{missing:,} of {len(there):,} listed pairs are left out of verification: the evaluation did not come "
+                "to both of their images",
+                stacklevel=2,
+            )
         same = None if self.same is None else self.same[there]
         return PairList(places[0][there], places[1][there], same)
 
@@ -65,6 +75,12 @@ def read_pairs(path: Path, names: Sequence[str] | None, count: int, part: str = 
                 )
             asked = SAME in (reader.fieldnames or ())
             found = [_pair(row, f"{where}, line {reader.line_num}", known, count, part, asked) for row in reader]
+    except FileNotFoundError:
+        raise InputError(f"{where}: there is no such file; give a CSV file with a pair of images a line") from None
+    except IsADirectoryError:
+        raise InputError(f"{where} is a folder; give a CSV file with a pair of images a line") from None
+    except PermissionError:
+        raise InputError(f"{where} must not be read: change its permissions") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{where} cannot be read as a CSV file of pairs: {error}") from error
     if not found:

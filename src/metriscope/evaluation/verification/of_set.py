@@ -2,6 +2,8 @@
 
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 
 from torch import Tensor
@@ -9,7 +11,7 @@ from torch import Tensor
 from metriscope.evaluation.verification.curve import PairCurve
 from metriscope.evaluation.verification.listed import ListedPairs, PairList
 from metriscope.evaluation.verification.rates import ClassRates, edges_between
-from metriscope.evaluation.verification.tiled import TiledPairs
+from metriscope.evaluation.verification.tiled import Ranks, TiledPairs
 
 CALIBRATION = (1e-4, 1e-1)
 """The FARs between whose thresholds classes are compared."""
@@ -32,11 +34,34 @@ class Verification:
     ) -> None:
         self._set = embeddings, labels, queries, pairs
         self._rates: dict[tuple[float, float], ClassRates | None] = {}
+        self._ranks: Ranks | None = None
+
+    @contextmanager
+    def shared(self, ranks: Ranks | None) -> Iterator[None]:
+        """Within, processes share the passes over all pairs, for the same counts in each of them.
+
+        All of them have to hold the same set and to ask for the same figures in the same order. A list of pairs, whose
+        time does not grow with their square, is taken by each.
+
+        Args:
+            ranks: the processes; None where this one is alone.
+        """
+        self._ranks = ranks
+        try:
+            yield
+        finally:
+            self._ranks = None
 
     @cached_property
     def _pairs(self) -> TiledPairs | ListedPairs:
         embeddings, labels, queries, pairs = self._set
         return TiledPairs(embeddings, labels, queries) if pairs is None else ListedPairs(embeddings, labels, pairs)
+
+    def _passing(self) -> TiledPairs | ListedPairs:
+        """The pairs, ready for a pass."""
+        if isinstance(self._pairs, TiledPairs):
+            self._pairs.ranks = self._ranks
+        return self._pairs
 
     @property
     def known(self) -> PairCurve | None:
@@ -47,7 +72,7 @@ class Verification:
     @cached_property
     def curve(self) -> PairCurve:
         """Of all pairs; O(N^2 D) time, or O(P D) for a list of P, and 134 MB beside the blocks."""
-        return PairCurve(*self._pairs.counted())
+        return PairCurve(*self._passing().counted())
 
     def tar_at(self, far: float) -> float:
         """:meth:`PairCurve.tar_at`, with a warning for a FAR that is finer than the pairs allow."""
@@ -72,8 +97,8 @@ class Verification:
             if high is None or low is None:
                 self._rates[span] = None
             else:
-                edges = edges_between(low, high, STEPS).to(self.curve.places.device)
-                self._rates[span] = self._pairs.by_class(edges).rates()
+                edges = edges_between(low, high, STEPS).to(self.curve.device)
+                self._rates[span] = self._passing().by_class(edges).rates()
         return self._rates[span]
 
     def inconsistency(self, calibration: tuple[float, float] = CALIBRATION) -> float:

@@ -7,7 +7,8 @@ them. A CPU computes single tiles in threads; elsewhere they follow one another.
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from itertools import islice
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -20,7 +21,29 @@ from metriscope.evaluation.verification.scores import EXCLUDED, counters, direct
 SIDE, SIDE_ELSEWHERE = 1024, 4096
 """Rows and columns of a tile, on a CPU and on other devices: 8 MB and 134 MB."""
 
+SHARED_TILES = 32
+"""So many tiles are worth sharing out: fewer cost less than adding up the counts of all processes, 134 MB."""
+
+_SENT = 2**20
+"""Counts that are added up at a time, 8 MB, as what adds them may want as much memory again."""
+
 Look = Callable[[slice, slice, Tensor], None]
+
+
+class Ranks(Protocol):
+    """The processes that share the tiles of one set."""
+
+    @property
+    def rank(self) -> int:
+        """Of this process, from 0."""
+
+    @property
+    def world(self) -> int:
+        """How many there are."""
+
+    @property
+    def reduce(self) -> Callable[[Tensor], object]:
+        """Adds up a contiguous tensor over all of them, in place."""
 
 
 class _Side(NamedTuple):
@@ -51,9 +74,14 @@ class TiledPairs:
         embeddings: (N, D).
         labels: (N,) integers.
         queries: bool (N,), True for a query and False for a sample of the gallery; None for all pairs of the set.
+
+    Attributes:
+        ranks: the processes that hold the same set, ask for the same passes in the same order, and share the tiles of
+            each of them; None where this one visits them all.
     """
 
     def __init__(self, embeddings: Tensor, labels: Tensor, queries: Tensor | None = None) -> None:
+        self.ranks: Ranks | None = None
         self.labels, classes = torch.unique(labels, return_inverse=True)
         """(C,) of the classes, whose number stands for them."""
         self.alone = queries is None
@@ -71,7 +99,8 @@ class TiledPairs:
     def counted(self) -> tuple[Tensor, Tensor]:
         """The number of positive and of negative pairs by place, each (2 GRID + 2,) int64.
 
-        O(N^2 D) time; 134 MB of memory beside the tiles of the threads, whatever N.
+        O(N^2 D) time, over the number of processes that share it; 134 MB of memory beside the tiles of the threads,
+        whatever N.
         """
         device = self._left.embeddings.device
         positive, every = counters(device), counters(device)
@@ -87,6 +116,7 @@ class TiledPairs:
                     positive.scatter_add_(0, found, ones[: len(found)])
 
         self._visit(look)
+        self._join(positive, every)
         positive[EXCLUDED] = every[EXCLUDED] = 0
         return positive, every.sub_(positive)
 
@@ -115,6 +145,7 @@ class TiledPairs:
                 accepted[1].scatter_add_(0, of_both, torch.ones_like(of_both))
 
         self._visit(look)
+        self._join(accepted)
         positive, negative = accepted.view(2, classes, steps).flip(2).cumsum(2).flip(2)
         return ClassCounts(self.labels, edges, positive, negative, *self._totals())
 
@@ -146,10 +177,32 @@ class TiledPairs:
                     slice(start, min(start + side, len(self._right.order))),
                 )
 
+    def _sharing(self) -> Ranks | None:
+        """The processes, where there are tiles enough for them."""
+        if self.ranks is None:
+            return None
+        fewest = max(SHARED_TILES, self.ranks.world)
+        enough = sum(1 for _ in islice(self._tiles(self._side_of_tile()), fewest)) == fewest
+        return self.ranks if enough else None
+
+    def _join(self, *counts: Tensor) -> None:
+        """Adds up what all processes have counted, in place."""
+        ranks = self._sharing()
+        if ranks is None:
+            return
+        for one in counts:
+            for part in torch.split(one.view(-1), _SENT):
+                ranks.reduce(part)
+
     def _visit(self, look: Look) -> None:
-        """Calls ``look`` with every tile of places, which is valid until it returns, from several threads on a CPU."""
-        side, device = self._side_of_tile(), self._left.embeddings.device
+        """Calls ``look`` with every tile of places, which is valid until it returns, from several threads on a CPU.
+
+        With those of this process, where processes share them.
+        """
+        side, device, ranks = self._side_of_tile(), self._left.embeddings.device, self._sharing()
         tiles, next_tile = self._tiles(side), threading.Lock()
+        if ranks is not None:
+            tiles = islice(tiles, ranks.rank, None, ranks.world)
 
         @torch.inference_mode()
         def work(worker: int) -> None:
