@@ -45,7 +45,7 @@ class Serving:
         self.splits = splits
         self.augmentation = augmentation
         self.decoding = decoding
-        self._numbers: tuple[int, Tensor] | None = None
+        self._numbers: dict[int, Tensor] = {}
 
     @property
     def from_files(self) -> bool:
@@ -73,15 +73,18 @@ class Serving:
             image = replace(inputs, transform=self.augmentation.stored[1]).fetch([index])[0]
         return image
 
-    def numbers(self, view: int) -> Tensor:
+    def numbers(self, view: int, kept: int = 1) -> Tensor:
         """Random numbers of one fixed view, (N, width), for the augmentation of every example of the train part.
 
-        The same for all seeds, so that the runs of a study share the features computed from them.
+        The same for all seeds, so that the runs of a study share the features computed from them. Those of the last
+        ``kept`` views are held.
         """
-        if self._numbers is None or self._numbers[0] != view:
+        if view not in self._numbers:
+            while len(self._numbers) >= kept:
+                self._numbers.pop(next(iter(self._numbers)))
             size = len(self.splits.train), self.augmentation.width
-            self._numbers = view, torch.rand(size, generator=generator(0, "views", view))
-        return self._numbers[1]
+            self._numbers[view] = torch.rand(size, generator=generator(0, "views", view))
+        return self._numbers[view]
 
     def whole(self, part: str, view: int | None) -> Whole:
         """Inputs to embed for a part, in one augmented view or not augmented."""
