@@ -180,6 +180,11 @@ class DataModule(LightningDataModule):
             return LateInputs(inputs, convert), labels, index
         return convert(inputs, count=len(labels)), labels, index
 
+    def evaluated(self, batch: Batch) -> Batch:
+        """A batch on its device as evaluation sees it, also while a training goes on."""
+        inputs, labels, index = batch
+        return self._converted(inputs, index.device, len(labels)), labels, index
+
     def _converted(self, stored: Any, device: torch.device, count: int | None = None) -> Any:
         """Inputs of the network, as many as there are examples, in the run's precision."""
         inputs = stored
