@@ -15,6 +15,7 @@ from tiny_runs import COMPOSER
 from metriscope.app import train
 from metriscope.config.compose import compose_config
 from metriscope.config.rules import check
+from metriscope.data.inputs.images import ImageFiles
 from metriscope.errors import InputError
 from metriscope.models.trunk import Trunk
 from metriscope.run.identity import identity
@@ -192,14 +193,26 @@ def test_photographs(go_photos, forwards, words):
     once = go_photos(*words)
     count = sum(forwards)
     splits = once.data.splits
-    views = 3 * len(splits.train) if words == VIEWS else 0
-    assert count == views + len(splits.train) + len(splits.validation) + len(splits.test)
+    half = len(splits.train) + len(splits.validation)
+    views = 3 * half if words == VIEWS else 0
+    assert count == views + half + len(splits.test)
     each = go_photos(*words, "backbone.cache_features=false", "dataset.cache=none", "dataset.memory_limit_mb=0")
     assert sum(forwards) > count + 4 * len(splits.train)
     alike(once.metrics, each.metrics)
     forwards.clear()
     go_photos(*words, "loss=contrastive")
     assert forwards == []
+
+
+@pytest.mark.parametrize("words", [PLAIN, VIEWS], ids=" ".join)
+def test_images_of_kept_features_are_not_decoded(go_photos, monkeypatch, words):
+    go_photos(*words)
+
+    def decoded(*_):
+        raise AssertionError("an image was decoded")
+
+    monkeypatch.setattr(ImageFiles, "decode_all", decoded)
+    go_photos(*words, "loss=contrastive")
 
 
 def test_views_differ_and_are_kept_one_by_one(go_photos, tmp_path):
@@ -211,6 +224,22 @@ def test_views_differ_and_are_kept_one_by_one(go_photos, tmp_path):
     go_photos(*VIEWS, "augmentation.views=4", "seed=0", "trainer.max_epochs=1")
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     assert len(kept(tmp_path)) == len(before) + 1, "a further view costs one view"
+
+
+def test_folds_share_views(go_photos, forwards, tmp_path):
+    """An image has the same view whichever fold is held out."""
+    words = (*VIEWS, "dataset.validation=0.34", "trainer.max_epochs=1")
+    once = go_photos(*words, "dataset.fold=0").data.serving
+    forwards.clear()
+    again = go_photos(*words, "dataset.fold=1").data.serving
+    assert forwards == []
+    items = [serving.splits.train.inputs.items for serving in (once, again)]
+    drawn = [
+        dict(zip(mine, serving.numbers(0), strict=True)) for mine, serving in zip(items, (once, again), strict=True)
+    ]
+    both = set(items[0]) & set(items[1])
+    assert 0 < len(both) < len(items[0])
+    assert all(torch.equal(drawn[0][item], drawn[1][item]) for item in both)
 
 
 def test_a_changed_image_is_noticed(go_photos, forwards, tmp_path):
@@ -228,7 +257,15 @@ def test_galleries_still_show_images(go_photos):
     assert (outcome.folder / "figures" / "retrieval_gallery.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("words", [[], ["scheduler=cosine", "miner=random", "sampler=shuffle"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["scheduler=cosine", "miner=random", "sampler=shuffle"],
+        ["sampler.views=2", "sampler.labels=image", "loss=infonce", "augmentation.views=3"],
+    ],
+    ids=" ".join,
+)
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(watch, tmp_path, words):
     """Stopped in the second of two views; an epoch of digits is five batches of 260."""
     small = ["dataset=digits", "backbone.widths=[4]", "head.size=6", "sampler.batch_size=260", "trainer=cpu"]

@@ -20,8 +20,8 @@ def own(tmp_path: Path, *rows: str, head: str = HEAD) -> Path:
     return path
 
 
-def shown(published, dataset="cub", losses=("contrastive", "arcface")) -> list[list[list[str]]]:
-    facts = {"dataset__name": dataset, "backbone__name": "resnet50"}
+def shown(published, dataset="cub", losses=("contrastive", "arcface"), **others) -> list[list[list[str]]]:
+    facts = {"dataset__name": dataset, "backbone__name": "resnet50", **others}
     runs = [
         made({"val/map_at_r": 0.1, "best/val/map_at_r": 0.2 + 0.02 * s}, loss__name=loss, seed=s, **facts)
         for loss in losses
@@ -56,6 +56,16 @@ def test_rows_of_the_losses_and_data_at_hand_with_what_differs() -> None:
     assert first["folds"] == ["4", "-"]
     assert "data set" not in first
     assert "miner" not in first
+
+
+@pytest.mark.parametrize(
+    ("trunk", "said"),
+    [((True, False), None), ((False, True), None), ((False, False), "trained")],
+)
+def test_a_frozen_trunk_takes_its_batch_norm_along(trunk: tuple[bool, bool], said: str | None) -> None:
+    facts = {"backbone__freeze": trunk[0], "backbone__freeze_batch_norm": trunk[1]}
+    apart = {row[1]: row[3] for row in shown(read_references("mlrc"), **facts)[1]}
+    assert apart.get("batch norm") == said
 
 
 def test_other_data_and_losses_say_so(tmp_path: Path) -> None:

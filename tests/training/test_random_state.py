@@ -2,7 +2,7 @@
 
 import torch
 
-from metriscope.training.random_state import kept_random_state, random_state, set_random_state
+from metriscope.training.random_state import kept_random_state, random_state, seed_random_state, set_random_state
 
 CPU = torch.device("cpu")
 
@@ -32,3 +32,19 @@ def test_a_device_has_a_generator_of_its_own(monkeypatch):
     set_random_state(torch.device("cuda", 0), state)
     assert [int(one) for one in states] == [1, 2, 1]
     assert len(random_state(torch.device("meta"))) == 1
+
+
+def test_a_seed_is_that_of_torch_and_queues_nothing():
+    torch.manual_seed(2**62 + 5)
+    state, queued = torch.get_rng_state(), len(torch.cuda._queued_calls)
+    torch.rand(3)
+    seed_random_state(CPU, 2**62 + 5)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert len(torch.cuda._queued_calls) == queued
+
+
+def test_a_seed_reaches_the_generator_of_a_device(monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch.cuda, "manual_seed", seen.append)
+    seed_random_state(torch.device("cuda", 0), 7)
+    assert seen == [7]

@@ -15,14 +15,14 @@ from torch.utils.data import DataLoader
 from metriscope.config.views import check_views
 from metriscope.data.batch_dataset import Batch, BatchDataset
 from metriscope.data.batching import Batching
-from metriscope.data.examples import Examples, Inputs
+from metriscope.data.examples import Examples
 from metriscope.data.inputs.augment import Augmentation
 from metriscope.data.inputs.decoded import DecodeOnce
 from metriscope.data.inputs.features import EmbedOnce, KeptFeatures, ViewsInTurn
 from metriscope.data.inputs.images import ImageFiles
 from metriscope.data.inputs.late import LateInputs, divides
 from metriscope.data.late_loader import LONGEST_WAIT, LateLoader
-from metriscope.data.provider import Serving
+from metriscope.data.provider import Serving, Whole
 from metriscope.data.samplers import BatchSampler, SequentialBatchSampler
 from metriscope.data.shared_memory import check_room
 from metriscope.data.splits import Splits
@@ -246,18 +246,19 @@ class DataModule(LightningDataModule):
         assert self.trainer is not None
         assert self.embedding is not None
         whole = self.serving.whole(part, view)
-        count = len(whole.inputs)
-        values = self.embedding.open(self.trainer, whole.facts, count, self._batches_of(whole.inputs, view))
+        values = self.embedding.open(self.trainer, whole.facts, whole.count, self._batches_of(whole, view))
         return KeptFeatures(values, whole.rows)
 
-    def _batches_of(self, inputs: Tensor | Inputs, view: int | None) -> Iterator[Tensor]:
+    def _batches_of(self, whole: Whole, view: int | None) -> Iterator[Tensor]:
         """All inputs in order, as the network gets them, on its device."""
         assert self.trainer is not None
+        inputs = whole.open()
+        numbers = None if view is None else self.serving.numbers_of(whole, view)
         device = self.trainer.strategy.root_device
         examples = Examples(inputs, torch.zeros(len(inputs), dtype=torch.int64), ("",))
         batches = SequentialBatchSampler(len(inputs), self.evaluation_batch_size)
         for batch, _, index in self._loader(BatchDataset(examples), batches):
-            planned = batch if view is None else self.augmentation.plan(batch, self.serving.numbers(view)[index])
+            planned = batch if numbers is None else self.augmentation.plan(batch, numbers[index])
             yield self._as_seen(move_data_to_device(planned, device), device)
 
     def _in_order(self, part: str) -> DataLoader[Batch]:

@@ -1,6 +1,6 @@
 """Inputs that dataloaders read for each part of a data set: as stored, or decoded once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,12 +22,14 @@ class Whole:
     """Inputs whose features are cached as one array, shared by all folds.
 
     Attributes:
-        inputs: the inputs, as a dataloader reads them.
-        rows: int64, positions of a part's examples in ``inputs``.
+        count: how many inputs there are.
+        open: reads them, as a dataloader needs them; called where features are not cached, since it decodes images.
+        rows: int64, positions of a part's examples among the inputs.
         facts: plain values that determine what the trunk gets.
     """
 
-    inputs: Tensor | Inputs
+    count: int
+    open: Callable[[], Tensor | Inputs]
     rows: Tensor
     facts: Mapping[str, Any]
 
@@ -76,35 +78,42 @@ class Serving:
     def numbers(self, view: int, kept: int = 1) -> Tensor:
         """Random numbers of one fixed view, (N, width), for the augmentation of every example of the train part.
 
-        The same for all seeds, so that the runs of a study share the features computed from them. Those of the last
-        ``kept`` views are held.
+        The same for all seeds and folds, so that the runs of a study share the features computed from them. Those of
+        the last ``kept`` views are held.
         """
         if view not in self._numbers:
             while len(self._numbers) >= kept:
                 self._numbers.pop(next(iter(self._numbers)))
-            size = len(self.splits.train), self.augmentation.width
-            self._numbers[view] = torch.rand(size, generator=generator(0, "views", view))
+            whole = self.whole("train", view)
+            self._numbers[view] = self.numbers_of(whole, view)[whole.rows]
         return self._numbers[view]
 
+    def numbers_of(self, whole: Whole, view: int) -> Tensor:
+        """The same for every input of ``whole``."""
+        return torch.rand(whole.count, self.augmentation.width, generator=generator(0, "views", view))
+
     def whole(self, part: str, view: int | None) -> Whole:
-        """Inputs to embed for a part, in one augmented view or not augmented."""
+        """Inputs to embed for a part, in one augmented view or not augmented.
+
+        Of image files these are all of the training half, whichever fold is held out, so that folds share features.
+        """
         inputs = self._part(part).inputs
         facts: dict[str, Any] = {"augmentation": self.augmentation.facts(view is not None), "view": view}
-        rows = torch.arange(len(inputs))
         if isinstance(inputs, Tensor):
-            return Whole(inputs, rows, {**facts, "data": digest_of_tensor(inputs)})
+            rows = torch.arange(len(inputs))
+            return Whole(len(inputs), lambda: inputs, rows, {**facts, "data": digest_of_tensor(inputs)})
         assert isinstance(inputs, ImageFiles)
         facts["size"] = inputs.size
         if inputs.exif:  # else absent, so that features of images as they lie stay valid
             facts["exif"] = True
-        if view is not None:  # the numbers of an image depend on its place in the part
-            return Whole(self.images(part, training=True), rows, {**facts, "data": inputs.digest()})
         everything = inputs.holding(in_order(inputs.items if part == "test" else self._training_half()))
-        files = replace(everything, transform=self.augmentation.stored[1])
+        files = replace(everything, transform=self.augmentation.stored[0 if view is not None else 1])
         place = {item: row for row, item in enumerate(files.items)}
         rows = torch.tensor([place[item] for item in inputs.items])
-        images = files if self.decoding is None else self.decoding.open(files, files.items)
-        return Whole(images, rows, {**facts, "data": files.digest()})
+        return Whole(len(files), lambda: self._decoded(files), rows, {**facts, "data": files.digest()})
+
+    def _decoded(self, files: ImageFiles) -> Inputs:
+        return files if self.decoding is None else self.decoding.open(files, files.items)
 
     def _part(self, part: str) -> Examples:
         examples: Examples = getattr(self.splits, part)

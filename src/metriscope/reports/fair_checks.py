@@ -17,7 +17,7 @@ _EQUAL: Mapping[str, Sequence[str]] = {
     "trunk": ("backbone.name", "backbone.library", "backbone.weights", "backbone.freeze", "backbone.widths"),
     "size": ("head.*",),
     "input": ("augmentation.*", "dataset.image_size", "dataset.mean", "dataset.std"),
-    "batch norm": ("backbone.freeze_batch_norm",),
+    "batch norm": ("backbone.freeze", "backbone.freeze_batch_norm"),
     "pooling": ("backbone.pooling",),
     "batch": ("sampler.*",),
     "optimiser": ("optimizer.*", "trainer.gradient_clip_val", "trainer.accumulate_grad_batches"),

@@ -33,11 +33,9 @@ _KEYS: Mapping[str, str] = {
     "optimizer": "optimizer.name",
     "learning_rate": "optimizer.lr",
     "weight_decay": "optimizer.weight_decay",
-    "batch_norm": "backbone.freeze_batch_norm",
     "augmentation": "augmentation.name",
     "selection": "evaluation.monitor",
 }
-_WORDS: Mapping[str, Mapping[Any, str]] = {"batch_norm": {True: "frozen", False: "trained"}}
 # Where a run chooses nothing, it has no miner; where it has one that takes all, that chooses nothing either.
 _ALIKE = {"miner": {"none", "all"}}
 
@@ -224,11 +222,16 @@ def _apart(one: Published, method: AtHand, alone: bool) -> list[tuple[str, str, 
 def _own(key: str, method: AtHand) -> str:
     if key in method.protocol:
         return method.protocol[key]
+    if key == "batch_norm":
+        return _batch_norm(method.config)
     value = method.config.get(_KEYS.get(key, key))
-    if value is None:
-        return "-"
-    words = _WORDS.get(key, {})
-    return words[value] if value in words else said(value)
+    return "-" if value is None else said(value)
+
+
+def _batch_norm(config: Mapping[str, Any]) -> str:
+    """A frozen trunk takes its batch norm along."""
+    known = [config[key] for key in ("backbone.freeze", "backbone.freeze_batch_norm") if key in config]
+    return ("frozen" if any(known) else "trained") if known else "-"
 
 
 def _equal(first: str, second: str) -> bool:

@@ -18,6 +18,7 @@ from metriscope.objectives.objectives import Objectives
 from metriscope.objectives.samples import Moment, Spaces
 from metriscope.training.checkpoints import mark, upgrade, was_stopped
 from metriscope.training.chunks import Chunks
+from metriscope.training.random_state import seed_random_state
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -74,7 +75,8 @@ class MetricLearner(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Layers that draw (dropout) use the global generator: a resumed step needs it in the same state.
-        torch.manual_seed(seeds.derive(self.seed, "layers", self.current_epoch, batch_idx, self.global_rank))
+        seed = seeds.derive(self.seed, "layers", self.current_epoch, batch_idx, self.global_rank)
+        seed_random_state(self.device, seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         inputs, labels, index = batch

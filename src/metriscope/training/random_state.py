@@ -22,6 +22,18 @@ def set_random_state(device: torch.device, state: Sequence[Tensor]) -> None:
         own.set_rng_state(state[1])
 
 
+def seed_random_state(device: torch.device, seed: int) -> None:
+    """Seed the same generators.
+
+    ``torch.manual_seed`` also queues a call, with its stack, for every kind of accelerator that is not in use, so that
+    a run that seeds every step holds more memory after each.
+    """
+    torch.default_generator.manual_seed(seed)
+    own = _generator_of(device)
+    if own is not None:
+        own.manual_seed(seed)
+
+
 @contextmanager
 def kept_random_state(device: torch.device) -> Iterator[None]:
     """Whatever is drawn within, the state is the same afterwards."""
