@@ -257,7 +257,15 @@ def test_galleries_still_show_images(go_photos):
     assert (outcome.folder / "figures" / "retrieval_gallery.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("words", [[], ["scheduler=cosine", "miner=random", "sampler=shuffle"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["scheduler=cosine", "miner=random", "sampler=shuffle"],
+        ["sampler.views=2", "sampler.labels=image", "loss=infonce", "augmentation.views=3"],
+    ],
+    ids=" ".join,
+)
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(watch, tmp_path, words):
     """Stopped in the second of two views; an epoch of digits is five batches of 260."""
     small = ["dataset=digits", "backbone.widths=[4]", "head.size=6", "sampler.batch_size=260", "trainer=cpu"]

@@ -39,11 +39,13 @@ BEYOND_ONE_MODULE = {
     "test_interruption.py",
     "test_layout.py",
     "test_package.py",
-    "test_pretended_gpu.py",
     "test_parts_name_themselves.py",
+    "test_pretended_gpu.py",
     "test_readme.py",
+    "test_similar_classes_runs.py",
     "test_suspects_runs.py",
     "test_verification_runs.py",
+    "test_views_runs.py",
     "test_written_runs.py",
 }
 

@@ -124,7 +124,7 @@ POINTS = (
     Point("data-loaded", "metriscope.data.loading:load_splits", "after", STOP),
     Point("network-built", "metriscope.build.run:build_network", "after", STOP),
     Point("first-step", "metriscope.training.learner:MetricLearner.training_step", "after", STOP),
-    Point("batch-read", "metriscope.data.datamodule:BatchDataset.__getitem__", "before", STOP, nth=9),
+    Point("batch-read", "metriscope.data.batch_dataset:BatchDataset.__getitem__", "before", STOP, nth=9),
     Point("after-backward", "torch:Tensor.backward", "after", STOP, nth=8),
     # It is called for each group of parameters, of which there are two or three.
     Point("amid-optimizer-step", "torch.optim.adam:adam", "before", STOP, nth=14),
@@ -147,7 +147,7 @@ POINTS = (
           needs="schedule by a metric"),
     Point("before-cut", CUT, "before", STOP, resumed=True),
     Point("after-cut", CUT, "after", STOP, resumed=True),
-    Point("worker", "metriscope.data.datamodule:BatchDataset.__getitem__", "before", STOP, nth=3, which=_in_a_worker,
+    Point("worker", "metriscope.data.batch_dataset:BatchDataset.__getitem__", "before", STOP, nth=3, which=_in_a_worker,
           needs="workers"),
     Point("amid-test", f"{MONITOR}.finish", "before", (*STOP, FLIP_LAST, FLIP_BEST), nth=4),
     Point("amid-test-stopped-early", "metriscope.ending:report", "before", STOP, needs="stopping early"),

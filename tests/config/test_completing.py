@@ -55,7 +55,8 @@ def test_a_choice_of_ones_own_gets_what_others_read_and_no_argument(tmp_path):
         (folder / group / "mine.yaml").write_text(f"# Mine.\n{lines}")
     cfg = compose_config(["sampler=mine", "augmentation=mine", "optimizer=mine", "dataset=synthetic"], folder)
     assert cfg.augmentation == {"_target_": "own_parts.Jitter", "name": "mine"}
-    assert cfg.sampler.keys() == {"_target_", "name", "batch_size"}, "that of the data set"
+    of_others = {"views", "labels"}
+    assert cfg.sampler.keys() == {"_target_", "name", "batch_size"} | of_others, "the size is that of the data set"
     assert cfg.optimizer.layer_decay is None
     check(cfg)
 

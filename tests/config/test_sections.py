@@ -13,8 +13,8 @@ from metriscope.errors import InputError
 
 GROUPS = ("sampler", "scheduler", "augmentation")
 CHOICES = [(group, choice) for group in GROUPS for choice in choices(group)]
-# Keys with rules of their own, which are in config/monitors.py.
-WATCHED = ("monitor", "mode")
+# Keys with rules of their own, which are in config/monitors.py, config/keys.py and config/views.py.
+RULED = ("monitor", "mode", "views", "labels")
 
 
 def refusal(config):
@@ -27,7 +27,7 @@ def refusal(config):
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_argument_refuses_what_it_is_not(group, choice):
     config = plain(COMPOSER([f"{group}={choice}"]))
-    keys = [key for key in config[group] if key not in ("_target_", "name", *WATCHED)]
+    keys = [key for key in config[group] if key not in ("_target_", "name", *RULED)]
     assert keys
     for key in keys:
         for wrong in ("many", math.nan, {"a": 1}, -1, "no"):
@@ -50,7 +50,7 @@ def test_an_optimizer_takes_what_that_of_torch_takes(choice):
     )
 
 
-@pytest.mark.parametrize("key", ["labels", "seed", "rank", "world_size"])
+@pytest.mark.parametrize("key", ["seed", "rank", "world_size"])
 def test_what_the_run_knows_is_not_given(key):
     config = plain(COMPOSER([]))
     line = refusal({**config, "sampler": {**config["sampler"], key: 1}})
@@ -63,7 +63,8 @@ def test_a_batch_shape_that_a_data_set_recommends_is_for_samplers_that_have_one(
     check_sections(config)
     assert SECTIONS["sampler"].arguments(config["sampler"]).keys() == {"_target_", "name", "batch_size"}
     balanced = plain(COMPOSER(["dataset=cub"]))["sampler"]
-    assert SECTIONS["sampler"].arguments(balanced) == balanced
+    arguments = {key: value for key, value in balanced.items() if key not in ("views", "labels")}
+    assert SECTIONS["sampler"].arguments(balanced) == arguments
 
 
 @pytest.mark.parametrize(

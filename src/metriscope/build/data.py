@@ -55,7 +55,7 @@ def build_data(
     )
     data = DataModule(
         splits,
-        Batching(SECTIONS["sampler"].arguments(sampler)),
+        Batching(SECTIONS["sampler"].arguments(sampler), sampler.get("views") or 1, sampler.get("labels") == "image"),
         augment,
         evaluation_batch_size=evaluation_batch_size,
         seed=seed,

@@ -15,10 +15,12 @@ from metriscope.build.network import TrunkOf, build_network
 from metriscope.build.normalisation import normalisation
 from metriscope.build.objective import build_objective
 from metriscope.build.trainer import build_trainer
+from metriscope.callbacks.class_neighbors import ClassNeighbors
 from metriscope.callbacks.graceful_stop import GracefulStop
 from metriscope.config.monitors import watching
 from metriscope.data.datamodule import DataModule
 from metriscope.data.loading import load_splits
+from metriscope.data.similar_classes import SimilarClassesBatchSampler
 from metriscope.data.splits import Splits
 from metriscope.errors import InputError
 from metriscope.evaluation.monitors import monitor_of
@@ -151,6 +153,9 @@ def trainer_of(run: Run, data: DataModule, loggers: Sequence[RunLogger], stop: S
         validates=_selects(run, data.splits),
     )
     evaluates = config["evaluation"]["every_n_epochs"]
+    if isinstance(data.train_batch_sampler, SimilarClassesBatchSampler):
+        # First, as callbacks that look at the epoch to come may look at its batches.
+        callbacks.insert(0, ClassNeighbors())
     kept = run.last_checkpoint, run.previous_checkpoint
     checkpoints = WholeCheckpoints(run.folder, kept, [logger.sync for logger in loggers])
     return build_trainer(config["trainer"], callbacks, loggers, run.folder, evaluates, checkpoints)

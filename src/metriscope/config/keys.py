@@ -24,6 +24,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "optimizer.layer_decay": (_ABOVE_0, 1, False),
     "optimizer.weight_decay": (0, math.inf, False),
     "optimizer.momentum": (0, 1, False),
+    "sampler.views": (1, math.inf, True),
     "dataset.fold": (0, math.inf, True),
     "dataset.train_share": (_ABOVE_0, 1, False),
     "dataset.num_workers": (0, math.inf, True),
@@ -45,6 +46,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
 # Key -> what it may be.
 CHOICES: dict[str, tuple[Any, ...]] = {
     "resume": ("auto", "never", "must"),
+    "sampler.labels": ("class", "image"),
     "backbone.pooling": ("avg", "max", "gem"),
     "dataset.protocol": ("closed_set", "class_disjoint"),
     "dataset.download": (True, False),

@@ -33,7 +33,8 @@ def _check_batch(entry: Entry, config: Mapping[str, Any]) -> None:
     check = getattr(locate(str(entry.loss["_target_"])), "check_batch", None)
     batch, devices = config["sampler"].get("batch_size"), config["trainer"]["devices"]
     if check is not None and isinstance(batch, int) and isinstance(devices, int):
-        most = batch * devices + config["memory"]["size"]
+        views = config["sampler"].get("views") or 1
+        most = batch * views * devices + config["memory"]["size"]
         with_place(partial(check, entry.loss, most), entry.where)
 
 

@@ -20,6 +20,7 @@ from metriscope.config.plain import flatten, plain
 from metriscope.config.secrets import check_secrets
 from metriscope.config.sections import check_sections
 from metriscope.config.trainer import check_trainer
+from metriscope.config.views import check_batches
 from metriscope.errors import InputError, nearest
 from metriscope.escapes import is_hidden, shown
 from metriscope.evaluation.set_metric import asked_metrics
@@ -42,6 +43,7 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     config = check_keys(cfg)
     check_objective(config)
     check_sections(config)
+    check_batches(config)
     check_callbacks(config)
     return config
 

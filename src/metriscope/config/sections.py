@@ -71,7 +71,7 @@ def _addition(base: str) -> Section:
 # In the order of their checks: data sets and backbones come last, because they import most.
 SECTIONS = {
     "sampler": Section(
-        frozenset(),
+        frozenset({"views", "labels"}),
         dict.fromkeys(("labels", "seed", "rank", "world_size"), LATER),
         # Data sets recommend a shape of the batch, whichever sampler is chosen.
         optional=frozenset({"classes_per_batch", "samples_per_class"}),

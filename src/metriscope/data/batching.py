@@ -17,9 +17,13 @@ class Batching:
 
     Attributes:
         section: ``_target_``, a subclass of :class:`BatchSampler`, and arguments of it.
+        views: V, how many augmentations of each drawn example a batch holds, one after the other.
+        by_image: whether the loss takes every image for a class of its own; the sampler draws by the true classes.
     """
 
     section: Mapping[str, Any]
+    views: int = 1
+    by_image: bool = False
 
     def sampler(self, labels: Tensor, seed: int, rank: int = 0, world_size: int = 1) -> BatchSampler:
         """Batches of the examples with these labels; arguments as of :class:`BatchSampler`.

@@ -10,8 +10,10 @@ import torch
 from lightning_fabric.utilities.apply_func import move_data_to_device
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
+from metriscope.config.views import check_views
+from metriscope.data.batch_dataset import Batch, BatchDataset
 from metriscope.data.batching import Batching
 from metriscope.data.examples import Examples
 from metriscope.data.inputs.augment import Augmentation
@@ -29,28 +31,14 @@ from metriscope.models.network import Features
 from metriscope.seeds import generator
 from metriscope.signals import spare_worker
 
-Batch = tuple[Any, Tensor, Tensor]
-
 _PREFETCHED = 4
 """Batches that a worker reads ahead."""
 
 
-class BatchDataset(Dataset[Batch]):
-    """Examples indexed by a list of positions, so that memory is sliced once per batch."""
-
-    def __init__(self, examples: Examples) -> None:
-        self.examples = examples
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, positions: list[int]) -> Batch:
-        index = torch.as_tensor(positions, dtype=torch.int64)
-        return self.examples.fetch(index), self.examples.labels[index], index
-
-
 class DataModule(LightningDataModule):
     """Dataloaders of ``(inputs, labels, index)`` batches.
+
+    A training batch holds ``batching.views`` rows for each drawn example, one after the other, with the same index.
 
     Dataloaders give images as they are stored. On the device, images are converted to float32 and normalised; in
     training they are also cropped and flipped, by numbers that depend on seed, epoch, step and rank alone. A run
@@ -74,7 +62,7 @@ class DataModule(LightningDataModule):
         distractors: images that the gallery of every test query holds as well; None without any.
 
     Raises:
-        InputError: the sampler or the normalisation does not fit the data.
+        InputError: the sampler or the normalisation does not fit the data, or views of an example are alike.
     """
 
     def __init__(
@@ -104,6 +92,7 @@ class DataModule(LightningDataModule):
         self.convert_late = convert_late
         self.distractors = distractors
         augmentation.check_shape(self.input_shape)
+        check_views(batching.views, batching.by_image, augmentation, splits.train.shape)
         self._sampler = batching.sampler(splits.labels_to_train_on, seed)
 
     @property
@@ -144,8 +133,8 @@ class DataModule(LightningDataModule):
         return self._sampler
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        examples = self._served("train", training=True)
-        return self._loader(examples, self.train_batch_sampler, self._go_to_where_the_run_stands)
+        dataset = BatchDataset(self._served("train", training=True), self.batching.views, self.batching.by_image)
+        return self._loader(dataset, self.train_batch_sampler, self._go_to_where_the_run_stands)
 
     def train_eval_dataloader(self) -> DataLoader[Batch]:
         """The train part once, in order and not augmented."""
@@ -163,7 +152,8 @@ class DataModule(LightningDataModule):
             return None
         files = replace(self.distractors, transform=self.augmentation.stored[1])
         examples = Examples(files, torch.zeros(len(files), dtype=torch.int64), ("",))
-        return self._loader(examples, SequentialBatchSampler(len(files), self.evaluation_batch_size, *self._place()))
+        batches = SequentialBatchSampler(len(files), self.evaluation_batch_size, *self._place())
+        return self._loader(BatchDataset(examples), batches)
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The train part, embedded as references for k-NN and the linear probe."""
@@ -190,6 +180,11 @@ class DataModule(LightningDataModule):
             return LateInputs(inputs, convert), labels, index
         return convert(inputs, count=len(labels)), labels, index
 
+    def evaluated(self, batch: Batch) -> Batch:
+        """A batch on its device as evaluation sees it, also while a training goes on."""
+        inputs, labels, index = batch
+        return self._converted(inputs, index.device, len(labels)), labels, index
+
     def _converted(self, stored: Any, device: torch.device, count: int | None = None) -> Any:
         """Inputs of the network, as many as there are examples, in the run's precision."""
         inputs = stored
@@ -210,9 +205,11 @@ class DataModule(LightningDataModule):
     def _numbers(self, index: Tensor) -> Tensor:
         """Random numbers for the augmentation of the current training batch, (B, width)."""
         assert self.trainer is not None
-        epoch, views = self.trainer.current_epoch, self.augmentation.views
-        if views is not None:
-            return self.serving.numbers(epoch % views)[index]
+        if self.augmentation.views is not None:
+            shown = self._shown()
+            every = [self.serving.numbers(view, len(shown))[index[k :: len(shown)]] for k, view in enumerate(shown)]
+            return torch.stack(every, 1).flatten(0, 1)
+        epoch = self.trainer.current_epoch
         step = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
         source = generator(self.seed, "augmentation", epoch, step, self.trainer.global_rank)
         return torch.rand(len(index), self.augmentation.width, generator=source)
@@ -227,20 +224,23 @@ class DataModule(LightningDataModule):
 
     def _served(self, part: str, training: bool = False) -> Examples:
         """A part with the inputs of its dataloader; evaluation sees the true labels."""
-        labels = self.splits.labels_to_train_on if training else getattr(self.splits, part).labels
-        examples: Examples = replace(getattr(self.splits, part), labels=labels)
+        examples: Examples = getattr(self.splits, part)
+        if training:
+            examples = replace(examples, labels=self.splits.labels_to_train_on)
         if self.embedding is None or self.trainer is None:
             return replace(examples, inputs=self.serving.images(part, training))
         views = self.augmentation.views
         if not training or views is None:
             return replace(examples, inputs=self._features(part, None))
         kept = [self._features(part, view) for view in range(views)]
-        return replace(examples, inputs=ViewsInTurn(kept, self._view))
+        return replace(examples, inputs=ViewsInTurn(kept, self._shown))
 
-    def _view(self) -> int:
+    def _shown(self) -> list[int]:
+        """Which of the fixed views the batches of the current epoch show."""
         assert self.trainer is not None
         assert self.augmentation.views is not None
-        return self.trainer.current_epoch % self.augmentation.views
+        first = self.trainer.current_epoch * self.batching.views
+        return [(first + k) % self.augmentation.views for k in range(self.batching.views)]
 
     def _features(self, part: str, view: int | None) -> KeptFeatures:
         assert self.trainer is not None
@@ -256,26 +256,28 @@ class DataModule(LightningDataModule):
         numbers = None if view is None else self.serving.numbers_of(whole, view)
         device = self.trainer.strategy.root_device
         examples = Examples(inputs, torch.zeros(len(inputs), dtype=torch.int64), ("",))
-        for batch, _, index in self._loader(examples, SequentialBatchSampler(len(inputs), self.evaluation_batch_size)):
+        batches = SequentialBatchSampler(len(inputs), self.evaluation_batch_size)
+        for batch, _, index in self._loader(BatchDataset(examples), batches):
             planned = batch if numbers is None else self.augmentation.plan(batch, numbers[index])
             yield self._as_seen(move_data_to_device(planned, device), device)
 
     def _in_order(self, part: str) -> DataLoader[Batch]:
-        examples = self._served(part)
-        return self._loader(examples, SequentialBatchSampler(len(examples), self.evaluation_batch_size, *self._place()))
+        dataset = BatchDataset(self._served(part))
+        return self._loader(dataset, SequentialBatchSampler(len(dataset), self.evaluation_batch_size, *self._place()))
 
     def _loader(
         self,
-        examples: Examples,
+        dataset: BatchDataset,
         batches: BatchSampler | SequentialBatchSampler,
         before: Callable[[], None] | None = None,
     ) -> DataLoader[Batch]:
+        examples = dataset.examples
         workers = self.num_workers if isinstance(examples.inputs, ImageFiles) else 0
         if workers:
-            batch = math.ceil(len(examples) / max(len(batches) * self._place()[1], 1))
+            batch = dataset.views * math.ceil(len(examples) / max(len(batches) * self._place()[1], 1))
             check_room(workers * (_PREFETCHED + 1), batch * math.prod(examples.shape), workers)
         loader = LateLoader(
-            BatchDataset(examples),
+            dataset,
             batch_size=None,
             sampler=batches,  # as `sampler`, because Lightning calls set_epoch on it, not on `batch_sampler`
             collate_fn=_as_it_is,

@@ -47,7 +47,7 @@ class Serving:
         self.splits = splits
         self.augmentation = augmentation
         self.decoding = decoding
-        self._numbers: tuple[int, Tensor] | None = None
+        self._numbers: dict[int, Tensor] = {}
 
     @property
     def from_files(self) -> bool:
@@ -75,15 +75,18 @@ class Serving:
             image = replace(inputs, transform=self.augmentation.stored[1]).fetch([index])[0]
         return image
 
-    def numbers(self, view: int) -> Tensor:
+    def numbers(self, view: int, kept: int = 1) -> Tensor:
         """Random numbers of one fixed view, (N, width), for the augmentation of every example of the train part.
 
-        The same for all seeds and folds, so that the runs of a study share the features computed from them.
+        The same for all seeds and folds, so that the runs of a study share the features computed from them. Those of
+        the last ``kept`` views are held.
         """
-        if self._numbers is None or self._numbers[0] != view:
+        if view not in self._numbers:
+            while len(self._numbers) >= kept:
+                self._numbers.pop(next(iter(self._numbers)))
             whole = self.whole("train", view)
-            self._numbers = view, self.numbers_of(whole, view)[whole.rows]
-        return self._numbers[1]
+            self._numbers[view] = self.numbers_of(whole, view)[whole.rows]
+        return self._numbers[view]
 
     def numbers_of(self, whole: Whole, view: int) -> Tensor:
         """The same for every input of ``whole``."""

@@ -165,13 +165,17 @@ class ClassBalancedBatchSampler(BatchSampler):
     def total(self) -> int:
         return max(int(self._groups.max()), math.ceil(int(self._groups.sum()) / self.classes_per_batch))
 
+    def plan(self, source: torch.Generator) -> Ints:
+        """The classes of each batch of an epoch, (T, P), numbered among those that have samples."""
+        return plan_of_classes(self._groups, self.classes_per_batch, source)
+
     def batches(self, source: torch.Generator) -> list[Ints]:
         K = self.samples_per_class
         shuffled = torch.randperm(len(self._labels), generator=source).numpy()
         by_class = shuffled[np.argsort(self._labels[shuffled], kind="stable")]
         first = np.cumsum(self._counts) - self._counts
 
-        plan = plan_of_classes(self._groups, self.classes_per_batch, source)
+        plan = self.plan(source)
         classes = plan.ravel()
         # The j-th time a class is drawn, it gives places jK..jK+K-1 of its shuffled samples, modulo their
         # number.

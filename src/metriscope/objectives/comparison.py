@@ -170,9 +170,13 @@ class Comparison:
 
     @property
     def same_image(self) -> Tensor:
-        """(B, R) bool: another sample of the image that the anchor shows."""
-        index = self.anchors.index.unsqueeze(1)
-        return self._without_self((index == self.references.index) & (index >= 0), slice(None))
+        """(B, R) bool: another sample of the image that the anchor shows, such as a view of it (``sampler.views``)."""
+        return self.same_image_of(slice(None))
+
+    def same_image_of(self, rows: slice) -> Tensor:
+        """The same of some anchors, (r, R) bool."""
+        index = self.anchors.index[rows].unsqueeze(1)
+        return self._without_self((index == self.references.index) & (index >= 0), rows)
 
     @property
     def affinity(self) -> Tensor:

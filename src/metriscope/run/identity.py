@@ -39,6 +39,8 @@ _DATA, _WEIGHTS, _TABLE, _INIT = "dataset.path", "backbone.weights", "weighting.
 _PAIRS = "evaluation.pairs"
 LABEL_NOISE = "dataset.label_noise"
 """The share of wrong training labels; keys that begin with it say which they are."""
+# Values that say what a run without the key does.
+_SAID_BY_NONE = {"sampler.views": 1, "sampler.labels": "class"}
 RUN_FOLDER = re.compile(r"seed\d+-[0-9a-f]{8}")
 """The name of a run folder; one that ``resume=never`` set aside has a number behind it."""
 _KEPT = re.compile(r"\.\d+$")
@@ -64,7 +66,8 @@ def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
     Null values are left out, so that adding an optional key changes no identity. A ``_target_`` is left out if its
     section has a ``name`` that says which it is, or if it is a class of this package, so that a class may move; any
     other ``_target_`` stays, because it alone says what the section is. The run that ``init`` names goes by its own
-    identity, wherever its folder lies. Label noise of 0 is none.
+    identity, wherever its folder lies. Label noise of 0 is none, one view of an image is what batches
+    hold anyway.
     """
     flat = flatten(config)
     if isinstance(flat.get("loss.losses"), list):
@@ -73,6 +76,7 @@ def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
         ]
     if not flat.get(LABEL_NOISE):
         flat = {key: value for key, value in flat.items() if not key.startswith(LABEL_NOISE)}
+    flat = {key: value for key, value in flat.items() if value is None or _SAID_BY_NONE.get(key) != value}
     # A part that is left out says nothing, so that a group that is new orphans no run.
     absent = {f"{group}.name" for group in _ABSENT_BY_NAME if flat.get(f"{group}.name") == NO_PART}
     return {

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.transforms import functional
 
-from metriscope.data.datamodule import BatchDataset
+from metriscope.data.batch_dataset import BatchDataset
 from metriscope.data.examples import Examples
 from metriscope.data.inputs.augment import Augmentation
 from metriscope.data.inputs.boxes import Item

@@ -169,6 +169,14 @@ class Augmentation(nn.Module, metaclass=PartType):
                 "give one per channel, or one for all"
             )
 
+    def varies(self, shape: tuple[int, ...] | None = None) -> bool:
+        """Whether two augmentations of one example differ; the shape of examples is None where it is not known yet.
+
+        Vectors are augmented by a subclass alone.
+        """
+        own = not type(self).__module__.startswith("metriscope.")
+        return bool(self.width) and (own or shape is None or len(shape) == 3)
+
     def plan(self, inputs: Tensor | Squashed, numbers: Tensor) -> Tensor | Planned:
         """The batch with crops and flips from ``numbers``, (B, width) on the CPU."""
         images, sizes = inputs if isinstance(inputs, Squashed) else (inputs, None)

@@ -48,10 +48,10 @@ class KeptFeatures:
 
 @dataclass(frozen=True, eq=False)
 class ViewsInTurn:
-    """Features of several augmented views of the same examples; ``current`` returns the view to use."""
+    """Features of several augmented views of the same examples; ``current`` returns the views to use."""
 
     views: Sequence[KeptFeatures]
-    current: Callable[[], int]
+    current: Callable[[], Sequence[int]]
 
     def __len__(self) -> int:
         return len(self.views[0])
@@ -64,7 +64,9 @@ class ViewsInTurn:
         return ViewsInTurn([view.take(indices) for view in self.views], self.current)
 
     def fetch(self, indices: Tensor) -> Features:
-        return self.views[self.current()].fetch(indices)
+        """Features (B V, F) of B examples in V views, those of one example in a row."""
+        found = [self.views[view].fetch(indices).values for view in self.current()]
+        return Features(found[0] if len(found) == 1 else torch.stack(found, 1).flatten(0, 1))
 
 
 class EmbedOnce:
