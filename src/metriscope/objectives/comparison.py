@@ -111,7 +111,8 @@ class Comparison:
         """All references, one segment after the other."""
         if self._kept.references is None:
             first, *others = (segment.samples for segment in self.segments)
-            self._kept.references = joined(first, others) if others else first
+            with torch.set_grad_enabled(self._with_graph):
+                self._kept.references = joined(first, others) if others else first
         return self._kept.references
 
     @property
