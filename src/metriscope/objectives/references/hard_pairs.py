@@ -1,14 +1,18 @@
 """Hard pairs: mixtures of samples that are hard to tell, as further references."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from metriscope.objectives.arguments import Positive, UnitInterval
-from metriscope.objectives.comparison import Comparison, Segment
-from metriscope.objectives.distances.cosine import Cosine
+from metriscope.objectives.chunks import block_rows
+from metriscope.objectives.comparison import Segment
+from metriscope.objectives.distances.base import precise
 from metriscope.objectives.references.base import References
 from metriscope.objectives.references.mixing import mix
 from metriscope.objectives.samples import Moment, Samples
+from metriscope.unit import unit_rows
 
 
 class HardPairs(References):
@@ -50,7 +54,8 @@ class HardPairs(References):
         labels = batch.labels
         own = torch.arange(len(labels), device=labels.device)
         partner, share = self._draw(len(labels), moment.generator)
-        partner, share = partner.to(labels.device), share.to(labels.device)
+        # In the dtype of the mixtures, of which a share that rounds to 1 is one end.
+        partner, share = partner.to(labels.device), share.to(precise(batch.embeddings).dtype).to(labels.device)
         positive, negative, found = _hardest(batch)
         mixed = mix(batch, torch.cat([partner, positive]), torch.cat([own, negative]), share.flatten(), self.spherical)
         ends = torch.stack([torch.cat([labels[partner], labels[positive]]), torch.cat([labels, labels[negative]])])
@@ -83,13 +88,19 @@ def _pair_labels(ends: Tensor, share: Tensor) -> Tensor:
 @torch.no_grad()
 def _hardest(batch: Samples) -> tuple[Tensor, Tensor, Tensor]:
     """Of each sample the positive with the smallest cosine, the negative with the largest, and whether it has both."""
-    detached = Samples.of(batch.embeddings.detach(), batch.labels)
-    columns: tuple[list[Tensor], ...] = ([], [], [])
-    for block in Comparison(detached, [Segment(detached)], Cosine()).blocks():
-        similarities, positive, negative = block.similarities, block.positive, block.negative
-        columns[0].append(similarities.masked_fill(~positive, torch.inf).argmin(1))
-        columns[1].append(similarities.masked_fill(~negative, -torch.inf).argmax(1))
-        columns[2].append(positive.any(1) & negative.any(1))
-    if not columns[0]:
-        return batch.labels, batch.labels, batch.labels > 0
-    return torch.cat(columns[0]), torch.cat(columns[1]), torch.cat(columns[2])
+    labels, rows = batch.labels, unit_rows(precise(batch.embeddings))
+    places = torch.arange(len(labels), device=labels.device)
+    furthest, closest, both = [], [], []
+    for some in torch.split(places, block_rows(len(labels), rows.device, rows.element_size())) if len(labels) else ():
+        own = labels[some].unsqueeze(1)
+        known = (own >= 0) & (labels >= 0)
+        positive = known & (own == labels) & (some.unsqueeze(1) != places)
+        negative = known & (own != labels)
+        with torch.autocast(rows.device.type, enabled=False):
+            similarities = rows[some] @ rows.T
+        furthest.append(similarities.masked_fill(~positive, math.inf).argmin(1))
+        closest.append(similarities.masked_fill(~negative, -math.inf).argmax(1))
+        both.append(positive.any(1) & negative.any(1))
+    if not both:
+        return places, places, places > 0
+    return torch.cat(furthest), torch.cat(closest), torch.cat(both)
