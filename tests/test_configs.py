@@ -31,6 +31,7 @@ GROUPS = sorted({path.split("/")[0] for path in FILES if "/" in path} - {"hydra"
 CHOICES = [(group, choice) for group in [*GROUPS, "experiment"] for choice in choices(group)]
 # A composition of losses, and the door to another library: what they take depends on their arguments.
 SCALES = ("none", "full", "laptop")
+PARTS = ("distance", "miner", "loss", "memory", "references")
 OPEN_LOSSES, OPEN_MINERS = {"sum", "pml"}, {"pml"}
 # Doors to other libraries, whose own names are given: here, a small one each.
 DOORS = {"timm": "test_resnet", "torchvision": "resnet18"}
@@ -112,13 +113,13 @@ def test_a_miner_says_what_it_is_and_fits_some_loss(name):
     assert any(MINERS[name].kind in loss.accepts for loss in LOSSES.values()), "a miner that fits no loss"
 
 
-@pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] in ("distance", "miner", "loss", "memory")])
+@pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] in PARTS])
 def test_objectives_build(group, choice):
     cfg = composed(f"{group}={choice}") if choice == "pml" else sound(group, choice)
     objective = objective_of(plain(cfg), num_classes=3, embedding_size=8)
     target = section(group, choice).get("_target_")
     if target and (group, choice) != ("memory", "none"):
-        part = objective.references[0] if group == "memory" else getattr(objective, group)
+        part = objective.references[0] if group in ("memory", "references") else getattr(objective, group)
         assert type(part) is get_class(target)
 
 

@@ -216,6 +216,31 @@ def entry(**keys):
             "references=between gives loss=arcface nothing",
         ),
         (
+            ["loss=proxy_nca", "miner=none", "references=hard_pairs"],
+            {},
+            "references=hard_pairs gives loss=proxy_nca nothing",
+        ),
+        (
+            ["loss=triplet", "miner=batch_hard", "miner.stand_ins=true"],
+            {},
+            "miner.stand_ins=true: nothing stands for a sample; set references=embedding_expansion",
+        ),
+        (
+            ["references=embedding_expansion"],
+            entry(name="triplet", space="trunk"),
+            "references=embedding_expansion makes samples of unit length, which the trunk has not: set references.",
+        ),
+        (
+            ["references=embedding_expansion", "references.points=0"],
+            {},
+            "references.points=0: it has to be",
+        ),
+        (
+            ["references=hard_pairs", "references.least_share=2"],
+            {},
+            "references.least_share=2: it has",
+        ),
+        (
             ["memory=xbm"],
             {"loss": {"name": "sum", "losses": [{"name": "idle", "_target_": "toy_parts.Idle"}, {"name": "arcface"}]}},
             "memory=xbm gives loss=sum nothing",

@@ -15,6 +15,7 @@ BEYOND_ONE_MODULE = {
     "objectives/kernels/test_modes.py",
     "objectives/kernels/test_slopes.py",
     "objectives/losses/test_parts_beside_the_terms.py",
+    "objectives/references/test_every_references.py",
     "objectives/test_against_peer.py",
     "objectives/test_bound_to_classes.py",
     "objectives/test_every_part.py",

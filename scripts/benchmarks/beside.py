@@ -15,6 +15,7 @@ INFONCE = ("loss=infonce",)
 SUPCON = ("loss=supcon",)
 DECOUPLED = ("loss=decoupled_contrastive",)
 SOFTMAX = ("loss=normalized_softmax",)
+BATCH_HARD = ("loss=triplet", "miner=batch_hard")
 METHODS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("loss=cacr",): SUPCON,
     ("loss=cwcl",): SUPCON,
@@ -45,6 +46,9 @@ METHODS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("loss=infonce", "weighting=dbpm"): INFONCE,
     ("loss=infonce", "miner=hard_share"): INFONCE,
     ("loss=infonce", "miner=whisker"): INFONCE,
+    ("loss=infonce", "references=embedding_expansion"): INFONCE,
+    ("loss=triplet", "miner=batch_hard", "miner.stand_ins=true", "references=embedding_expansion"): BATCH_HARD,
+    ("loss=supcon", "loss.focal=1", "references=hard_pairs"): ("loss=supcon", "loss.focal=1"),
 }
 """Words that choose a method -> those that choose the plain loss."""
 CLASSES, FEATURES, SAMPLES = 100, 512, 60_000

@@ -99,6 +99,17 @@ def test_a_miner_that_asks_first_leaves_a_matrix_with_a_graph():
         assert not whole().distances.requires_grad
 
 
+def test_references_keep_their_graph_whoever_asks_first():
+    gradients = []
+    for asked in (False, True):
+        comparison = whole()
+        if asked:
+            with torch.no_grad():
+                _ = comparison.distances
+        gradients.append(torch.autograd.grad(comparison.distances.sum(), comparison.anchors.embeddings)[0])
+    assert torch.equal(*gradients)
+
+
 def test_an_affinity_comes_from_another_space():
     samples = batch()
     own = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]], requires_grad=True)

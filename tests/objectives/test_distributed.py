@@ -75,6 +75,11 @@ def run(learner: nn.Module, module: Learner, rows: slice) -> dict[str, Tensor]:
 
 LEARNED = ("supcon", "multi_similarity", 0, "loss.learn_temperature=true")
 WEIGHED = [("infonce", "all", 0, f"weighting={name}") for name in shipped("weighting")]
+SYNTHETIC: list[Case] = [
+    ("infonce", "all", 30, "references=embedding_expansion"),
+    ("triplet", "batch_hard", 0, "references=embedding_expansion", "miner.stand_ins=true"),
+    ("supcon", "all", 0, "references=hard_pairs"),
+]
 SUM = ("sum", "all", 30, "loss.losses=[{name: triplet},{name: multi_similarity}]")
 OF_FOUR = [("triplet", "semihard", 0), ("sogclr", "all", 0), ("contrastive", "all", 30), LEARNED, SUM, *WEIGHED]
 
@@ -86,7 +91,8 @@ def cases() -> list[Case]:
         # A loss with a margin comes first: bands take theirs from it.
         fitting = [loss for loss in ("triplet", *LOSSES) if miner.kind in LOSSES[loss].accepts]
         chosen += [(loss, name, 0) for loss in fitting[:1]]
-    return [*dict.fromkeys(chosen), ("triplet", "all", 30), ("contrastive", "all", 30), LEARNED, SUM, *WEIGHED]
+    further = [("triplet", "all", 30), ("contrastive", "all", 30), LEARNED, SUM, *WEIGHED, *SYNTHETIC]
+    return [*dict.fromkeys(chosen), *further]
 
 
 def work(folder: Path, chosen: list[Case]) -> None:

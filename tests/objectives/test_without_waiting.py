@@ -19,7 +19,7 @@ from metriscope.objectives import chunks
 from metriscope.objectives.miners import sampled
 from metriscope.objectives.samples import Moment, Spaces
 
-LOSSES, MINERS, WEIGHTINGS = (shipped(group) for group in ("loss", "miner", "weighting"))
+LOSSES, MINERS, WEIGHTINGS, REFERENCES = (shipped(group) for group in ("loss", "miner", "weighting", "references"))
 N, SIZE, FEATURES, CLASSES, NUMBER = 18, 8, 5, 5, 50
 # Their docstrings say why the host has to wait: everybody else fails by asking for a number.
 LISTING = {"angular"}
@@ -48,10 +48,11 @@ def read(group, name):
     return {key: found[key] for key in keys}
 
 
-def objective(loss, miner, size, weighting):
+def objective(loss, miner, size, weighting, references="none", **keys):
     sections = {"loss": read("loss", loss), "miner": read("miner", miner), "distance": read("distance", "euclidean")}
     sections["memory"] = {**read("memory", "xbm"), "size": size, "warmup_steps": 0} if size else {}
-    sections["weighting"] = read("weighting", weighting)
+    sections["weighting"], sections["references"] = read("weighting", weighting), read("references", references)
+    sections["miner"] = {**sections["miner"], **keys}
     sizes = {"embedding": SIZE, "trunk": FEATURES}
     return build_objective(sections, num_classes=CLASSES, sizes=sizes, num_samples=NUMBER, seed=0)
 
@@ -68,9 +69,9 @@ def step(built, device, learns):
     return z, output.value
 
 
-def hold(device, loss, miner, size, weighting, waits):
+def hold(device, loss, miner, size, weighting, waits, *references, **keys):
     """The step waits for nothing but what is named, and gives a value (on ``meta``: and a gradient)."""
-    built, before = objective(loss, miner, size, weighting), len(waits)
+    built, before = objective(loss, miner, size, weighting, *references, **keys), len(waits)
     try:
         if device == "cuda":
             with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
@@ -132,6 +133,14 @@ def test_every_miner_waits_for_nothing(device, miner, waits):
 def test_every_weighting_waits_for_nothing(device, weighting, waits):
     found = [(loss, miner) for loss, miner, others in EVERY if (30, weighting) in others]
     hold(device, *found[0], 30, weighting, waits)
+
+
+@devices
+@pytest.mark.parametrize("references", REFERENCES)
+def test_all_references_wait_for_nothing(device, references, waits):
+    hold(device, "infonce", "all", 30, "soft_negative", waits, references)
+    hold(device, "n_pair", "none", 0, "none", waits, references)
+    hold(device, "triplet", "batch_hard", 30, "none", waits, references, stand_ins=True)
 
 
 @pytest.mark.processes

@@ -346,6 +346,8 @@ def cases():
     further = [
         ("loss=triplet", "memory.size=30"),
         ("loss=supcon", "weighting=asp"),
+        ("loss=triplet", "miner=batch_hard", "miner.stand_ins=true", "references=embedding_expansion"),
+        ("loss=supcon", "loss.focal=1", "references=hard_pairs"),
         ("loss=sum", both),
     ]
     return sorted(found) + further

@@ -89,6 +89,15 @@ def _check_references(config: Mapping[str, Any], every: Sequence[Entry], losses:
     added += [f"references={further['name']}"] if "_target_" in further else []
     if added and not any(_compares(entry) for entry in every):
         raise InputError(f"{added[0]} gives loss={config['loss']['name']} nothing: it compares with its own parameters")
+    for entry in every:
+        if further.get("spherical") and entry.space != "embedding":
+            raise InputError(
+                f"references={further['name']} makes samples of unit length, which the {entry.space} has not: "
+                "set references.spherical=false"
+            )
+        if entry.miner.get("stand_ins") and "_target_" not in further:
+            where = entry.key_of("miner")
+            raise InputError(f"{where}.stand_ins=true: nothing stands for a sample; set references=embedding_expansion")
     parts = [*losses, *(_traits(entry.miner, entry.key_of("miner")) for entry in every)]
     for part in parts if added else ():
         if getattr(part, "no_memory", ""):

@@ -3,7 +3,7 @@
 The weight of a pair is |dL/ds| with s the similarity (dot product), as in general pair weighting (Wang et al.,
 arXiv:1904.06627), so that hinge losses and smooth ones are counted on one scale. Weights are looked at for a few
 anchors at a time: a pair is active by the largest weight of the batch, so they are made twice, or kept where they are
-no more than :data:`metriscope.objectives.comparison.KEPT_PAIRS`.
+no more than :data:`metriscope.objectives.comparison.KEPT_PAIRS`. Pairs with synthetic references are not counted.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from metriscope.objectives.classes import Classes
 from metriscope.objectives.comparison import KEPT_PAIRS, Comparison
 from metriscope.objectives.numerics import above
 from metriscope.objectives.output import PairSlopes
@@ -80,7 +81,8 @@ def pair_activity(comparison: Comparison, pulls: Sequence[Pulls], hinge: bool, t
     """Pairs whose weight exceeds ``threshold`` times the largest weight of the batch.
 
     In a hinge loss every pair with a non-zero weight is in a non-zero term; in a smooth loss, where all terms are
-    non-zero, the pairs in active terms are those above the threshold.
+    non-zero, the pairs in active terms are those above the threshold. Pairs with synthetic references are none, but a
+    sample may be in an active term by one.
 
     Args:
         comparison: of all samples.
@@ -89,7 +91,9 @@ def pair_activity(comparison: Comparison, pulls: Sequence[Pulls], hinge: bool, t
         threshold: share of the largest weight, between 0 and 1.
     """
     batch, columns = comparison.shape
-    valid = comparison.classes.sizes.sum()
+    synthetic = comparison.synthetic
+    real = None if synthetic is None else ~synthetic
+    valid = _classes_of_data(comparison, synthetic).sizes.sum()
     if not batch:
         return PairActivity(valid, valid, valid.new_zeros(0, dtype=torch.bool))
     blocks = [block.rows for block in comparison.blocks()]
@@ -97,19 +101,29 @@ def pair_activity(comparison: Comparison, pulls: Sequence[Pulls], hinge: bool, t
     def weights() -> Iterator[Tensor]:
         return (weights_of(pulls, rows) for rows in blocks)
 
+    def counting(block: Tensor) -> Tensor:
+        return block if real is None else block * real
+
     kept = list(weights()) if batch * columns <= KEPT_PAIRS else None
-    least = threshold * torch.stack([block.amax() for block in kept or weights()]).amax()
+    least = threshold * torch.stack([counting(block).amax() for block in kept or weights()]).amax()
     active, by_anchors, by_references = [], [], []
     for block in kept or weights():
-        counted = above(block, least)
-        pairs = above(block, 0) if hinge else counted
-        active.append(counted.sum(1).sum(dtype=torch.float64))
+        large = above(block, least)
+        pairs = above(block, 0) if hinge else large
+        active.append(counting(large).sum(1).sum(dtype=torch.float64))
         by_anchors.append(pairs.sum(1))
         by_references.append(pairs.sum(0))
     # A sample is also in the terms of other anchors.
     own = torch.stack(by_references).sum(0)[comparison.first : comparison.first + batch]
     samples = torch.cat(by_anchors).add_(own) > 0
     return PairActivity(torch.stack(active).sum().long(), valid, samples)
+
+
+def _classes_of_data(comparison: Comparison, synthetic: Tensor | None) -> Classes:
+    if synthetic is None:
+        return comparison.classes
+    labels = comparison.references.labels.masked_fill(synthetic, -1)
+    return Classes(comparison.anchors.labels, labels, comparison.first, comparison.negatives_only)
 
 
 @torch.no_grad()

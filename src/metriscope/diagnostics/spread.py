@@ -43,11 +43,17 @@ def spread_of(weights: Tensor, negative: Tensor) -> Spread:
 def negative_spread(comparison: Comparison, pulls: Sequence[Pulls]) -> Spread:
     """:func:`spread_of` all anchors, a few at a time: one more pass over the pairs, O(B R).
 
+    Synthetic references are left out.
+
     Args:
         comparison: of all samples.
         pulls: of one or several losses, which are added.
     """
-    parts = [spread_of(weights_of(pulls, block.rows), block.negative) for block in comparison.blocks()]
+    synthetic = comparison.synthetic
+    parts = [
+        spread_of(weights_of(pulls, block.rows), block.negative if synthetic is None else block.negative & ~synthetic)
+        for block in comparison.blocks()
+    ]
     zero = torch.zeros((), dtype=torch.float64, device=comparison.anchors.labels.device)
     return Spread(sum((part.total for part in parts), zero), sum((part.anchors for part in parts), zero.long()))
 

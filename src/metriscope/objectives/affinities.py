@@ -92,7 +92,7 @@ class AffinityTable(nn.Module):
 
 
 class ClassTable(AffinityTable):
-    """The affinity of two samples is that of their classes; of samples without a class it is 0.
+    """The affinity of two samples is that of their classes; of samples of none of them it is 0.
 
     >>> from metriscope.distances import Cosine
     >>> from metriscope.objectives.comparison import Segment
@@ -104,8 +104,9 @@ class ClassTable(AffinityTable):
 
     def forward(self, comparison: Comparison) -> Tensor:
         own, others = comparison.anchors.labels, comparison.references.labels
-        found = self.numbers[own.clamp_min(0)].index_select(1, others.clamp_min(0))
-        return found * ((own >= 0).unsqueeze(1) & (others >= 0))
+        known = (others >= 0) & (others < len(self.numbers))
+        found = self.numbers[own.clamp_min(0)].index_select(1, torch.where(known, others, 0))
+        return found * ((own >= 0).unsqueeze(1) & known)
 
 
 class SavedTable(AffinityTable):

@@ -26,10 +26,12 @@ class Segment(NamedTuple):
     Attributes:
         samples: the references.
         negatives_only: whether they are nobody's positives.
+        synthetic: whether they are in no data; diagnostics do not count pairs with them.
     """
 
     samples: Samples
     negatives_only: bool = False
+    synthetic: bool = False
 
 
 WeighRows = Callable[[Tensor, Tensor], Tensor]
@@ -101,7 +103,7 @@ class Comparison:
         """Factors (r, 1) of the losses (r, 1) of anchors with an index (r,); None for 1."""
         self.part: PartOf | None = None
         """Where this stands in another comparison, if :meth:`among` has made it."""
-        self._never = _never_positive(segments)
+        self._never = _marked(segments, [segment.negatives_only for segment in segments])
         self._kept = _Kept()
         # A miner asks first, without a graph; what it has made serves the loss as well.
         self._with_graph = torch.is_grad_enabled()
@@ -111,7 +113,8 @@ class Comparison:
         """All references, one segment after the other."""
         if self._kept.references is None:
             first, *others = (segment.samples for segment in self.segments)
-            self._kept.references = joined(first, others) if others else first
+            with torch.set_grad_enabled(self._with_graph):
+                self._kept.references = joined(first, others) if others else first
         return self._kept.references
 
     @property
@@ -167,6 +170,19 @@ class Comparison:
     def negative(self) -> Tensor:
         """(B, R) bool: another class."""
         return self._both_masks()[1]
+
+    @property
+    def negatives_only(self) -> Tensor | None:
+        """(R,) bool: the references that are nobody's positives; None where there are none."""
+        return self._never
+
+    @property
+    def synthetic(self) -> Tensor | None:
+        """(R,) bool: the references that are in no data; None where there are none."""
+        if self.part is not None:
+            of_all = self.part.whole.synthetic
+            return None if of_all is None else of_all[self.part.references]
+        return _marked(self.segments, [segment.synthetic for segment in self.segments])
 
     @property
     def same_image(self) -> Tensor:
@@ -327,11 +343,12 @@ class Comparison:
         return mask
 
 
-def _never_positive(segments: Sequence[Segment]) -> Tensor | None:
-    """(R,) bool: the references that are nobody's positives; None where there are none."""
-    if not any(segment.negatives_only for segment in segments):
+def _marked(segments: Sequence[Segment], marks: Sequence[bool]) -> Tensor | None:
+    """(R,) bool: the references of the segments that are marked; None where there are none."""
+    if not any(marks):
         return None
     columns = [
-        torch.full_like(segment.samples.labels, segment.negatives_only, dtype=torch.bool) for segment in segments
+        torch.full_like(segment.samples.labels, mark, dtype=torch.bool)
+        for segment, mark in zip(segments, marks, strict=True)
     ]
     return torch.cat(columns)

@@ -66,6 +66,8 @@ class PeerLoss(Loss):
             value = self.peer(embeddings, labels, None if everything or not hears else _indices(selection, comparison))
         elif self._no_memory:
             raise InputError(f"{self._name} cannot compare with a memory: {self._no_memory}")
+        elif not hears and comparison.negatives_only is not None:
+            raise InputError(f"{self._name} cannot compare with references that are negatives alone: it goes by labels")
         else:
             known = comparison.references.labels >= 0
             indices = _renumbered(_indices(selection, comparison), known.cumsum(0) - 1)
@@ -115,7 +117,7 @@ class PeerMiner(Miner):
         else:
             places = (comparison.references.labels >= 0).nonzero().squeeze(1)
             found = self.peer(embeddings, labels, references[places].detach(), comparison.references.labels[places])
-            found = without_self(_renumbered(found, places))
+            found = _allowed(without_self(_renumbered(found, places)), comparison)
         if len(found) == 3:
             anchor, positive, negative = found
             return Triplets(anchor, positive, negative, comparison.anchors.labels[anchor] >= 0)
@@ -140,9 +142,20 @@ def _labelled(comparison: Comparison) -> tuple[Comparison, Tensor]:
     return Comparison(anchors, [Segment(anchors)], comparison.distance, comparison.moment), rows
 
 
+def _allowed(found: Indices, comparison: Comparison) -> Indices:
+    """A selection without references as positives that are negatives alone."""
+    if comparison.negatives_only is None:
+        return found
+    kept = ~comparison.negatives_only[found[1]]
+    if len(found) == 3:
+        return found[0][kept], found[1][kept], found[2][kept]
+    return found[0][kept], found[1][kept], *found[2:]
+
+
 def _indices(selection: Selection, comparison: Comparison) -> Indices:
     """A selection as the index tuple of the other library: of triplets (a, p, n) or of pairs (a, p, a, n)."""
     if isinstance(selection, Triplets):
+        selection.check_pairs()
         a, p, n = (column[selection.valid] for column in (selection.anchor, selection.positive, selection.negative))
         return a, p, n
     pairs = as_pairs(selection, comparison)

@@ -88,20 +88,31 @@ class Triplets:
     """A list of triplets: (T,) int64 anchor rows, positive and negative reference rows.
 
     ``valid`` (T,) bool marks the entries that stand for a triplet, so that miners keep fixed shapes
-    (no host-device synchronisation) where an anchor has no triplet.
+    (no host-device synchronisation) where an anchor has no triplet. ``stand_in`` (T,) int64, where it is given, are the
+    reference rows that d(a, n) is measured from in place of the anchors; losses of pairs refuse them.
     """
 
     anchor: Tensor
     positive: Tensor
     negative: Tensor
     valid: Tensor
+    stand_in: Tensor | None = None
 
     def at(self, rows: slice) -> "Triplets":
         """Those of some anchors, renumbered from 0; as long as the whole list, so that nobody waits for a length."""
         start, stop = rows.start or 0, rows.stop
         inside = self.anchor >= start if stop is None else (self.anchor >= start) & (self.anchor < stop)
         anchor = torch.where(inside, self.anchor - start, 0)
-        return Triplets(anchor, self.positive, self.negative, self.valid & inside)
+        return Triplets(anchor, self.positive, self.negative, self.valid & inside, self.stand_in)
+
+    def check_pairs(self) -> None:
+        """Refuse triplets that are no two pairs of one anchor.
+
+        Raises:
+            InputError: some negative distance is measured from another sample than the anchor.
+        """
+        if self.stand_in is not None:
+            raise InputError("triplets with stand-ins are no pairs: use loss=triplet or set miner.stand_ins=null")
 
 
 @dataclass(frozen=True)
@@ -146,8 +157,13 @@ def triplet_distances(selection: Triplets | Mixtures, comparison: Comparison) ->
     if isinstance(selection, Mixtures):
         to_positive = d.gather(1, selection.positive.unsqueeze(1)).expand_as(selection.share)
         return to_positive, selection.distances(comparison), selection.valid
-    anchor = selection.anchor
-    return d[anchor, selection.positive], d[anchor, selection.negative], selection.valid
+    anchor, to_positive = selection.anchor, d[selection.anchor, selection.positive]
+    if selection.stand_in is None:
+        return to_positive, d[anchor, selection.negative], selection.valid
+    rows = comparison.prepared[1]
+    # Of the T x T distances between both ends, those of the triplets: few beside the matrix (B, R) that is there.
+    ends = comparison.distance.block(rows.index_select(0, selection.stand_in), rows.index_select(0, selection.negative))
+    return to_positive, ends.diagonal(), selection.valid
 
 
 def pairs_of(selection: Selection, block: Block) -> Pairs | None:
@@ -156,7 +172,7 @@ def pairs_of(selection: Selection, block: Block) -> Pairs | None:
     A band of triplets stands for the pairs that its triplets are made of.
 
     Raises:
-        InputError: for mixtures, which are not samples.
+        InputError: for mixtures, which are not samples, and for triplets with stand-ins.
     """
     rows = block.rows
     if isinstance(selection, Pairs):
@@ -167,6 +183,7 @@ def pairs_of(selection: Selection, block: Block) -> Pairs | None:
         return None if selection.pairs is None else selection.pairs.at(rows)
     if isinstance(selection, Mixtures):
         raise InputError("mixtures are no pairs: use loss=triplet or set miner.interpolation=null")
+    selection.check_pairs()
     some = selection.at(rows)
     masks = []
     for column in (some.positive, some.negative):

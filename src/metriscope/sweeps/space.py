@@ -30,13 +30,13 @@ def split_space(words: Sequence[str], space: Sequence[str]) -> tuple[Words, dict
 
 
 def of_parts(choices: Mapping[str, str], further: Sequence[Path] = (), ranged: Collection[str] = ()) -> list[str]:
-    """Overrides that search what the files of the chosen loss, miner and weighting say may be searched.
+    """Overrides that search what the files of the chosen loss, miner, weighting and references say may be searched.
 
     >>> of_parts({"loss": "triplet", "miner": "semihard", "weighting": "none"})
     ['loss.margin=interval(0.02,1.0)']
 
     Args:
-        choices: the choice of each group.
+        choices: the choice of each group; a group that is missing has no part.
         further: folders with further choices.
         ranged: groups whose ranges are given elsewhere, so that their files need not say any.
 
@@ -44,7 +44,7 @@ def of_parts(choices: Mapping[str, str], further: Sequence[Path] = (), ranged: C
         InputError: the file of one of them does not say.
     """
     words = []
-    for group in SEARCHED:
+    for group in (one for one in SEARCHED if one in choices):
         name = choices[group]
         root = next((folder for folder in further if name in files.choices(group, folder)), CONFIG_DIR)
         ranges = space(group, name, root)

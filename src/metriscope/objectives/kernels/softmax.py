@@ -52,7 +52,8 @@ def decoupled(temperature: float) -> Rule:
     def judge(rows: Rows) -> Judged:
         logits = rows.values / temperature
         chances, log_total = masked_softmax(logits, rows.negative, rows.weighed)
-        count = rows.positive.sum(1, keepdim=True)
+        # Without a negative the sum is of nothing, and many times its logarithm is no number.
+        count = rows.positive.sum(1, keepdim=True) * rows.share
         losses = count * log_total - torch.linalg.vecdot(logits, rows.positive).unsqueeze(1)
         scale = rows.share / temperature
         return Judged(losses, (chances.mul_(count * scale).sub_(rows.positive * scale),))

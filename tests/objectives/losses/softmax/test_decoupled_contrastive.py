@@ -30,3 +30,10 @@ def test_form():
 
 def test_small_temperatures_stay_finite():
     hold_form(DecoupledContrastiveLoss(temperature=1e-3))
+
+
+def test_a_batch_of_one_large_class_is_worth_nothing():
+    loss, z = DecoupledContrastiveLoss(), torch.eye(3)[torch.arange(20) % 3].requires_grad_()
+    value = loss(z, torch.zeros(20, dtype=torch.int64))
+    assert value == 0
+    assert not torch.autograd.grad(value, z)[0].any()

@@ -97,6 +97,7 @@ class MarginLoss(Loss):
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         betas = self.boundaries(comparison.anchors.labels).to(comparison.prepared[0].dtype).unsqueeze(1)
         if isinstance(selection, Triplets):
+            selection.check_pairs()
             output = self._list(comparison.distances - betas, selection)
         else:
             output = self._pairs(betas, comparison, selection)

@@ -1,5 +1,6 @@
 """Decoupled contrastive loss (DCL)."""
 
+import torch
 from torch import Tensor
 
 from metriscope.objectives.arguments import Positive
@@ -32,7 +33,7 @@ class DecoupledContrastiveLoss(RowLoss):
 
     def formula(self, rows: Rows) -> Tensor:
         logits = rows.values / self.temperature
-        every = log_sum_exp(logits, rows.negative, rows.weighed)
+        every = torch.where(rows.share > 0, log_sum_exp(logits, rows.negative, rows.weighed), 0)
         return ((every - logits) * rows.positive).sum(1, keepdim=True)
 
     def kernel(self) -> Rule:

@@ -64,7 +64,8 @@ class NPairLoss(TemperedLoss):
     On a CPU and uncompiled, ``first`` compares only these samples; otherwise the full matrix is computed and masked,
     because shapes must not depend on labels.
 
-    Further references (a memory) come after the batch in this order. Classes with a single sample take no part.
+    Further references (a memory) come after the batch in this order; those that are negatives alone have no place in it
+    and are negatives of every anchor of another class. Classes with a single sample take no part.
 
     Args:
         temperature: t, above 0; 1 in the paper.
@@ -95,7 +96,7 @@ class NPairLoss(TemperedLoss):
         self.anchors = anchors
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        if self.anchors == "first" and _may_look(comparison):
+        if self.anchors == "first" and comparison.negatives_only is None and _may_look(comparison):
             return self.told(self._one_each(comparison.among(*_first_pairs(comparison))))
         partners, learned = RowPairs(self._partners(comparison)), tuple(self.parameters())
         # Slopes by hand know neither soft targets nor what is learned.
@@ -104,7 +105,8 @@ class NPairLoss(TemperedLoss):
         return self.told(mean_over_anchors(comparison, partners, rule, inputs=Inputs(parameters=learned)))
 
     def _partners(self, comparison: Comparison) -> Callable[[Block], Pairs]:
-        place, size = _places(comparison.references.labels)
+        labels, apart = comparison.references.labels, comparison.negatives_only
+        place, size = _places(labels if apart is None else labels.masked_fill(apart, -1))
         first = comparison.first
 
         def choose(block: Block) -> Pairs:
@@ -115,7 +117,8 @@ class NPairLoss(TemperedLoss):
                 # Whole numbers below 2**24 are exact in float32, where division is several times as fast.
                 turns = torch.floor((own + 1) / size)
                 partner = (own + 1 - turns * size == place) & (size > 1)
-            return Pairs(partner & block.positive, partner & block.negative)
+            pushed = partner if apart is None else partner | apart
+            return Pairs(partner & block.positive, pushed & block.negative)
 
         return choose
 
