@@ -75,8 +75,9 @@ def run(learner: nn.Module, module: Learner, rows: slice) -> dict[str, Tensor]:
 
 LEARNED = ("supcon", "multi_similarity", 0, "loss.learn_temperature=true")
 WEIGHED = [("infonce", "all", 0, f"weighting={name}") for name in shipped("weighting")]
+MIXED = [("infonce", "all", 30, f"mixture={name}") for name in shipped("mixture")]
 SUM = ("sum", "all", 30, "loss.losses=[{name: triplet},{name: multi_similarity}]")
-OF_FOUR = [("triplet", "semihard", 0), ("sogclr", "all", 0), ("contrastive", "all", 30), LEARNED, SUM, *WEIGHED]
+OF_FOUR = [("triplet", "semihard", 0), ("sogclr", "all", 0), ("contrastive", "all", 30), LEARNED, SUM, *WEIGHED, *MIXED]
 
 
 def cases() -> list[Case]:
@@ -86,7 +87,7 @@ def cases() -> list[Case]:
         # A loss with a margin comes first: bands take theirs from it.
         fitting = [loss for loss in ("triplet", *LOSSES) if miner.kind in LOSSES[loss].accepts]
         chosen += [(loss, name, 0) for loss in fitting[:1]]
-    return [*dict.fromkeys(chosen), ("triplet", "all", 30), ("contrastive", "all", 30), LEARNED, SUM, *WEIGHED]
+    return [*dict.fromkeys(chosen), ("triplet", "all", 30), ("contrastive", "all", 30), LEARNED, SUM, *WEIGHED, *MIXED]
 
 
 def work(folder: Path, chosen: list[Case]) -> None:

@@ -19,7 +19,7 @@ from metriscope.objectives import chunks
 from metriscope.objectives.miners import sampled
 from metriscope.objectives.samples import Moment, Spaces
 
-LOSSES, MINERS, WEIGHTINGS = (shipped(group) for group in ("loss", "miner", "weighting"))
+LOSSES, MINERS, WEIGHTINGS, MIXTURES = (shipped(group) for group in ("loss", "miner", "weighting", "mixture"))
 N, SIZE, FEATURES, CLASSES, NUMBER = 18, 8, 5, 5, 50
 # Their docstrings say why the host has to wait: everybody else fails by asking for a number.
 LISTING = {"angular"}
@@ -48,10 +48,10 @@ def read(group, name):
     return {key: found[key] for key in keys}
 
 
-def objective(loss, miner, size, weighting):
+def objective(loss, miner, size, weighting, mixture):
     sections = {"loss": read("loss", loss), "miner": read("miner", miner), "distance": read("distance", "euclidean")}
     sections["memory"] = {**read("memory", "xbm"), "size": size, "warmup_steps": 0} if size else {}
-    sections["weighting"] = read("weighting", weighting)
+    sections["weighting"], sections["mixture"] = read("weighting", weighting), read("mixture", mixture)
     sizes = {"embedding": SIZE, "trunk": FEATURES}
     return build_objective(sections, num_classes=CLASSES, sizes=sizes, num_samples=NUMBER, seed=0)
 
@@ -68,9 +68,9 @@ def step(built, device, learns):
     return z, output.value
 
 
-def hold(device, loss, miner, size, weighting, waits):
+def hold(device, loss, miner, size, weighting, waits, mixture="none"):
     """The step waits for nothing but what is named, and gives a value (on ``meta``: and a gradient)."""
-    built, before = objective(loss, miner, size, weighting), len(waits)
+    built, before = objective(loss, miner, size, weighting, mixture), len(waits)
     try:
         if device == "cuda":
             with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
@@ -86,7 +86,8 @@ def hold(device, loss, miner, size, weighting, waits):
         assert listed, f"miner={miner}: {at}"
         return
     assert miner not in LISTING, f"{miner} waits no longer: take its name off"
-    assert len(waits) - before <= bool(ONCE & {loss, miner}), f"{loss} with {miner} waits {len(waits) - before} times"
+    count = len(waits) - before
+    assert count <= bool(ONCE & {loss, miner, mixture}), f"{loss} with {miner} and {mixture} waits {count} times"
 
 
 @pytest.fixture
@@ -132,6 +133,14 @@ def test_every_miner_waits_for_nothing(device, miner, waits):
 def test_every_weighting_waits_for_nothing(device, weighting, waits):
     found = [(loss, miner) for loss, miner, others in EVERY if (30, weighting) in others]
     hold(device, *found[0], 30, weighting, waits)
+
+
+@devices
+@pytest.mark.parametrize("mixture", MIXTURES)
+@pytest.mark.parametrize("loss", ["infonce", "contrastive"])
+def test_every_mixture_waits_for_nothing(device, mixture, loss, waits):
+    hold(device, loss, "all", 0, "none", waits, mixture)
+    hold(device, loss, "multi_similarity", 30, "none", waits, mixture)
 
 
 @pytest.mark.processes

@@ -346,6 +346,7 @@ def cases():
     further = [
         ("loss=triplet", "memory.size=30"),
         ("loss=supcon", "weighting=asp"),
+        *(("loss=infonce", f"mixture={name}") for name in shipped("mixture")),
         ("loss=sum", both),
     ]
     return sorted(found) + further

@@ -30,7 +30,7 @@ def split_space(words: Sequence[str], space: Sequence[str]) -> tuple[Words, dict
 
 
 def of_parts(choices: Mapping[str, str], further: Sequence[Path] = (), ranged: Collection[str] = ()) -> list[str]:
-    """Overrides that search what the files of the chosen loss, miner and weighting say may be searched.
+    """Overrides that search what the files of the chosen loss, miner, weighting and mixture say may be searched.
 
     >>> of_parts({"loss": "triplet", "miner": "semihard", "weighting": "none"})
     ['loss.margin=interval(0.02,1.0)']
@@ -45,6 +45,8 @@ def of_parts(choices: Mapping[str, str], further: Sequence[Path] = (), ranged: C
     """
     words = []
     for group in SEARCHED:
+        if group not in choices:
+            continue
         name = choices[group]
         root = next((folder for folder in further if name in files.choices(group, folder)), CONFIG_DIR)
         ranges = space(group, name, root)

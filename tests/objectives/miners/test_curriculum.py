@@ -11,7 +11,8 @@ from metriscope.errors import InputError
 from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
 from metriscope.objectives.losses.triplets.triplet import TripletLoss
 from metriscope.objectives.miners.curriculum import CurriculumMiner
-from metriscope.objectives.selection import Mixtures, TripletBand
+from metriscope.objectives.mixed import Mixtures
+from metriscope.objectives.selection import TripletBand
 
 NAMES = sorted(DISTANCES)
 

@@ -10,7 +10,8 @@ from pydantic import Field
 from metriscope.objectives.arguments import Count, NonNegative, UnitInterval
 from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.miners.base import Miner
-from metriscope.objectives.selection import Mixtures, TripletBand
+from metriscope.objectives.mixed import Mixtures
+from metriscope.objectives.selection import TripletBand
 from metriscope.parts import ArgumentError
 
 
@@ -85,10 +86,10 @@ class CurriculumMiner(Miner):
         )
         closer = synthetic.values < plain.values
         return Mixtures(
-            positive.squeeze(1),
             positive,
             torch.where(closer, synthetic.indices, plain.indices),
             closer * distances.new_tensor(share),
             (own.any(1) & comparison.negative.any(1)).unsqueeze(1),
             spherical=self.spherical,
+            positive=positive.squeeze(1),
         )
