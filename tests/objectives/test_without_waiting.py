@@ -24,7 +24,7 @@ N, SIZE, FEATURES, CLASSES, NUMBER = 18, 8, 5, 5, 50
 # Their docstrings say why the host has to wait: everybody else fails by asking for a number.
 LISTING = {"angular"}
 """Miners whose list has a length that nobody knows before."""
-ONCE = {"distance_weighted", "smooth_ap", "soft_margin_triplet"}
+ONCE = {"distance_weighted", "metrix", "smooth_ap", "soft_margin_triplet"}
 """Parts for which the host waits once for one number, in a batch of this size."""
 
 

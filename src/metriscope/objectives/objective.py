@@ -175,7 +175,7 @@ class Objective(nn.Module):
         """The loss with that of mixtures alone, weighed; all else is said of samples."""
         assert self.mixture is not None
         mixed = self.loss(comparison, mixtures).value
-        parts = {**output.parts, "mixed": mixed.detach()}
+        parts = {**output.parts, "loss_mixed": mixed.detach()}
         return output._replace(value=output.value + self.mixture.weight * mixed, parts=parts)
 
     def learners(self) -> list[Loss | Miner | Weighting | References]:

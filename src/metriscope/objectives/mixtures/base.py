@@ -19,7 +19,7 @@ class Mixture(nn.Module, metaclass=PartType):
     Attributes:
         paper: where the mixture comes from.
         apart: whether the loss judges the mixtures by themselves, and adds that times :attr:`weight`, with the part
-            ``mixed``; else they count beside the pairs, in the same sums.
+            ``loss_mixed``; else they count beside the pairs, in the same sums.
         weight: of the loss of mixtures that are judged by themselves.
     """
 
@@ -45,3 +45,8 @@ def uniform(shape: tuple[int, ...], comparison: Comparison) -> Tensor:
     """Uniform numbers in [0, 1) of the step's generator, drawn on the CPU, so that every device gets the same."""
     drawn = torch.rand(shape, dtype=torch.float64, generator=comparison.moment.generator)
     return drawn.to(comparison.anchors.labels.device)
+
+
+def place(drawn: Tensor, count: Tensor) -> Tensor:
+    """Numbers in [0, 1) -> whole numbers below the count (B, 1); 0 where it is 0."""
+    return torch.minimum((drawn * count).long(), count - 1).clamp_min(0)

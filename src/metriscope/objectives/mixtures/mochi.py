@@ -11,7 +11,7 @@ from torch import Tensor
 from metriscope.objectives.arguments import Count, UnitInterval
 from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.mixed import Mixtures
-from metriscope.objectives.mixtures.base import Mixture, uniform
+from metriscope.objectives.mixtures.base import Mixture, place, uniform
 from metriscope.objectives.selection import Pairs
 from metriscope.parts import ArgumentError
 
@@ -80,10 +80,10 @@ class HardNegativeMixture(Mixture):
         anchors, total = len(count), self.between + self.towards
         # Always drawn for all, so that the number of negatives of one anchor changes no other.
         places, shares, others = (uniform((anchors, size), comparison) for size in (total, total, self.between))
-        chosen = _place(places, count)
+        chosen = place(places, count)
         second = nearest.gather(1, chosen)
         known = (count > 0).expand_as(second)
-        own, other = chosen[:, : self.between], _place(others, count - 1)
+        own, other = chosen[:, : self.between], place(others, count - 1)
         other = other + (other >= own)
         first = nearest.gather(1, other.clamp_max(nearest.shape[1] - 1))
         mixtures = Mixtures(
@@ -107,8 +107,3 @@ def _nearest(comparison: Comparison, negative: Tensor, most: int) -> tuple[Tenso
         for block in comparison.blocks()
     ]
     return torch.cat(found), negative.sum(1, keepdim=True).clamp_max(most)
-
-
-def _place(drawn: Tensor, count: Tensor) -> Tensor:
-    """Numbers in [0, 1) -> whole numbers below the count (B, 1); 0 where it is 0."""
-    return torch.minimum((drawn * count).long(), count - 1).clamp_min(0)
