@@ -32,9 +32,9 @@ class CurriculumMiner(Miner):
 
     Of the paper only the abstract could be read. It says that the second stage interpolates embeddings and mines hard
     triplets among them; between which points, with which share and when it begins, it does not say. One triplet per
-    anchor, furthest positive and closest augmented negative, is this library's reading, not verified. d_pn is in the matrix of distances for positives of the batch only, so positives from a memory are
-    left out of interpolated triplets. Bands list no triplets, and the host never waits. pytorch-metric-learning has no
-    counterpart.
+    anchor, furthest positive and closest augmented negative, is this library's reading, not verified. d_pn is in the
+    matrix of distances for positives of the batch only, so positives from a memory are left out of interpolated
+    triplets. Bands list no triplets, and the host never waits. pytorch-metric-learning has no counterpart.
 
     Args:
         margin: upper end of the semi-hard band, in units of the distance; above 0 where there is a first stage.
