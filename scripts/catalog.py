@@ -27,7 +27,8 @@ LOSSES = """# Losses and miners
 Made from the code by `python scripts/catalog.py`; a test keeps it true.
 
 A loss takes the miners whose kind of selection it accepts; any other pair is refused before data loads.
-Parameters are set as `loss.<parameter>=<value>`, `miner.<parameter>=<value>` and `weighting.<parameter>=<value>`.
+Parameters are set as `loss.<parameter>=<value>`, `miner.<parameter>=<value>`, `weighting.<parameter>=<value>`
+and `mixture.<parameter>=<value>`.
 
 Beside these: `loss=sum` adds several losses with weights. An entry may have a miner, a distance and a space (`trunk`:
 the features before the head) of its own; those of the config are its defaults:
@@ -70,12 +71,13 @@ def _config() -> dict[str, Any]:
 
 
 def losses() -> str:
-    """The page: a section for each loss, miner and weighting, each kind below a table of all."""
+    """The page: a section for each loss, miner, weighting and mixture, each kind below a table of all."""
     lines = [LOSSES]
     for group, (title, word) in {
         "loss": ("Losses", "what it does"),
         "miner": ("Miners", "what it selects"),
         "weighting": ("Weightings", "what it does"),
+        "mixture": ("Mixtures", "what it adds"),
     }.items():
         parts = shipped(group)
         lines += [f"## {title}", "", f"| {group} | {word} | source |", "| --- | --- | --- |"]
@@ -108,6 +110,8 @@ def _entry(group: str, name: str, part: Any) -> list[str]:
 def _company(group: str, part: Any) -> str:
     if group == "miner":
         return f"losses that take {part.kind}" if part.kind != "none" else "losses that need no miner"
+    if group == "mixture":
+        return f"losses {', '.join(f'`{loss}`' for loss, one in shipped('loss').items() if one.mixes)}"
     if group == "weighting":
         return f"losses that weigh {' and '.join(sorted(part.weighs))}"
     miners = ", ".join(f"`{miner}`" for miner in fitting_miners(part.accepts))

@@ -25,6 +25,7 @@ from metriscope.training.schedules import build_scheduler
 LOSSES = shipped("loss")
 MINERS = shipped("miner")
 WEIGHTINGS = shipped("weighting")
+MIXTURES = shipped("mixture")
 
 FILES = sorted(path.relative_to(CONFIG_DIR).as_posix() for path in CONFIG_DIR.rglob("*.yaml"))
 GROUPS = sorted({path.split("/")[0] for path in FILES if "/" in path} - {"hydra", "experiment"})
@@ -52,6 +53,8 @@ def sound(group, choice):
     if group == "weighting" and choice in WEIGHTINGS:
         weighs = WEIGHTINGS[choice].weighs
         words = [f"loss={next(name for name, loss in LOSSES.items() if weighs <= loss.weighable)}", *words]
+    if group == "mixture" and choice in MIXTURES:
+        words = [f"loss={next(name for name, loss in LOSSES.items() if loss.mixes)}", *words]
     if group == "backbone" and choice in DOORS:
         words.append(f"backbone.name={DOORS[choice]}")
     return composed(*words)

@@ -21,6 +21,7 @@ BEYOND_ONE_MODULE = {
     "objectives/test_every_part.py",
     "objectives/test_shared_anchors.py",
     "objectives/test_without_waiting.py",
+    "objectives/mixtures/test_every_mixture.py",
     "objectives/weightings/test_every_weighting.py",
     "scripts/test_benchmark_commits.py",
     "slurm/test_slurm.py",

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 import metriscope
-from metriscope import distances, losses, metrics, miners, weightings
+from metriscope import distances, losses, metrics, miners, mixtures, weightings
 
 ROOT = Path(__file__).parents[1]
+MODULES = [distances, losses, metrics, miners, mixtures, weightings]
 
 
 def test_every_public_name_is_there():
@@ -22,7 +23,7 @@ def test_every_public_name_is_there():
         _ = metriscope.fit
 
 
-@pytest.mark.parametrize("module", [distances, losses, metrics, miners, weightings], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_parts_are_there_by_name(module):
     for name in dir(module):
         assert getattr(module, name).__name__ == name

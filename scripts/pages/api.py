@@ -5,19 +5,21 @@ from types import ModuleType
 from typing import Any
 
 import metriscope
-from metriscope import weightings
+from metriscope import mixtures, weightings
 
 # Name of the page -> the module whose public names it shows, and title.
 MODULES: dict[str, tuple[ModuleType, str]] = {
     "losses": (metriscope.losses, "Losses by class"),
     "miners": (metriscope.miners, "Miners by class"),
     "weightings": (weightings, "Weightings by class"),
+    "mixtures": (mixtures, "Mixtures by class"),
     "distances": (metriscope.distances, "Distances by class"),
     "metrics": (metriscope.metrics, "Metrics by class and function"),
 }
 # Classes of which the methods are part of the interface: those to call, and those to derive from.
 WITH_METHODS = {
-    "Embedder", "Objective", "Outcome", "Loss", "RowLoss", "LossOutput", "Miner", "Weighting", "Distance", "SetMetric",
+    "Embedder", "Objective", "Outcome", "Loss", "RowLoss", "LossOutput", "Miner", "Weighting", "Mixture", "Distance",
+    "SetMetric",
 }  # fmt: skip
 
 

@@ -80,8 +80,9 @@ SYNTHETIC: list[Case] = [
     ("triplet", "batch_hard", 0, "references=embedding_expansion", "miner.stand_ins=true"),
     ("supcon", "all", 0, "references=hard_pairs"),
 ]
+MIXED = [("infonce", "all", 30, f"mixture={name}") for name in shipped("mixture")]
 SUM = ("sum", "all", 30, "loss.losses=[{name: triplet},{name: multi_similarity}]")
-OF_FOUR = [("triplet", "semihard", 0), ("sogclr", "all", 0), ("contrastive", "all", 30), LEARNED, SUM, *WEIGHED]
+OF_FOUR = [("triplet", "semihard", 0), ("sogclr", "all", 0), ("contrastive", "all", 30), LEARNED, SUM, *WEIGHED, *MIXED]
 
 
 def cases() -> list[Case]:
@@ -91,7 +92,7 @@ def cases() -> list[Case]:
         # A loss with a margin comes first: bands take theirs from it.
         fitting = [loss for loss in ("triplet", *LOSSES) if miner.kind in LOSSES[loss].accepts]
         chosen += [(loss, name, 0) for loss in fitting[:1]]
-    further = [("triplet", "all", 30), ("contrastive", "all", 30), LEARNED, SUM, *WEIGHED, *SYNTHETIC]
+    further = [("triplet", "all", 30), ("contrastive", "all", 30), LEARNED, SUM, *WEIGHED, *SYNTHETIC, *MIXED]
     return [*dict.fromkeys(chosen), *further]
 
 

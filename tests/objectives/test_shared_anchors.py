@@ -117,6 +117,9 @@ def words_of_losses():
         found.append(f"loss={loss} miner={name}")
     found += [f"loss=infonce miner=all weighting={name}" for name in shipped("weighting")]
     found += [
+        f"loss={loss} miner=all mixture={name}" for name in shipped("mixture") for loss in ("infonce", "contrastive")
+    ]
+    found += [
         "loss=contrastive miner=all loss.reduction=mean_active",
         "loss=supcon miner=all loss.learn_temperature=true",
         "loss=margin miner=multi_similarity loss.count=triplets",

@@ -19,12 +19,13 @@ from metriscope.objectives import chunks
 from metriscope.objectives.miners import sampled
 from metriscope.objectives.samples import Moment, Spaces
 
-LOSSES, MINERS, WEIGHTINGS, REFERENCES = (shipped(group) for group in ("loss", "miner", "weighting", "references"))
+LOSSES, MINERS, WEIGHTINGS = (shipped(group) for group in ("loss", "miner", "weighting"))
+REFERENCES, MIXTURES = (shipped(group) for group in ("references", "mixture"))
 N, SIZE, FEATURES, CLASSES, NUMBER = 18, 8, 5, 5, 50
 # Their docstrings say why the host has to wait: everybody else fails by asking for a number.
 LISTING = {"angular"}
 """Miners whose list has a length that nobody knows before."""
-ONCE = {"distance_weighted", "groco", "smooth_ap", "soft_margin_triplet"}
+ONCE = {"distance_weighted", "groco", "metrix", "smooth_ap", "soft_margin_triplet"}
 """Parts for which the host waits once for one number, in a batch of this size."""
 
 
@@ -48,10 +49,11 @@ def read(group, name):
     return {key: found[key] for key in keys}
 
 
-def objective(loss, miner, size, weighting, references="none", **keys):
+def objective(loss, miner, size, weighting, references="none", mixture="none", **keys):
     sections = {"loss": read("loss", loss), "miner": read("miner", miner), "distance": read("distance", "euclidean")}
     sections["memory"] = {**read("memory", "xbm"), "size": size, "warmup_steps": 0} if size else {}
     sections["weighting"], sections["references"] = read("weighting", weighting), read("references", references)
+    sections["mixture"] = read("mixture", mixture)
     sections["miner"] = {**sections["miner"], **keys}
     sizes = {"embedding": SIZE, "trunk": FEATURES}
     return build_objective(sections, num_classes=CLASSES, sizes=sizes, num_samples=NUMBER, seed=0)
@@ -69,9 +71,9 @@ def step(built, device, learns):
     return z, output.value
 
 
-def hold(device, loss, miner, size, weighting, waits, *references, **keys):
+def hold(device, loss, miner, size, weighting, waits, references="none", mixture="none", **keys):
     """The step waits for nothing but what is named, and gives a value (on ``meta``: and a gradient)."""
-    built, before = objective(loss, miner, size, weighting, *references, **keys), len(waits)
+    built, before = objective(loss, miner, size, weighting, references, mixture, **keys), len(waits)
     try:
         if device == "cuda":
             with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
@@ -87,7 +89,8 @@ def hold(device, loss, miner, size, weighting, waits, *references, **keys):
         assert listed, f"miner={miner}: {at}"
         return
     assert miner not in LISTING, f"{miner} waits no longer: take its name off"
-    assert len(waits) - before <= bool(ONCE & {loss, miner}), f"{loss} with {miner} waits {len(waits) - before} times"
+    count = len(waits) - before
+    assert count <= bool(ONCE & {loss, miner, mixture}), f"{loss} with {miner} and {mixture} waits {count} times"
 
 
 @pytest.fixture
@@ -141,6 +144,14 @@ def test_all_references_wait_for_nothing(device, references, waits):
     hold(device, "infonce", "all", 30, "soft_negative", waits, references)
     hold(device, "n_pair", "none", 0, "none", waits, references)
     hold(device, "triplet", "batch_hard", 30, "none", waits, references, stand_ins=True)
+
+
+@devices
+@pytest.mark.parametrize("mixture", MIXTURES)
+@pytest.mark.parametrize("loss", ["infonce", "contrastive"])
+def test_every_mixture_waits_for_nothing(device, mixture, loss, waits):
+    hold(device, loss, "all", 0, "none", waits, mixture=mixture)
+    hold(device, loss, "multi_similarity", 30, "none", waits, mixture=mixture)
 
 
 @pytest.mark.processes

@@ -348,6 +348,7 @@ def cases():
         ("loss=supcon", "weighting=asp"),
         ("loss=triplet", "miner=batch_hard", "miner.stand_ins=true", "references=embedding_expansion"),
         ("loss=supcon", "loss.focal=1", "references=hard_pairs"),
+        *(("loss=infonce", f"mixture={name}") for name in shipped("mixture")),
         ("loss=sum", both),
     ]
     return sorted(found) + further

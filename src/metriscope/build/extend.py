@@ -105,7 +105,7 @@ def by_length(config: Mapping[str, Any]) -> str | None:
 
 def _own_parts(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Parts from elsewhere that are told how much of the training is over, or can ask: by their keys."""
-    sections = [(group, config.get(group) or {}) for group in ("memory", "references", "weighting")]
+    sections = [(group, config.get(group) or {}) for group in ("memory", "references", "weighting", "mixture")]
     for entry in entries(config):
         sections += [(entry.where, entry.loss)]
         sections += [(entry.key_of(part), getattr(entry, part)) for part in ("miner", "distance")]

@@ -1,4 +1,4 @@
-"""Builds the objective of a run from sections of its config: distances, miners, losses, references and weighting."""
+"""Builds the objective of a run from sections of its config: distance, miner, loss, and what may be beside them."""
 
 import json
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ def build_objective(
     one space have in common are one module.
 
     Args:
-        sections: ``loss``, ``miner``, ``distance``, ``memory``; ``references`` and ``weighting`` may be missing.
+        sections: ``loss``, ``miner``, ``distance``, ``memory``; the others may be missing.
         num_classes: C, of the training set.
         sizes: D of each space, such as ``embedding``.
         num_samples: N, of the training set.
@@ -71,10 +71,12 @@ def _objective(
         return shared[key]
 
     loss = instantiate(entry.loss, entry.where, **sizes_for(entry.loss, sizes))
-    memory, further, weighting = (sections.get(group) or {} for group in ("memory", "references", "weighting"))
+    groups = ("memory", "references", "weighting", "mixture")
+    memory, further, weighting, mixture = (sections.get(group) or {} for group in groups)
     weigh = instantiate(weighting, "weighting", **sizes_for(weighting, sizes)) if "_target_" in weighting else None
+    mixes = instantiate(mixture, "mixture", **sizes_for(mixture, sizes)) if "_target_" in mixture else None
     distance, miner = (one(getattr(entry, part), entry.key_of(part)) for part in ("distance", "miner"))
-    objective = Objective(distance, miner, loss, (), weigh, entry.space, memory_mb)
+    objective = Objective(distance, miner, loss, (), weigh, entry.space, memory_mb, mixes)
     affinity = objective.affinity
     if affinity:
         sizes["affinity_size"] = spaces[affinity]

@@ -15,7 +15,7 @@ CONFIG_DIR = next(path for path in (_PACKAGE / "configs", _PACKAGE.parents[1] / 
 
 SPACE = "_search_"
 """Key of a part's file that says what a search may vary; no argument of the part, and in no composed config."""
-SEARCHED = ("loss", "miner", "weighting", "references")
+SEARCHED = ("loss", "miner", "weighting", "references", "mixture")
 """Groups whose files may have that key."""
 TITLED = ("loss", "dataset")
 """Groups whose choices begin with the name that papers use."""

@@ -57,6 +57,7 @@ def check_fit(config: Mapping[str, Any]) -> None:
         _check_space(entry, config)
     _check_references(config, every, losses)
     _check_weighting(config.get("weighting"), every, losses)
+    _check_mixture(config.get("mixture"), every, losses)
 
 
 def _check_selection(accepts: frozenset[str], loss: str, miner: Mapping[str, Any], where: str) -> None:
@@ -114,6 +115,18 @@ def _check_weighting(weighting: Mapping[str, Any] | None, every: Sequence[Entry]
             raise InputError(
                 f"weighting={weighting['name']} weighs {' and '.join(sorted(missing))}, which "
                 f"{entry.where}={entry.loss['name']} cannot use: use one of {', '.join(fitting)}"
+            )
+
+
+def _check_mixture(mixture: Mapping[str, Any] | None, every: Sequence[Entry], losses: Sequence[Any]) -> None:
+    if mixture is None or "_target_" not in mixture:
+        return
+    for entry, loss in zip(every, losses, strict=True):
+        if not getattr(loss, "mixes", False):
+            fitting = [name for name, one in shipped("loss").items() if one.mixes]
+            raise InputError(
+                f"mixture={mixture['name']} makes mixtures of samples, which {entry.where}={entry.loss['name']} "
+                f"cannot take: use one of {', '.join(fitting)}"
             )
 
 

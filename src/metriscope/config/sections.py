@@ -93,6 +93,7 @@ SECTIONS = {
     "memory": Section(frozenset(), {"embedding_size": 1, "affinity_size": 0}, optional=frozenset({"affinity_size"})),
     "references": _addition("metriscope.objectives.references.base.References"),
     "weighting": _addition("metriscope.objectives.weightings.base.Weighting"),
+    "mixture": _addition("metriscope.objectives.mixtures.base.Mixture"),
     "backbone": Section(frozenset(_HABITS | _STATISTICS), {"shape": (1, 1, 1)}),
     "dataset": Section(frozenset({"name"} | _SPLIT | _STATISTICS), {}),
 }

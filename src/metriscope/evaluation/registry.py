@@ -311,6 +311,10 @@ METRICS = (
     ),
     Metric("regularizer", "regulariser", "loss", "min", "spread of a class's centres in `loss=soft_triple`", _LOSS),
     Metric("zero_mean", "zero-mean term", "loss", "min", "regularising term of `loss=signal_to_noise`", _LOSS),
+    Metric(
+        "loss_mixed", "loss of mixtures", "loss", "min",
+        "loss of the mixtures of `mixture=metrix`, without its weight", ("train",),
+    ),
     Metric("beta", "mean beta", "loss", None, "mean boundary between positives and negatives in `loss=margin`", _LOSS),
     Metric(
         "weight_mean", "mean weight", "loss", None, "mean weight of the anchors of a batch, with `weighting=dbpm`",

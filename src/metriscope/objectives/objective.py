@@ -1,6 +1,7 @@
-"""The objective of a run: distance, miner, weighting and loss over one comparison of anchors with references."""
+"""The objective of a run: distance, miner, weighting, mixture and loss over one comparison with references."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from metriscope.objectives.distances.base import Distance
 from metriscope.objectives.distributed import Ranks, gather, is_distributed, ranks_of
 from metriscope.objectives.losses.base import Loss
 from metriscope.objectives.miners.base import Miner
+from metriscope.objectives.mixed import Mixtures
+from metriscope.objectives.mixtures.base import Mixture
 from metriscope.objectives.output import Account, LossOutput
 from metriscope.objectives.references.base import References
 from metriscope.objectives.samples import Moment, Samples, Spaces
@@ -58,9 +61,10 @@ class Objective(nn.Module):
         weighting: factors of pairs or anchors; None for none.
         space: the output of the network that is compared, ``embedding`` or ``trunk``.
         memory_mb: see :class:`Comparison`.
+        mixture: mixes samples, in training; None for none.
 
     Raises:
-        InputError: the loss cannot use the weights.
+        InputError: the loss cannot use the weights or the mixtures.
     """
 
     def __init__(
@@ -72,8 +76,11 @@ class Objective(nn.Module):
         weighting: Weighting | None = None,
         space: str = "embedding",
         memory_mb: float | None = None,
+        mixture: Mixture | None = None,
     ) -> None:
         super().__init__()
+        if mixture is not None and not loss.mixes:
+            raise InputError(f"{type(loss).__name__} cannot take mixtures: {type(mixture).__name__} needs one that can")
         unused = weighting.weighs - loss.weighable if weighting is not None else frozenset()
         if unused:
             raise InputError(f"{type(loss).__name__} cannot use weights of {' and '.join(sorted(unused))}")
@@ -82,6 +89,7 @@ class Objective(nn.Module):
         self.loss = loss
         self.references = nn.ModuleList(references)
         self.weighting = weighting
+        self.mixture = mixture
         self.space = space
         self.memory_mb = memory_mb
 
@@ -137,13 +145,38 @@ class Objective(nn.Module):
             if "pairs" in self.weighting.weighs and len(comparison.anchors.labels):
                 with torch.no_grad():
                     selection = _weighed(self.weighting, comparison, as_pairs(selection, comparison))
+        further: Mixtures | None = None
+        if self.mixture is not None and self.training and len(comparison.anchors.labels):
+            selection, further = self._mixed(self.mixture, comparison, selection)
         account = Account(comparison, selection, self.loss(comparison, selection), self.loss)
+        if further is not None:
+            account = account._replace(output=self._with_mixed(account.output, comparison, further))
         if self.weighting is None or not self.training:
             return account
         with torch.no_grad():
-            further = self.weighting.parts(account, comparison.moment)
+            told = self.weighting.parts(account, comparison.moment)
         output = account.output
-        return account._replace(output=output._replace(parts={**output.parts, **further})) if further else account
+        return account._replace(output=output._replace(parts={**output.parts, **told})) if told else account
+
+    def _mixed(
+        self, mixture: Mixture, comparison: Comparison, selection: Selection
+    ) -> tuple[Selection, Mixtures | None]:
+        """The selection with its mixtures, and those that are judged by themselves."""
+        # Whoever asks first for the references decides whether they have a graph.
+        _ = comparison.references
+        with torch.no_grad():
+            pairs = as_pairs(selection, comparison)
+            mixtures = mixture.mix(comparison, pairs)
+        if mixtures is None or mixture.apart:
+            return selection, mixtures
+        return replace(pairs, mixtures=mixtures), None
+
+    def _with_mixed(self, output: LossOutput, comparison: Comparison, mixtures: Mixtures) -> LossOutput:
+        """The loss with that of mixtures alone, weighed; all else is said of samples."""
+        assert self.mixture is not None
+        mixed = self.loss(comparison, mixtures).value
+        parts = {**output.parts, "loss_mixed": mixed.detach()}
+        return output._replace(value=output.value + self.mixture.weight * mixed, parts=parts)
 
     def learners(self) -> list[Loss | Miner | Weighting | References]:
         """The parts that learn from a step of the training, by their ``observe``."""

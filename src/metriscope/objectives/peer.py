@@ -126,7 +126,7 @@ class PeerMiner(Miner):
             mask = torch.zeros_like(comparison.positive)
             mask[row, column] = True
             masks.append(mask & (comparison.anchors.labels >= 0).unsqueeze(1))
-        return Pairs(*masks)
+        return Pairs(masks[0], masks[1])
 
 
 def _labelled(comparison: Comparison) -> tuple[Comparison, Tensor]:

@@ -5,7 +5,7 @@ A selection is one of four kinds, none of which lists all triplets:
 - :class:`Pairs`: two masks of shape (B, R), or :class:`RowPairs`, which makes them for a block of anchors;
 - :class:`TripletBand`: all triplets whose gap d(a, n) - d(a, p) lies in an open interval, O(1);
 - :class:`Triplets`: an explicit list, for miners that choose few;
-- :class:`Mixtures`: at most S synthetic negatives of each anchor.
+- :class:`Mixtures`: at most S points of each anchor that are no samples; :class:`Pairs` may hold some as well.
 """
 
 import math
@@ -18,6 +18,7 @@ from torch import Tensor
 from metriscope.errors import InputError
 from metriscope.objectives.block import Block
 from metriscope.objectives.comparison import Comparison
+from metriscope.objectives.mixed import Mixtures
 from metriscope.objectives.numerics import numbers
 
 
@@ -28,17 +29,20 @@ class Pairs:
     Attributes:
         positive, negative: (B, R) bool masks, subsets of the comparison's masks.
         positive_weights, negative_weights: (B, R), at least 0, detached: how much each pair counts; None for 1.
+        mixtures: synthetic points that count beside the pairs; None for none.
     """
 
     positive: Tensor
     negative: Tensor
     positive_weights: Tensor | None = None
     negative_weights: Tensor | None = None
+    mixtures: Mixtures | None = None
 
     def at(self, rows: slice) -> "Pairs":
         """Those of some anchors."""
-        columns = (self.positive, self.negative, self.positive_weights, self.negative_weights)
-        return Pairs(*(None if one is None else one[rows] for one in columns))  # type: ignore[arg-type]
+        up, down = (None if one is None else one[rows] for one in (self.positive_weights, self.negative_weights))
+        mixtures = None if self.mixtures is None else self.mixtures.at(rows)
+        return Pairs(self.positive[rows], self.negative[rows], up, down, mixtures)
 
     @property
     def weighed(self) -> bool:
@@ -115,39 +119,6 @@ class Triplets:
             raise InputError("triplets with stand-ins are no pairs: use loss=triplet or set miner.stand_ins=null")
 
 
-@dataclass(frozen=True)
-class Mixtures:
-    """Triplets with synthetic negatives: S of each anchor, each on the segment between two references.
-
-    Attributes:
-        positive: (B,) int64, the positive of each anchor.
-        first, second: (B, S) int64, the ends of the segments; ``first`` is in the batch, whose distances are known.
-        share: (B, S), the share of ``first``, from 0 (the second end itself) to 1.
-        valid: (B, S) bool, the entries that stand for a triplet.
-        spherical: whether mixtures are L2-normalised again.
-    """
-
-    positive: Tensor
-    first: Tensor
-    second: Tensor
-    share: Tensor
-    valid: Tensor
-    spherical: bool = True
-
-    def at(self, rows: slice) -> "Mixtures":
-        """Those of some anchors."""
-        positive, first, second, share, valid = (
-            column[rows] for column in (self.positive, self.first, self.second, self.share, self.valid)
-        )
-        return Mixtures(positive, first, second, share, valid, self.spherical)
-
-    def distances(self, comparison: Comparison) -> Tensor:
-        """(B, S) distances of the anchors to their mixtures, attached to the graph; see :meth:`Distance.blend`."""
-        d = comparison.distances
-        to_first, to_second = d.gather(1, self.first), d.gather(1, self.second)
-        return comparison.distance.blend(to_first, to_second, d[self.first, self.second], self.share, self.spherical)
-
-
 Selection = Pairs | RowPairs | TripletBand | Triplets | Mixtures
 
 
@@ -155,6 +126,7 @@ def triplet_distances(selection: Triplets | Mixtures, comparison: Comparison) ->
     """d(a, p), d(a, n) and which entries count, of one shape; attached to the graph."""
     d = comparison.distances
     if isinstance(selection, Mixtures):
+        assert selection.positive is not None
         to_positive = d.gather(1, selection.positive.unsqueeze(1)).expand_as(selection.share)
         return to_positive, selection.distances(comparison), selection.valid
     anchor, to_positive = selection.anchor, d[selection.anchor, selection.positive]
@@ -190,7 +162,7 @@ def pairs_of(selection: Selection, block: Block) -> Pairs | None:
         counts = torch.zeros(block.positive.shape, dtype=torch.int32, device=column.device)
         counts.index_put_((some.anchor, column), some.valid.to(torch.int32), accumulate=True)
         masks.append(counts > 0)
-    return Pairs(*masks)
+    return Pairs(masks[0], masks[1])
 
 
 def unbanded(selection: Selection) -> Selection:

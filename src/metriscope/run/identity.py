@@ -33,7 +33,7 @@ _IRRELEVANT = {
     "trainer.name", "trainer.accelerator", "trainer.log_every_n_steps",
 }  # fmt: skip
 # Groups that may have no part.
-_ABSENT_BY_NAME = ("references", "weighting")
+_ABSENT_BY_NAME = ("references", "weighting", "mixture")
 # Keys whose values are paths to files of the user.
 _DATA, _WEIGHTS, _TABLE, _INIT = "dataset.path", "backbone.weights", "weighting.table", "init"
 _PAIRS = "evaluation.pairs"

@@ -30,7 +30,7 @@ def split_space(words: Sequence[str], space: Sequence[str]) -> tuple[Words, dict
 
 
 def of_parts(choices: Mapping[str, str], further: Sequence[Path] = (), ranged: Collection[str] = ()) -> list[str]:
-    """Overrides that search what the files of the chosen loss, miner, weighting and references say may be searched.
+    """Overrides that search what the files of the chosen loss, miner, weighting and so on say may be searched.
 
     >>> of_parts({"loss": "triplet", "miner": "semihard", "weighting": "none"})
     ['loss.margin=interval(0.02,1.0)']

@@ -6,12 +6,16 @@ import pytest
 import torch
 from miner_cases import all_cases, blended, case, rows
 from oracles import DISTANCES, LAYOUTS, against, distance
+from six_points import compared, hold
 
 from metriscope.errors import InputError
+from metriscope.objectives.distances.euclidean import Euclidean
 from metriscope.objectives.losses.pairs.contrastive import ContrastiveLoss
 from metriscope.objectives.losses.triplets.triplet import TripletLoss
 from metriscope.objectives.miners.curriculum import CurriculumMiner
-from metriscope.objectives.selection import Mixtures, TripletBand
+from metriscope.objectives.mixed import Mixtures
+from metriscope.objectives.samples import Moment
+from metriscope.objectives.selection import TripletBand
 
 NAMES = sorted(DISTANCES)
 
@@ -101,3 +105,49 @@ def test_what_cannot_take_interpolated_negatives_says_so():
 def test_shares_outside_are_refused(share):
     with pytest.raises(InputError, match="above 0 and below 1"):
         CurriculumMiner(interpolation=share)
+
+
+def six_points(epoch, **keys):
+    """The loss of the second half of ten epochs begins with the fifth."""
+    t, comparison = compared(Euclidean())
+    comparison.moment = Moment(epoch)
+    miner = CurriculumMiner(0.3, 10, 0.5, 0.4, **keys)
+    return t, TripletLoss(0.3)(comparison, miner(comparison)).value
+
+
+def test_worked_values():
+    slopes = [0.0115811854, 0.0922378568, -0.5280847774, 0.4547359320, -0.1595867329, 0.1291165362]
+    t, value = six_points(5)
+    hold(value, t, 0.688180452059, slopes)
+    # The first stage. In three triplets both distances are equal: they do not count, but rounding would decide.
+    degrees = [0, 30, 40, 80.000001, 120, 200.000001]
+    t, comparison = compared(Euclidean(), degrees)
+    value = TripletLoss(0.3)(comparison, CurriculumMiner(0.3, 10)(comparison)).value
+    assert value.item() == pytest.approx(0.018490134322, abs=1e-8)
+
+
+def test_frozen_interpolations_push_the_anchor_alone():
+    _, wanted = six_points(5)
+    t, value = six_points(5, frozen=True)
+    assert value.item() == pytest.approx(wanted.item(), abs=1e-12)
+    z = torch.stack([t.cos(), t.sin()], 1)
+    miner = CurriculumMiner(0.3, 10, 0.5, 0.4)
+    _, comparison = compared(Euclidean())
+    comparison.moment = Moment(5)
+    chosen, terms = miner(comparison), []
+    ends = (chosen.positive, chosen.second.squeeze(1), chosen.share.squeeze(1))
+    for a, (p, n, share) in enumerate(zip(*(one.tolist() for one in ends), strict=True)):
+        mixed = torch.nn.functional.normalize(share * z[p] + (1 - share) * z[n], dim=0)
+        negative = mixed.detach() if share else z[n]
+        terms.append(((z[a] - z[p]).norm() - (z[a] - negative).norm() + 0.3).clamp_min(0))
+    (slopes,) = torch.autograd.grad(torch.stack(terms).mean(), t, retain_graph=True)
+    torch.testing.assert_close(torch.autograd.grad(value, t)[0], slopes, rtol=0, atol=1e-12)
+
+
+def test_shares_that_make_false_negatives_are_told(caplog):
+    CurriculumMiner(interpolation=0.5)
+    assert not caplog.records
+    CurriculumMiner(interpolation=0.6)
+    assert "miner.interpolation=0.6: above 0.5 interpolations are closer to the positive" in caplog.text
+    with pytest.raises(InputError, match="nothing is interpolated that could be constant"):
+        CurriculumMiner(frozen=True)

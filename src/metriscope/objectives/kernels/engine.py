@@ -13,6 +13,7 @@ from metriscope.objectives.chunks import count_rows, keep_freed_blocks
 from metriscope.objectives.classes import listed
 from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.kernels.gradient import Gradients, attach
+from metriscope.objectives.kernels.mixed_columns import MixedColumns
 from metriscope.objectives.kernels.rules import Inputs, Judged, Rows, Rule, check_slopes
 from metriscope.objectives.kernels.sums import ByAnchor, RowSums, Total
 from metriscope.objectives.output import PairSlopes
@@ -54,13 +55,16 @@ class Engine:
         self.wanted = False
         self.held: dict[int, tuple[list[Tensor], Tensor]] = {}
         columns = [x for x in (self.inputs.anchors, self.inputs.references) if x is not None]
+        self.mixed = MixedColumns.of(selection, comparison, rule.of_distances)
         self.others: list[Tensor] = [*columns, *self.inputs.parameters]
         self.learned = [p for p in self.comparison.distance.parameters() if p.requires_grad]
 
     def in_blocks(self) -> RowSums:
         """One block of anchors after the other; those of other processes are theirs."""
         anchors, references = self.comparison.prepared
-        gradients = [Gradients(anchors, references, [*self.others, *self.learned]) for _ in range(self.rule.sums)]
+        mixed = [] if self.mixed is None else [self.mixed.values]
+        targets = [*self.others, *self.learned, *mixed]
+        gradients = [Gradients(anchors, references, targets) for _ in range(self.rule.sums)]
         differences = self.comparison.distance.pulls and self.comparison.distance.differences
         wanted = self.wanted = torch.is_grad_enabled() and any(x.requires_grad for x in gradients[0].targets)
         if anchors.device.type == "cpu" and not torch.compiler.is_compiling():
@@ -72,7 +76,8 @@ class Engine:
                 self._note(block.rows, found)
                 if wanted:
                     if len(anchors) * len(references) <= _HELD_PAIRS:
-                        self.held[block.rows.start] = [s.clone() for s in found.slopes], values
+                        pairs = values.shape[1]
+                        self.held[block.rows.start] = [s[:, :pairs].clone() for s in found.slopes], values
                     for of_sum, slopes, by_others in zip(gradients, found.slopes, found.by_others, strict=True):
                         self._add(of_sum, block, slopes, by_others)
             found_here = [of_sum.known(differences) for of_sum in gradients] if wanted else []
@@ -102,6 +107,8 @@ class Engine:
         comparison = self.comparison
         block = comparison.block(slice(0, len(comparison.prepared[0])))
         matrix = comparison.distances if self.rule.of_distances else comparison.similarities
+        if self.mixed is not None:
+            matrix = self.mixed.beside(matrix[:, :0] if self.mixed.alone else matrix, block.rows)
         with torch.autocast(matrix.device.type, enabled=False):
             if self.rule.plain:
                 view = self._view(block, matrix, self.inputs.anchors, self.inputs.references)
@@ -138,12 +145,16 @@ class Engine:
             values = self._values(block)
             with torch.autocast(values.device.type, enabled=False):
                 by_sums = list(self._judge(block, values).slopes)
-        first, *others = (s * scale.to(s.dtype) for s, scale in zip(by_sums, scales, strict=True))
+        pairs = values.shape[1]
+        first, *others = (s[:, :pairs] * scale.to(s.dtype) for s, scale in zip(by_sums, scales, strict=True))
         for other in others:
             first += other
         return PairSlopes(first, values if self.rule.of_distances else None)
 
     def _values(self, block: Block) -> Tensor:
+        """Those of pairs of samples, (r, R), or (r, 0) where there are mixtures alone."""
+        if self.mixed is not None and self.mixed.alone:
+            return block.anchors.new_zeros(len(block.anchors), 0)
         return block.distances if self.rule.of_distances else block.similarities
 
     def _note(self, rows: slice, found: _Found) -> None:
@@ -158,12 +169,14 @@ class Engine:
     def _result(self, totals: Sequence[Tensor]) -> RowSums:
         self.weighed = True
         # A traced graph returns tensors alone.
-        slopes = None if torch.compiler.is_compiling() else self.slopes
+        nothing = torch.compiler.is_compiling() or (self.mixed is not None and self.mixed.alone)
+        slopes = None if nothing else self.slopes
         by_anchor = self.losses.rows, self.active.value, self.sizes.rows, self.valid.rows
         return RowSums(tuple(totals), *by_anchor, slopes)
 
     def _view(self, block: Block, values: Tensor, anchors: Tensor | None, references: Tensor | None) -> Rows:
-        pairs, rows = pairs_of(self.selection, block), block.rows
+        rows, mixed = block.rows, self.mixed
+        pairs = pairs_of(self.selection, block) if mixed is None else mixed.pairs(self.selection, block)
         if pairs is None and self.classes is not None:
             sizes, find = self.class_sizes[rows], partial(self.classes.members, rows)
             positive, negative = self.classes.numbers(rows, values.dtype)
@@ -173,6 +186,9 @@ class Engine:
             positive, negative = pairs.terms(values.dtype)
             find = partial(listed, pairs.positive)
         weighed = pairs is not None and pairs.weighed
+        if mixed is not None:
+            positive, negative, more = mixed.terms(rows, positive, negative)
+            sizes, weighed, find = sizes + more, weighed or mixed.mixtures.weighed, partial(listed, positive > 0)
         if self.rule.complete:
             valid = (sizes > 0).all(1, keepdim=True)
             if weighed:
@@ -217,6 +233,8 @@ class Engine:
     def _judge(self, block: Block, values: Tensor) -> _Found:
         anchors = None if self.inputs.anchors is None else self.inputs.anchors[block.rows].detach()
         references = None if self.inputs.references is None else self.inputs.references.detach()
+        if self.mixed is not None:
+            values = self.mixed.beside(values, block.rows).detach()
         if self.rule.plain:
             return self._differentiated(block, values, anchors, references)
         view = self._view(block, values, anchors, references)
@@ -263,7 +281,11 @@ class Engine:
 
     def _add(self, of_sum: Gradients, block: Block, slopes: Tensor, by_others: Sequence[Tensor | None]) -> None:
         by_learned: Sequence[Tensor | None] = ()
-        if self.comparison.distance.pulls:
+        if self.mixed is not None:
+            slopes = self.mixed.take(of_sum.others[-1], block.rows, slopes)
+        if self.mixed is not None and self.mixed.alone:
+            pass
+        elif self.comparison.distance.pulls:
             of_sum.multiply(block, self._products(block, slopes), self.comparison.distance)
         else:
             by_anchors, by_references, *by_learned = self._pull(block, slopes)

@@ -109,8 +109,8 @@ def log_sums(margin: float) -> Rule:
     """max(0, log sum_p e^d_p + log sum_n e^-d_n + margin), with one count."""
 
     def judge(rows: Rows) -> Judged:
-        pulls, pull = masked_softmax(rows.values, rows.positive)
-        pushes, push = masked_softmax(-rows.values, rows.negative)
+        pulls, pull = masked_softmax(rows.values, rows.positive, rows.weighed)
+        pushes, push = masked_softmax(-rows.values, rows.negative, rows.weighed)
         excess = pull + push + margin
         active = (excess > 0) & (rows.share > 0)
         return Judged(excess.clamp_min(0), (pulls.sub_(pushes).mul_(active),), active.long())

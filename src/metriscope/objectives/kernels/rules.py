@@ -45,6 +45,11 @@ class Rows:
         """(r, R), 1 for positives, whatever their weight."""
         return (self.positive > 0).to(self.positive.dtype) if self.weighed else self.positive
 
+    @property
+    def pushed(self) -> Tensor:
+        """(r, R), 1 for negatives, whatever their weight."""
+        return (self.negative > 0).to(self.negative.dtype) if self.weighed else self.negative
+
 
 class Judged(NamedTuple):
     """What a rule says of some anchors.

@@ -29,6 +29,8 @@ class Loss(nn.Module, metaclass=PartType):
         accepts: kinds of selection: "all" (every valid term), "band", "pairs", "triplets", or "none" for a
             loss that needs no miner.
         weighable: the weights that the loss takes: ``pairs``, ``rows``, or none.
+        mixes: whether the loss takes mixtures as further pairs, with weights: see
+            :class:`metriscope.objectives.mixed.Mixtures`.
         hinge: True where inactive terms have exactly zero weight.
         paper: where the loss comes from.
         affinity: the space, ``trunk``, that :attr:`Comparison.affinity` comes from; None where nobody asks.
@@ -40,6 +42,7 @@ class Loss(nn.Module, metaclass=PartType):
     weighable: ClassVar[frozenset[str]] = frozenset()
     hinge: ClassVar[bool]
     paper: ClassVar[str] = ""
+    mixes: bool = False
     affinity: str | None = None
     bound_to_classes: bool = False
 

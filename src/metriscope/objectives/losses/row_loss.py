@@ -35,6 +35,7 @@ class RowLoss(Loss):
 
     accepts = frozenset({"all", "pairs", "triplets"})
     weighable = frozenset({"pairs", "rows"})
+    mixes = True
     hinge = False
     of_distances: ClassVar[bool] = False
     per_pair: ClassVar[bool] = False

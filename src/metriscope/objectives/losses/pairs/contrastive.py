@@ -22,3 +22,4 @@ class ContrastiveLoss(PairHinges):
     """
 
     paper = "arXiv:2510.02161"
+    mixes = True

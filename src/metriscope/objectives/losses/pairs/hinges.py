@@ -1,6 +1,7 @@
 """The base class of losses that add a hinge for each pair."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from metriscope.objectives.kernels import pairs
 from metriscope.objectives.kernels.rows import over_rows
 from metriscope.objectives.kernels.rules import Inputs, Judged, Rows, Rule
 from metriscope.objectives.losses.base import Loss, mean_part, reduce
+from metriscope.objectives.mixed import mixtures_in
 from metriscope.objectives.output import LossOutput
 from metriscope.objectives.selection import Selection, unbanded
 from metriscope.parts import ArgumentError
@@ -59,10 +61,11 @@ class PairHinges(Loss):
 
         With them, how many of either kind are above zero.
         """
-        pulls = (rows.values - self.positive_margin).clamp_min(0) * rows.positive
-        pushes = (self.margin - rows.values).clamp_min(0) * rows.negative
+        pulls = (rows.values - self.positive_margin).clamp_min(0) * rows.pulled
+        pushes = (self.margin - rows.values).clamp_min(0) * rows.pushed
+        sides = ((pulls, rows.positive), (pushes, rows.negative))
         power = 2 if self.squared else 1
-        up, down = ((hinges**power).sum(1, keepdim=True) for hinges in (pulls, pushes))
+        up, down = ((hinges**power * mask).sum(1, keepdim=True) for hinges, mask in sides)
         losses = torch.cat([up * scales[0] + down * scales[1], (up + down).detach()], 1)
         return Judged(losses, active=torch.stack([(hinges > 0).sum(1) for hinges in (pulls, pushes)], 1))
 
@@ -82,17 +85,25 @@ class PairHinges(Loss):
         """What the rule depends on beside the distances."""
         return Inputs()
 
+    def _plain(self, scales: Sequence[float | Tensor] = (1.0, 1.0)) -> Rule:
+        """The formula: slopes by hand know no weights of pairs."""
+        judge = partial(self.formula, scales=scales)
+        return Rule(judge, of_distances=True, reported=1, counts=2, complete=False, plain=True)
+
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
         chosen, inputs = unbanded(selection), self.inputs(comparison)
         scales: Sequence[float | Tensor] = (1.0, 1.0)
         active: Tensor | None = None
+        weighed = mixtures_in(selection) is not None
+        counting = self._plain() if weighed else self.counting(comparison)
         if self.reduction == "mean_active":
             # The scales are known once all pairs were counted.
             comparison.hold()
             with torch.no_grad():
-                active = over_rows(comparison, chosen, self.counting(comparison), inputs).active
+                active = over_rows(comparison, chosen, counting, inputs).active
             scales = (1 / active.clamp_min(1).double()).to(comparison.prepared[0].dtype).unbind()
-        found = over_rows(comparison, chosen, self.rule(comparison, scales, active is not None), inputs)
+        rule = self._plain(scales) if weighed else self.rule(comparison, scales, active is not None)
+        found = over_rows(comparison, chosen, rule, inputs)
         active = found.active if active is None else active
         terms, total = found.sizes.sum(0), found.losses[:, 1].sum(dtype=torch.float64)
         every, one = terms.sum(), torch.ones_like(total)

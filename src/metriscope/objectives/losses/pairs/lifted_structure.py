@@ -42,6 +42,7 @@ class LiftedStructureLoss(Loss):
     """
 
     accepts = frozenset({"all", "pairs", "triplets"})
+    mixes = True
     hinge = True
     paper = "arXiv:1703.07737"
 
@@ -57,10 +58,13 @@ class LiftedStructureLoss(Loss):
         self.positive_margin = positive_margin
         self.form = form
         self.reduction = reduction
+        # The original joins the negatives of two anchors.
+        self.mixes = form == "generalised"
 
     def formula(self, rows: Rows) -> Judged:
         """The generalised losses (r, 1) of some anchors, differentiable, and which are above zero."""
-        pull, push = log_sum_exp(rows.values, rows.positive), log_sum_exp(-rows.values, rows.negative)
+        pull = log_sum_exp(rows.values, rows.positive, rows.weighed)
+        push = log_sum_exp(-rows.values, rows.negative, rows.weighed)
         losses = (pull + push + (self.margin - self.positive_margin)).clamp_min(0)
         return Judged(losses, active=((losses > 0) & (rows.share > 0)).long())
 

@@ -29,6 +29,7 @@ class FastAPLoss(RowLoss):
 
     accepts = frozenset({"none"})
     weighable = frozenset({"rows"})
+    mixes = False
     paper = "Cakir et al., CVPR 2019"
 
     def __init__(self, num_bins: Count = 10) -> None:

@@ -40,6 +40,7 @@ class SmoothAPLoss(RowLoss):
 
     accepts = frozenset({"none"})
     weighable = frozenset({"rows"})
+    mixes = False
     paper = "arXiv:2007.12163"
 
     def __init__(self, temperature: Positive = 0.01, include_anchor: bool = False, memory_mb: Positive = 256) -> None:

@@ -9,9 +9,10 @@ from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.kernels.rows import over_rows
 from metriscope.objectives.kernels.soft_bands import softplus_over
 from metriscope.objectives.losses.base import Loss, mean_part, reduce
+from metriscope.objectives.mixed import Mixtures
 from metriscope.objectives.numerics import soft_hinge
 from metriscope.objectives.output import LossOutput
-from metriscope.objectives.selection import Mixtures, Selection, TripletBand, Triplets, triplet_distances
+from metriscope.objectives.selection import Selection, TripletBand, Triplets, triplet_distances
 
 
 class SoftMarginTripletLoss(Loss):
