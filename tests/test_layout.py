@@ -7,6 +7,7 @@ ROOT = TESTS.parent
 # Of whole runs, or of many modules together.
 BEYOND_ONE_MODULE = {
     "browser/test_page_in_browser.py",
+    "fair/test_interrupted_studies.py",
     "golden/test_curves.py",
     "objectives/kernels/test_compiled.py",
     "objectives/kernels/test_formulas.py",
