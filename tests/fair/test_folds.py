@@ -93,9 +93,9 @@ def test_data_are_looked_at_once():
 def test_what_is_said_of_the_data_is_said_once(monkeypatch, caplog):
     real = metriscope.fair.folds.load_splits
 
-    def load(*args):
+    def load(*args, **keys):
         logging.getLogger("metriscope.data").warning("an image is missing, said the %s", "list")
-        return real(*args)
+        return real(*args, **keys)
 
     monkeypatch.setattr(metriscope.fair.folds, "load_splits", load)
     metriscope.fair.folds._kept.cache_clear()
