@@ -38,6 +38,9 @@ METHODS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("loss=infonce", "weighting=soft_negative"): INFONCE,
     ("loss=infonce", "weighting=asp"): INFONCE,
     ("loss=infonce", "weighting=dbpm"): INFONCE,
+    ("loss=infonce", "mixture=mochi"): INFONCE,
+    ("loss=infonce", "mixture=metrix"): INFONCE,
+    ("loss=infonce", "mixture=supremix"): INFONCE,
     ("loss=infonce", "miner=hard_share"): INFONCE,
     ("loss=infonce", "miner=whisker"): INFONCE,
 }
