@@ -25,6 +25,8 @@ def test_words_are_fixed_searched_or_aside():
     assert infonce.ranges == {"optimizer.lr": "interval(1e-3,1e-2)"}
     (contrastive,) = read(["losses=contrastive//dbpm"]).entries
     assert contrastive.words == ("loss=contrastive", "weighting=dbpm")
+    (mixed,) = read(["losses=infonce///mochi"]).entries
+    assert mixed.words == ("loss=infonce", "mixture=mochi")
 
 
 @pytest.mark.parametrize(

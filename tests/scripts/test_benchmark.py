@@ -22,6 +22,7 @@ from benchmarks import (
     limits,
     losses,
     measuring,
+    mixtures,
     mnist,
     photographs,
     ranks,
@@ -303,3 +304,14 @@ def test_methods_stand_beside_a_plain_loss() -> None:
     words = ("loss=infonce", "weighting=dbpm")
     times = beside._compared((words, beside.METHODS[words]), 12, 0)
     assert times[2].endswith("x)") or times[2].endswith("~")
+
+
+def test_mixtures_are_measured_beside_the_plain_step(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(mixtures, "LOSSES", mixtures.LOSSES[:1])
+    monkeypatch.setattr(mixtures, "SIDE", 8)
+    mixtures.run(quick=True, data_dir=None)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("infonce")]
+    assert [row[1] for row in rows] == list(mixtures.MIXTURES)
+    assert {*mixtures.MIXTURES, "none"} == set(choices("mixture"))

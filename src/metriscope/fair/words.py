@@ -28,16 +28,16 @@ _NOT_FIXED = {
 }  # fmt: skip
 # Where and how, which changes no result.
 _ASIDE = ("study", "tags", "logger", "paths")
-_ENTRY = re.compile(r"[\w-]+(/[\w-]*){0,2}")
+_ENTRY = re.compile(r"[\w-]+(/[\w-]*){0,3}")
 _FOR_ENTRY = re.compile(r"([\w/-]+):([^=]+=.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A loss with its miner and weighting.
+    """A loss with its miner, weighting and mixture.
 
     Attributes:
-        name: ``loss``, ``loss/miner`` or ``loss/miner/weighting``.
+        name: ``loss``, then its miner, weighting and mixture behind slashes, as far as they are named.
         words: what chooses these parts, and what is fixed for this entry alone.
         ranges: ranges to search that the command line gives for it, by key.
     """
@@ -148,10 +148,11 @@ def _range(word: str) -> dict[str, str]:
 
 def _entry(name: str, own: Sequence[str], ranges: Mapping[str, str]) -> Entry:
     if not _ENTRY.fullmatch(name):
-        raise InputError(f"losses: cannot read '{name}': give <loss>, <loss>/<miner> or <loss>/<miner>/<weighting>")
+        shape = "<loss>, <loss>/<miner>, <loss>/<miner>/<weighting> or <loss>/<miner>/<weighting>/<mixture>"
+        raise InputError(f"losses: cannot read '{name}': give {shape}")
     chosen = [
         f"{group}={choice}"
-        for group, choice in zip(("loss", "miner", "weighting"), name.split("/"), strict=False)
+        for group, choice in zip(("loss", "miner", "weighting", "mixture"), name.split("/"), strict=False)
         if choice
     ]
     varied = [word for word in own if parse(word).is_sweep_override()]
