@@ -39,7 +39,9 @@ def compare(batch: int, chunk: int, side: int, repeats: int = REPEATS) -> None:
     times = side_by_side(sides, seconds=0, at_least=repeats, at_most=repeats, warm_up=False)
     del sides
     print(f"s: {seconds(times[0])} at once, {seconds(times[1])} in chunks: {ratio(times[1], times[0])} (limit 1.5x)")
-    print("MiB: peak extra over the idle process, in a process of its own, without embeddings and features")
+    stored = batch * 3 * side**2
+    print("MiB: peak extra over the idle process, in a process of its own, without embeddings and features; the idle")
+    print(f"process holds the uint8 batch, {mebibytes(stored)} of {batch:,} images, so that is not counted either")
     table, extra = Table([("step", 24), ("MiB", 8), ("embeddings", 10)]), []
     for case in (Case(chunk, None, side), chunks, plain):
         found, embedded = isolated(memory, case)
