@@ -1,15 +1,20 @@
 """Mixtures beside the plain step: forward and backward of a small network, and of the objective alone."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from benchmarks.comparing import built
 from benchmarks.measuring import Times, side_by_side
 from benchmarks.table import Table, milliseconds, ratio
 
 CLASSES, EACH, SIDE = 32, 4, 32
+# An epoch in which everything is mixed.
+_LATE = 1000
 MIXTURES = {"mochi": "limit 1.3x", "metrix": "limit 1.5x", "supremix": ""}
 LOSSES = (("loss=infonce",), ("loss=multi_similarity",), ("loss=contrastive", "loss.reduction=mean_active"))
 
@@ -37,28 +42,37 @@ def compared(words: tuple[str, ...], mixture: str, classes: int, seconds: float,
 
 def step(words: tuple[str, ...], classes: int, network: bool) -> Callable[[], Tensor]:
     """A forward and a backward pass of a run of these words; of the objective alone, without the network."""
-    from metriscope.build.run import network_of, objective_of
-    from metriscope.config.compose import compose_config
-    from metriscope.config.plain import plain
     from metriscope.objectives.samples import Moment, Spaces
     from metriscope.unit import unit_rows
 
-    config = plain(compose_config([*words, "backbone=small_cnn", "miner=all"]))
-    torch.manual_seed(0)
-    embedder = network_of(config, (3, SIDE, SIDE)) if network else None
-    objective = objective_of(config, classes, 128)
+    embedder = _network() if network else None
+    objective = built((*words, "miner=all"), classes)
     labels = torch.arange(classes * EACH) // EACH
     source = torch.Generator().manual_seed(0)
     images = torch.randn(len(labels), 3, SIDE, SIDE, generator=source)
     raw = torch.randn(len(labels), 128, generator=source).requires_grad_()
-    # A late epoch, in which everything is mixed.
-    epoch = config["trainer"]["max_epochs"] - 1
 
     def once() -> Tensor:
         z = unit_rows(raw) if embedder is None else embedder(images).z
-        moment = Moment(epoch, generator=torch.Generator().manual_seed(1))
+        moment = Moment(_LATE, generator=torch.Generator().manual_seed(1))
         value: Tensor = objective(Spaces.of(z, labels), moment).output.value
         value.backward()
         return value.detach()
 
     return once
+
+
+def _network() -> nn.Module:
+    """The same initial values whenever it is asked for."""
+    from metriscope.build.run import network_of
+
+    torch.manual_seed(0)
+    return network_of(_config(), (3, SIDE, SIDE))
+
+
+@cache
+def _config() -> dict[str, Any]:
+    from metriscope.config.compose import compose_config
+    from metriscope.config.plain import plain
+
+    return plain(compose_config(["backbone=small_cnn"]))
