@@ -6,6 +6,7 @@ import pytest
 
 from metriscope.errors import InputError
 from metriscope.fair.words import read
+from metriscope.run.fair import command
 
 
 def test_words_are_fixed_searched_or_aside():
@@ -54,3 +55,14 @@ def test_words_are_fixed_searched_or_aside():
 def test_wrong_words_are_refused(words, said):
     with pytest.raises(InputError, match=re.escape(said)):
         read(words)
+
+
+def test_a_definition_gives_its_command_again():
+    words = "losses=triplet/semihard,infonce dataset=digits head.size=8 infonce:loss.temperature=0.2 trials=3 folds=2 "
+    words += "repeats=4 seed=5 models=folds search=gp prune=null"
+    asked = read(words.split())
+    entries = [{"name": one.name, "words": list(one.words)} for one in asked.entries]
+    numbers = {key: getattr(asked, key) for key in ("trials", "folds", "repeats", "seed", "models", "sampler", "prune")}
+    found = command({"entries": entries, "fixed": list(asked.fixed), **numbers})
+    assert found.startswith("metriscope fair losses=triplet/semihard,infonce dataset=digits head.size=8 infonce:loss")
+    assert read(found.split()[2:]) == asked

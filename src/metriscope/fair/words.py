@@ -9,6 +9,7 @@ from typing import Any
 from metriscope.config.search_path import of_search_path, with_folder
 from metriscope.config.words import parse
 from metriscope.errors import InputError, nearest
+from metriscope.run.fair import words_of
 
 STUDY = "fair"
 """Name of the study where the words give none."""
@@ -150,16 +151,11 @@ def _entry(name: str, own: Sequence[str], ranges: Mapping[str, str]) -> Entry:
     if not _ENTRY.fullmatch(name):
         shape = "<loss>, <loss>/<miner>, <loss>/<miner>/<weighting> or <loss>/<miner>/<weighting>/<mixture>"
         raise InputError(f"losses: cannot read '{name}': give {shape}")
-    chosen = [
-        f"{group}={choice}"
-        for group, choice in zip(("loss", "miner", "weighting", "mixture"), name.split("/"), strict=False)
-        if choice
-    ]
     varied = [word for word in own if parse(word).is_sweep_override()]
     mine = dict(ranges)
     for word in varied:
         mine |= _range(word)
-    return Entry(name, (*chosen, *(word for word in own if word not in varied)), mine)
+    return Entry(name, (*words_of(name), *(word for word in own if word not in varied)), mine)
 
 
 def _numbers(own: Mapping[str, str]) -> dict[str, Any]:

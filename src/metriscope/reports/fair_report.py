@@ -34,7 +34,7 @@ from metriscope.reports.style import guarded, save_as
 from metriscope.reports.table_formats import csv_text, markdown_table, markdown_tables, write_tables
 from metriscope.reports.table_style import Written
 from metriscope.reports.tables import Shown, Table
-from metriscope.run.fair import MANIFEST
+from metriscope.run.fair import MANIFEST, command
 from metriscope.run.record import duration
 from metriscope.run.study import Study
 
@@ -247,23 +247,15 @@ def _times(study: FairStudy, found: Sequence[Search]) -> list[str]:
 
 
 def _circumstances(study: FairStudy) -> list[str]:
-    """What the definition fixes, in lines."""
-    kept = (
-        "fixed",
-        "words",
-        "trials",
-        "folds",
-        "repeats",
-        "models",
-        "sampler",
-        "prune",
-        "seed",
-        "metric",
-        "versions",
-        "data",
-    )
+    """The command, and what the definition fixes, in lines."""
+    kept = ("metric", "versions", "data")
     lines = [f"- {key}: {for_markdown(_plain(study.definition[key]))}" for key in kept if key in study.definition]
-    return ["## Conditions\n", "\n".join(lines) + "\n", f"All of it is in `{MANIFEST}`.\n"]
+    words = command(study.definition)
+    # A file that somebody else wrote must not end the block of code, nor be taken for HTML.
+    safe = words.isprintable() and not {"`", "<"} & set(words)
+    words = f"```console\n{words}\n```\n" if safe else f"{for_markdown(words)}\n"
+    asked = ["Asked for by these words, and by the ranges that are searched:\n", words]
+    return ["## Conditions\n", *asked, "\n".join(lines) + "\n", f"All of it is in `{MANIFEST}`.\n"]
 
 
 def _plain(value: Any) -> str:

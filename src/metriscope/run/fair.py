@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,30 @@ def entries_by_config(manifest: Mapping[str, Any], kind: str = "winners") -> dic
         models = [own] if isinstance(own, str) else [*own, one["concatenated"]]
         found.update({str(model): str(one["entry"]) for model in models})
     return found
+
+
+def words_of(entry: str) -> tuple[str, ...]:
+    """The words that choose the parts of an entry: loss, miner, weighting and mixture, with slashes between them."""
+    groups = ("loss", "miner", "weighting", "mixture")
+    return tuple(f"{group}={choice}" for group, choice in zip(groups, entry.split("/"), strict=False) if choice)
+
+
+def command(definition: Mapping[str, Any]) -> str:
+    """The command line of a comparison, without ranges that it gave and without places.
+
+    Args:
+        definition: the content of ``fair.json``.
+    """
+    entries = definition["entries"]
+    own = [f"{one['name']}:{word}" for one in entries for word in one["words"] if word not in words_of(one["name"])]
+    said = {"trials": "trials", "folds": "folds", "repeats": "repeats", "models": "models", "untuned": "untuned",
+            "search": "sampler", "prune": "prune", "seed": "seed"}  # fmt: skip
+    written = {True: "true", None: "null"}
+    budget = [
+        f"{word}={written.get(definition[key], definition[key])}" for word, key in said.items() if key in definition
+    ]
+    losses = f"losses={','.join(one['name'] for one in entries)}"
+    return shlex.join(["metriscope", "fair", losses, *definition["fixed"], *own, *budget])
 
 
 def seal_on(config: Mapping[str, Any]) -> str | None:

@@ -2,7 +2,9 @@
 
 from metriscope.reports.experiments.base import Data, Experiment
 from metriscope.reports.experiments.contrastive_vs_triplet import CONTRASTIVE_VS_TRIPLET
+from metriscope.reports.experiments.hard_batches import HARD_BATCHES
 from metriscope.reports.experiments.label_noise import LABEL_NOISE
+from metriscope.reports.experiments.mixtures import MIXTURES
 from metriscope.reports.experiments.small_batches import SMALL_BATCHES
 from metriscope.reports.experiments.temperature import TEMPERATURE
 from metriscope.reports.experiments.variance_greediness import VARIANCE_GREEDINESS
@@ -13,6 +15,8 @@ EXPERIMENTS = {
     "temperature": TEMPERATURE,
     "label_noise": LABEL_NOISE,
     "small_batches": SMALL_BATCHES,
+    "mixtures": MIXTURES,
+    "hard_batches": HARD_BATCHES,
 }
 
 __all__ = ["EXPERIMENTS", "Data", "Experiment"]
