@@ -14,12 +14,14 @@ EXPERIMENTS = "reports/experiments/"
 # (file, word) -> what the word means there, where it is not the name of a loss or miner.
 OTHER_MEANINGS = {
     ("build/data.py", "none"): "dataset.cache",
+    ("callbacks/class_neighbors.py", "sum"): "how processes add up",
     ("config/evaluating.py", "none"): "an evaluation has no miner",
     ("config/sections.py", "none"): "no part, in groups that may have none",
     ("config/keys.py", "none"): "dataset.cache, augmentation.crop",
     ("data/inputs/augment.py", "none"): "augmentation.crop",
     ("data/inputs/decoded.py", "none"): "dataset.cache",
     ("evaluation/verification/listed.py", "none"): "no column",
+    ("fair/words.py", "all"): "a model on all training classes",
     ("objectives/arguments.py", "sum"): "loss.reduction",
     ("objectives/losses/base.py", "sum"): "loss.reduction",
     ("objectives/losses/classes/unpg.py", "arcface"): "its argument base",

@@ -177,9 +177,9 @@ def test_chunks_are_measured_beside_the_plain_step(
     monkeypatch.setattr(chunks, "isolated", lambda function, case: function(case))
     chunks.compare(batch=16, chunk=8, side=32, repeats=1)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[0] for line in lines[7:10]] == ["8 at once", "16 in chunks of 8", "16 at once"]
+    assert [line.split("  ")[0] for line in lines[8:11]] == ["8 at once", "16 in chunks of 8", "16 at once"]
     assert "(limit 1.5x)" in lines[3]
-    assert "(limit 1.3x)" in lines[10]
+    assert "(limit 1.3x)" in lines[11]
 
 
 def test_variances_of_many_classes_are_measured(

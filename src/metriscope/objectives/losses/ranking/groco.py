@@ -46,6 +46,7 @@ class GroCoLoss(RowLoss):
     """
 
     weighable = frozenset({"rows"})
+    mixes = False
     paper = "arXiv:2301.02009"
 
     def __init__(
