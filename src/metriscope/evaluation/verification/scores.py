@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from metriscope.unit import unit_rows
+from metriscope.unit import SMALLEST_NORM, unit_rows
 
 GRID = 2**22
 """Cosines are compared as multiples of 1 / GRID, 2.4e-7, about the precision of those of float32 embeddings."""
@@ -18,6 +18,12 @@ _BITS = int(torch.tensor(_ROUNDS, dtype=torch.float64).view(torch.int64))
 def directions(embeddings: Tensor) -> Tensor:
     """(N, D) -> (N, D) float64 of unit length."""
     return unit_rows(embeddings.detach().double())
+
+
+def make_directions(rows: Tensor) -> Tensor:
+    """:func:`directions` of float64 (N, D), in the same memory."""
+    norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return rows.mul_(norms.reciprocal().masked_fill_(norms <= SMALLEST_NORM, 0))
 
 
 def counters(device: torch.device) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from metriscope.evaluation.search.workers import single_threaded_workers
 from metriscope.evaluation.verification import scores
 from metriscope.evaluation.verification.rates import ClassCounts
-from metriscope.evaluation.verification.scores import EXCLUDED, counters, directions, places
+from metriscope.evaluation.verification.scores import EXCLUDED, counters, make_directions, places
 
 SIDE, SIDE_ELSEWHERE = 1024, 4096
 """Rows and columns of a tile, on a CPU and on other devices: 8 MB and 134 MB."""
@@ -57,8 +57,11 @@ class _Side(NamedTuple):
     starts: list[int]
     """(C + 1,) where each class begins, and the end."""
 
-    def rows(self, these: slice) -> Tensor:
-        return directions(self.embeddings[self.order[these]])
+    def rows(self, these: slice, stored: Tensor, out: Tensor) -> Tensor:
+        """Directions of a slice, (n, D) float64 in ``out``; ``stored`` is room for its embeddings."""
+        count = these.stop - these.start
+        torch.index_select(self.embeddings, 0, self.order[these], out=stored[:count])
+        return make_directions(out[:count].copy_(stored[:count]))
 
     def within(self, label: int, these: slice) -> slice:
         """The part of a slice that is of one class, from the first of the slice on."""
@@ -109,9 +112,8 @@ class TiledPairs:
         def look(rows: slice, columns: slice, tile: Tensor) -> None:
             with lock:
                 every.scatter_add_(0, tile.view(-1), ones[: tile.numel()])
-            same = [tile[part].flatten() for part in self._positive(rows, columns)]
-            if same:
-                found = torch.cat(same)
+            for part in self._positive(rows, columns):
+                found = tile[part].flatten()
                 with lock:
                     positive.scatter_add_(0, found, ones[: len(found)])
 
@@ -204,9 +206,14 @@ class TiledPairs:
         if ranks is not None:
             tiles = islice(tiles, ranks.rank, None, ranks.world)
 
+        embeddings = self._left.embeddings
+
         @torch.inference_mode()
         def work(worker: int) -> None:
+            # Memory of its own for all tiles: what is allocated for each is scattered over huge pages that stay.
             buffer = torch.empty(side * side, dtype=torch.float64, device=device)
+            stored = embeddings.new_empty(side, embeddings.shape[1])
+            of_rows, of_columns = (torch.empty_like(stored, dtype=torch.float64) for _ in range(2))
             held, left = None, buffer
             while True:
                 with next_tile:
@@ -214,8 +221,8 @@ class TiledPairs:
                 if rows is None or columns is None:
                     return
                 if rows != held:
-                    held, left = rows, self._left.rows(rows).mul_(scores.GRID)
-                right = self._right.rows(columns)
+                    held, left = rows, self._left.rows(rows, stored, of_rows).mul_(scores.GRID)
+                right = self._right.rows(columns, stored, of_columns)
                 out = buffer[: len(left) * len(right)].view(len(left), len(right))
                 tile = places(torch.mm(left, right.T, out=out))
                 if self.alone and rows == columns:
