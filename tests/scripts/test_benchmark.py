@@ -306,6 +306,7 @@ def test_methods_stand_beside_a_plain_loss() -> None:
     assert times[2].endswith("x)") or times[2].endswith("~")
 
 
+@pytest.mark.processes
 def test_mixtures_are_measured_beside_the_plain_step(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,7 +27,8 @@ def paths(nav):
 
 
 def test_the_navigation_lists_every_page(pages):
-    assert {page for page in pages if not re.match(r"results/\w+/\w+/", page)} == set(paths(NAV))
+    tables = {page for page in pages if page.startswith("results/") and not page.endswith("/README.md")}
+    assert set(pages) - tables == set(paths(NAV))
 
 
 def test_every_choice_and_every_key_has_its_place(pages):

@@ -131,16 +131,18 @@ def command(definition: Mapping[str, Any]) -> str:
     """The command line of a comparison, without ranges that it gave and without places.
 
     Args:
-        definition: the content of ``fair.json``.
+        definition: the content of ``fair.json`` or of ``manifest.json``.
     """
     entries = definition["entries"]
     own = [f"{one['name']}:{word}" for one in entries for word in one["words"] if word not in words_of(one["name"])]
-    said = {"trials": "trials", "folds": "folds", "repeats": "repeats", "models": "models", "untuned": "untuned",
-            "search": "sampler", "prune": "prune", "seed": "seed"}  # fmt: skip
-    written = {True: "true", None: "null"}
+    said = {"trials": "trials", "folds": "folds", "repeats": "repeats", "models": "models", "search": "sampler",
+            "prune": "prune", "seed": "seed"}  # fmt: skip
     budget = [
-        f"{word}={written.get(definition[key], definition[key])}" for word, key in said.items() if key in definition
+        f"{word}={'null' if definition[key] is None else definition[key]}"
+        for word, key in said.items()
+        if key in definition
     ]
+    budget += ["untuned=true"] if "untuned" in definition else []
     losses = f"losses={','.join(one['name'] for one in entries)}"
     return shlex.join(["metriscope", "fair", losses, *definition["fixed"], *own, *budget])
 
