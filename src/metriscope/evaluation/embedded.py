@@ -36,6 +36,9 @@ class EvaluatedSet(NamedTuple):
     """(M, D) float32, further items of the gallery of every query, which match none; None without any."""
     pairs: Verification | None = None
     """The pairs that verification is about; None for all pairs of the set."""
+    side: Tensor | None = None
+    """(N,) int64, the modality of each sample, 0 or 1; None where there is one. A set of P pairs has N = 2 P samples,
+    and pair p stands at the positions p and P + p."""
 
     def ranked(self) -> QueryScores:
         """The retrieval scores, which a metric that asks for :meth:`SetMetric.measures` is given."""
