@@ -129,7 +129,10 @@ def _at_end(
     if not metrics:
         return {}
     known = _references(trainer, module, data) if any(one.metric.references for one in metrics) else None
-    embedded = tested._replace(embeddings=tested.embeddings.cpu(), labels=tested.labels.cpu(), references=known)
+    side = None if tested.side is None else tested.side.cpu()
+    embedded = tested._replace(
+        embeddings=tested.embeddings.cpu(), labels=tested.labels.cpu(), references=known, side=side
+    )
     return {f"test/{name}": value for one in metrics for name, value in one.of(embedded).items()}
 
 
@@ -153,6 +156,7 @@ def _references(trainer: pl.Trainer, module: MetricLearner, data: DataModule) ->
 def _save_embeddings(path: Path, tested: EvaluatedSet, splits: Splits) -> None:
     """``embeddings`` (N, D) float32, ``labels`` (N,) int64, ``classes`` (C,) names of the test set.
 
+    Of pairs also ``side`` (N,) int64, the modality of each row, where pair p has the rows p and N / 2 + p.
     Where the data are image files, also ``paths`` (N,), relative to the common folder of all parts.
     """
     arrays: dict[str, Any] = {
@@ -160,6 +164,8 @@ def _save_embeddings(path: Path, tested: EvaluatedSet, splits: Splits) -> None:
         "labels": tested.labels.cpu().numpy(),
         "classes": np.array(splits.test.classes, dtype=np.str_),
     }
+    if tested.side is not None:
+        arrays["side"] = tested.side.cpu().numpy()
     names = splits.file_names("test")
     if names is not None and tested.positions is not None:
         arrays["paths"] = np.array([names[position] for position in tested.positions.tolist()], dtype=np.str_)

@@ -11,7 +11,9 @@ from lightning_fabric.utilities.apply_func import move_data_to_device
 from torch import Tensor
 
 from metriscope.callbacks.whole_set import WholeSet
+from metriscope.data.examples import Examples
 from metriscope.data.splits import Splits
+from metriscope.errors import InputError
 from metriscope.evaluation.collector import SetCollector
 from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.evaluation.measures import Measures, together
@@ -20,6 +22,7 @@ from metriscope.evaluation.set_metric import Built
 from metriscope.evaluation.verification.listed import PairList, read_pairs
 from metriscope.evaluation.verification.of_set import Verification
 from metriscope.models.network import Embedding
+from metriscope.models.shapes import of_pairs
 from metriscope.objectives.distributed import is_distributed, ranks
 from metriscope.training.learner import MetricLearner
 from metriscope.unit import unit_rows
@@ -56,11 +59,13 @@ class EvaluationMonitor(WholeSet):
         self.file = pairs
         self.pairs: PairList | None = None
         self.queries: Tensor | None = None
+        self.count: int | None = None
         self.samples: dict[str, SetCollector] = {}
         self.told = False
 
     def begin(self, pl_module: pl.LightningModule, splits: Splits, stage: str) -> None:
         self.queries = splits.queries if stage == "test" else None
+        self.count = pairs_in(splits.test if stage == "test" else splits.validation)
         self.pairs = pairs_of(splits, self.file) if stage == "test" else None
         self.samples = {layer: SetCollector().to(pl_module.device) for layer in self.layers}
         self.told = False if stage == "test" else self.told
@@ -87,6 +92,7 @@ class EvaluationMonitor(WholeSet):
     def judge(self, splits: Splits, embeddings: Tensor, labels: Tensor) -> EvaluatedSet:
         """The test set with embeddings (N, D) and labels (N,) that are at hand, in the order of the split."""
         self.queries, self.pairs = splits.queries, pairs_of(splits, self.file)
+        self.count = pairs_in(splits.test)
         return self._evaluated(embeddings, labels, torch.arange(len(labels), device=labels.device))
 
     def _distractors(self, pl_module: MetricLearner) -> dict[str, Tensor]:
@@ -112,7 +118,13 @@ class EvaluationMonitor(WholeSet):
         listed = None if self.pairs is None else self.pairs.among(index.cpu())
         pairs = Verification(embeddings, labels, queries, listed)
         evaluated = EvaluatedSet(
-            embeddings, labels, positions=index, queries=queries, distractors=distractors, pairs=pairs
+            embeddings,
+            labels,
+            positions=index,
+            queries=queries,
+            distractors=distractors,
+            pairs=pairs,
+            side=None if self.count is None else (index >= self.count).long(),
         )
         if self.measures is None:
             check_finite(embeddings)
@@ -127,10 +139,20 @@ class EvaluationMonitor(WholeSet):
         return evaluated._replace(scores=scores)
 
 
+def pairs_in(part: Examples | None) -> int | None:
+    """How many pairs of two modalities a part has; None where its examples are no pairs.
+
+    An evaluated set has two samples for each, of which the second of pair p of N stands at N + p.
+    """
+    return None if part is None or not of_pairs(part.shape) else len(part)
+
+
 def pairs_of(splits: Splits, file: Path | None) -> PairList | None:
     """The pairs of ``evaluation.pairs``, by position in the test part; None without a file. Errors as of read_pairs."""
     if file is None:
         return None
+    if pairs_in(splits.test) is not None:
+        raise InputError("evaluation.pairs lists pairs of images, and the data are pairs of vectors: leave it null")
     return read_pairs(file, splits.file_names("test"), len(splits.test), key="evaluation.pairs")
 
 
