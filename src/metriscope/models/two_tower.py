@@ -47,8 +47,8 @@ def two_tower(
     """One tower of fully connected layers for each side of a pair, both to features of one size.
 
     Hidden layers have batch norm and ReLU, the last layer is linear: with ``head=identity`` the features are the
-    embedding, and any other head is shared by both sides. arXiv:1908.03737 and its successors have such towers, of 1024-64
-    and 128-1024-64 units in their public code; what the papers themselves say of sizes is not verified.
+    embedding, and any other head is shared by both sides. arXiv:1908.03737 and its successors have such towers, of
+    1024-64 and 128-1024-64 units in their public code; what the papers themselves say of sizes is not verified.
 
     Args:
         shape: (F0, F1), how many numbers the vectors of each side have.
