@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from metriscope.errors import InputError
 from metriscope.evaluation.scores import QueryScores
 from metriscope.evaluation.verification.of_set import Verification
 
@@ -35,7 +36,7 @@ class EvaluatedSet(NamedTuple):
     distractors: Tensor | None = None
     """(M, D) float32, further items of the gallery of every query, which match none; None without any."""
     pairs: Verification | None = None
-    """The pairs that verification is about; None for all pairs of the set."""
+    """The pairs that verification is about; None for all pairs of the set, or of its two sides."""
     side: Tensor | None = None
     """(N,) int64, the modality of each sample, 0 or 1; None where there is one. A set of P pairs has N = 2 P samples,
     and pair p stands at the positions p and P + p."""
@@ -48,7 +49,21 @@ class EvaluatedSet(NamedTuple):
 
     def verified(self) -> Verification:
         """Verification of the pairs, whose scores are counted once for all metrics of the set that came with them."""
-        return Verification(self.embeddings, self.labels) if self.pairs is None else self.pairs
+        if self.pairs is not None:
+            return self.pairs
+        return Verification(self.embeddings, self.labels, None if self.side is None else self.side == 0)
+
+    def sides(self, name: str) -> Tensor:
+        """The sides, which a metric of this name needs.
+
+        Raises:
+            InputError: there is one modality.
+        """
+        if self.side is None:
+            raise InputError(
+                f"evaluation.metrics.{name} is about data of two modalities, such as dataset=paired: set it to null"
+            )
+        return self.side
 
     def known(self) -> References:
         """The references, which a metric that asks for them is given."""
