@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from metriscope.build.modalities import check_sides
 from metriscope.errors import InputError, RunError
 from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.evaluation.hubness import k_occurrences
@@ -90,9 +91,12 @@ def evaluated(measures: Measures = WHOLE, seed: int = 0) -> EvaluatedSet:
     return EvaluatedSet(z, labels, query_scores(z, labels, measures, side=side), side=side)
 
 
+def section(name: str) -> dict[str, Any]:
+    return {"_target_": f"metriscope.evaluation.shipped.{SHIPPED[name].__name__}"}
+
+
 def built(*names: str) -> list[Any]:
-    sections = {name: {"_target_": f"metriscope.evaluation.shipped.{SHIPPED[name].__name__}"} for name in names}
-    return build_metrics({"metrics": sections})
+    return build_metrics({"metrics": {name: section(name) for name in names}})
 
 
 def test_figures_of_each_direction() -> None:
@@ -176,6 +180,10 @@ def test_a_class_of_one_side_and_a_side_alone() -> None:
     with pytest.raises(RunError, match=r"^4 test examples are all of one side"):
         checked_scores(z, labels, WHOLE, None, 256, side=alone)
     for name in ("across_sides", "modality_gap", "side_variance"):
-        (one,) = built(name)
-        with pytest.raises(InputError, match=f"^evaluation.metrics.{name} is about data of two modalities"):
-            one.of(EvaluatedSet(z, labels))
+        assert SHIPPED[name].of_sides
+        with pytest.raises(
+            InputError, match=f"^evaluation.metrics.{name} is about two modalities, and the data are of"
+        ):
+            check_sides({"evaluation": {"metrics": {name: section(name)}}}, trains=False)
+    with pytest.raises(LookupError, match=r"^no sides, because the data are of one modality$"):
+        EvaluatedSet(z, labels).sides()

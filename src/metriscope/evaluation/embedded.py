@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from metriscope.errors import InputError
 from metriscope.evaluation.scores import QueryScores
 from metriscope.evaluation.verification.of_set import Verification
 
@@ -53,16 +52,10 @@ class EvaluatedSet(NamedTuple):
             return self.pairs
         return Verification(self.embeddings, self.labels, None if self.side is None else self.side == 0)
 
-    def sides(self, name: str) -> Tensor:
-        """The sides, which a metric of this name needs.
-
-        Raises:
-            InputError: there is one modality.
-        """
+    def sides(self) -> Tensor:
+        """The modality of each sample, which a metric that says ``of_sides = True`` is given."""
         if self.side is None:
-            raise InputError(
-                f"evaluation.metrics.{name} is about data of two modalities, such as dataset=paired: set it to null"
-            )
+            raise LookupError("no sides, because the data are of one modality")
         return self.side
 
     def known(self) -> References:

@@ -174,6 +174,7 @@ class AcrossSides(SetMetric):
     retrieval reports it; Recall@K for each K of ``k``. Other metrics of retrieval are means of both directions.
     """
 
+    of_sides = True
     figures = registered(
         *(f"{name}_{way}" for name in ("mean_average_precision", "mrr", "recall_at_{k}") for _, way in _DIRECTIONS)
     )
@@ -188,7 +189,7 @@ class AcrossSides(SetMetric):
         from metriscope.evaluation.retrieval import mean, recall_at, reciprocal_rank
         from metriscope.evaluation.scores import of_queries
 
-        found, side = {}, embedded.sides("across_sides")
+        found, side = {}, embedded.sides()
         for own, way in _DIRECTIONS:
             scores = of_queries(embedded.ranked(), side == own)
             found[f"mean_average_precision_{way}"] = mean(scores, scores.whole_average_precision)
@@ -200,23 +201,25 @@ class AcrossSides(SetMetric):
 class ModalityGap(SetMetric):
     """O(N D) time."""
 
+    of_sides = True
     figures = registered("modality_gap")
 
     def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
         from metriscope.evaluation.modalities import modality_gap
 
-        return {"modality_gap": modality_gap(embedded.embeddings, embedded.sides("modality_gap"))}
+        return {"modality_gap": modality_gap(embedded.embeddings, embedded.sides())}
 
 
 class VarianceOfSides(SetMetric):
     """O(N D) time."""
 
+    of_sides = True
     figures = registered(*(f"variance_{kind}_{of}" for kind in ("intra", "inter") for of in ("0", "1", "across")))
 
     def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
         from metriscope.evaluation.modalities import side_variance
 
-        found = side_variance(embedded.embeddings, embedded.labels, embedded.sides("side_variance"))
+        found = side_variance(embedded.embeddings, embedded.labels, embedded.sides())
         intra, inter = (*found.intra, found.intra_across), (*found.inter, found.inter_across)
         return dict(zip((one.key for one in self.figures), (*intra, *inter), strict=True))
 
