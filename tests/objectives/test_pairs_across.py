@@ -7,6 +7,7 @@ import torch
 from combinations import every
 from tiny_runs import COMPOSER
 
+from metriscope.build.modalities import check_sides
 from metriscope.build.run import objective_of
 from metriscope.config.objective import fitting_miners, shipped
 from metriscope.config.plain import plain
@@ -346,6 +347,20 @@ def test_without_a_choice_sides_change_no_bit(across):
         assert all(torch.equal(one, other) for one, other in zip(*(one[:3] for one in outputs), strict=True))
 
 
+@every(loss=(InfoNCELoss, TripletLoss, NPairLoss))
+def test_one_graph_gives_the_same(loss):
+    torch.compiler.reset()
+    objective = Objective(Euclidean(), AllMiner(), loss(), pairs_across="other").double()
+    z = embeddings(len(LABELS))
+
+    def value(z):
+        return objective(batch(z)).output.value
+
+    compiled = torch.compile(value, fullgraph=True, backend="eager")
+    for one, other in zip(*([v, *torch.autograd.grad(v, z)] for v in (value(z), compiled(z))), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
 def test_a_part_of_a_comparison_and_blocks_keep_sides():
     comparison = compared("other", further=PAST, further_side=PAST_SIDE)
     positive, negative = wanted("other", further=PAST, further_side=PAST_SIDE)
@@ -371,6 +386,15 @@ def test_objectives_of_a_sum_choose_for_themselves():
     for place, mode in enumerate(("other", "same", None)):
         alone = Objective(Euclidean(), AllMiner(), TripletLoss(), pairs_across=mode)(batch(z)).output.value
         torch.testing.assert_close(found[f"loss_{place}"], alone.detach())
+
+
+def test_data_of_one_modality_are_refused():
+    for words, key in (
+        (["pairs_across=other"], "pairs_across=other"),
+        (["loss=sum", "loss.losses=[{name: triplet, pairs_across: same}]"], r"loss.losses\[0\].pairs_across=same"),
+    ):
+        with pytest.raises(InputError, match=rf"^{key}: the data are of one modality; leave it null, or use paired"):
+            check_sides(plain(COMPOSER(words)), trains=True)
 
 
 def test_refusals():

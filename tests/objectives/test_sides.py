@@ -33,6 +33,13 @@ def test_sides_reach_the_comparison() -> None:
     assert sides_of(comparison.among(torch.tensor([1, 5]), torch.tensor([0, 6])).anchors) == [0, 1]
 
 
+def test_a_checkpoint_of_a_memory_holds_sides() -> None:
+    memory, other = CrossBatchMemory(10, 3, sides=True), CrossBatchMemory(10, 3, sides=True)
+    memory.store(batch_of())
+    other.load_state_dict(memory.state_dict())
+    assert sides_of(other.recall(batch_of(), Moment()).samples) == sides_of(memory.recall(batch_of(), Moment()).samples)
+
+
 def test_a_memory_without_sides_has_no_further_state() -> None:
     memory = CrossBatchMemory(4, 3)
     memory.store(batch_of())

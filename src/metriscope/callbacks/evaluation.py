@@ -32,7 +32,8 @@ class EvaluationMonitor(WholeSet):
     """Logs metrics of the ``val/`` and ``test/`` sets, and stores the embeddings in the module.
 
     Neighbours are searched once for all metrics of a set, and not at all where no metric asks for them. Distractors are
-    embedded after the test set, once, and lie in the gallery of each of its queries.
+    embedded after the test set, once, and lie in the gallery of each of its queries. Pairs of two modalities are ranked
+    and verified across them: each sample is a query among all samples of the other side.
 
     Args:
         metrics: those to compute during the run; others, which come at its end, are passed over.
@@ -115,8 +116,9 @@ class EvaluationMonitor(WholeSet):
         self, embeddings: Tensor, labels: Tensor, index: Tensor, distractors: Tensor | None = None
     ) -> EvaluatedSet:
         queries = None if self.queries is None else self.queries.to(index.device)[index]
+        side = None if self.count is None else (index >= self.count).long()
         listed = None if self.pairs is None else self.pairs.among(index.cpu())
-        pairs = Verification(embeddings, labels, queries, listed)
+        pairs = Verification(embeddings, labels, queries if side is None else side == 0, listed)
         evaluated = EvaluatedSet(
             embeddings,
             labels,
@@ -124,12 +126,12 @@ class EvaluationMonitor(WholeSet):
             queries=queries,
             distractors=distractors,
             pairs=pairs,
-            side=None if self.count is None else (index >= self.count).long(),
+            side=side,
         )
         if self.measures is None:
             check_finite(embeddings)
             return evaluated
-        scores = checked_scores(embeddings, labels, self.measures, queries, self.memory_mb, distractors)
+        scores = checked_scores(embeddings, labels, self.measures, queries, self.memory_mb, distractors, side)
         if not self.told and not (scores.relevant > 0).any():
             self.told = True
             warnings.warn(
