@@ -30,7 +30,7 @@ def check_batches(config: Mapping[str, Any]) -> None:
     if views > 1:
         section = SECTIONS["augmentation"].arguments(config["augmentation"])
         check_views(views, by_image, instantiate(section, "augmentation", mean=None, std=None))
-    elif by_image and config["backbone"].get("name") != "two_tower":
+    elif by_image and config.get("pairs_across") is None:  # else, the two rows of a pair are two of its class
         check_views(views, by_image, None)
     if by_image:
         _check_images_as_classes(config)
