@@ -20,7 +20,7 @@ from metriscope.signals import Stop
 TINY = (
     "dataset=paired_synthetic", "dataset.classes=4", "dataset.per_class=12", "dataset.sizes=[4,6]", "dataset.hidden=3",
     "backbone.first=[6]", "backbone.second=[7]", "backbone.size=5", "head.size=6", "sampler.batch_size=8",
-    "sampler.classes_per_batch=4", "pairs_across=other", "evaluation.classification=false", "trainer=cpu",
+    "sampler.classes_per_batch=4", "pairs_across=other", "trainer=cpu",
     "trainer.max_epochs=2", "trainer.log_every_n_steps=1", "logger=none",
 )  # fmt: skip
 

@@ -173,6 +173,7 @@ def test_synthetic_pairs_share_what_is_hidden():
     again = paired_synthetic.load(classes=3, per_class=40, hidden=4, sizes=[5, 6], noise=0.0, intra=0.5)
     assert torch.equal(again.test.inputs.second, test.inputs.second)
     assert not torch.equal(train.inputs.first, test.inputs.first)
+    assert len(paired_synthetic.load(classes=3, per_class=4, test_per_class=2).test) == 6
     for wrong in ({"sizes": [5]}, {"classes": 1}, {"noise": -1.0}, {"sides": ["a", "a"]}):
         with pytest.raises(InputError, match=rf"^{next(iter(wrong))}="):
             paired_synthetic.load(**wrong)

@@ -32,6 +32,7 @@ _Sizes = Annotated[
 def load(
     classes: Annotated[int, Field(ge=2)] = 10,
     per_class: _Count = 200,
+    test_per_class: _Count | None = None,
     hidden: _Count = 16,
     sizes: _Sizes = (128, 256),
     intra: _Spread = 0.5,
@@ -47,7 +48,7 @@ def load(
 
     Args:
         classes: C, at least 2.
-        per_class: pairs of each class, in each of train and test.
+        per_class, test_per_class: pairs of each class in train and in test; None for as many in test.
         hidden: H, numbers of the hidden vector.
         sizes: F_0 and F_1, numbers of a vector of each side.
         intra: variance of a hidden number within a class.
@@ -61,8 +62,8 @@ def load(
         for side, size in enumerate(sizes)
     ]
 
-    def draw(part: int) -> Examples:
-        labels = torch.arange(classes).repeat_interleave(per_class)
+    def draw(part: int, each: int) -> Examples:
+        labels = torch.arange(classes).repeat_interleave(each)
         own = torch.randn(len(labels), hidden, generator=generator(data_seed, "paired-own", part))
         shared = means[labels] + intra**0.5 * own
 
@@ -74,4 +75,4 @@ def load(
         names = tuple(f"class {c}" for c in range(classes))
         return Examples(PairedVectors(seen(0), seen(1), (sides[0], sides[1])), labels, names)
 
-    return Source(train=draw(0), test=draw(1))
+    return Source(train=draw(0, per_class), test=draw(1, test_per_class or per_class))

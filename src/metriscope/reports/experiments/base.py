@@ -14,8 +14,8 @@ class Data:
 
     Attributes:
         title: name in tables.
-        choices: choices of the config group ``dataset``, each with the folders or files below ``paths.data_dir`` of which it
-            needs one (none if the data come with a package); the first available choice is taken.
+        choices: choices of the config group ``dataset``, each with the folders or files below ``paths.data_dir`` of
+            which it needs one (none if the data come with a package); the first available choice is taken.
         laptop: further overrides at ``scale=laptop``.
         words: further overrides at every scale.
         tuned: further overrides at ``scale=laptop`` where losses are tuned, in place of ``laptop``; None: the same. A
