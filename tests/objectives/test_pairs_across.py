@@ -347,6 +347,7 @@ def test_without_a_choice_sides_change_no_bit(across):
         assert all(torch.equal(one, other) for one, other in zip(*(one[:3] for one in outputs), strict=True))
 
 
+@pytest.mark.slow
 @every(loss=(InfoNCELoss, TripletLoss, NPairLoss))
 def test_one_graph_gives_the_same(loss):
     torch.compiler.reset()
