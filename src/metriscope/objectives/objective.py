@@ -100,7 +100,7 @@ class Objective(nn.Module):
         self.mixture = mixture
         self.space = space
         self.memory_mb = memory_mb
-        self.pairs_across = pairs_across
+        self.pairs_across: Across | None = None if pairs_across == "all" else pairs_across
 
     @property
     def affinity(self) -> str | None:
