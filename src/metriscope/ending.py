@@ -275,6 +275,7 @@ def _tables(tested: EvaluatedSet, data: DataModule, shown: Callable[[], _Shown |
     tables = {"classes": class_table(tested.ranked(), classes)}
     if what is not None:
         tables["gallery"] = gallery_table(*what, classes)
-        on_cpu = EvaluatedSet(tested.embeddings.cpu(), tested.labels.cpu(), tested.scores)
+        side = None if tested.side is None else tested.side.cpu()
+        on_cpu = EvaluatedSet(tested.embeddings.cpu(), tested.labels.cpu(), tested.scores, side=side)
         tables["hardest"] = hardest_table(what.images, on_cpu, data.splits.queries, classes)
     return tables

@@ -157,6 +157,11 @@ def test_every_loss_is_that_of_the_pairs_that_are_left(name, monkeypatch):
             assert output.value.isfinite()
             assert gradient.isfinite().all()
             assert int(output.terms) or (output.value == 0 and not gradient.any())
+        small = Objective(Euclidean(), miner, made(LOSSES[name]), pairs_across=mode)
+        z = embeddings(len(LABELS)).detach().bfloat16().requires_grad_()
+        value = small(batch(z), moment()).output.value
+        assert value.isfinite()
+        assert torch.autograd.grad(value, z)[0].isfinite().all()
         if name in OF_OWN_PAIRS:
             continue
         # Without sides, the same pairs come from a selection.
@@ -347,6 +352,7 @@ def test_without_a_choice_sides_change_no_bit(across):
         assert all(torch.equal(one, other) for one, other in zip(*(one[:3] for one in outputs), strict=True))
 
 
+@pytest.mark.slow
 @every(loss=(InfoNCELoss, TripletLoss, NPairLoss))
 def test_one_graph_gives_the_same(loss):
     torch.compiler.reset()

@@ -149,6 +149,12 @@ def pairs_in(part: Examples | None) -> int | None:
     return None if part is None or not of_pairs(part.shape) else len(part)
 
 
+def tested_labels(splits: Splits) -> Tensor:
+    """The labels (N,) of the whole test set, as it is evaluated: those of pairs for each side."""
+    labels = splits.test.labels
+    return labels if pairs_in(splits.test) is None else labels.repeat(2)
+
+
 def pairs_of(splits: Splits, file: Path | None) -> PairList | None:
     """The pairs of ``evaluation.pairs``, by position in the test part; None without a file. Errors as of read_pairs."""
     if file is None:

@@ -10,6 +10,11 @@ Across = Literal["all", "other", "same"]
 ACROSS = get_args(Across)
 
 
+def left_out(across: Across | None) -> Across | None:
+    """The same, None for all."""
+    return None if across == "all" else across
+
+
 def check_across(across: str | None, parts: Iterable[tuple[str, Any]]) -> None:
     """Refuse a part that cannot do without the pairs that are left out.
 

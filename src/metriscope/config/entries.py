@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from metriscope.annotations import said
-from metriscope.config.across import ACROSS, Across
+from metriscope.config.across import ACROSS, Across, left_out
 from metriscope.config.files import choices
 from metriscope.errors import InputError, nearest
 
@@ -71,7 +71,7 @@ def entries(config: Section) -> list[Entry]:
 def _across(value: Any, where: str) -> Across | None:
     if value is not None and value not in ACROSS:
         raise InputError(f"{where}={said(value)}: it has to be one of {', '.join(ACROSS)}{nearest(str(value), ACROSS)}")
-    return None if value == "all" else value
+    return left_out(value)
 
 
 def _entry(entry: Any, where: str, miner: Section, distance: Section, across: Across | None) -> Entry:

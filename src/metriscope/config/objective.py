@@ -56,7 +56,9 @@ def _check_batch(entry: Entry, config: Mapping[str, Any]) -> None:
     batch, devices = config["sampler"].get("batch_size"), config["trainer"]["devices"]
     if check is not None and isinstance(batch, int) and isinstance(devices, int):
         views = config["sampler"].get("views") or 1
-        most = batch * views * devices + config["memory"]["size"]
+        # A batch of pairs has a sample for each side, unless one of them is left out.
+        sides = 2 if config["backbone"]["name"] == "two_tower" and not entry.pairs_across else 1
+        most = batch * views * sides * devices + config["memory"]["size"]
         with_place(partial(check, entry.loss, most), entry.where)
 
 

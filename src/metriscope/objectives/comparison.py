@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metriscope.config.across import Across
+from metriscope.config.across import Across, left_out
 from metriscope.errors import InputError
 from metriscope.objectives.block import Block, measured
 from metriscope.objectives.chunks import block_rows
@@ -100,7 +100,7 @@ class Comparison:
         ranks: Ranks | None = None,
         across: Across | None = None,
     ) -> None:
-        self.across: Across | None = None if across == "all" else across
+        self.across = left_out(across)
         if self.across is not None:
             _check_sides(self.across, anchors, segments)
         self.anchors = anchors

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from metriscope.config.across import Across, check_across
+from metriscope.config.across import Across, check_across, left_out
 from metriscope.errors import InputError
 from metriscope.objectives.comparison import Comparison, Segment
 from metriscope.objectives.distances.base import Distance
@@ -100,7 +100,7 @@ class Objective(nn.Module):
         self.mixture = mixture
         self.space = space
         self.memory_mb = memory_mb
-        self.pairs_across = pairs_across
+        self.pairs_across = left_out(pairs_across)
 
     @property
     def affinity(self) -> str | None:
