@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metriscope.build.modalities import check_sides
+from metriscope.build.modalities import check_metrics
 from metriscope.errors import InputError, RunError
 from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.evaluation.hubness import k_occurrences
@@ -184,6 +184,6 @@ def test_a_class_of_one_side_and_a_side_alone() -> None:
         with pytest.raises(
             InputError, match=f"^evaluation.metrics.{name} is about two modalities, and the data are of"
         ):
-            check_sides({"evaluation": {"metrics": {name: section(name)}}}, trains=False)
+            check_metrics({"metrics": {name: section(name)}})
     with pytest.raises(LookupError, match=r"^no sides, because the data are of one modality$"):
         EvaluatedSet(z, labels).sides()

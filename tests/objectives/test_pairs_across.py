@@ -7,7 +7,7 @@ import torch
 from combinations import every
 from tiny_runs import COMPOSER
 
-from metriscope.build.modalities import check_sides
+from metriscope.build.modalities import check_pairs
 from metriscope.build.run import objective_of
 from metriscope.config.objective import fitting_miners, shipped
 from metriscope.config.plain import plain
@@ -400,7 +400,7 @@ def test_data_of_one_modality_are_refused():
         (["loss=sum", "loss.losses=[{name: triplet, pairs_across: same}]"], r"loss.losses\[0\].pairs_across=same"),
     ):
         with pytest.raises(InputError, match=rf"^{key}: the data are of one modality; leave it null, or use paired"):
-            check_sides(plain(COMPOSER(words)), trains=True)
+            check_pairs(plain(COMPOSER(words)))
 
 
 def test_refusals():

@@ -11,7 +11,7 @@ from metriscope import seeds
 from metriscope.build.callbacks import build_callbacks
 from metriscope.build.data import build_data
 from metriscope.build.learner import build_learner
-from metriscope.build.modalities import check_sides
+from metriscope.build.modalities import check_metrics, check_pairs
 from metriscope.build.network import TrunkOf, build_network
 from metriscope.build.normalisation import normalisation
 from metriscope.build.objective import build_objective
@@ -53,7 +53,7 @@ def data_of(config: Config, splits: Splits | None = None, trains: bool = True) -
     """
     splits = load_splits(config["dataset"], config["seed"]) if splits is None else splits
     if not of_pairs(splits.train.shape):
-        check_sides(config, trains)
+        check_metrics(config["evaluation"])
     return build_data(
         splits,
         config["dataset"],
@@ -107,6 +107,8 @@ def learner_of(config: Config, data: DataModule, trunk_of: TrunkOf = build_trunk
         data: of the run.
         trunk_of: as of :func:`build_network`.
     """
+    if not of_pairs(data.splits.train.shape):
+        check_pairs(config)
     pl.seed_everything(seeds.derive(config["seed"], "run") % 2**32, verbose=False)
     embedder = network_of(config, data.input_shape, trunk_of)
     chunk = _embed_chunk(config)
