@@ -284,6 +284,8 @@ METRICS = (
     Metric("loss_{k}", "loss, part {k}", "loss", "min", "value of part k of `loss=sum`, without its weight", _LOSS),
     Metric("loss_contrast", "loss, contrast", "loss", "min", "softmax term of `loss=center_contrastive`", _LOSS),
     Metric("loss_center", "loss, centre", "loss", "min", "centre term of `loss=center_contrastive`", _LOSS),
+    Metric("loss_likelihood", "loss, likelihood", "loss", "min", "term of samples in `loss=palm`", _LOSS),
+    Metric("loss_prototypes", "loss, prototypes", "loss", "min", "term of prototypes in `loss=palm`", _LOSS),
     Metric("attraction", "attraction", "loss", "min", "pull on positives in `loss=cacr`", _LOSS),
     Metric("repulsion", "repulsion", "loss", "min", "push on negatives in `loss=cacr`, below 0", _LOSS),
     Metric(
