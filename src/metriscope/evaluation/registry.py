@@ -311,6 +311,15 @@ METRICS = (
         "mean over anchors of KL(weights of negatives || uniform) in `loss=sogclr` and `loss=isogclr`", _LOSS,
         bounds=_POSITIVE,
     ),
+    Metric(
+        "gate_mean", "mean gate", "loss", None,
+        "mean over anchors and features of the gates of `loss=simlap`", _LOSS, unit="share",
+    ),
+    Metric(
+        "gate_entropy", "entropy of gates", "loss", None,
+        "mean entropy of the gates of `loss=simlap` in bits: 1 where they are half open, 0 where open or closed", _LOSS,
+        unit="share",
+    ),
     Metric("regularizer", "regulariser", "loss", "min", "spread of a class's centres in `loss=soft_triple`", _LOSS),
     Metric("zero_mean", "zero-mean term", "loss", "min", "regularising term of `loss=signal_to_noise`", _LOSS),
     Metric(
