@@ -158,6 +158,18 @@ METRICS = (
         ("test",), True,
     ),
     Metric(
+        "ood_auroc_mahalanobis", "AUROC of unseen classes (Mahalanobis)", "coverage", "max",
+        "share of pairs (sample of a training class, sample of an unseen one) in which the latter is farther from the "
+        "nearest training class, by a covariance that classes share (shrunk as by Ledoit and Wolf); ties as half. "
+        "Unseen are the test classes, or `evaluation.distractors` in a closed set; with `evaluation.metrics.ood=true`",
+        ("test",), True, "share",
+    ),
+    Metric(
+        "ood_auroc_nearest", "AUROC of unseen classes (nearest)", "coverage", "max",
+        "the same by the distance to the nearest training sample; with `evaluation.metrics.ood=true`",
+        ("test",), True, "share",
+    ),
+    Metric(
         "variance_intra", "intra-class variance", "variance", None,
         "mean over classes of the mean squared distance to the class mean", headline=True, bounds=_POSITIVE,
     ),
