@@ -265,6 +265,18 @@ METRICS = (
         ("train",), True,
     ),
     Metric(
+        "prototype_entropy", "entropy of prototypes", "greediness", None,
+        "mean over classes of the entropy of its samples' most similar vectors of the class, over its maximum: 1 where "
+        "samples of an epoch divide evenly among them; with `diagnostics.greediness.prototype_usage=true`",
+        ("train",), True, "share",
+    ),
+    Metric(
+        "prototypes_dead", "dead prototypes", "greediness", None,
+        "share of the vectors of a class that were the most similar one to no sample of it in an epoch; with "
+        "`diagnostics.greediness.prototype_usage=true`",
+        ("train",), True, "share",
+    ),
+    Metric(
         "grad_norm", "gradient norm", "greediness", None,
         "L2 norm of the gradients of all parameters, unscaled, before clipping", ("train",), True, bounds=_POSITIVE,
     ),
