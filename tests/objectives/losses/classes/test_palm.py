@@ -136,8 +136,11 @@ def test_prototypes_move_once_in_a_step_of_the_training_alone():
     step(loss)
     torch.testing.assert_close(loss.prototypes, wanted)
     before = loss.prototypes.clone()
-    step(loss.eval())
+    output, _ = step(loss.eval())
     assert torch.equal(loss.prototypes, before)
+    torch.testing.assert_close(
+        output.value, by_the_page(Z4, [0, 0, 1, 1], before, 2, top=0, eps=0.5, t=0.5, m=1, weight=1)[0]
+    )
     assert not list(loss.parameters())
 
 

@@ -57,7 +57,8 @@ class PALMLoss(Loss):
     that stay. They begin in random directions (the authors': of no negative component).
 
     Time O(B J D + J^2 D), and O(B J) for each iteration, in the logarithms of u and v, so that any eps above 0 is safe.
-    Nothing of size J x J is kept. pytorch-metric-learning has no such loss.
+    Nothing of size J x J is kept; with many thousands of classes the J^2 D of L(p) is most of a step, and
+    ``prototype_weight=0`` leaves it out. pytorch-metric-learning has no such loss.
 
     Args:
         num_classes: C; class c has label c. Samples with another label have no term, and no mass.
@@ -73,6 +74,12 @@ class PALMLoss(Loss):
 
     ``active`` and ``terms`` both count samples. The parts ``loss_likelihood`` and ``loss_prototypes``, the latter with
     its weight, add up to the value.
+
+    >>> from metriscope.losses import PALMLoss
+    >>> loss = PALMLoss(2, 2, 2, temperature=0.5, epsilon=0.5).eval()
+    >>> _ = loss.prototypes.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-1.0, 0.0]]))
+    >>> round(loss(torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]]), torch.tensor([0, 0, 1])).item(), 3)
+    2.033
     """
 
     accepts = frozenset({"none"})
@@ -158,7 +165,7 @@ class PALMLoss(Loss):
 
     def _apart(self, prototypes: Tensor) -> Tensor:
         """L(p): the supervised contrastive loss of prototypes, in which those without a positive count as well."""
-        if len(prototypes) == 1:
+        if len(prototypes) == 1 or self.prototype_weight == 0:
             return prototypes.new_zeros(())
         labels = torch.arange(self.num_classes, device=prototypes.device).repeat(self.per_class)
         samples = Samples.of(prototypes, labels)

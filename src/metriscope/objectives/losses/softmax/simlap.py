@@ -59,6 +59,11 @@ class SimLAPLoss(Loss):
     ``terms`` are the pairs of the mean, all of them active. Parts: ``temperature`` is 1 / s, ``gate_mean`` the mean of
     g over anchors and features, ``gate_entropy`` that of its entropy in bits: 1 at g = 1/2, 0 where gates are open or
     closed.
+
+    >>> from metriscope.losses import SimLAPLoss
+    >>> loss = SimLAPLoss(3, 2, pairs="identical", class_size=4, hidden=8)
+    >>> bool(loss(torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]]), torch.tensor([0, 0, 1])) > 0)
+    True
     """
 
     accepts = frozenset({"none"})
