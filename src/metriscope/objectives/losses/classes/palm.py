@@ -8,7 +8,7 @@ from torch import Tensor
 
 from metriscope.objectives.arguments import Count, NonNegative, Positive, UnitInterval
 from metriscope.objectives.comparison import Comparison, Segment
-from metriscope.objectives.distances.cosine import Cosine
+from metriscope.objectives.distances.products import DotProducts
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.kernels.rules import Rule
 from metriscope.objectives.kernels.softmax import likelihood
@@ -169,7 +169,7 @@ class PALMLoss(Loss):
             return prototypes.new_zeros(())
         labels = torch.arange(self.num_classes, device=prototypes.device).repeat(self.per_class)
         samples = Samples.of(prototypes, labels)
-        comparison = Comparison(samples, [Segment(samples)], Cosine())
+        comparison = Comparison(samples, [Segment(samples)], DotProducts())
         rule = likelihood(self.prototype_temperature)
         every = Rule(rule.judge, complete=False)
         return mean_over_anchors(comparison, unbanded(TripletBand()), every).value

@@ -11,7 +11,7 @@ from metriscope.objectives.arguments import Count, Positive
 from metriscope.objectives.block import Block
 from metriscope.objectives.comparison import Comparison, Segment
 from metriscope.objectives.distances.base import precise
-from metriscope.objectives.distances.cosine import Cosine
+from metriscope.objectives.distances.products import DotProducts
 from metriscope.objectives.kernels.rows import mean_over_anchors
 from metriscope.objectives.kernels.softmax import one_among_negatives
 from metriscope.objectives.losses.base import Loss
@@ -107,7 +107,7 @@ class SimLAPLoss(Loss):
         within = Comparison(
             anchors._replace(embeddings=gated),
             [Segment(references._replace(embeddings=others))],
-            _PRODUCT,
+            DotProducts(),
             comparison.moment,
             first=comparison.first,
             memory_mb=comparison.memory_mb,
@@ -151,23 +151,6 @@ class SimLAPLoss(Loss):
         means = {"gate_mean": gates, "gate_entropy": entropy}
         told = {name: (numbers * shown).sum() / count for name, numbers in means.items()}
         return {**told, "temperature": (-self.log_scale.detach()).exp()}
-
-
-class _Product(Cosine):
-    """Dot products of rows as they are."""
-
-    def prepare(self, anchors: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-        return precise(anchors), *map(precise, others)
-
-    def block(self, anchors: Tensor, references: Tensor) -> Tensor:
-        with torch.autocast(anchors.device.type, enabled=False):
-            return -anchors @ references.T
-
-    def similarity(self, distances: Tensor) -> Tensor:
-        return -distances
-
-
-_PRODUCT = _Product()
 
 
 def _pairs(comparison: Comparison, own: Own, partner: Own, keys: Own) -> Callable[[Block], Pairs]:
