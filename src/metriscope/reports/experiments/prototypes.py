@@ -53,8 +53,8 @@ PROTOTYPES = Experiment(
         Claim(2, _HERE, "PALM keeps more variance within classes than one centre, or several that are learned.",
               (Statement("PALM has the higher intra-class variance", "test/variance_intra",
                          least(_palm(_MANY)), most(*_OTHERS)),)),
-        Claim(3, _HERE, "It retrieves as well.",
-              (Statement("PALM has no lower Recall@1", "test/recall_at_1", least(_palm(_MANY)), most(*_OTHERS)),)),
+        Claim(3, _HERE, "It retrieves better than these.",
+              (Statement("PALM has the higher Recall@1", "test/recall_at_1", least(_palm(_MANY)), most(*_OTHERS)),)),
     ),
     about="A linear head on features of a frozen EfficientNet-Lite0 with the ImageNet weights of an installed package, "
     "from images of 112 pixels; 32 classes x 4 samples. Unseen are the test classes, and samples of seen classes are "
