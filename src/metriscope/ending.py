@@ -129,7 +129,12 @@ def _at_end(
     if not metrics:
         return {}
     known = _references(trainer, module, data) if any(one.metric.references for one in metrics) else None
-    embedded = tested._replace(embeddings=tested.embeddings.cpu(), labels=tested.labels.cpu(), references=known)
+    embedded = tested._replace(
+        embeddings=tested.embeddings.cpu(),
+        labels=tested.labels.cpu(),
+        references=known,
+        seen=data.protocol == "closed_set",
+    )
     return {f"test/{name}": value for one in metrics for name, value in one.of(embedded).items()}
 
 

@@ -66,8 +66,8 @@ def test_all_losses_of_the_peer_are_met() -> None:
     met = {override for contest in contests.CONTESTS.values() for override in contest.overrides}
     alone = {
         "cacr", "center_contrastive", "cross_entropy", "cwcl", "decoupled_contrastive", "groco", "isogclr",
-        "mann_whitney", "mv_dhel", "mv_infonce", "pcr", "proto_triplet", "sigmoid", "simple_contrastive",
-        "sogclr", "unpg", "vicreg",
+        "mann_whitney", "mv_dhel", "mv_infonce", "palm", "pcr", "proto_triplet", "sigmoid", "simple_contrastive",
+        "simlap", "sogclr", "unpg", "vicreg",
     }  # fmt: skip
     assert {name for name in LOSSES if f"loss={name}" not in met} == alone
 

@@ -35,6 +35,7 @@ class SetMetric(metaclass=PartType):
         references: whether it needs the embeddings of the training set. Such a metric is computed of ``test`` alone.
         classifies: whether one with references needs them to be of the classes of the evaluated set. Such a metric is
             computed where ``evaluation.classification`` allows it.
+        unseen: whether one with references needs samples of classes that the training set has not.
     """
 
     title: ClassVar[str] = ""
@@ -46,6 +47,7 @@ class SetMetric(metaclass=PartType):
     figures: ClassVar[tuple[Metric, ...]] = ()
     references: ClassVar[bool] = False
     classifies: ClassVar[bool] = True
+    unseen: ClassVar[bool] = False
 
     def __init__(self) -> None:
         """Without arguments. Those of a subclass are keys beside ``_target_``."""
