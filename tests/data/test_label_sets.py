@@ -143,9 +143,7 @@ def test_coarse_labels_that_there_are_not_are_refused_in_one_line() -> None:
     for key in ("train_labels", "test_labels"):
         with pytest.raises(InputError, match=rf"^dataset\.{key}=coarse: these data have one set of labels; set "):
             splits_of(f"dataset.{key}=coarse")
-        with pytest.raises(
-            InputError, match=rf"^dataset\.{key}=corse: it has to be fine, coarse or null; did you mean"
-        ):
+        with pytest.raises(InputError, match=rf"^dataset\.{key}=corse: it has to be one of fine, coarse; did you mean"):
             check(COMPOSER([*TINY, f"dataset.{key}=corse"]))
     assert splits_of("dataset.train_labels=fine").sets is None
     one = split(Source(examples("ab", "xx"), test_share=0.4), "closed_set", validation=0)

@@ -14,13 +14,12 @@ from metriscope.config.callbacks import check_callbacks
 from metriscope.config.completing import in_words_of_today, with_targets
 from metriscope.config.keys import check_types, check_values
 from metriscope.config.known import check_known, check_whole
-from metriscope.config.label_sets import check_label_sets
 from metriscope.config.monitors import check_monitors
 from metriscope.config.objective import check_fit, check_objective
 from metriscope.config.plain import flatten, plain
 from metriscope.config.secrets import check_secrets
 from metriscope.config.sections import check_sections
-from metriscope.config.trainer import check_trainer
+from metriscope.config.trainer import check_average, check_trainer
 from metriscope.config.views import check_batches
 from metriscope.errors import InputError, nearest
 from metriscope.escapes import is_hidden, shown
@@ -84,6 +83,7 @@ def check_keys(cfg: DictConfig, trains: bool = True) -> dict[str, Any]:
     else:
         asked_metrics(config["evaluation"])
     check_trainer(config["trainer"])
+    check_average(config)
     return config
 
 
@@ -113,7 +113,6 @@ def _check_names(flat: Mapping[str, Any], dataset: Mapping[str, Any]) -> None:
     validation = dataset.get("validation")
     if validation is not None and (not _is_number(validation) or not 0 <= validation < 1):
         raise InputError(f"dataset.validation={said(validation)}: it has to be a share of at least 0 and below 1")
-    check_label_sets(dataset)
     _check_label_noise(dataset.get("label_noise"), dataset.get("label_noise_pairs"))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from metriscope.config.label_sets import check_label_sets
+from metriscope.config.keys import check_values
 from metriscope.data.examples import Examples
 from metriscope.errors import InputError
 
@@ -59,7 +59,7 @@ def label_sets(parts: Mapping[str, Examples], trained: str | None, evaluated: st
     Raises:
         InputError: an unknown set, one that the data do not have, or a single coarse class to train on.
     """
-    check_label_sets({"train_labels": trained, "test_labels": evaluated})
+    check_values({TRAIN: trained, TEST: evaluated})
     if parts["train"].superclasses is None:
         for key, value in ((TRAIN, trained), (TEST, evaluated)):
             if value == "coarse":
