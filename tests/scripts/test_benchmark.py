@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks import (
+    average,
     beside,
     busy,
     chunks,
@@ -304,6 +305,12 @@ def test_methods_stand_beside_a_plain_loss() -> None:
     words = ("loss=infonce", "weighting=dbpm")
     times = beside._compared((words, beside.METHODS[words]), 12, 0)
     assert times[2].endswith("x)") or times[2].endswith("~")
+
+
+def test_the_average_that_is_timed_is_that_of_torch() -> None:
+    weights, times = average.compared("mlp", 0)
+    assert weights > 300_000
+    assert len(times) == len(average.SIDES)
 
 
 @pytest.mark.processes

@@ -17,6 +17,7 @@ _NAMED = ("dataset", "backbone", "loss", "miner", "distance")
 _OPTIONAL = (
     "init", "loss_memory_mb", "tags", "references", "weighting", "mixture", "scale", "sweep", "evaluation.name",
     "evaluation.per_query", "evaluation.pairs", "evaluation.distractors",
+    "evaluation.weights",
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from metriscope.config.objective import check_fit, check_objective
 from metriscope.config.plain import flatten, plain
 from metriscope.config.secrets import check_secrets
 from metriscope.config.sections import check_sections
-from metriscope.config.trainer import check_trainer
+from metriscope.config.trainer import check_average, check_trainer
 from metriscope.config.views import check_batches
 from metriscope.errors import InputError, nearest
 from metriscope.escapes import is_hidden, shown
@@ -82,6 +82,7 @@ def check_keys(cfg: DictConfig, trains: bool = True) -> dict[str, Any]:
         check_monitors(config)
     _check_unseen(config)
     check_trainer(config["trainer"])
+    check_average(config)
     return config
 
 
