@@ -130,9 +130,12 @@ def _at_end(
     if not metrics:
         return {}
     known = _references(trainer, module, data) if any(one.metric.references for one in metrics) else None
-    side = None if tested.side is None else tested.side.cpu()
     embedded = tested._replace(
-        embeddings=tested.embeddings.cpu(), labels=tested.labels.cpu(), references=known, side=side
+        embeddings=tested.embeddings.cpu(),
+        labels=tested.labels.cpu(),
+        references=known,
+        side=None if tested.side is None else tested.side.cpu(),
+        seen=data.protocol == "closed_set",
     )
     return {f"test/{name}": value for one in metrics for name, value in one.of(embedded).items()}
 

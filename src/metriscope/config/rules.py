@@ -19,7 +19,7 @@ from metriscope.config.objective import check_fit, check_objective
 from metriscope.config.plain import flatten, plain
 from metriscope.config.secrets import check_secrets
 from metriscope.config.sections import check_sections
-from metriscope.config.trainer import check_trainer
+from metriscope.config.trainer import check_average, check_trainer
 from metriscope.config.views import check_batches
 from metriscope.errors import InputError, nearest
 from metriscope.escapes import is_hidden, shown
@@ -80,9 +80,9 @@ def check_keys(cfg: DictConfig, trains: bool = True) -> dict[str, Any]:
     _check_evaluation(config)
     if trains:
         check_monitors(config)
-    else:
-        asked_metrics(config["evaluation"])
+    _check_unseen(config)
     check_trainer(config["trainer"])
+    check_average(config)
     return config
 
 
@@ -175,6 +175,18 @@ def _check_input(config: Mapping[str, Any]) -> None:
             raise InputError(
                 "backbone.cache_features=true needs inputs that repeat: set augmentation=none, or augmentation.views "
                 "to a number of augmentations that take turns"
+            )
+
+
+def _check_unseen(config: Mapping[str, Any]) -> None:
+    """Refuse a metric of unseen classes where there are none."""
+    evaluation = config["evaluation"]
+    for one in asked_metrics(evaluation):
+        shared = config["dataset"]["protocol"] == "closed_set"
+        if one.part.unseen and shared and not evaluation.get("distractors"):
+            raise InputError(
+                f"evaluation.metrics.{one.key} needs images of classes that training has not seen: give a folder of "
+                "them, evaluation.distractors=..., or set dataset.protocol=class_disjoint"
             )
 
 

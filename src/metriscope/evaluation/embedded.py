@@ -39,6 +39,8 @@ class EvaluatedSet(NamedTuple):
     side: Tensor | None = None
     """(N,) int64, the modality of each sample, 0 or 1; None where there is one. A set of P pairs has N = 2 P samples,
     and pair p stands at the positions p and P + p."""
+    seen: bool = True
+    """Whether the classes of the set are those of the references."""
 
     def ranked(self) -> QueryScores:
         """The retrieval scores, which a metric that asks for :meth:`SetMetric.measures` is given."""

@@ -36,6 +36,7 @@ class SetMetric(metaclass=PartType):
         of_sides: whether it is about data of two modalities, and needs them.
         classifies: whether one with references needs them to be of the classes of the evaluated set. Such a metric is
             computed where ``evaluation.classification`` allows it.
+        unseen: whether one with references needs samples of classes that the training set has not.
     """
 
     title: ClassVar[str] = ""
@@ -48,6 +49,7 @@ class SetMetric(metaclass=PartType):
     references: ClassVar[bool] = False
     of_sides: ClassVar[bool] = False
     classifies: ClassVar[bool] = True
+    unseen: ClassVar[bool] = False
 
     def __init__(self) -> None:
         """Without arguments. Those of a subclass are keys beside ``_target_``."""

@@ -18,6 +18,7 @@ from metriscope.objectives.objectives import Objectives
 from metriscope.objectives.samples import Moment, Spaces
 from metriscope.training.checkpoints import mark, upgrade, was_stopped
 from metriscope.training.chunks import Chunks
+from metriscope.training.moving_average import MovingAverage
 from metriscope.training.random_state import seed_random_state
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -33,6 +34,7 @@ class MetricLearner(pl.LightningModule):
         build_scheduler: (optimizer, total steps, steps per epoch) -> Lightning scheduler dict, or None.
         seed: the run's seed.
         chunks: embeds training batches in chunks; None for one pass.
+        average: follows the weights of the embedder; None for none.
 
     Attributes:
         step, embedding: results of the training batch in progress, for callbacks; None between batches.
@@ -47,6 +49,7 @@ class MetricLearner(pl.LightningModule):
         build_scheduler: Callable[[torch.optim.Optimizer, int, int], dict[str, Any] | None],
         seed: int,
         chunks: Chunks | None = None,
+        average: MovingAverage | None = None,
     ) -> None:
         super().__init__()
         self.embedder = embedder
@@ -55,6 +58,7 @@ class MetricLearner(pl.LightningModule):
         self.build_scheduler = build_scheduler
         self.seed = seed
         self.chunks = chunks
+        self.average = average
         self.step: Step | None = None
         self.embedding: Embedding | None = None
         self.evaluated: EvaluatedSet | None = None
@@ -66,7 +70,9 @@ class MetricLearner(pl.LightningModule):
         return {name: [p for p in part.parameters() if p.requires_grad] for name, part in parts.items()}
 
     def forward(self, inputs: Tensor) -> Embedding:
-        embedding: Embedding = self.embedder(inputs)
+        average = None if self.training else self.average
+        network = self.embedder if average is None or not average.evaluated else average.network
+        embedding: Embedding = network(inputs)
         return embedding
 
     def on_train_start(self) -> None:
@@ -102,6 +108,12 @@ class MetricLearner(pl.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         self.step = self.embedding = None
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        first = self.global_step == 0
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            self.average.update(self.embedder, first=first)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Any:
         return self(batch[0])
