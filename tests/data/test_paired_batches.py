@@ -6,6 +6,7 @@ from batches import config
 
 from metriscope.build.run import data_of
 from metriscope.config.plain import plain
+from metriscope.data.audit.reading import read
 from metriscope.data.inputs.late import LateInputs
 from metriscope.errors import InputError
 
@@ -97,3 +98,10 @@ def test_what_is_for_images_is_refused():
     assert data(backbone={**backbone, "cache_features": "auto"}).embedding is None
     with pytest.raises(InputError, match=r"^evaluation.distractors are images"):
         data(evaluation__distractors="photos")
+
+
+def test_an_audit_takes_a_pair_for_one_example():
+    part = data().splits.test
+    found = read(part)
+    assert torch.equal(found.signatures, torch.cat([part.inputs.first, part.inputs.second], 1))
+    assert len(set(found.stored)) == len(part)

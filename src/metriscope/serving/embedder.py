@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from os import cpu_count
 from pathlib import Path
 from typing import Any, Literal
@@ -141,10 +141,11 @@ class Embedder:
             raise InputError(f"unreadable={unreadable}: choose stop or skip")
 
         number = self.preparation.side(side)
+        pixels_of = self.preparation.pixels if number is None else partial(self.preparation.pixels, side=number)
 
         def read(place: int) -> Tensor | str:
             try:
-                return self.preparation.pixels(items[place], number)
+                return pixels_of(items[place])
             except InputError as error:
                 if unreadable == "stop":
                     raise
