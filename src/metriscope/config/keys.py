@@ -24,6 +24,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "optimizer.layer_decay": (_ABOVE_0, 1, False),
     "optimizer.weight_decay": (0, math.inf, False),
     "optimizer.momentum": (0, 1, False),
+    "head.parts": (1, math.inf, True),
     "sampler.views": (1, math.inf, True),
     "dataset.fold": (0, math.inf, True),
     "dataset.train_share": (_ABOVE_0, 1, False),

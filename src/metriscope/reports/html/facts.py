@@ -123,7 +123,7 @@ _FACTS: Mapping[str, Callable[[StudyRun], str]] = {
     "data": _data,
     "protocol": _listed("", "dataset.protocol", "dataset.fold", "dataset.validation", "dataset.label_noise"),
     "trunk": _listed("", "backbone.name", "backbone.weights", "backbone.freeze"),
-    "head": _listed("", "head.name", "head.size", "head.normalize"),
+    "head": _listed("", "head.name", "head.size", "head.kappa", "head.parts", "head.normalize"),
     "loss": _listed("", "loss.name"),
     "miner": _listed("", "miner.name"),
     "batch": _listed("", "sampler.batch_size", "sampler.classes_per_batch", "sampler.samples_per_class"),
