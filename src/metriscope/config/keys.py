@@ -60,6 +60,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "evaluation.classification": ("auto", True, False),
     "evaluation.per_class": (True, False),
     "evaluation.per_query": (True, False),
+    "evaluation.spectrum": (True, False),
     "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
     "trainer.precision": (
         "32-true", "16-mixed", "bf16-mixed", "bf16-true", "16-true", "64-true", 16, 32, 64, "16", "32", "64", "bf16",

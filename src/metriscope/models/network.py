@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from metriscope.models.trunk import Trunk
-from metriscope.unit import unit_parts
+from metriscope.unit import unit_parts, unit_rows
 
 
 class Embedding(NamedTuple):
@@ -21,6 +21,14 @@ class Embedding(NamedTuple):
     z: Tensor
     raw: Tensor
     features: Tensor
+
+
+def of_layer(layer: str, embedding: Embedding) -> tuple[Tensor, Tensor]:
+    """The vectors to rank, and the same vectors before scaling: (B, D) each."""
+    if layer == "embedding":
+        return embedding.z, embedding.raw
+    features = embedding.features.to(embedding.z.dtype)
+    return unit_rows(features), features
 
 
 class Features(NamedTuple):
