@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 
 # What the names of the network's tensors begin with in a checkpoint.
 _NETWORK = "embedder."
-# Keys of the section dataset that say how images are prepared, and not which they are.
-_PREPARATION = ("dataset.mean", "dataset.std")
+# Keys of the section dataset that say how images are prepared and which labels are used, and not which data they are.
+_PREPARATION = ("dataset.mean", "dataset.std", "dataset.train_labels", "dataset.test_labels")
 
 
 @back_to_the_queue()

@@ -245,7 +245,8 @@ class GreedinessMonitor(pl.Callback):
         if len(pl_module.evaluated.labels) != len(data.splits.validation):
             # With limit_val_batches only a part of the set is embedded, and fixed batches are incomplete.
             return
-        embeddings, labels = pl_module.evaluated.embeddings, pl_module.evaluated.labels
+        # Whole and in the order of the split.
+        embeddings, labels = pl_module.evaluated.embeddings, data.splits.labels_to_validate_on
         judged = False
         for number, rows in enumerate(data.validation_batches()):
             z = embeddings[rows].to(pl_module.device).requires_grad_()

@@ -15,6 +15,7 @@ from metriscope.config.completing import in_words_of_today, with_targets
 from metriscope.config.head import parts_of
 from metriscope.config.keys import check_types, check_values
 from metriscope.config.known import check_known, check_whole
+from metriscope.config.label_sets import check_label_sets
 from metriscope.config.monitors import check_monitors
 from metriscope.config.objective import check_fit, check_objective
 from metriscope.config.plain import flatten, plain
@@ -114,6 +115,7 @@ def _check_names(flat: Mapping[str, Any], dataset: Mapping[str, Any]) -> None:
     validation = dataset.get("validation")
     if validation is not None and (not _is_number(validation) or not 0 <= validation < 1):
         raise InputError(f"dataset.validation={said(validation)}: it has to be a share of at least 0 and below 1")
+    check_label_sets(dataset)
     _check_label_noise(dataset.get("label_noise"), dataset.get("label_noise_pairs"))
 
 

@@ -141,6 +141,14 @@ def _data(run: Trained, model: Embedder) -> str:
         lines.append(_lines(("part", noun(model), "classes"), rows).strip())
     else:
         lines.append("The run has not written down how many examples its parts have.")
+    if dataset.get("train_labels") == "coarse":
+        lines.append(
+            "Training used **coarse labels** (dataset.train_labels=coarse), the superclasses of these classes."
+        )
+    if dataset.get("test_labels") == "coarse":
+        lines.append(
+            "Figures are of **coarse labels** (dataset.test_labels=coarse), the superclasses of these classes."
+        )
     if dataset.get("label_noise"):
         share = dataset["label_noise"]
         lines.append(f"Training labels were made **wrong** (dataset.label_noise={for_markdown(str(share))}).")
