@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ def test_reweighting_divides_by_powers_of_kappa() -> None:
     assert torch.equal(ReweightHead(5, kappa=1.0)(x), x)
     head = ReweightHead(64, kappa=1.2878)
     assert float(head.weights[-1]) > torch.finfo(torch.float32).eps
+    assert float(ReweightHead(2048).weights[-1]) == pytest.approx(math.exp(-8), rel=0.01)
     assert list(head.parameters()) == []
     assert not head.state_dict()
 

@@ -76,7 +76,8 @@ class ReweightHead(nn.Module, metaclass=PartType):
         features: F.
         size: None, or F.
         kappa: at least 1, and so small that the last weight, kappa^-(F - 1), stays above the float32 epsilon 1.19e-7:
-            at most 1.2879 for 64 features, 1.0316 for 512.
+            at most 1.2879 for 64 features, 1.0316 for 512. None for exp(8 / F), which suits any F: the weights fall
+            from 1 to about 1 / 3000, half of the way to the limit in logarithms. The authors' own value was not read.
 
     Raises:
         InputError: another size, or kappa out of this range.
@@ -84,9 +85,12 @@ class ReweightHead(nn.Module, metaclass=PartType):
 
     weights: Tensor
 
-    def __init__(self, features: Size, size: Size | None = None, kappa: Annotated[float, Field(ge=1)] = 1.1) -> None:
+    def __init__(
+        self, features: Size, size: Size | None = None, kappa: Annotated[float, Field(ge=1)] | None = None
+    ) -> None:
         super().__init__()
         self.size = _kept_size("reweight", features, size)
+        kappa = math.exp(8 / features) if kappa is None else kappa
         logarithms = -math.log(kappa) * torch.arange(features, dtype=torch.float64)
         smallest = torch.finfo(torch.float32).eps
         if float(logarithms[-1]) <= math.log(smallest):
