@@ -83,15 +83,17 @@ def _lengths(local: Tensor) -> list[int]:
 
 def _gather(local: Tensor, lengths: Sequence[int]) -> Tensor:
     """The tensors of all ranks in the order of ranks; first dimensions may differ."""
-    if len(set(lengths)) == 1:
-        whole = local.new_empty(sum(lengths), *local.shape[1:])
-        dist.all_gather(list(torch.split(whole, list(lengths))), local.contiguous())
+    whole = local.new_empty(sum(lengths), *local.shape[1:])
+    shares = torch.split(whole, list(lengths))
+    if len(set(lengths)) == 1 and dist.get_backend() != "gloo":
+        dist.all_gather(list(shares), local.contiguous())
         return whole
-    padded = local.new_zeros(max(lengths), *local.shape[1:])
-    padded[: len(local)] = local
-    shares = [torch.empty_like(padded) for _ in lengths]
-    dist.all_gather(shares, padded)
-    return torch.cat([share[:length] for share, length in zip(shares, lengths, strict=True)])
+    # One rank after the other, because gloo would gather into a second copy of the whole, and only equal shares.
+    shares[dist.get_rank()].copy_(local)
+    for rank, share in enumerate(shares):
+        if len(share):
+            dist.broadcast(share, rank)
+    return whole
 
 
 class _GatherEmbeddings(torch.autograd.Function):
