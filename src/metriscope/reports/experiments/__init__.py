@@ -5,6 +5,7 @@ from metriscope.reports.experiments.contrastive_vs_triplet import CONTRASTIVE_VS
 from metriscope.reports.experiments.hard_batches import HARD_BATCHES
 from metriscope.reports.experiments.label_noise import LABEL_NOISE
 from metriscope.reports.experiments.mixtures import MIXTURES
+from metriscope.reports.experiments.projection_head import PROJECTION_HEAD
 from metriscope.reports.experiments.prototypes import PROTOTYPES
 from metriscope.reports.experiments.small_batches import SMALL_BATCHES
 from metriscope.reports.experiments.temperature import TEMPERATURE
@@ -19,6 +20,7 @@ EXPERIMENTS = {
     "mixtures": MIXTURES,
     "hard_batches": HARD_BATCHES,
     "prototypes": PROTOTYPES,
+    "projection_head": PROJECTION_HEAD,
 }
 
 __all__ = ["EXPERIMENTS", "Data", "Experiment"]
