@@ -41,11 +41,11 @@ def test_a_stopped_command_says_so_and_goes_on(served, call, tmp_path, monkeypat
     output = tmp_path / "x.npz"
     pixels, seen = Preparation.pixels, []
 
-    def stopped(self, item, side):
+    def stopped(self, item):
         seen.append(item)
         if len(seen) == 12:
             os.kill(os.getpid(), signal.SIGTERM)
-        return pixels(self, item, side)
+        return pixels(self, item)
 
     monkeypatch.setattr(Preparation, "pixels", stopped)
     code, out, err = call(run, photos, "-o", output, "--batch-size", 2)
