@@ -69,7 +69,7 @@ def _of(weights: "_Weights", words: Sequence[str], config_dir: str | Path | None
 
 def _lacks(run: Run) -> bool:
     """Whether a finished evaluation is asked for a file that it did not write: its identity does not say so."""
-    asked = {"save_embeddings": "embeddings.npz", "per_query": "per_query.csv"}
+    asked = {"save_embeddings": "embeddings.npz", "per_query": "per_query.csv", "spectrum": "spectrum.csv"}
     evaluation = run.config["evaluation"]
     return any(evaluation.get(key) and not (run.folder / name).exists() for key, name in asked.items())
 

@@ -60,6 +60,9 @@ _MODULES = {
     "nearest": "metriscope.evaluation.search.neighbors",
     "VarianceMetrics": "metriscope.diagnostics.variance",
     "spectral_decay": "metriscope.diagnostics.spectrum",
+    "covariance": "metriscope.diagnostics.spectrum",
+    "participation_ratio": "metriscope.diagnostics.spectrum",
+    "weighting_profile": "metriscope.diagnostics.spectrum",
     "decay_rate": "metriscope.diagnostics.decay",
     "exponential_fit": "metriscope.diagnostics.decay",
 }

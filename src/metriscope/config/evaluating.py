@@ -48,7 +48,7 @@ _OF_TRAINING = (
 _OF_NETWORK = ("backbone", "head")
 _NOT_OF_NETWORK = {
     "backbone.mean", "backbone.std", "backbone.cache_features", "backbone.channels_last", "backbone.precision",
-    "head.normalize",
+    "head.normalize", "head.parts",
 }  # fmt: skip
 # Sections that an evaluation of a pretrained trunk reads.
 _READ = (

@@ -25,6 +25,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "optimizer.layer_decay": (_ABOVE_0, 1, False),
     "optimizer.weight_decay": (0, math.inf, False),
     "optimizer.momentum": (0, 1, False),
+    "head.parts": (1, math.inf, True),
     "sampler.views": (1, math.inf, True),
     "dataset.fold": (0, math.inf, True),
     "dataset.train_share": (_ABOVE_0, 1, False),
@@ -65,6 +66,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "evaluation.classification": ("auto", True, False),
     "evaluation.per_class": (True, False),
     "evaluation.per_query": (True, False),
+    "evaluation.spectrum": (True, False),
     "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
     "trainer.precision": (
         "32-true", "16-mixed", "bf16-mixed", "bf16-true", "16-true", "64-true", 16, 32, 64, "16", "32", "64", "bf16",

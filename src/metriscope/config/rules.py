@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from metriscope.annotations import said
 from metriscope.config.callbacks import check_callbacks
 from metriscope.config.completing import in_words_of_today, with_targets
+from metriscope.config.head import parts_of
 from metriscope.config.keys import check_types, check_values
 from metriscope.config.known import check_known, check_whole
 from metriscope.config.monitors import check_monitors
@@ -76,6 +77,7 @@ def check_keys(cfg: DictConfig, trains: bool = True) -> dict[str, Any]:
     _check_names(flat, config["dataset"])
     _check_projection(flat)
     _check_backbone(config)
+    parts_of(config["head"], config["head"].get("size"))
     _check_input(config)
     _check_evaluation(config)
     if trains:

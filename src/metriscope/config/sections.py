@@ -89,7 +89,7 @@ SECTIONS = {
         dict.fromkeys({"optimizer", "mode"} | _STEPS, LATER),
         optional=frozenset({"mode"} | _STEPS),
     ),
-    "head": Section(frozenset({"normalize"}), {"features": 1}),
+    "head": Section(frozenset({"normalize", "parts"}), {"features": 1}),
     "memory": Section(
         frozenset(),
         {"embedding_size": 1, "affinity_size": 0, "sides": False},

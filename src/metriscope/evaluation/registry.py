@@ -253,6 +253,11 @@ METRICS = (
         bounds=_POSITIVE,
     ),
     Metric(
+        "participation_ratio", "participation ratio", "variance", None,
+        "(sum e)^2 / sum e^2 of the eigenvalues e of the covariance: how many directions carry the variance, 1 to D",
+        bounds=_POSITIVE,
+    ),
+    Metric(
         "active_ratio", "active ratio", "greediness", None,
         "share of terms (pairs, triplets) with a non-zero loss, among all that the labels allow", _LOSS, True,
         "share",

@@ -21,7 +21,8 @@ _OF_NAMES = "a key is made of letters, digits and _, and does not end in _step"
 class SetMetric(metaclass=PartType):
     """A metric of a whole evaluated set, logged under the key that it has below ``evaluation.metrics``.
 
-    One whose only split is ``test`` is computed once, at the end of a run, of the embedding that the loss sees.
+    One whose only split is ``test`` is computed once, at the end of a run. Each is computed of every layer of
+    ``evaluation.layers``.
 
     Attributes:
         title: as tables and figures call it; the key where it is empty.

@@ -29,7 +29,7 @@ _IRRELEVANT = {
     "paths", "logger", "tags", "study", "resume", "scale", "sweep", "loss_memory_mb",
     "dataset.data_dir", "dataset.download", "dataset.num_workers", "dataset.memory_limit_mb", "dataset.image_limit_mb",
     "dataset.cache", "backbone.cache_features",
-    "evaluation.memory_mb", "evaluation.save_embeddings", "evaluation.per_query",
+    "evaluation.memory_mb", "evaluation.save_embeddings", "evaluation.per_query", "evaluation.spectrum",
     "trainer.name", "trainer.accelerator", "trainer.log_every_n_steps",
 }  # fmt: skip
 # Groups that may have no part.

@@ -1,7 +1,7 @@
 """The LightningModule: it embeds a batch and computes the objective; callbacks do all monitoring."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from metriscope import seeds
 from metriscope.errors import InputError
 from metriscope.evaluation.embedded import EvaluatedSet
-from metriscope.models.network import Embedding, Network
+from metriscope.models.network import Embedding, Network, of_layer
 from metriscope.objectives.objective import Objective, Step
 from metriscope.objectives.objectives import Objectives
 from metriscope.objectives.samples import Moment, Spaces
@@ -39,6 +39,8 @@ class MetricLearner(pl.LightningModule):
     Attributes:
         step, embedding: results of the training batch in progress, for callbacks; None between batches.
         evaluated: the last evaluated set; None before the first evaluation.
+        tested: the last test set by evaluated layer; empty before the first test.
+        predicted: the layers that prediction gives.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class MetricLearner(pl.LightningModule):
         self.step: Step | None = None
         self.embedding: Embedding | None = None
         self.evaluated: EvaluatedSet | None = None
+        self.tested: dict[str, EvaluatedSet] = {}
+        self.predicted: Sequence[str] = ("embedding",)
         self._stopped_early = False
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
@@ -121,9 +125,10 @@ class MetricLearner(pl.LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> Any:
         return self(batch[0])
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[dict[str, Tensor], Tensor]:
         inputs, labels, _ = batch
-        return self(inputs).z, labels
+        embedding = self(inputs)
+        return {layer: of_layer(layer, embedding)[0] for layer in self.predicted}, labels
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         mark(checkpoint, self.trainer.should_stop)

@@ -6,6 +6,7 @@ from metriscope.reports.experiments.cross_modal_triplets import CROSS_MODAL_TRIP
 from metriscope.reports.experiments.hard_batches import HARD_BATCHES
 from metriscope.reports.experiments.label_noise import LABEL_NOISE
 from metriscope.reports.experiments.mixtures import MIXTURES
+from metriscope.reports.experiments.projection_head import PROJECTION_HEAD
 from metriscope.reports.experiments.prototypes import PROTOTYPES
 from metriscope.reports.experiments.small_batches import SMALL_BATCHES
 from metriscope.reports.experiments.temperature import TEMPERATURE
@@ -21,6 +22,7 @@ EXPERIMENTS = {
     "hard_batches": HARD_BATCHES,
     "prototypes": PROTOTYPES,
     "cross_modal_triplets": CROSS_MODAL_TRIPLETS,
+    "projection_head": PROJECTION_HEAD,
 }
 
 __all__ = ["EXPERIMENTS", "Data", "Experiment"]

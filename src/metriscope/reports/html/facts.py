@@ -131,7 +131,7 @@ _FACTS: Mapping[str, Callable[[StudyRun], str]] = {
         "dataset.test_labels",
     ),
     "trunk": _listed("", "backbone.name", "backbone.weights", "backbone.freeze"),
-    "head": _listed("", "head.name", "head.size", "head.normalize"),
+    "head": _listed("", "head.name", "head.size", "head.kappa", "head.parts", "head.normalize"),
     "loss": _listed("", "loss.name"),
     "miner": _listed("", "miner.name"),
     "batch": _listed("", "sampler.batch_size", "sampler.classes_per_batch", "sampler.samples_per_class"),
