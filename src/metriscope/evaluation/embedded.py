@@ -36,6 +36,8 @@ class EvaluatedSet(NamedTuple):
     """(M, D) float32, further items of the gallery of every query, which match none; None without any."""
     pairs: Verification | None = None
     """The pairs that verification is about; None for all pairs of the set."""
+    seen: bool = True
+    """Whether the classes of the set are those of the references."""
 
     def ranked(self) -> QueryScores:
         """The retrieval scores, which a metric that asks for :meth:`SetMetric.measures` is given."""
