@@ -1,6 +1,7 @@
 """Two processes: one of them keeps the run folder, and together they measure what one measures."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 
 import layouts
+import numpy as np
 import pytest
 import torch
 from forks import DDP, on_ranks, started
@@ -18,11 +20,14 @@ from metriscope.app import train
 from metriscope.build.run import data_of, learner_of, trainer_of
 from metriscope.config.plain import plain
 from metriscope.data.datasets import synthetic
+from metriscope.data.samplers import ClassBalancedBatchSampler
 from metriscope.errors import InputError
 from metriscope.evaluation.verification import tiled
 from metriscope.run.folder import Run, open_run
 from metriscope.run.history import read_history
 from metriscope.signals import Stop
+
+pytestmark = pytest.mark.processes
 
 
 def rows(folder):
@@ -189,7 +194,6 @@ def test_it_does_not_matter_who_comes_first(tiny):
     on_ranks(lambda: train(cfg), first=1, ready=lambda: time.monotonic() > a_second_later)
 
 
-@pytest.mark.processes
 def test_the_command_line_starts_the_second_process_itself(tmp_path):
     words = [*TINY, *DDP, "trainer.max_epochs=1", f"paths.output_dir={tmp_path}"]
     root = Path(__file__).parents[1]
@@ -209,3 +213,39 @@ def test_the_command_line_starts_the_second_process_itself(tmp_path):
     assert not list(tmp_path.glob("*.log")), "nothing beside the run folder"
     assert {path.name for path in tmp_path.iterdir()} == {"default"}
     assert "sync_dist" not in result.stderr, "advice of Lightning that is none for metrics that are the same on all"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["loss=infonce", "mixture=mochi", "mixture.warmup_share=0"],
+        ["loss=infonce", "mixture=metrix"],
+        ["loss=proxy_anchor", "loss.synthesis={ratio: 0.5, alpha: 0.4}"],
+    ],
+    ids=["mochi", "metrix", "synthesis"],
+)
+def test_two_processes_learn_from_made_points_what_one_learns(tiny, tmp_path, monkeypatch, words):
+    """One process gets in each step the batches that two get, so that both draw the same points between them."""
+    exact = ["trainer.precision=64-true", "backbone.freeze_batch_norm=true", "trainer.max_epochs=1", *words]
+
+    def work():
+        outcome = train(tiny(*exact, *DDP))
+        torch.save(outcome.module.state_dict(), tmp_path / f"{os.environ['RANK']}.pt")
+
+    on_ranks(work, ready=started(tiny(*exact, *DDP)))
+    batches, total = ClassBalancedBatchSampler.batches, ClassBalancedBatchSampler.total
+
+    def joined(self, source):
+        one, *others = batches(self, source)
+        if not others:  # of the validation part
+            return [one]
+        # 5 batches are 3 for each process: the first one is there twice.
+        every = [one, *others, one]
+        return [np.concatenate(pair) for pair in zip(every[::2], every[1::2], strict=True)]
+
+    monkeypatch.setattr(ClassBalancedBatchSampler, "batches", joined)
+    monkeypatch.setattr(ClassBalancedBatchSampler, "total", lambda self: math.ceil(total(self) / 2))
+    alone = train(tiny(*exact)).module.state_dict()
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        torch.testing.assert_close(found, alone, rtol=1e-9, atol=1e-9)

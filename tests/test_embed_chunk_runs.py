@@ -1,14 +1,13 @@
 """Whole runs whose batches are embedded in chunks."""
 
 import os
-import shutil
 from itertools import pairwise
 
 import pytest
 import torch
 from forks import DDP, on_ranks, started
 from image_runs import EXACT, followed, images, learn_alike  # noqa: F401
-from interruptions import At, interrupt, record, same, stopped, traces
+from interruptions import goes_on_alike
 
 from metriscope.app import train
 from metriscope.errors import InputError
@@ -36,16 +35,7 @@ def test_a_chunk_as_large_as_the_batch_is_the_plain_step_to_the_bit(tiny):
 
 def test_a_stopped_run_of_chunks_goes_on_as_if_nothing_had_happened(images, watch):  # noqa: F811
     words = ("backbone.freeze_batch_norm=true", "trainer.embed_chunk=7", "miner=random", "memory.size=30")
-    watch()
-    folder = train(images(*words)).folder
-    wanted = traces(folder)
-    shutil.rmtree(folder)
-    watch(At(interrupt(), step=7))
-    assert stopped(images, *words) == folder
-    watch()
-    train(images(*words))
-    assert record(folder)["resumed"] == 1
-    same(traces(folder), wanted)
+    goes_on_alike(images, watch, *words)
 
 
 @pytest.mark.processes

@@ -67,6 +67,7 @@ def test_the_state_of_every_run_is_told(hostile: Hostile, watched: None, capsys:
     assert not HIDDEN.search(shown + said)
 
 
+@pytest.mark.processes
 def test_the_good_runs_are_compared(hostile: Hostile, watched: None, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--figures", "learning_curves,intervals,embeddings", "--metrics", "test/recall_at_1,test/map_at_r"]
     assert run("compare", [str(hostile.folder), "--by", "loss.name", "--html", *words]) == 0

@@ -1,12 +1,11 @@
 """Runs whose batches hold classes near one another, by a table that is made anew as the training goes on."""
 
 import os
-import shutil
 
 import pytest
 import torch
 from forks import DDP, on_ranks, started
-from interruptions import At, interrupt, record, same, state, stopped, traces
+from interruptions import At, goes_on_alike, interrupt, state, stopped
 
 from metriscope import tensor_files
 from metriscope.app import train
@@ -61,16 +60,7 @@ def test_a_table_is_asked_for_where_there_is_a_choice(tiny):
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(tiny, watch, step):
     """Stopped within the second epoch, which has a table of its own, and at the ends of epochs."""
     words = (*SIMILAR, "sampler.samples_per_class=10", "miner=random", "trainer.max_epochs=3")
-    watch()
-    folder = train(tiny(*words)).folder
-    wanted = traces(folder)
-    shutil.rmtree(folder)
-    watch(At(interrupt(), step=step))
-    assert stopped(tiny, *words) == folder
-    watch()
-    train(tiny(*words))
-    assert record(folder)["resumed"] == 1
-    same(traces(folder), wanted)
+    goes_on_alike(tiny, watch, *words, step=step)
 
 
 def test_a_table_of_other_data_in_a_checkpoint_ends_the_run(tiny, watch):

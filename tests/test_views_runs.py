@@ -2,14 +2,13 @@
 
 import json
 import os
-import shutil
 
 import pytest
 import torch
 from batches import Recorder, config, trainer
 from forks import DDP, on_ranks, started
 from image_runs import EXACT, followed, images, learn_alike  # noqa: F401
-from interruptions import At, interrupt, record, same, stopped, traces
+from interruptions import goes_on_alike
 from PIL import Image
 from tiny_runs import COMPOSER
 
@@ -146,16 +145,7 @@ def test_views_in_chunks_learn_what_they_learn_without(images):  # noqa: F811
 
 def test_a_stopped_run_of_views_goes_on_as_if_nothing_had_happened(images, watch):  # noqa: F811
     words = (*SELF, "sampler.labels=image", "memory.size=30", "trainer.limit_train_batches=5")
-    watch()
-    folder = train(images(*words)).folder
-    wanted = traces(folder)
-    shutil.rmtree(folder)
-    watch(At(interrupt(), step=7))
-    assert stopped(images, *words) == folder
-    watch()
-    train(images(*words))
-    assert record(folder)["resumed"] == 1
-    same(traces(folder), wanted)
+    goes_on_alike(images, watch, *words)
 
 
 @pytest.mark.processes

@@ -12,6 +12,7 @@ from PIL import Image
 from tiny_runs import COMPOSER
 
 from metriscope import cli
+from metriscope.commands.data_audit import _check_writable
 
 
 def picture(seed):
@@ -132,6 +133,7 @@ def test_data_in_memory(capsys, tmp_path):
         (["dataset=digits,mnist"], "dataset=digits,mnist gives several values: an audit looks at one data set"),
         (["dataset=digits", "--near", "2"], "2: a distance from 0 (none are looked for) to below 1"),
         (["dataset=digits", "--html", "nowhere/page.html"], "nowhere/page.html: there is no folder nowhere"),
+        (["dataset=digits", "dataset.label_noise=0.2"], "dataset.label_noise=0.2 makes labels wrong in the runs of"),
         (["dataset=digits", "dataset.fold=99"], "dataset.fold=99"),
         (["dataset=digits", "--htm"], "--help says more"),
     ],
@@ -142,3 +144,19 @@ def test_wrong_input_is_one_line(words, line, capsys):
     assert said.out == ""
     assert line in said.err
     assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("flag", ["--html", "--json", "--csv"])
+def test_what_cannot_be_written_is_refused_before_anything_is_read(flag, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("metriscope.data.loading.load_splits", lambda config: pytest.fail("the data were read"))
+    assert cli.run("data", ["audit", "dataset=digits", flag, str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"metriscope: cannot write {tmp_path}: Is a directory\n"
+
+
+def test_a_place_that_is_tried_keeps_what_it_has(tmp_path):
+    there, new = tmp_path / "there", tmp_path / "new"
+    there.write_text("as it was")
+    for path in (there, new):
+        _check_writable(path)
+    assert there.read_text() == "as it was"
+    assert not new.exists()

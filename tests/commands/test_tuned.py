@@ -113,6 +113,7 @@ def test_a_report_alone_needs_a_study_that_was_tested(reproduce, tmp_path):
         (PAPER, ["tuned=true", "seed=range(5)"], "seed=range(5): give repeats=N in its place"),
         (PAPER, ["tuned=true", "dataset=mnist"], "dataset is the experiment's own"),
         (PAPER, ["tuned=true", "losses=triplet"], "losses is the experiment's own"),
+        (PAPER, ["tuned=true", "study=other"], "leave it out; for another place set paths.output_dir"),
         (PAPER, ["tuned=true", "trials=0"], "trials=0: it has to be a whole number of at least 1"),
         (PAPER, ["tuned=true", "hydra/launcher=joblib"], "give the number of processes as workers="),
         (PAPER, ["tuned=true", "scale=huge"], "scale=huge: no such choice"),
@@ -123,6 +124,16 @@ def test_what_cannot_be_tuned_is_refused(reproduce, name, words, said):
     assert code == 2
     assert said in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [[], ["--report-only"]], ids=["compare", "report"])
+def test_files_that_do_not_fit_advise_what_this_command_takes(reproduce, tmp_path, words):
+    folder = tmp_path / PLACE / "synthetic"
+    folder.mkdir(parents=True)
+    (folder / "fair.json").write_text("{}")
+    code, _, err = reproduce("tuned=true", *words)
+    assert code == 2
+    assert err.endswith("not that of its content: restore it, or set another paths.output_dir\n")
 
 
 def test_without_optuna_there_is_no_search(reproduce, monkeypatch):

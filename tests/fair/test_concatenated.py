@@ -49,6 +49,7 @@ def map_at_r(z: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(found))
 
 
+@pytest.mark.processes
 def test_models_of_folds_are_scored_one_by_one_and_as_one(fair, tmp_path):
     code, said = fair()
     assert (code, said.err) == (0, "")

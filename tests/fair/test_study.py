@@ -62,6 +62,7 @@ def interrupted(monkeypatch, function, *, after: int):
     monkeypatch.setattr(place, name, once)
 
 
+@pytest.mark.processes
 def test_losses_are_searched_sealed_and_repeated(fair, tmp_path):
     folder = tmp_path / "fair"
     code, said = fair("trials=2", "prune=null")
@@ -185,6 +186,7 @@ def test_an_edited_manifest_or_ledger_is_refused(fair, pretended, tmp_path, monk
     assert "is of another study, with trial 1 of contrastive" in fair("trials=2")[1].err
 
 
+@pytest.mark.processes
 def test_nothing_is_tested_before_every_search_is_closed(fair, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         interrupted(patch, (metriscope.fair.search, "trial"), after=1)

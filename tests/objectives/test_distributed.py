@@ -18,6 +18,8 @@ from metriscope.config.objective import fitting_miners, shipped
 from metriscope.config.plain import plain
 from metriscope.objectives.samples import Moment, Spaces
 
+pytestmark = pytest.mark.processes
+
 LOSSES = shipped("loss")
 MINERS = shipped("miner")
 
@@ -81,6 +83,8 @@ SYNTHETIC: list[Case] = [
     ("triplet", "batch_hard", 0, "references=embedding_expansion", "miner.stand_ins=true"),
     ("supcon", "all", 0, "references=hard_pairs"),
 ]
+_SYNTHESIS = "loss.synthesis={ratio: 0.5, alpha: 0.4}"
+SYNTHESIS: list[Case] = [(loss, "none", 0, _SYNTHESIS) for loss in ("proxy_anchor", "arcface")]
 MIXED = [("infonce", "all", 30, f"mixture={name}") for name in shipped("mixture")]
 ACROSS: list[Case] = [
     ("triplet", "all", 30, "pairs_across=other"),
@@ -99,8 +103,8 @@ def cases() -> list[Case]:
         # A loss with a margin comes first: bands take theirs from it.
         fitting = [loss for loss in ("triplet", *LOSSES) if miner.kind in LOSSES[loss].accepts]
         chosen += [(loss, name, 0) for loss in fitting[:1]]
-    further = [("triplet", "all", 30), ("contrastive", "all", 30), LEARNED, SUM, *WEIGHED, *SYNTHETIC, *MIXED, *ACROSS]
-    return [*dict.fromkeys(chosen), *further]
+    further = [("triplet", "all", 30), ("contrastive", "all", 30), LEARNED, SUM, *WEIGHED, *SYNTHETIC]
+    return [*dict.fromkeys(chosen), *further, *SYNTHESIS, *MIXED, *ACROSS]
 
 
 def work(folder: Path, chosen: list[Case]) -> None:

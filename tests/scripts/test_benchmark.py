@@ -173,6 +173,7 @@ def test_large_batches_are_measured_beside_their_limits(
     assert [row[-2] for row in rows] == ["191", "381", "1431", "1431", "1907"]
 
 
+@pytest.mark.processes
 def test_chunks_are_measured_beside_the_plain_step(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

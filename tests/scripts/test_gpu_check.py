@@ -19,6 +19,7 @@ def bare(monkeypatch):
     monkeypatch.setattr(gpu_check.environment, "prepare", lambda: None)
 
 
+@pytest.mark.processes
 def test_every_section_on_a_cpu(tmp_path, capsys):
     out = tmp_path / "gpu.json"
     assert gpu_check.main(["--device", "cpu", "--quick", "--out", str(out)]) == 0

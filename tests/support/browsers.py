@@ -4,11 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
-from selenium.webdriver.support.wait import WebDriverWait
-
 WIDE, PHONE = (1400, 900), (390, 844)
 
 
@@ -16,6 +11,10 @@ class Browser:
     """Chromium with one page at a time."""
 
     def __init__(self) -> None:
+        # Not above: the tests without a browser are collected beside those with one, and this takes seconds.
+        from selenium import webdriver
+        from selenium.webdriver.chrome.service import Service
+
         options = webdriver.ChromeOptions()
         # A browser does not start in its sandbox as root, and shared memory is small in containers.
         for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):
@@ -40,10 +39,14 @@ class Browser:
 
     def find(self, selector: str) -> list[Any]:
         """The elements of a CSS selector."""
+        from selenium.webdriver.common.by import By
+
         return list(self.driver.find_elements(By.CSS_SELECTOR, selector))
 
     def until(self, script: str, seconds: float = 30) -> Any:
         """Wait until a script returns something true."""
+        from selenium.webdriver.support.wait import WebDriverWait
+
         return WebDriverWait(self.driver, seconds, 0.1).until(lambda driver: driver.execute_script(f"return {script}"))
 
     def draw_all(self) -> None:

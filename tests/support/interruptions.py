@@ -109,3 +109,17 @@ def stopped(tiny, *words):
     with pytest.raises(KeyboardInterrupt, match=r"stopped by SIG\w+: the same command resumes ") as caught:
         train(tiny(*words))
     return Path(str(caught.value).rpartition(" resumes ")[2])
+
+
+def goes_on_alike(compose, watch, *words, step=MID_EPOCH):
+    """A run that a signal stops goes on as if nothing had happened."""
+    watch()
+    folder = train(compose(*words)).folder
+    wanted = traces(folder)
+    shutil.rmtree(folder)
+    watch(At(interrupt(), step=step))
+    assert stopped(compose, *words) == folder
+    watch()
+    train(compose(*words))
+    assert record(folder)["resumed"] == 1
+    same(traces(folder), wanted)

@@ -40,12 +40,17 @@ def main(words: Sequence[str]) -> int:
     environment.prepare()
     arguments = parser().parse_intermixed_args(words)
     for path in (arguments.html, arguments.json, arguments.csv):
-        if path is not None and not path.parent.is_dir():
-            raise InputError(f"{path}: there is no folder {path.parent}")
+        if path is not None:
+            _check_writable(path)
     for word in arguments.words:
         if parse(word).is_sweep_override():
             raise InputError(f"{word} gives several values: an audit looks at one data set")
     config = plain(compose_config(arguments.words, arguments.config_dir).dataset)
+    if config.get("label_noise"):
+        raise InputError(
+            f"dataset.label_noise={config['label_noise']} makes labels wrong in the runs of a seed, and an audit looks "
+            "at those of the data: leave it out"
+        )
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     from metriscope.data.audit.audit import NEAR, audit
     from metriscope.data.audit.findings import SERIOUS, findings
@@ -58,9 +63,30 @@ def main(words: Sequence[str]) -> int:
     try:
         _write(found, arguments, str(config["name"]))
     except OSError as error:
-        raise InputError(f"cannot write {error.filename}: {error.strerror}") from error
+        raise _cannot_write(error) from error
     serious = any(one.kind in SERIOUS for one in findings(found))
     return Exit.RUN_FAILED if arguments.strict and serious else Exit.FINISHED
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse a file that cannot be written, before the data are read; one that is there stays as it is.
+
+    Raises:
+        InputError: naming it.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}")
+    is_new = not path.exists()
+    try:
+        path.open("ab").close()
+        if is_new:
+            path.unlink()
+    except OSError as error:
+        raise _cannot_write(error) from error
+
+
+def _cannot_write(error: OSError) -> InputError:
+    return InputError(f"cannot write {error.filename}: {error.strerror}")
 
 
 def _show(found: "Audit") -> None:

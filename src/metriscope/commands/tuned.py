@@ -3,7 +3,8 @@
 import importlib.util
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _BUDGET = {"trials": "10", "folds": "3", "repeats": "5"}
 _OF_FAIR = (*_BUDGET, "search", "prune", "workers", "seed")
 # What no experiment leaves open.
-_OWN = {"dataset", "loss", "losses", "untuned", "experiment", "study"}
+_OWN = {"dataset", "loss", "losses", "untuned", "experiment"}
 _FOR_ENTRY = re.compile(r"[\w/-]+:[^=]+=.*", re.DOTALL)
 
 
@@ -80,9 +81,10 @@ def reproduce(name: str, words: Sequence[str], report_only: bool, out: Path | No
             print(f"reproduce: {choice}")
             notes.append(choice)
             continue
-        if not report_only:
-            failed |= not _compared(choice, asked)
-        found = _closed(folder / choice)
+        with _said_for_this_command():
+            if not report_only:
+                failed |= not _compared(choice, asked)
+            found = _closed(folder / choice)
         if isinstance(found, str):
             lacking.append(f"{choice}: {found}; left out")
         else:
@@ -117,6 +119,8 @@ def _check(name: str, experiment: "Experiment", words: Sequence[str]) -> None:
         raise InputError("tuned=true needs a package: pip install optuna")
     for word in words:
         key = word.partition("=")[0]
+        if key == "study":
+            raise InputError("study is the experiment's own: leave it out; for another place set paths.output_dir")
         if key in _OWN:
             raise InputError(f"{key} is the experiment's own: leave it out; data sets that are at hand are found")
         if key == "seed" and not re.fullmatch(r"seed=\d+", word):
@@ -152,6 +156,15 @@ def _asked(
         ])  # fmt: skip
         found.append((choice, replace(asked, untuned=True)))
     return found
+
+
+@contextmanager
+def _said_for_this_command() -> Iterator[None]:
+    """Errors that advise another study advise another folder: the study is the experiment's own."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(re.sub(r"set another(?: study)?\b", "set another paths.output_dir", str(error))) from error
 
 
 def _compared(choice: str, asked: "Asked") -> bool:

@@ -1,6 +1,8 @@
 """Tiles, and bfloat16 in them, give to the bit what the search row by row gives."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
 
 import pytest
 import torch
@@ -35,6 +37,7 @@ def norms_of_all_sizes() -> Tensor:
     return gaussian(900, 96) * torch.logspace(-8, 7, 900)[torch.randperm(900)][:, None]
 
 
+Value = TypeVar("Value")
 OUT_OF_RANGE = {"all zero", "all equal", "tiny", "too large"}
 INPUTS: dict[str, Callable[[], Tensor]] = {
     "unit": lambda: normalize(gaussian(900, 96)),
@@ -53,12 +56,30 @@ INPUTS: dict[str, Callable[[], Tensor]] = {
 }
 
 
-@pytest.fixture(params=[1, 2])
-def threads(request: pytest.FixtureRequest) -> Iterator[None]:
+@contextmanager
+def threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
+    torch.set_num_threads(count)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    with threads(1):
+        yield
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Threads that wait for each other take all cores meanwhile, so these tests meet fewer combinations."""
+    with threads(2):
+        yield
+
+
+def taken_in_turn(name: str, values: Sequence[Value]) -> Value:
+    """One of the values for each of the inputs, each as often."""
+    return values[list(INPUTS).index(name) % len(values)]
 
 
 @pytest.fixture
@@ -87,9 +108,19 @@ class Calls:
         monkeypatch.setattr(module, name, counted)
 
 
-@pytest.mark.usefixtures("small_tiles", "threads")
+@pytest.mark.usefixtures("small_tiles", "one_thread")
 @every(name=list(INPUTS), k=(1, 8, 60))
 def test_tiles_give_what_rows_give(name: str, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_tiles(name, k, monkeypatch)
+
+
+@pytest.mark.usefixtures("small_tiles", "two_threads")
+@every(name=list(INPUTS))
+def test_tiles_of_two_threads_give_what_rows_give(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_tiles(name, taken_in_turn(name, (1, 8, 60)), monkeypatch)
+
+
+def check_tiles(name: str, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
     z = INPUTS[name]()
     with monkeypatch.context() as patch:
         patch.setattr(screening, "pays", lambda: False)
@@ -99,11 +130,22 @@ def test_tiles_give_what_rows_give(name: str, k: int, monkeypatch: pytest.Monkey
     assert torch.equal(found, by_rows(monkeypatch, z, z, k, True))
 
 
-@pytest.mark.usefixtures("small_tiles", "threads")
+@pytest.mark.usefixtures("small_tiles", "one_thread")
 @every(name=list(INPUTS), exclude_self=(False, True), enough=(0.0, 0.9))
 def test_bfloat16_gives_what_float32_gives(
     name: str, exclude_self: bool, enough: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    check_bfloat16(name, exclude_self, enough, monkeypatch)
+
+
+@pytest.mark.usefixtures("small_tiles", "two_threads")
+@every(name=list(INPUTS))
+def test_bfloat16_of_two_threads_gives_what_float32_gives(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = [(exclude_self, enough) for exclude_self in (False, True) for enough in (0.0, 0.9)]
+    check_bfloat16(name, *taken_in_turn(name, ways), monkeypatch)
+
+
+def check_bfloat16(name: str, exclude_self: bool, enough: float, monkeypatch: pytest.MonkeyPatch) -> None:
     z = INPUTS[name]()
     queries = z if exclude_self else z[100:500]
     with monkeypatch.context() as patch:
@@ -115,11 +157,12 @@ def test_bfloat16_gives_what_float32_gives(
     assert torch.equal(found, by_rows(monkeypatch, queries, z, 8, exclude_self))
 
 
-@pytest.mark.usefixtures("threads")
-@every(name=list(INPUTS), count=(3,))
-def test_a_few_queries_find_what_many_find(name: str, count: int) -> None:
-    z = INPUTS[name]()
-    assert torch.equal(nearest(z[200 : 200 + count], z, 8), nearest(z[200:350], z, 8)[:count])
+@pytest.mark.parametrize("threads", ["one_thread", "two_threads"])
+def test_a_few_queries_find_what_many_find(threads: str, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue(threads)
+    for name, make in INPUTS.items():
+        z = make()
+        assert torch.equal(nearest(z[200:203], z, 8), nearest(z[200:350], z, 8)[:3]), name
 
 
 @pytest.mark.usefixtures("small_tiles")

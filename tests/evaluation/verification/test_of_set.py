@@ -77,12 +77,23 @@ def by_hand(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @pytest.fixture(params=[1024, 16], ids=["one tile", "tiles"])
 def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a coarse grid: that of the package has millions of counters, which take most of the time."""
     monkeypatch.setattr(tiled, "SIDE", request.param)
+    monkeypatch.setattr(scores, "GRID", 2**14)
 
 
 @pytest.mark.usefixtures("tiles")
 @pytest.mark.parametrize("name", SETS)
 def test_the_curve_is_that_of_all_pairs(name: str) -> None:
+    check_curve(name)
+
+
+@pytest.mark.parametrize("name", ["all pairs", "list"])
+def test_the_curve_on_the_grid_of_the_package(name: str) -> None:
+    check_curve(name)
+
+
+def check_curve(name: str) -> None:
     z, labels, queries, pairs = drawn(name)
     curve = Verification(z, labels, queries, pairs).curve
     cosines, same, _ = by_hand(name)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from metriscope.unit import SMALLEST_NORM, unit_rows
+from metriscope.unit import inverse_lengths, unit_rows
 
 GRID = 2**22
 """Cosines are compared as multiples of 1 / GRID, 2.4e-7, about the precision of those of float32 embeddings."""
@@ -22,8 +22,7 @@ def directions(embeddings: Tensor) -> Tensor:
 
 def make_directions(rows: Tensor) -> Tensor:
     """:func:`directions` of float64 (N, D), in the same memory."""
-    norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    return rows.mul_(norms.reciprocal().masked_fill_(norms <= SMALLEST_NORM, 0))
+    return rows.mul_(inverse_lengths(rows))
 
 
 def counters(device: torch.device) -> Tensor:
