@@ -16,6 +16,7 @@ from metriscope.errors import RunError
 from metriscope.evaluation.collector import SetCollector
 from metriscope.evaluation.measures import Measures
 from metriscope.evaluation.scores import QueryScores, no_scores, score_hits, score_ranks
+from metriscope.evaluation.search.curved import Curved
 from metriscope.evaluation.search.first_match import first_match_ranks
 from metriscope.evaluation.search.match_ranks import visit_match_ranks
 from metriscope.evaluation.search.neighbors import visit_nearest
@@ -29,8 +30,12 @@ def query_scores(
     queries: Tensor | None = None,
     distractors: Tensor | None = None,
     memory_mb: float = 256,
+    space: Curved | None = None,
 ) -> QueryScores:
-    """Score embeddings (N, D) with labels (N,) as queries; arguments as of :func:`retrieval_metrics`."""
+    """Score embeddings (N, D) with labels (N,) as queries; arguments as of :func:`retrieval_metrics`.
+
+    ``space``: where embeddings lie, if that is not Euclidean.
+    """
     classes = torch.unique(labels, return_inverse=True)[1]
     alone = queries is None
     asking = asked = torch.ones_like(labels, dtype=torch.bool)
@@ -47,17 +52,19 @@ def query_scores(
     sides = (left, own), (right, kept)
     if measures.mean_average_precision:
         score = partial(score_ranks, scores, measures)
-        visit_match_ranks(*sides, score, exclude_self=alone, memory_mb=memory_mb)
+        visit_match_ranks(*sides, score, exclude_self=alone, memory_mb=memory_mb, space=space)
         return scores
 
     def score_nearest(rows: Tensor, indices: Tensor) -> None:
         score_hits(scores, measures, rows, kept.take(indices) == own[rows, None])
 
     depths = _depths(relevant, measures)
-    visit_nearest(left, right, depths, score_nearest, exclude_self=alone, memory_mb=memory_mb)
+    visit_nearest(left, right, depths, score_nearest, exclude_self=alone, memory_mb=memory_mb, space=space)
     missing = ((relevant > 0) & (scores.first_hit == 0)).nonzero().squeeze(1)
     if measures.mrr and len(missing):
-        scores.first_hit[missing] = first_match_ranks(*sides, missing, exclude_self=alone, memory_mb=memory_mb)
+        scores.first_hit[missing] = first_match_ranks(
+            *sides, missing, exclude_self=alone, memory_mb=memory_mb, space=space
+        )
     return scores
 
 
@@ -179,6 +186,7 @@ def checked_scores(
     queries: Tensor | None,
     memory_mb: float,
     distractors: Tensor | None = None,
+    space: Curved | None = None,
 ) -> QueryScores:
     """:func:`query_scores` of checked input; errors as of :func:`retrieval_metrics`."""
     measures.check()
@@ -191,7 +199,9 @@ def checked_scores(
             raise RunError(
                 f"{asking} of {len(queries)} test examples are queries: there has to be a query and a gallery"
             )
-    return query_scores(embeddings, labels, measures, queries=queries, distractors=distractors, memory_mb=memory_mb)
+    return query_scores(
+        embeddings, labels, measures, queries=queries, distractors=distractors, memory_mb=memory_mb, space=space
+    )
 
 
 class RetrievalMetrics(SetCollector):

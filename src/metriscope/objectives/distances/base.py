@@ -30,13 +30,14 @@ class Distance(nn.Module, metaclass=PartType):
 
     Attributes:
         name: the config choice.
-        domain: where embeddings have to lie: ``any``, or ``sphere`` where they have to be L2-normalised.
+        domain: where embeddings have to lie: ``any``; ``sphere`` where they have to be L2-normalised; ``tangent`` where
+            their lengths mean something and they must not be.
         directions: whether the lengths of embeddings do not matter.
         differences: whether distances are functions of differences of prepared rows; see :meth:`products`.
     """
 
     name: ClassVar[str]
-    domain: ClassVar[Literal["any", "sphere"]] = "any"
+    domain: ClassVar[Literal["any", "sphere", "tangent"]] = "any"
     directions: ClassVar[bool] = False
     differences: ClassVar[bool] = False
 
