@@ -19,6 +19,7 @@ from metriscope.diagnostics.decay import exponential_fit
 from metriscope.evaluation.embedded import EvaluatedSet, References
 from metriscope.evaluation.per_class import per_class, write_per_class
 from metriscope.evaluation.per_query import QueryResult, per_query, write_per_query
+from metriscope.evaluation.search.curved import Curved
 from metriscope.evaluation.search.neighbors import nearest
 from metriscope.evaluation.set_metric import build_metrics, known_metric
 from metriscope.evaluation.verification.rates import write_thresholds
@@ -181,13 +182,13 @@ class _TestImages:
         return self.data.serving.image("test", index)
 
 
-def _neighbours(z: Tensor, positions: Tensor | None, queries: Tensor | None) -> NDArray[Any]:
+def _neighbours(z: Tensor, positions: Tensor | None, queries: Tensor | None, space: Curved | None) -> NDArray[Any]:
     """The nearest samples of every query by position, -1 for samples that are no queries."""
     if queries is None:
-        return nearest(z, z, _NEIGHBOURS_SHOWN, exclude_self=True).numpy()
+        return nearest(z, z, _NEIGHBOURS_SHOWN, exclude_self=True, space=space).numpy()
     asking = queries.cpu() if positions is None else queries.cpu()[positions.cpu()]
     kept = (~asking).nonzero()[:, 0]
-    near = kept[nearest(z[asking], z[kept], _NEIGHBOURS_SHOWN)]
+    near = kept[nearest(z[asking], z[kept], _NEIGHBOURS_SHOWN, space=space)]
     found = near.new_full((len(z), near.shape[1]), -1)
     found[asking] = near
     return found.numpy()
@@ -208,7 +209,7 @@ def _shown(tested: EvaluatedSet, data: DataModule, seed: int) -> _Shown | None:
     if len(np.unique(labels)) == len(labels):
         return None
     are_images = len(data.input_shape) == 3 and data.input_shape[0] in (1, 3)
-    found = _neighbours(embeddings, tested.positions, data.splits.queries)
+    found = _neighbours(embeddings, tested.positions, data.splits.queries, tested.space)
     queries = choose_queries(labels, found, seed=seed)
     return _Shown(_TestImages(data) if are_images else None, labels, found, queries)
 
@@ -266,6 +267,6 @@ def _tables(tested: EvaluatedSet, data: DataModule, shown: Callable[[], _Shown |
     tables = {"classes": class_table(tested.ranked(), classes)}
     if what is not None:
         tables["gallery"] = gallery_table(*what, classes)
-        on_cpu = EvaluatedSet(tested.embeddings.cpu(), tested.labels.cpu(), tested.scores)
+        on_cpu = EvaluatedSet(tested.embeddings.cpu(), tested.labels.cpu(), tested.scores, space=tested.space)
         tables["hardest"] = hardest_table(what.images, on_cpu, data.splits.queries, classes)
     return tables

@@ -16,11 +16,13 @@ from metriscope.evaluation.collector import SetCollector
 from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.evaluation.measures import Measures, together
 from metriscope.evaluation.retrieval import check_finite, checked_scores
+from metriscope.evaluation.search.curved import Curved
 from metriscope.evaluation.set_metric import Built
 from metriscope.evaluation.verification.listed import PairList, read_pairs
 from metriscope.evaluation.verification.of_set import Verification
 from metriscope.models.network import Embedding
 from metriscope.objectives.distributed import is_distributed, ranks
+from metriscope.objectives.objectives import Objectives
 from metriscope.training.learner import MetricLearner
 from metriscope.unit import unit_rows
 
@@ -75,7 +77,9 @@ class EvaluationMonitor(WholeSet):
         distractors = self._distractors(pl_module) if stage == "test" else {}
         for layer, samples in self.samples.items():
             embeddings, labels, index = samples.compute()
-            evaluated = self._evaluated(embeddings, labels, index, distractors.get(layer))
+            evaluated = self._evaluated(
+                embeddings, labels, index, distractors.get(layer), space_of(pl_module) if layer == "embedding" else None
+            )
             if layer == "embedding":
                 pl_module.evaluated = evaluated
             with evaluated.verified().shared(ranks() if is_distributed() else None):
@@ -106,18 +110,23 @@ class EvaluationMonitor(WholeSet):
         return {layer: samples.compute()[0] for layer, samples in found.items()}
 
     def _evaluated(
-        self, embeddings: Tensor, labels: Tensor, index: Tensor, distractors: Tensor | None = None
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        index: Tensor,
+        distractors: Tensor | None = None,
+        space: Curved | None = None,
     ) -> EvaluatedSet:
         queries = None if self.queries is None else self.queries.to(index.device)[index]
         listed = None if self.pairs is None else self.pairs.among(index.cpu())
         pairs = Verification(embeddings, labels, queries, listed)
         evaluated = EvaluatedSet(
-            embeddings, labels, positions=index, queries=queries, distractors=distractors, pairs=pairs
+            embeddings, labels, positions=index, queries=queries, distractors=distractors, pairs=pairs, space=space
         )
         if self.measures is None:
             check_finite(embeddings)
             return evaluated
-        scores = checked_scores(embeddings, labels, self.measures, queries, self.memory_mb, distractors)
+        scores = checked_scores(embeddings, labels, self.measures, queries, self.memory_mb, distractors, space)
         if not self.told and not (scores.relevant > 0).any():
             self.told = True
             warnings.warn(
@@ -125,6 +134,12 @@ class EvaluationMonitor(WholeSet):
                 "left out", stacklevel=2,
             )  # fmt: skip
         return evaluated._replace(scores=scores)
+
+
+def space_of(module: MetricLearner) -> Curved | None:
+    """The space of the embeddings, as the first objective that compares them has it; None for a Euclidean one."""
+    every = module.objective.objectives if isinstance(module.objective, Objectives) else [module.objective]
+    return next((one.distance.space for one in every if one.space == "embedding"), None)
 
 
 def pairs_of(splits: Splits, file: Path | None) -> PairList | None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from metriscope.evaluation.search.curved import Curved
 from metriscope.evaluation.search.neighbors import nearest
 
 
@@ -30,6 +31,7 @@ def k_occurrences(
     queries: Tensor | None = None,
     distractors: Tensor | None = None,
     memory_mb: float = 256,
+    space: Curved | None = None,
 ) -> Tensor:
     """N_k (M,) of the M items of the gallery, int64; they sum to Q min(k, neighbours at hand).
 
@@ -41,12 +43,13 @@ def k_occurrences(
         queries: bool (N,), True for a query and False for an item of the gallery; None for leave-one-out.
         distractors: (M, D) further items of the gallery.
         memory_mb: working memory of the search in MiB.
+        space: where embeddings lie, if that is not Euclidean.
     """
     alone = queries is None
     asking, kept = (embeddings, embeddings) if queries is None else (embeddings[queries], embeddings[~queries])
     if distractors is not None:
         kept = torch.cat([kept, distractors])
-    found = nearest(asking, kept, k, exclude_self=alone, memory_mb=memory_mb)
+    found = nearest(asking, kept, k, exclude_self=alone, memory_mb=memory_mb, space=space)
     return torch.bincount(found.flatten(), minlength=len(kept))
 
 

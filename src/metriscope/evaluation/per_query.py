@@ -57,7 +57,7 @@ def per_query(
     asking = torch.ones(len(z), dtype=torch.bool) if queries is None else queries.cpu()[index]
     rows, kept = asking.nonzero().squeeze(1), (asking if alone else ~asking).nonzero().squeeze(1)
     there = z[kept] if embedded.distractors is None else torch.cat([z[kept], embedded.distractors])
-    found = nearest(z[rows], there, 1, exclude_self=alone, memory_mb=memory_mb).cpu()
+    found = nearest(z[rows], there, 1, exclude_self=alone, memory_mb=memory_mb, space=embedded.space).cpu()
     # The rows of what may be found; -1 for a distractor, which has none.
     places = torch.cat([kept, kept.new_full((len(there) - len(kept),), -1)])
     neighbours: list[int | None] = [None] * len(rows) if found.shape[1] == 0 else places[found.squeeze(1)].tolist()

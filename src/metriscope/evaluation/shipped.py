@@ -176,7 +176,11 @@ class KNNAccuracy(SetMetric):
     def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
         from metriscope.evaluation.classification import knn_accuracy
 
-        return {"knn_accuracy": knn_accuracy(*embedded.known(), embedded.embeddings, embedded.labels, self.k)}
+        return {
+            "knn_accuracy": knn_accuracy(
+                *embedded.known(), embedded.embeddings, embedded.labels, self.k, space=embedded.space
+            )
+        }
 
 
 class LinearProbeAccuracy(SetMetric):
@@ -367,7 +371,7 @@ class Hubness(SetMetric):
     def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
         from metriscope.evaluation.hubness import hubness, k_occurrences
 
-        further = {"queries": embedded.queries, "distractors": embedded.distractors}
+        further = {"queries": embedded.queries, "distractors": embedded.distractors, "space": embedded.space}
         found = hubness(k_occurrences(embedded.embeddings, self.k, memory_mb=self.memory_mb, **further))
         return {f"hubness_at_{self.k}": found.skewness, f"antihubs_at_{self.k}": found.antihubs}
 

@@ -65,7 +65,7 @@ def hardest_table(
     hard = [int(row) for row in order if scores.relevant[row] > 0][:_HARDEST]
     own = tested.embeddings[positions[hard]]
     # A query is among its own neighbours where it is in the gallery itself.
-    near = gallery[nearest(own, tested.embeddings[gallery], 2 if queries is None else 1)]
+    near = gallery[nearest(own, tested.embeddings[gallery], 2 if queries is None else 1, space=tested.space)]
     rows = []
     for row, found in zip(hard, near.tolist(), strict=True):
         place = int(positions[row])

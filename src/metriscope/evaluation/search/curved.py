@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 LARGEST_RADIUS = 15.0
+"""The largest sqrt(c) ||u||: beyond it squares of what is computed of it leave the range of float32."""
 
 
 class Curved(NamedTuple):

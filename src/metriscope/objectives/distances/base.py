@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from metriscope.errors import InputError
+from metriscope.evaluation.search.curved import Curved
 from metriscope.objectives.distances.close import Pairs
 from metriscope.parts import PartType
 from metriscope.unit import unit_rows
@@ -160,6 +161,11 @@ class Distance(nn.Module, metaclass=PartType):
             leaf = distances.detach().requires_grad_()
             (slopes,) = torch.autograd.grad(self.to_squared_euclidean(leaf).sum(), leaf)
         return slopes
+
+    @property
+    def space(self) -> Curved | None:
+        """The space whose neighbours an evaluation looks for, if that is not Euclidean."""
+        return None
 
     def search(self, points: Tensor) -> Tensor:
         """(N, D) -> points whose Euclidean distances rank as this distance ranks the given ones."""

@@ -8,13 +8,11 @@ from pydantic import Field
 from torch import Tensor
 
 from metriscope.errors import InputError
+from metriscope.evaluation.search.curved import LARGEST_RADIUS, Curved
 from metriscope.objectives.arguments import Positive
 from metriscope.objectives.distances.base import Distance, precise
 from metriscope.objectives.distances.close import Pairs, in_parts, itself
 from metriscope.parts import ArgumentError
-
-LARGEST_RADIUS = 15.0
-"""The largest sqrt(c) ||u||: beyond it squares of what is computed here leave the range of float32."""
 
 Curvature = Annotated[float, Field(gt=0, le=100)]
 
@@ -116,13 +114,17 @@ class Hyperbolic(Distance):
     def from_similarity_(self, weights: Tensor, distances: Tensor) -> Tensor:
         return weights.neg_()
 
+    @property
+    def space(self) -> Curved:
+        return Curved(self.curvature, self.clip)
+
     def search(self, points: Tensor) -> Tensor:
         """Not Euclidean: see :mod:`metriscope.evaluation.search.curved`.
 
         Raises:
             InputError: always.
         """
-        raise InputError("distance=hyperbolic ranks as no Euclidean distance: search with curvature and clip")
+        raise InputError("distance=hyperbolic ranks as no Euclidean distance: search in its ``space``")
 
 
 class _Sizes(NamedTuple):

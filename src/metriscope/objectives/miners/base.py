@@ -20,11 +20,13 @@ class Miner(nn.Module, metaclass=PartType):
     Attributes:
         paper: where the miner comes from.
         needs_unit_sphere: whether embeddings have to be L2-normalised.
+        needs_cosines: as of a loss.
     """
 
     kind: ClassVar[str]
     paper: ClassVar[str] = ""
     needs_unit_sphere: ClassVar[bool] = False
+    needs_cosines: ClassVar[bool] = False
 
     # The constructor of nn.Module takes anything.
     def __init__(self) -> None:
