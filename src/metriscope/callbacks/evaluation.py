@@ -22,6 +22,7 @@ from metriscope.evaluation.verification.listed import PairList, read_pairs
 from metriscope.evaluation.verification.of_set import Verification
 from metriscope.models.network import Embedding
 from metriscope.objectives.distributed import is_distributed, ranks
+from metriscope.objectives.objective import Objective
 from metriscope.objectives.objectives import Objectives
 from metriscope.training.learner import MetricLearner
 from metriscope.unit import unit_rows
@@ -138,8 +139,9 @@ class EvaluationMonitor(WholeSet):
 
 def space_of(module: MetricLearner) -> Curved | None:
     """The space of the embeddings, as the first objective that compares them has it; None for a Euclidean one."""
-    every = module.objective.objectives if isinstance(module.objective, Objectives) else [module.objective]
-    return next((one.distance.space for one in every if one.space == "embedding"), None)
+    every = list(module.objective.objectives) if isinstance(module.objective, Objectives) else [module.objective]
+    own = [one.distance for one in every if isinstance(one, Objective) and one.space == "embedding"]
+    return own[0].space if own else None
 
 
 def pairs_of(splits: Splits, file: Path | None) -> PairList | None:

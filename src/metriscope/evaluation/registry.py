@@ -158,6 +158,18 @@ METRICS = (
         ("test",), True,
     ),
     Metric(
+        "mean_radius", "mean radius", "coverage", None,
+        "mean length of embeddings, after the clip of `distance=hyperbolic`; with "
+        "`evaluation.metrics.mean_radius=true`",
+        headline=True, bounds=_POSITIVE,
+    ),
+    Metric(
+        "clipped_share", "share of clipped embeddings", "coverage", None,
+        "share of embeddings that are longer than the clip of `distance=hyperbolic`, 0 without one; with "
+        "`evaluation.metrics.clipped_share=true`",
+        headline=True, unit="share",
+    ),
+    Metric(
         "variance_intra", "intra-class variance", "variance", None,
         "mean over classes of the mean squared distance to the class mean", headline=True, bounds=_POSITIVE,
     ),

@@ -82,7 +82,8 @@ class Hyperbolic(Distance):
         # The bound is a factor, so that a clipped row has the gradient of its direction alone.
         kept = u * (self.radius / lengths.clamp_min(self.radius))
         angle = (2 * self.root * lengths.clamp_max(self.radius)).clamp_min(torch.finfo(u.dtype).eps)
-        return kept * (self.root * angle.sinh() / angle)
+        rows: Tensor = kept * (self.root * angle.sinh() / angle)
+        return rows
 
     def block(self, anchors: Tensor, references: Tensor) -> Tensor:
         if not torch.is_grad_enabled():
@@ -155,7 +156,8 @@ def _measure(anchors: Tensor, references: Tensor, root: float) -> Tensor:
         squared.diagonal(place).zero_()
     for i, j in () if pairs is None else in_parts(pairs, anchors.shape[1]):
         squared[i, j] = _between(anchors[i], references[j], own.p[i] + others.p[j])
-    return squared.sqrt_().asinh_().mul_(2 / root)
+    distances: Tensor = squared.sqrt_().asinh_().mul_(2 / root)
+    return distances
 
 
 def _close(
@@ -196,7 +198,8 @@ def _between(anchors: Tensor, references: Tensor, sums: Tensor) -> Tensor:
     along = (apart * middle).sum(1, keepdim=True)
     across = (apart - along * middle).square().sum(1)
     k = (2 * along.squeeze(1) / sums).square()
-    return (across + k) / (1 - k)
+    result: Tensor = (across + k) / (1 - k)
+    return result
 
 
 class _Hyperbolic(torch.autograd.Function):
