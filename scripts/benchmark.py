@@ -33,6 +33,7 @@ SUBJECTS = {
     "chunks": "a batch embedded in chunks against the plain step: time, and peak memory beside that of a chunk",
     "kernels": "slopes by hand against the formulas of the same losses",
     "mixtures": "a step with mixtures of samples against one without, of a small network and of the objective alone",
+    "average": "a step with a moving average of the weights against one without, and against torch's AveragedModel",
     "ranks": "a gathered batch that several processes judge: arithmetic, time, memory, and equality with one",
     "mnist": "an epoch of MNIST and its evaluation against the same job of the peer; needs --data-dir",
 }

@@ -380,9 +380,11 @@ def test_everything_that_an_evaluation_gives_on_request(run):
         "evaluation.metrics.precision_at.k=[1,3]",
         "evaluation.metrics.clustering=true",
         "evaluation.per_class=true",
+        "evaluation.spectrum=true",
+        "evaluation.classification=true",
         "evaluation.monitor=val/map_at_r_trunk",
     )
-    for name in ("recall_at_1", "precision_at_3", "mrr", "map_at_r", "variance_intra"):
+    for name in ("recall_at_1", "precision_at_3", "mrr", "map_at_r", "variance_intra", "participation_ratio"):
         for key in (f"val/{name}", f"val/{name}_trunk", f"test/{name}", f"test/{name}_trunk"):
             assert key in outcome.metrics, key
     assert outcome.metrics["test/variance_intra"] != outcome.metrics["test/variance_intra_trunk"]
@@ -394,6 +396,16 @@ def test_everything_that_an_evaluation_gives_on_request(run):
     assert len(lines) == 5
     recall = sum(float(line["recall_at_1"]) * int(line["queries"]) for line in lines) / 100
     assert recall == pytest.approx(outcome.metrics["test/recall_at_1"])
+    for name in ("nmi", "knn_accuracy", "linear_probe_accuracy"):
+        assert 0 <= outcome.metrics[f"test/{name}_trunk"] <= 1
+    with (outcome.folder / "spectrum.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    for layer, suffix in (("embedding", ""), ("trunk", "_trunk")):
+        shares = [float(line["variance_share"]) for line in lines if line["layer"] == layer]
+        assert sum(shares) == pytest.approx(1)
+        assert shares == sorted(shares, reverse=True)
+        participation = 1 / sum(share**2 for share in shares)
+        assert outcome.metrics[f"test/participation_ratio{suffix}"] == pytest.approx(participation, rel=1e-6)
 
 
 def test_queries_of_a_data_set_search_its_gallery(run, monkeypatch):

@@ -176,8 +176,10 @@ def test_a_run_that_stopped_early_does_not_train_on(tiny, watch, undisturbed):
         ["loss=contrastive", "memory=xbm", "memory.size=24"],
         ["loss=proxy_anchor", "optimizer=adam", "scheduler=plateau", "scheduler.patience=0"],
         ["loss=sum", "loss.losses=[{name: remembering, _target_: toy_parts.Remembering, weight: 1.0}]"],
+        pytest.param(["loss=palm", "diagnostics.greediness.prototype_usage=true"], marks=pytest.mark.processes),
+        pytest.param(["loss=simlap", "loss.hidden=16", "loss.class_size=8"], marks=pytest.mark.processes),
     ],
-    ids=["memory", "parameters", "state of samples"],
+    ids=["memory", "parameters", "state of samples", "prototypes", "gates"],
 )
 def test_stopped_after_every_step(tiny, watch, undisturbed, words):
     wanted = undisturbed(*words)

@@ -33,6 +33,8 @@ METHODS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("loss=isogclr",): DECOUPLED,
     ("loss=unpg",): ("loss=arcface",),
     ("loss=pcr",): SOFTMAX,
+    ("loss=palm",): ("loss=center_contrastive",),
+    ("loss=simlap",): INFONCE,
     ("loss=instance",): SOFTMAX,
     ("loss=normalized_softmax", "loss.synthesis={ratio: 1.0, alpha: 0.4}"): SOFTMAX,
     ("loss=sphereface",): SOFTMAX,

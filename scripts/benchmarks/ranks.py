@@ -1,6 +1,7 @@
 """A gathered batch that several processes judge together: what it costs each of them, and equality with one."""
 
 import multiprocessing
+import os
 import tempfile
 import threading
 import time
@@ -9,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
@@ -23,6 +25,8 @@ from metriscope.objectives.samples import Moment, Spaces
 from metriscope.unit import unit_rows
 
 Result = TypeVar("Result")
+Measured = TypeVar("Measured", int, float)
+Work = Callable[[], object]
 
 LOSSES = (
     ("loss=triplet", "miner=all"),
@@ -126,7 +130,7 @@ def run(quick: bool, data_dir: Path | None) -> None:
     for words in LOSSES[: 1 if quick else 2]:
         one = None
         for count in PROCESSES[:2] if quick else PROCESSES:
-            seconds, extra = (max(column) for column in zip(*_together(count, words, large), strict=True))
+            seconds, extra = max(_together(count, words, large, _seconds)), max(_together(count, words, large, _bytes))
             one = one or (seconds, extra)
             cells = f"{seconds * 1e3:.0f}", f"{seconds / one[0]:.2f}x", mebibytes(extra), f"{extra / one[1]:.2f}x"
             table.row([_name(words), str(count), *cells])
@@ -154,16 +158,22 @@ def _simulate(table: Table, words: tuple[str, ...], size: int, counts: Sequence[
         table.row(["", str(count), *cells, f"{value:.0e}", f"{gradient:.0e}"])
 
 
-def _together(count: int, words: tuple[str, ...], size: int) -> list[tuple[float, int]]:
-    """Seconds and bytes of a step on each of so many processes."""
-    context = multiprocessing.get_context("forkserver")
-    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(count, mp_context=context) as pool:
-        place = f"file://{folder}/store"
-        work = [pool.submit(_as_process, rank, count, place, words, size) for rank in range(count)]
-        return [one.result() for one in work]
+def _together(
+    count: int, words: tuple[str, ...], size: int, measure: Callable[[Work, Work], Measured]
+) -> list[Measured]:
+    """What a step takes on each of so many fresh processes."""
+    # glibc keeps freed memory, how much differs from one process to the next; of this size it gives all of it back.
+    with patch.dict(os.environ, {"MALLOC_MMAP_THRESHOLD_": "65536"} if measure is _bytes else {}):
+        pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+        with tempfile.TemporaryDirectory() as folder, pool:
+            place = f"file://{folder}/store"
+            work = [pool.submit(_as_process, rank, count, place, words, size, measure) for rank in range(count)]
+            return [one.result() for one in work]
 
 
-def _as_process(rank: int, count: int, place: str, words: tuple[str, ...], size: int) -> tuple[float, int]:
+def _as_process(
+    rank: int, count: int, place: str, words: tuple[str, ...], size: int, measure: Callable[[Work, Work], Measured]
+) -> Measured:
     use_threads(1)
     if count > 1:
         dist.init_process_group("gloo", init_method=place, rank=rank, world_size=count)
@@ -174,12 +184,21 @@ def _as_process(rank: int, count: int, place: str, words: tuple[str, ...], size:
     def value(raw: Tensor, labels: Tensor) -> Tensor:
         return objective(Spaces.of(unit_rows(raw), labels)).output.value
 
-    extra = peak_extra(lambda: step(value, *own), lambda: step(value, *small))
+    found = measure(lambda: step(value, *own), lambda: step(value, *small))
+    if count > 1:
+        dist.destroy_process_group()
+    return found
+
+
+def _bytes(work: Work, warm_up: Work) -> int:
+    return peak_extra(work, warm_up)
+
+
+def _seconds(work: Work, warm_up: Work) -> float:
+    warm_up()
     taken = []
     for _ in range(3):
         before = time.perf_counter()
-        step(value, *own)
+        work()
         taken.append(time.perf_counter() - before)
-    if count > 1:
-        dist.destroy_process_group()
-    return min(taken), extra
+    return min(taken)

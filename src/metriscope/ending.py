@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metriscope.callbacks.evaluation import suffix_of
 from metriscope.config.evaluates import EVALUATES
 from metriscope.data.datamodule import DataModule
 from metriscope.data.splits import Splits
@@ -30,6 +31,7 @@ from metriscope.reports.figures import write_history_figures
 from metriscope.reports.gallery import choose_queries, retrieval_gallery
 from metriscope.reports.projection import projection
 from metriscope.reports.run_tables import class_table, gallery_table, hardest_table
+from metriscope.reports.spectrum import Profile, profiles, spectrum, write_spectrum
 from metriscope.reports.style import guarded, save_as
 from metriscope.reports.suspects import suspects_measures, write_suspects
 from metriscope.reports.verification import roc
@@ -68,7 +70,7 @@ def report(
     evaluation = run.config["evaluation"]
     tested = module.evaluated
     assert tested is not None
-    final.update(_at_end(evaluation, trainer, module, data, tested))
+    final.update(_at_end(evaluation, trainer, module, data))
     if not trainer.is_global_zero:
         return final
     history = read_history(run.history)
@@ -93,10 +95,13 @@ def report(
         write_thresholds(run.folder / "thresholds.csv", rates, data.splits.test.classes)
     if evaluation.get("per_query"):
         write_per_query(run.folder / "per_query.csv", _per_query(tested, data.splits, evaluation["memory_mb"]))
+    widths = profiles(module.tested) if evaluation.get("spectrum") else {}
+    if widths:
+        write_spectrum(run.folder / "spectrum.csv", widths)
     shown = cache(partial(_shown, tested, data, run.config["seed"]))
     paths: list[Path] = []
     if run.config["logger"]["figures"]:
-        paths = _figures(run, history if trains else [], best, tested, data.splits, shown)
+        paths = _figures(run, history if trains else [], best, tested, data.splits, shown, widths)
     tables = None
     if asks(run.config, "tables"):
         make = Guard("the tables of the test set", "they are left out")
@@ -121,17 +126,27 @@ def described(keys: Iterable[str], evaluation: Mapping[str, Any]) -> dict[str, l
 
 
 def _at_end(
-    evaluation: Mapping[str, Any], trainer: pl.Trainer, module: MetricLearner, data: DataModule, tested: EvaluatedSet
+    evaluation: Mapping[str, Any], trainer: pl.Trainer, module: MetricLearner, data: DataModule
 ) -> dict[str, float]:
-    """Metrics of the test set that are computed once, some of them fitted on the training set."""
+    """Metrics of the test set, in every layer, that are computed once, some of them fitted on the training set."""
     metrics = [one for one in build_metrics(evaluation) if one.asked.at_end]
     if not _classifies(evaluation, data):
         metrics = [one for one in metrics if not (one.metric.references and one.metric.classifies)]
     if not metrics:
         return {}
-    known = _references(trainer, module, data) if any(one.metric.references for one in metrics) else None
-    embedded = tested._replace(embeddings=tested.embeddings.cpu(), labels=tested.labels.cpu(), references=known)
-    return {f"test/{name}": value for one in metrics for name, value in one.of(embedded).items()}
+    fitted = any(one.metric.references for one in metrics)
+    known = _references(trainer, module, data) if fitted else {}
+    found = {}
+    for layer, tested in module.tested.items():
+        embedded = tested._replace(
+            embeddings=tested.embeddings.cpu(),
+            labels=tested.labels.cpu(),
+            references=known.get(layer),
+            seen=data.protocol == "closed_set",
+        )
+        figures = ((name, value) for one in metrics for name, value in one.of(embedded).items())
+        found.update({f"test/{name}{suffix_of(layer)}": value for name, value in figures})
+    return found
 
 
 def _classifies(evaluation: Mapping[str, Any], data: DataModule) -> bool:
@@ -139,16 +154,18 @@ def _classifies(evaluation: Mapping[str, Any], data: DataModule) -> bool:
     return data.protocol == "closed_set" if choice == "auto" else bool(choice)
 
 
-def _references(trainer: pl.Trainer, module: MetricLearner, data: DataModule) -> References:
-    """The training set without augmentation, of all processes."""
+def _references(trainer: pl.Trainer, module: MetricLearner, data: DataModule) -> dict[str, References]:
+    """The training set without augmentation, of all processes, in every tested layer."""
+    module.predicted = list(module.tested)
     batches: Any = trainer.predict(module, datamodule=data)
-    known = torch.cat([z for z, _ in batches]).cpu()
     labels = torch.cat([y for _, y in batches]).cpu()
+    known = {layer: torch.cat([z[layer] for z, _ in batches]).cpu() for layer in module.predicted}
     if trainer.world_size > 1:
         shares: list[Any] = [None] * trainer.world_size
         torch.distributed.all_gather_object(shares, (known, labels))
-        known, labels = (torch.cat(parts) for parts in zip(*shares, strict=True))
-    return References(known, labels)
+        labels = torch.cat([share for _, share in shares])
+        known = {layer: torch.cat([share[layer] for share, _ in shares]) for layer in known}
+    return {layer: References(z, labels) for layer, z in known.items()}
 
 
 def _save_embeddings(path: Path, tested: EvaluatedSet, splits: Splits) -> None:
@@ -221,6 +238,7 @@ def _figures(
     tested: EvaluatedSet,
     splits: Splits,
     shown: Callable[[], _Shown | None],
+    widths: Mapping[str, Profile],
 ) -> list[Path]:
     """Draw all figures of a run into its folder; returns their paths."""
     options, folder = run.config["logger"], run.folder / "figures"
@@ -256,7 +274,13 @@ def _figures(
         return [] if figure is None else save_as(figure, folder / name, formats)
 
     paths = write_history_figures(folder, history, best and best.epoch, title, formats)
-    makers = {"projection": plane, "retrieval_gallery": gallery, "confused_classes": confused, "roc": verified}
+    makers = {
+        "projection": plane,
+        "retrieval_gallery": gallery,
+        "confused_classes": confused,
+        "roc": verified,
+        "spectrum": lambda: spectrum(widths, title),
+    }
     for name, draw in makers.items():
         paths += guarded(name, partial(write, name, draw)) or []
     return paths

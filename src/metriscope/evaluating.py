@@ -11,6 +11,7 @@ from metriscope import seeds, tensor_files
 from metriscope.app import carry_out, load_checked
 from metriscope.config.evaluates import EVALUATES, ZERO_SHOT
 from metriscope.config.evaluating import of_pretrained, of_run
+from metriscope.config.trainer import evaluates_average
 from metriscope.errors import InputError
 from metriscope.outcome import Outcome, Parts
 from metriscope.run.folder import Run
@@ -27,10 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What the names of the network's tensors begin with in a checkpoint.
-_NETWORK = "embedder."
-# Keys of the section dataset that say how images are prepared, and not which they are.
-_PREPARATION = ("dataset.mean", "dataset.std")
+# Keys of the section dataset that say how images are prepared and which labels are used, and not which data they are.
+_PREPARATION = ("dataset.mean", "dataset.std", "dataset.train_labels", "dataset.test_labels")
 
 
 @back_to_the_queue()
@@ -70,7 +69,7 @@ def _of(weights: "_Weights", words: Sequence[str], config_dir: str | Path | None
 
 def _lacks(run: Run) -> bool:
     """Whether a finished evaluation is asked for a file that it did not write: its identity does not say so."""
-    asked = {"save_embeddings": "embeddings.npz", "per_query": "per_query.csv"}
+    asked = {"save_embeddings": "embeddings.npz", "per_query": "per_query.csv", "spectrum": "spectrum.csv"}
     evaluation = run.config["evaluation"]
     return any(evaluation.get(key) and not (run.folder / name).exists() for key, name in asked.items())
 
@@ -153,14 +152,13 @@ class _Weights:
             return tuple(shape)
         return (len(mean), 0, 0) if mean and len(mean) > 1 else None
 
-    def load_into(self, network: "Network") -> None:
-        """Fill a network.
+    def load_into(self, network: "Network", averaged: bool) -> None:
+        """Fill a network, with the moving average of its weights where that is meant.
 
         Raises:
-            InputError: they do not fit it.
+            InputError: they do not fit it, or the run has kept no average.
         """
-        state = self.trained.state.items()
-        found = {key.removeprefix(_NETWORK): value for key, value in state if key.startswith(_NETWORK)}
+        found = self.trained.network(averaged)
         wanted = network.state_dict()
         shapes = {key: (tuple(value.shape), tuple(found[key].shape)) for key, value in wanted.items() if key in found}
         for key, (needs, has) in shapes.items():
@@ -232,7 +230,7 @@ def _built(weights: _Weights | None, run: Run, splits: Any) -> "tuple[DataModule
     if weights is None:
         _check_whole(network)
     else:
-        weights.load_into(network)
+        weights.load_into(network, evaluates_average(config["evaluation"]))
     return data, module.eval()
 
 

@@ -183,6 +183,7 @@ def test_a_whole_file_of_before_is_the_same_run(own: Path) -> None:
             "pair_weight_threshold": 0.25,
             "negative_spread": None,
             "batch_hardness": None,
+            "prototype_usage": None,
         },
         "variance": None,
     }

@@ -85,8 +85,11 @@ def test_equals_loops(layout: list[int], dtype: torch.dtype) -> None:
     expected = variance_loop(unit, labels.numpy()) | cosine_loop(unit, labels.numpy())
     expected |= {f"{k}_raw": v for k, v in variance_loop(z.double().numpy(), labels.numpy()).items()}
     assert found.pop("spectral_decay") >= 0
+    eigenvalues = np.linalg.eigvalsh(np.cov(unit.T, bias=True))
+    expected["participation_ratio"] = eigenvalues.sum() ** 2 / max((eigenvalues**2).sum(), 1e-300)
     assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
-    assert set(found) == {f.__name__ for f in VARIANCES + COSINES} | {f"{f.__name__}_raw" for f in VARIANCES}
+    names = {f.__name__ for f in VARIANCES + COSINES} | {f"{f.__name__}_raw" for f in VARIANCES}
+    assert set(found) == names | {"participation_ratio"}
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,13 +1,17 @@
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch.nn.functional import normalize
 
 from metriscope.build.run import network_of
 from metriscope.config.plain import plain
 from metriscope.errors import InputError
+from metriscope.models.heads import ReweightHead
+from metriscope.unit import unit_parts
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHAPE = (1, 8, 8)
@@ -23,7 +27,13 @@ def compose(backbone: str = "small_cnn", head: str = "linear", seed: int = 0, **
 
 @pytest.mark.parametrize(
     ("head", "changes", "size"),
-    [("linear", {}, 128), ("linear", {"size": 5}, 5), ("mlp", {"hidden": 7}, 128), ("identity", {}, 128)],
+    [
+        ("linear", {}, 128),
+        ("linear", {"size": 5}, 5),
+        ("mlp", {"hidden": 7}, 128),
+        ("identity", {}, 128),
+        ("reweight", {}, 128),
+    ],
 )
 @pytest.mark.parametrize("normalize", [True, False])
 def test_embedding_shapes(head: str, changes: dict[str, Any], size: int, normalize: bool) -> None:
@@ -53,11 +63,50 @@ def test_embedding_is_float32_under_autocast() -> None:
         ("linear", {"size": None}, "it has to be a whole number of at least 1"),
         ("mlp", {"size": 0}, "it has to be a whole number of at least 1"),
         ("mlp", {"hidden": 0}, "head.hidden"),
+        ("reweight", {"size": 64}, "does not fit the reweight head on a trunk of 128 features"),
+        ("reweight", {"kappa": 0.9}, "head.kappa=0.9: it has to be"),
+        ("reweight", {"kappa": 1.14}, r"head.kappa=1.14: of 128 features .* the float32 epsilon: use at most 1.1337"),
+        ("identity", {"parts": 3}, "head.parts=3 does not divide the 128 numbers of an embedding: change either"),
+        ("linear", {"parts": 2, "normalize": False}, "head.parts=2 normalises each part of an embedding: set"),
     ],
 )
 def test_impossible_heads_are_refused(head: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         network_of(plain(compose(head=head, **changes)), SHAPE)
+
+
+def test_reweighting_divides_by_powers_of_kappa() -> None:
+    assert ReweightHead(3, kappa=2.0)(torch.ones(1, 3)).tolist() == [[1, 0.5, 0.25]]
+    x = torch.randn(2, 5)
+    assert torch.equal(ReweightHead(5, kappa=1.0)(x), x)
+    head = ReweightHead(64, kappa=1.2878)
+    assert float(head.weights[-1]) > torch.finfo(torch.float32).eps
+    assert float(ReweightHead(2048).weights[-1]) == pytest.approx(math.exp(-8), rel=0.01)
+    assert list(head.parameters()) == []
+    assert not head.state_dict()
+
+
+def test_parts_are_scaled_each_on_its_own() -> None:
+    net = network_of(plain(compose(size=12, parts=3)), SHAPE)
+    whole = network_of(plain(compose(size=12)), SHAPE)
+    inputs = torch.randn(6, *SHAPE)
+    z, raw, _ = net(inputs)
+    assert torch.equal(raw, whole(inputs).raw)
+    blocks = normalize(raw.view(6, 3, 4), dim=2)
+    torch.testing.assert_close(z.view(6, 3, 4), blocks / 3**0.5)
+    torch.testing.assert_close(z.norm(dim=1), torch.ones(6))
+    torch.testing.assert_close(z @ z.T, torch.einsum("ihd,jhd->hij", blocks, blocks).mean(0))
+    assert torch.equal(network_of(plain(compose(size=12, parts=1)), SHAPE)(inputs).z, whole(inputs).z)
+
+
+def test_gradient_of_parts() -> None:
+    rows = torch.randn(3, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: unit_parts(x, 2), rows)
+    empty = torch.tensor([[0.0, 0.0, 3.0, 4.0]], requires_grad=True)
+    unit_parts(empty, 2).sum().backward()
+    assert empty.grad is not None
+    assert empty.grad[0, :2].tolist() == [0, 0]
+    assert torch.isfinite(empty.grad).all()
 
 
 def test_initial_values_depend_on_the_seed_only() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from metriscope.reports.claims import Claim, Statement, judge
-from metriscope.reports.sides import Side, change, least, most, peak, slope, spread
+from metriscope.reports.sides import Side, change, gain, least, mean, most, peak, slope, spread
 from metriscope.run.record import Record
 from metriscope.run.study import StudyRun
 
@@ -144,3 +144,22 @@ def test_what_is_missing_is_named() -> None:
     (finding,) = judge(Claim(1, "a paper", "", [gone]), swept(clean=(0.5, 0.6, 0.7))).findings
     assert (finding.verdict, finding.difference) == ("undecided", None)
     assert "label_noise=0.2, temperature=0.1" in finding.reason
+
+
+def test_two_metrics_of_the_same_runs_on_some_data_sets():
+    runs = [run(loss, seed, data, high=0.5 + seed + 0.1 * (loss == "a"), low=0.4 + seed)
+            for data in ("x", "y") for loss in "ab" for seed in range(3)]  # fmt: skip
+    groups = of("a", "b", kind=mean)
+    statement = Statement("high is above low", "test/high", groups, groups, beside="test/low", data=("y",))
+    (finding,) = judge(Claim(1, "a paper", "", [statement]), runs).findings
+    assert (finding.data, finding.verdict, len(finding.runs)) == ("y", "holds", 6)
+    assert finding.difference.mean == pytest.approx(0.15)
+    absent = replace(statement, beside="test/none")
+    (finding,) = judge(Claim(1, "a paper", "", [absent]), runs).findings
+    assert finding.reason.startswith("no seed has test/high and test/none of ")
+
+
+def test_a_gain_is_a_difference_of_means():
+    side = gain([{"loss.name": "a"}, {"loss.name": "b"}], [{"loss.name": "c"}, {"loss.name": "d"}])
+    assert len(side.cells) == 4
+    assert side.of([1.0, 3.0, 0.5, 0.5]) == pytest.approx(1.5)

@@ -42,6 +42,18 @@ def test_runs_on_wrong_labels_are_never_pooled_with_others(by: tuple[str, ...]) 
     assert [len(group.runs) for group in group_runs(pairs, by).groups] == [2, 2, 2]
 
 
+def test_runs_that_are_scored_by_other_labels_are_never_pooled() -> None:
+    runs = [
+        made(seed=s, loss__name=loss, dataset__test_labels=by)
+        for s in (0, 1)
+        for loss in "ab"
+        for by in (None, "coarse")
+    ]
+    grouping = group_runs(runs, ("loss.name",))
+    assert grouping.by == ["loss.name", "dataset.test_labels"]
+    assert [len(group.runs) for group in grouping.groups] == [2, 2, 2, 2]
+
+
 def test_a_sum_is_told_by_the_names_of_its_losses() -> None:
     def of(margin: float, weight: float = 1.0) -> list[dict[str, object]]:
         target = "metriscope.objectives.losses.triplets.triplet.TripletLoss"

@@ -69,6 +69,7 @@ def leave_old(config, status=FINISHED, name=OLD[:8], **further):
         ("evaluation.memory_mb", 64),
         ("evaluation.save_embeddings", True),
         ("evaluation.per_query", True),
+        ("evaluation.spectrum", True),
         ("trainer.name", "auto"),
         ("trainer.accelerator", "auto"),
         ("trainer.log_every_n_steps", 1),

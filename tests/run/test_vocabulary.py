@@ -124,7 +124,7 @@ def test_a_run_folder_of_before_is_found_read_and_compared(tmp_path: Path) -> No
     differing = {key for key in first.config if first.config[key] != second.config.get(key)}
     other = differing | (second.config.keys() - first.config.keys())
     assert {key.removeprefix("evaluation.") for key in other} <= {
-        "seed", "memory_mb", "save_embeddings", "per_query", "pairs", "distractors", "mode"
+        "seed", "memory_mb", "save_embeddings", "per_query", "spectrum", "pairs", "distractors", "mode", "weights"
     }  # fmt: skip
     assert [state.status for state in states_of(tmp_path / "trial")] == ["finished", "finished"]
     with open_run(config) as run:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks import (
+    average,
     beside,
     busy,
     chunks,
@@ -66,8 +67,8 @@ def test_all_losses_of_the_peer_are_met() -> None:
     met = {override for contest in contests.CONTESTS.values() for override in contest.overrides}
     alone = {
         "cacr", "center_contrastive", "cross_entropy", "cwcl", "decoupled_contrastive", "groco", "isogclr",
-        "mann_whitney", "mv_dhel", "mv_infonce", "pcr", "proto_triplet", "sigmoid", "simple_contrastive",
-        "sogclr", "unpg", "vicreg",
+        "mann_whitney", "mv_dhel", "mv_infonce", "palm", "pcr", "proto_triplet", "sigmoid", "simple_contrastive",
+        "simlap", "sogclr", "unpg", "vicreg",
     }  # fmt: skip
     assert {name for name in LOSSES if f"loss={name}" not in met} == alone
 
@@ -304,6 +305,12 @@ def test_methods_stand_beside_a_plain_loss() -> None:
     words = ("loss=infonce", "weighting=dbpm")
     times = beside._compared((words, beside.METHODS[words]), 12, 0)
     assert times[2].endswith("x)") or times[2].endswith("~")
+
+
+def test_the_average_that_is_timed_is_that_of_torch() -> None:
+    weights, times = average.compared("mlp", 0)
+    assert weights > 300_000
+    assert len(times) == len(average.SIDES)
 
 
 @pytest.mark.processes

@@ -19,7 +19,7 @@ from metriscope.config.objective import fitting_miners, shipped
 from metriscope.config.plain import plain
 from metriscope.data.inputs.late import LateInputs
 from metriscope.errors import InputError
-from metriscope.models.heads import IdentityHead, LinearHead, MLPHead
+from metriscope.models.heads import IdentityHead, LinearHead, MLPHead, ReweightHead
 from metriscope.models.network import Embedding, Features, Network
 from metriscope.models.trunk import Body, Trunk
 from metriscope.objectives.samples import Moment, Spaces
@@ -90,6 +90,12 @@ def test_a_loss_of_one_space_alone(head, space, normalize):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         same(step(net, lambda x: Chunks(4)(net, x), of_one), step(net, net, of_one))
+
+
+def test_parts_of_weighted_features():
+    net = network(head=ReweightHead(WIDTH))
+    net.parts = 2
+    same(step(net, lambda x: Chunks(4)(net, x)), step(net, net))
 
 
 @every(dropout=(0.0, 0.4), size=(1, 4, 22))

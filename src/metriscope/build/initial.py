@@ -21,6 +21,7 @@ from metriscope.run.identity import run_at
 from metriscope.run.source import Source, source_of
 from metriscope.run.study import load_run
 from metriscope.training.checkpoints import upgrade
+from metriscope.training.moving_average import evaluated_state
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ def _read(source: Source, module: torch.nn.Module) -> tuple[str, State, int]:
         found = {key: checkpoint[key] for key in ("state_dict", "epoch", "metriscope") if key in checkpoint}
         upgrade(found, module.state_dict())
         state = {key: value for key, value in found["state_dict"].items() if isinstance(value, Tensor)}
+        state = evaluated_state(state, _tests_average(source))
         return digest, state, int(found["epoch"])
     except InputError as error:
         raise InputError(f"init={source.folder}: {path.name}: {error}") from error
@@ -115,6 +117,13 @@ def _read(source: Source, module: torch.nn.Module) -> tuple[str, State, int]:
         raise InputError(f"init={source.folder}: {path.name} cannot be read: {error.strerror}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"init={source.folder}: {path.name} is no checkpoint of a run; give another run") from error
+
+
+def _tests_average(source: Source) -> bool:
+    try:
+        return load_run(source.folder).config.get("evaluation.weights") == "ema"
+    except InputError:
+        return False
 
 
 def _below(state: State, wanted: State, prefix: str) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from metriscope.objectives.objective import Objective
 from metriscope.objectives.objectives import Objectives
 from metriscope.training.chunks import Chunks
 from metriscope.training.learner import MetricLearner
+from metriscope.training.moving_average import MovingAverage
 from metriscope.training.optimizers import build_optimizer
 from metriscope.training.schedules import build_scheduler
 
@@ -26,6 +27,7 @@ def build_learner(
     monitor: Monitor | None,
     seed: int,
     chunks: Chunks | None = None,
+    average: MovingAverage | None = None,
 ) -> MetricLearner:
     """The LightningModule that trains ``embedder`` by ``objective``.
 
@@ -34,7 +36,7 @@ def build_learner(
         optimizer, scheduler: sections of the config.
         monitor: the metric that a schedule goes by, and its better end; None where it goes by none.
         seed: the run's seed.
-        chunks: embeds training batches in chunks; None for one pass.
+        chunks, average: as of :class:`MetricLearner`.
     """
     return MetricLearner(
         embedder,
@@ -43,6 +45,7 @@ def build_learner(
         partial(_scheduler, scheduler, monitor),
         seed=seed,
         chunks=chunks,
+        average=average,
     )
 
 

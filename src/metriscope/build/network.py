@@ -10,6 +10,7 @@ from torch import Tensor
 from metriscope import seeds
 from metriscope.annotations import said
 from metriscope.build.normalisation import Statistics, disagreement
+from metriscope.config.head import parts_of
 from metriscope.config.sections import SECTIONS
 from metriscope.errors import InputError
 from metriscope.models.backbones import build_trunk
@@ -81,4 +82,4 @@ def build_network(
         settings = disagreement(normalised_with, (loaded.published.mean, loaded.published.std))
         if settings:
             log.warning("backbone.weights=%s expect images normalised in another way: set %s", loaded.source, settings)
-    return Network(trunk, layers, layers.size, normalize=head["normalize"])
+    return Network(trunk, layers, layers.size, normalize=head["normalize"], parts=parts_of(head, layers.size))

@@ -18,6 +18,7 @@ from metriscope.build.trainer import build_trainer
 from metriscope.callbacks.class_neighbors import ClassNeighbors
 from metriscope.callbacks.graceful_stop import GracefulStop
 from metriscope.config.monitors import watching
+from metriscope.config.trainer import evaluates_average
 from metriscope.data.datamodule import DataModule
 from metriscope.data.loading import load_splits
 from metriscope.data.similar_classes import SimilarClassesBatchSampler
@@ -35,6 +36,7 @@ from metriscope.tracking.base import RunLogger
 from metriscope.tracking.checkpoints import WholeCheckpoints
 from metriscope.training.chunks import Chunks, check_chunks
 from metriscope.training.learner import MetricLearner
+from metriscope.training.moving_average import MovingAverage
 
 log = logging.getLogger(__name__)
 
@@ -114,9 +116,14 @@ def learner_of(config: Config, data: DataModule, trunk_of: TrunkOf = build_trunk
         trunk_size=embedder.trunk.out_features,
         num_samples=len(data.splits.train),
     )
+    decay = (config.get("trainer") or {}).get("ema_decay")
+    evaluated = evaluates_average(config["evaluation"])
+    average = None if decay is None else MovingAverage(embedder, decay, evaluated=evaluated)
     if config["compile"]:
         embedder.compile()
         objective.compile()
+        if average is not None:
+            average.network.compile()
     scheduler = config["scheduler"]
     return build_learner(
         embedder,
@@ -126,6 +133,7 @@ def learner_of(config: Config, data: DataModule, trunk_of: TrunkOf = build_trunk
         monitor=monitor_of(scheduler, "scheduler", config["evaluation"]) if "monitor" in scheduler else None,
         seed=config["seed"],
         chunks=None if chunk is None else Chunks(chunk),
+        average=average,
     )
 
 

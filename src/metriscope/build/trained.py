@@ -8,11 +8,13 @@ from torch import Tensor
 
 from metriscope import tensor_files
 from metriscope.config.evaluates import EVALUATES
+from metriscope.config.trainer import evaluates_average
 from metriscope.errors import InputError
 from metriscope.reading import kind_of
 from metriscope.run.configs import read_config
 from metriscope.run.record import FINISHED, Record, read_record, read_summary
 from metriscope.training.checkpoints import upgrade
+from metriscope.training.moving_average import network_of
 
 Which = Literal["best", "last"]
 
@@ -25,7 +27,7 @@ class Trained(NamedTuple):
         record: its record.
         config: its nested config.
         checkpoint: the file that was read.
-        state: tensors of network and objective by name; those of the network begin with ``embedder.``.
+        state: tensors of network, objective and moving average by name.
         inputs: ``shape`` of one input as the data set stores it, and whether it came from image ``files``; empty for a
             run that did not write it down.
     """
@@ -36,6 +38,22 @@ class Trained(NamedTuple):
     checkpoint: Path
     state: Mapping[str, Tensor]
     inputs: Mapping[str, Any]
+
+    def network(self, averaged: bool | None = None) -> dict[str, Tensor]:
+        """The tensors of the network by name.
+
+        Args:
+            averaged: whether those of the moving average are meant; None for those that were tested.
+
+        Raises:
+            InputError: the run has kept no average.
+        """
+        if averaged is None:
+            averaged = evaluates_average(self.config.get("evaluation") or {})
+        try:
+            return network_of(self.state, averaged)
+        except LookupError as error:
+            raise InputError(f"{self.checkpoint}: {error}, as trainer.ema_decay keeps one") from error
 
 
 def read_trained(folder: Path, which: Which | None = None) -> Trained:

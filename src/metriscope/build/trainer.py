@@ -18,7 +18,7 @@ from metriscope.tracking.checkpoints import WholeCheckpoints
 Section = Mapping[str, Any]
 
 # Keys of the section that are no arguments of Lightning's Trainer.
-_OF_OURS = ("name", "embed_chunk")
+_OF_OURS = ("name", "embed_chunk", "ema_decay")
 
 
 def build_trainer(
@@ -32,7 +32,7 @@ def build_trainer(
     """The Lightning trainer that the section ``trainer`` describes.
 
     Args:
-        trainer: keys of :class:`pytorch_lightning.Trainer`, ``name`` and ``embed_chunk``.
+        trainer: keys of :class:`pytorch_lightning.Trainer`, ``name``, ``embed_chunk`` and ``ema_decay``.
         callbacks, loggers: all callbacks and loggers of the run.
         folder: the run folder.
         every_n_epochs: epochs from one validation to the next.

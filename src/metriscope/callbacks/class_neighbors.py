@@ -46,7 +46,7 @@ class ClassNeighbors(pl.Callback):
         sampler.use(self.table, self.data)
         log.debug("epoch %s: nearest classes found in %.1f s", trainer.current_epoch, time.monotonic() - began)
 
-    def _sums(self, trainer: Any, pl_module: pl.LightningModule, sampler: SimilarClassesBatchSampler) -> Tensor:
+    def _sums(self, trainer: Any, pl_module: Any, sampler: SimilarClassesBatchSampler) -> Tensor:
         """The sum of the embeddings of each class, float64 (C, D) on the CPU."""
         loader = self._loader or trainer.datamodule.train_eval_dataloader()
         # Workers would wait beside those of the training until the next pass.
@@ -57,7 +57,7 @@ class ClassNeighbors(pl.Callback):
             for batch in loader:
                 inputs, _, index = trainer.datamodule.evaluated(move_data_to_device(batch, pl_module.device))
                 with trainer.precision_plugin.forward_context():
-                    z = pl_module(inputs).z
+                    z = pl_module.embedder(inputs).z
                 z = z.cpu().double()
                 sums = z.new_zeros(number, z.shape[1]) if sums is None else sums
                 sums.index_add_(0, classes[index.cpu()], z)

@@ -20,12 +20,11 @@ from metriscope.evaluation.search.curved import Curved
 from metriscope.evaluation.set_metric import Built
 from metriscope.evaluation.verification.listed import PairList, read_pairs
 from metriscope.evaluation.verification.of_set import Verification
-from metriscope.models.network import Embedding
+from metriscope.models.network import of_layer
 from metriscope.objectives.distributed import is_distributed, ranks
 from metriscope.objectives.objective import Objective
 from metriscope.objectives.objectives import Objectives
 from metriscope.training.learner import MetricLearner
-from metriscope.unit import unit_rows
 
 
 class EvaluationMonitor(WholeSet):
@@ -83,6 +82,8 @@ class EvaluationMonitor(WholeSet):
             )
             if layer == "embedding":
                 pl_module.evaluated = evaluated
+            if stage == "test":
+                pl_module.tested[layer] = evaluated
             with evaluated.verified().shared(ranks() if is_distributed() else None):
                 for one in self.metrics:
                     found = one.of(evaluated) if any(stage in figure.splits for figure in one.asked.figures) else {}
@@ -149,14 +150,6 @@ def pairs_of(splits: Splits, file: Path | None) -> PairList | None:
     if file is None:
         return None
     return read_pairs(file, splits.file_names("test"), len(splits.test), key="evaluation.pairs")
-
-
-def of_layer(layer: str, embedding: Embedding) -> tuple[Tensor, Tensor]:
-    """The vectors to rank, and the same vectors before scaling: (B, D) each."""
-    if layer == "embedding":
-        return embedding.z, embedding.raw
-    features = embedding.features.to(embedding.z.dtype)
-    return unit_rows(features), features
 
 
 def suffix_of(layer: str) -> str:

@@ -22,7 +22,9 @@ from metriscope.diagnostics.averages import Averages, Measures, ratio
 from metriscope.diagnostics.decay import decay_rate
 from metriscope.diagnostics.gradients import embedding_norms, parameter_norms
 from metriscope.diagnostics.hardness import BatchHardness
+from metriscope.diagnostics.prototypes import PrototypeUsage, vectors_per_class
 from metriscope.diagnostics.spread import Spread, negative_spread, proxy_spread
+from metriscope.errors import InputError
 from metriscope.objectives.comparison import KEPT_PAIRS, Comparison
 from metriscope.objectives.objective import Step
 from metriscope.objectives.samples import Moment, Spaces
@@ -147,6 +149,8 @@ class GreedinessMonitor(pl.Callback):
             see :func:`metriscope.diagnostics.spread.spread_of`. One more pass over the pairs.
         batch_hardness: whether to log how similar the classes of batches are:
             see :class:`metriscope.diagnostics.hardness.BatchHardness`. O(C D) of memory.
+        prototype_usage: whether to log how samples divide among the vectors of their class, of an epoch:
+            see :class:`metriscope.diagnostics.prototypes.PrototypeUsage`. Needs a loss with several for each class.
     """
 
     def __init__(
@@ -155,11 +159,13 @@ class GreedinessMonitor(pl.Callback):
         log_every_n_steps: Annotated[int, Field(ge=1)] = 50,
         negative_spread: bool | None = None,
         batch_hardness: bool | None = None,
+        prototype_usage: bool | None = None,
     ) -> None:
         self.threshold = pair_weight_threshold
         self.log_every_n_steps = log_every_n_steps
         self.negative_spread = bool(negative_spread)
         self.hardness = BatchHardness() if batch_hardness else None
+        self.usage = PrototypeUsage() if prototype_usage else None
         self.averages = Averages()
         self.pending: dict[str, tuple[Tensor, Tensor | float]] = {}
         self.previous: dict[str, float] = {}
@@ -171,9 +177,19 @@ class GreedinessMonitor(pl.Callback):
             rule = "it is made of pair weights, so it needs a pair_weight_threshold"
             raise ArgumentError("negative_spread", True, rule)
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, MetricLearner)
+        if self.usage is not None and all(vectors_per_class(part) == 1 for part in pl_module.objective.modules()):
+            raise InputError(
+                "diagnostics.greediness.prototype_usage=true needs a loss with several vectors for each class: choose "
+                "loss=palm, loss=soft_triple or loss=sub_center_arcface, or leave it null"
+            )
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Lightning does not call this for an epoch that is resumed half-way: its sums come from the checkpoint.
         self.averages = Averages()
+        if self.usage is not None:
+            self.usage.reset()
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         assert isinstance(pl_module, MetricLearner)
@@ -182,6 +198,8 @@ class GreedinessMonitor(pl.Callback):
         if self.hardness is not None:
             anchors = pl_module.step.comparison.anchors
             self.pending.update(self.hardness.observe(anchors.embeddings, anchors.labels))
+        if self.usage is not None:
+            self.usage.observe(pl_module.step)
         if self.threshold is not None:
             for matrix in judged_matrices(pl_module.step):
                 matrix.retain_grad()
@@ -231,7 +249,8 @@ class GreedinessMonitor(pl.Callback):
                 logger.log_metrics({"epoch": trainer.current_epoch, **row}, step=trainer.global_step - 1)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._report("train", self.averages.compute(distributed=True), pl_module)
+        usage = {} if self.usage is None else self.usage.measures()
+        self._report("train", {**self.averages.compute(distributed=True), **usage}, pl_module)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, MetricLearner)
@@ -245,7 +264,8 @@ class GreedinessMonitor(pl.Callback):
         if len(pl_module.evaluated.labels) != len(data.splits.validation):
             # With limit_val_batches only a part of the set is embedded, and fixed batches are incomplete.
             return
-        embeddings, labels = pl_module.evaluated.embeddings, pl_module.evaluated.labels
+        # Whole and in the order of the split.
+        embeddings, labels = pl_module.evaluated.embeddings, data.splits.labels_to_validate_on
         judged = False
         for number, rows in enumerate(data.validation_batches()):
             z = embeddings[rows].to(pl_module.device).requires_grad_()
@@ -273,13 +293,16 @@ class GreedinessMonitor(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         hardness = {} if self.hardness is None else {"hardness": self.hardness.state_dict()}
-        return {"averages": self.averages.state_dict(), "previous": dict(self.previous), **hardness}
+        usage = {} if self.usage is None else {"usage": self.usage.state_dict()}
+        return {"averages": self.averages.state_dict(), "previous": dict(self.previous), **hardness, **usage}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.averages.load_state_dict(state_dict["averages"])
         self.previous = dict(state_dict["previous"])
         if self.hardness is not None and "hardness" in state_dict:
             self.hardness.load_state_dict(state_dict["hardness"])
+        if self.usage is not None and "usage" in state_dict:
+            self.usage.load_state_dict(state_dict["usage"])
 
 
 def _loss_scale(trainer: pl.Trainer) -> float:

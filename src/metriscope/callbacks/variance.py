@@ -5,10 +5,11 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 
-from metriscope.callbacks.evaluation import of_layer, suffix_of
+from metriscope.callbacks.evaluation import suffix_of
 from metriscope.callbacks.whole_set import WholeSet
 from metriscope.data.splits import Splits
 from metriscope.diagnostics.variance import VarianceMetrics
+from metriscope.models.network import of_layer
 
 
 class VarianceMonitor(WholeSet):

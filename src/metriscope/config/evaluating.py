@@ -32,6 +32,7 @@ Config = dict[str, Any]
 _OF_FITTING = frozenset({
     "max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "limit_train_batches", "limit_val_batches",
     "val_check_interval", "gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches", "embed_chunk",
+    "ema_decay",
     "fast_dev_run", "reload_dataloaders_every_n_epochs", "detect_anomaly",
 })  # fmt: skip
 _OF_SELECTING = frozenset({"monitor", "mode", "every_n_epochs"})
@@ -39,7 +40,7 @@ _OF_SELECTING = frozenset({"monitor", "mode", "every_n_epochs"})
 _OF_TRAINING = (
     "callbacks", "distance", "experiment", "init", "loss", "loss_memory_mb", "memory", "miner", "mixture", "optimizer",
     "references", "sampler", "scale", "scheduler", "sweep", "weighting", "backbone.freeze_batch_norm",
-    "dataset.label_noise", "dataset.label_noise_pairs",
+    "dataset.label_noise", "dataset.label_noise_pairs", "dataset.train_labels",
     "diagnostics.greediness", *(f"evaluation.{key}" for key in sorted(_OF_SELECTING)),
     *(f"trainer.{key}" for key in sorted(_OF_FITTING)),
 )  # fmt: skip
@@ -47,7 +48,7 @@ _OF_TRAINING = (
 _OF_NETWORK = ("backbone", "head")
 _NOT_OF_NETWORK = {
     "backbone.mean", "backbone.std", "backbone.cache_features", "backbone.channels_last", "backbone.precision",
-    "head.normalize",
+    "head.normalize", "head.parts",
 }  # fmt: skip
 # Sections that an evaluation of a pretrained trunk reads.
 _READ = (

@@ -8,7 +8,7 @@ from metriscope.annotations import said
 from metriscope.config.defaults import BY_NAME, of_all
 from metriscope.errors import InputError, nearest
 
-_ABOVE_0 = 1e-6
+_ABOVE_0, _BELOW_1 = 1e-6, 1 - 1e-6
 # Key -> (lowest, highest, whole number). Keys that a choice does not have are passed over.
 RANGES: dict[str, tuple[float, float, bool]] = {
     "seed": (0, 2**63 - 1, True),
@@ -24,6 +24,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "optimizer.layer_decay": (_ABOVE_0, 1, False),
     "optimizer.weight_decay": (0, math.inf, False),
     "optimizer.momentum": (0, 1, False),
+    "head.parts": (1, math.inf, True),
     "sampler.views": (1, math.inf, True),
     "dataset.fold": (0, math.inf, True),
     "dataset.train_share": (_ABOVE_0, 1, False),
@@ -38,6 +39,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "trainer.max_epochs": (1, math.inf, True),
     "trainer.log_every_n_steps": (1, math.inf, True),
     "trainer.accumulate_grad_batches": (1, math.inf, True),
+    "trainer.ema_decay": (_ABOVE_0, _BELOW_1, False),
     "trainer.gradient_clip_val": (0, math.inf, False),
     "callbacks.early_stopping.patience": (0, math.inf, True),
     "sweep.trials": (1, math.inf, True),
@@ -49,6 +51,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "sampler.labels": ("class", "image"),
     "backbone.pooling": ("avg", "max", "gem"),
     "dataset.protocol": ("closed_set", "class_disjoint"),
+    "dataset.train_labels": ("fine", "coarse"),
+    "dataset.test_labels": ("fine", "coarse"),
     "dataset.download": (True, False),
     "dataset.verify": (True, False),
     "dataset.cache": ("auto", "disk", "none"),
@@ -56,9 +60,11 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "backbone.precision": ("bf16",),
     "evaluation.mode": ("max", "min"),
     "sweep.mode": ("max", "min"),
+    "evaluation.weights": ("model", "ema"),
     "evaluation.classification": ("auto", True, False),
     "evaluation.per_class": (True, False),
     "evaluation.per_query": (True, False),
+    "evaluation.spectrum": (True, False),
     "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
     "trainer.precision": (
         "32-true", "16-mixed", "bf16-mixed", "bf16-true", "16-true", "64-true", 16, 32, 64, "16", "32", "64", "bf16",

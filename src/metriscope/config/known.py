@@ -16,7 +16,8 @@ _NAMED = ("dataset", "backbone", "loss", "miner", "distance")
 # Files of one's own may hold the section evaluation as it was before it had these.
 _OPTIONAL = (
     "init", "loss_memory_mb", "tags", "references", "weighting", "mixture", "scale", "sweep", "evaluation.name",
-    "evaluation.per_query", "evaluation.pairs", "evaluation.distractors",
+    "evaluation.per_query", "evaluation.pairs", "evaluation.distractors", "evaluation.spectrum",
+    "evaluation.weights",
 )  # fmt: skip
 
 

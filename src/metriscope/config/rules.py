@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from metriscope.annotations import said
 from metriscope.config.callbacks import check_callbacks
 from metriscope.config.completing import in_words_of_today, with_targets
+from metriscope.config.head import parts_of
 from metriscope.config.keys import check_types, check_values
 from metriscope.config.known import check_known, check_whole
 from metriscope.config.monitors import check_monitors
@@ -19,7 +20,7 @@ from metriscope.config.objective import check_fit, check_objective
 from metriscope.config.plain import flatten, plain
 from metriscope.config.secrets import check_secrets
 from metriscope.config.sections import check_sections
-from metriscope.config.trainer import check_trainer
+from metriscope.config.trainer import check_average, check_trainer
 from metriscope.config.views import check_batches
 from metriscope.errors import InputError, nearest
 from metriscope.escapes import is_hidden, shown
@@ -76,13 +77,14 @@ def check_keys(cfg: DictConfig, trains: bool = True) -> dict[str, Any]:
     _check_names(flat, config["dataset"])
     _check_projection(flat)
     _check_backbone(config)
+    parts_of(config["head"], config["head"].get("size"))
     _check_input(config)
     _check_evaluation(config)
     if trains:
         check_monitors(config)
-    else:
-        asked_metrics(config["evaluation"])
+    _check_unseen(config)
     check_trainer(config["trainer"])
+    check_average(config)
     return config
 
 
@@ -175,6 +177,18 @@ def _check_input(config: Mapping[str, Any]) -> None:
             raise InputError(
                 "backbone.cache_features=true needs inputs that repeat: set augmentation=none, or augmentation.views "
                 "to a number of augmentations that take turns"
+            )
+
+
+def _check_unseen(config: Mapping[str, Any]) -> None:
+    """Refuse a metric of unseen classes where there are none."""
+    evaluation = config["evaluation"]
+    for one in asked_metrics(evaluation):
+        shared = config["dataset"]["protocol"] == "closed_set"
+        if one.part.unseen and shared and not evaluation.get("distractors"):
+            raise InputError(
+                f"evaluation.metrics.{one.key} needs images of classes that training has not seen: give a folder of "
+                "them, evaluation.distractors=..., or set dataset.protocol=class_disjoint"
             )
 
 

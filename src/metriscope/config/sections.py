@@ -50,8 +50,8 @@ class Section(NamedTuple):
 
 _HABITS = {"library", "weights", "freeze", "freeze_batch_norm", "precision", "cache_features", "channels_last"}
 _SPLIT = {
-    "protocol", "fold", "validation", "train_share", "label_noise", "label_noise_pairs", "num_workers", "cache",
-    "memory_limit_mb", "image_limit_mb",
+    "protocol", "fold", "validation", "train_share", "label_noise", "label_noise_pairs", "train_labels", "test_labels",
+    "num_workers", "cache", "memory_limit_mb", "image_limit_mb",
 }  # fmt: skip
 _STATISTICS = {"mean", "std"}
 _RATES = {"lr_trunk", "lr_head", "lr_loss", "layer_decay"}
@@ -89,7 +89,7 @@ SECTIONS = {
         dict.fromkeys({"optimizer", "mode"} | _STEPS, LATER),
         optional=frozenset({"mode"} | _STEPS),
     ),
-    "head": Section(frozenset({"normalize"}), {"features": 1}),
+    "head": Section(frozenset({"normalize", "parts"}), {"features": 1}),
     "memory": Section(frozenset(), {"embedding_size": 1, "affinity_size": 0}, optional=frozenset({"affinity_size"})),
     "references": _addition("metriscope.objectives.references.base.References"),
     "weighting": _addition("metriscope.objectives.weightings.base.Weighting"),

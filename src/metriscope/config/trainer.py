@@ -47,8 +47,32 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
     counts = isinstance(chunk, int) and not isinstance(chunk, bool) and chunk >= 1
     if chunk is not None and chunk != "auto" and not counts:
         raise InputError(f"trainer.embed_chunk={said(chunk)}: it has to be a whole number of at least 1, auto, or null")
+    precision = str(trainer.get("precision"))
+    if trainer.get("ema_decay") is not None and precision in ("16-true", "bf16-true"):
+        raise InputError(
+            f"trainer.ema_decay={said(trainer['ema_decay'])}: weights of 16 bits are too coarse for the average to "
+            f"move (trainer.precision={precision}); set trainer.precision={precision.removesuffix('-true')}-mixed"
+        )
     nodes = trainer.get("num_nodes") or 1
     if nodes != 1 and not any(name in os.environ for name in ("MASTER_ADDR", "SLURM_NTASKS")):
         raise InputError(
             f"trainer.num_nodes={said(nodes)}: nothing started this process on several machines; use srun or torchrun"
+        )
+
+
+def evaluates_average(evaluation: Mapping[str, Any]) -> bool:
+    """Whether a section ``evaluation`` asks for the moving average of the weights in the place of the weights."""
+    return evaluation.get("weights") == "ema"
+
+
+def check_average(config: Mapping[str, Any]) -> None:
+    """Refuse an evaluation of an average that no training keeps.
+
+    Raises:
+        InputError: naming the key that is missing.
+    """
+    if evaluates_average(config["evaluation"]) and config["trainer"].get("ema_decay") is None:
+        raise InputError(
+            "evaluation.weights=ema: there is no moving average of the weights without trainer.ema_decay; train with "
+            "one, such as trainer.ema_decay=0.99, or set evaluation.weights=model"
         )

@@ -163,7 +163,7 @@ class DataModule(LightningDataModule):
         """Positions in the validation part, batched as in training; the same in every epoch, run and rank."""
         if self.splits.validation is None:
             return []
-        labels = self.splits.validation.labels
+        labels = self.splits.labels_to_validate_on
         return [torch.tensor(batch) for batch in self.batching.adapted(labels).sampler(labels, seed=0)]
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
@@ -224,9 +224,9 @@ class DataModule(LightningDataModule):
 
     def _served(self, part: str, training: bool = False) -> Examples:
         """A part with the inputs of its dataloader; evaluation sees the true labels."""
-        examples: Examples = getattr(self.splits, part)
+        examples: Examples = self.splits.references if part == "train" else getattr(self.splits, part)
         if training:
-            examples = replace(examples, labels=self.splits.labels_to_train_on)
+            examples = replace(self.splits.train, labels=self.splits.labels_to_train_on)
         if self.embedding is None or self.trainer is None:
             return replace(examples, inputs=self.serving.images(part, training))
         views = self.augmentation.views

@@ -39,17 +39,22 @@ class Examples:
         labels: int64 (N,), positions in ``classes``.
         classes: class names, one per class id. A class may have no example here, such as a rare class of a
             closed-set data set in a small validation split; :meth:`compact` drops those.
+        superclasses: the name of the coarse class in which each class lies, one per class id; None where the classes
+            have none.
     """
 
     inputs: Tensor | Inputs
     labels: Tensor
     classes: tuple[str, ...]
+    superclasses: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if len(self.inputs) != len(self.labels):
             raise InputError(f"{len(self.inputs)} examples but {len(self.labels)} labels: one label per example")
         if len(set(self.classes)) != len(self.classes):
             raise InputError("two classes have the same name: class names must be unique")
+        if self.superclasses is not None and len(self.superclasses) != len(self.classes):
+            raise InputError(f"{len(self.classes)} classes but {len(self.superclasses)} superclasses: one per class")
         if self.labels.dtype != torch.int64 or self.labels.dim() != 1:
             raise InputError(f"labels must be int64 (N,), not {self.labels.dtype} {tuple(self.labels.shape)}")
         if len(self.labels):
@@ -101,7 +106,7 @@ class Examples:
     def take(self, indices: Tensor) -> "Examples":
         """The chosen examples, with class ids and names unchanged."""
         chosen = self.inputs[indices] if isinstance(self.inputs, Tensor) else self.inputs.take(indices)
-        return Examples(chosen, self.labels[indices], self.classes)
+        return replace(self, inputs=chosen, labels=self.labels[indices])
 
     def fetch(self, indices: Tensor) -> Any:
         """The chosen inputs as a batch: uint8 (B, C, H, W), float32 (B, F), or another type of the inputs' own."""
@@ -114,7 +119,32 @@ class Examples:
         values, ids = torch.unique(self.labels, return_inverse=True)
         if len(values) == self.num_classes:
             return self
-        return replace(self, labels=ids, classes=tuple(self.classes[value] for value in values.tolist()))
+        kept = values.tolist()
+        above = self.superclasses
+        return replace(
+            self,
+            labels=ids,
+            classes=tuple(self.classes[value] for value in kept),
+            superclasses=None if above is None else tuple(above[value] for value in kept),
+        )
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """What must not be divided among parts that share no class: the name of each class's superclass, or its own."""
+        return self.classes if self.superclasses is None else self.superclasses
+
+    def coarse(self) -> "Examples":
+        """The same examples with their superclasses as classes, in the order of their first class.
+
+        >>> fine = Examples(torch.zeros(3, 1), torch.tensor([2, 0, 1]), ("cat", "dog", "oak"), ("pet", "pet", "tree"))
+        >>> fine.coarse().labels.tolist(), fine.coarse().classes
+        ([1, 0, 0], ('pet', 'tree'))
+        """
+        if self.superclasses is None:
+            raise LookupError("these classes have no superclasses")
+        ids = {name: position for position, name in enumerate(dict.fromkeys(self.superclasses))}
+        table = torch.tensor([ids[name] for name in self.superclasses], dtype=torch.int64)
+        return Examples(self.inputs, table[self.labels], tuple(ids))
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,3 +176,17 @@ class Source:
             tested = 0 if self.test is None else len(self.test)
             if self.queries.dtype != torch.bool or self.queries.shape != (tested,):
                 raise ValueError(f"queries must be bool ({tested},), one per test example")
+        _check_superclasses([part for part in (self.train, self.test, self.validation) if part is not None])
+
+
+def _check_superclasses(parts: Sequence[Examples]) -> None:
+    """Refuse parts of which some have superclasses and others none, and a class that lies in two."""
+    if len({part.superclasses is None for part in parts}) > 1:
+        raise InputError("some parts of the data have superclasses and others have none: give them to all, or to none")
+    known: dict[str, str] = {}
+    for part in parts:
+        for name, above in zip(part.classes, part.superclasses or (), strict=part.superclasses is not None):
+            if known.setdefault(name, above) != above:
+                raise InputError(
+                    f"the class {name!r} lies in the superclass {known[name]!r} and in {above!r}: each has one"
+                )

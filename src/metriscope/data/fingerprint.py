@@ -19,6 +19,7 @@ _SAID = {
     "files": "file names differ",
     "labels": "labels differ",
     "boxes": "boxes differ",
+    "superclasses": "superclasses differ",
     "queries": "queries differ",
     "sizes": "files differ in size",
     "values": "values differ",
@@ -61,6 +62,8 @@ def fingerprint(
     else:
         content["labels"] = _digest(chain.from_iterable((name, *_names(part)) for name, part in parts.items()))
         content["values"] = [digest_of_tensor(p.inputs) for p in parts.values() if isinstance(p.inputs, Tensor)]
+    if any(part.superclasses is not None for part in parts.values()):
+        content["superclasses"] = _digest(chain.from_iterable(_above(parts)))
     if queries is not None:
         content["queries"] = digest_of_tensor(queries)
     if noise is not None:
@@ -126,6 +129,11 @@ def _said(files: ImageFiles, relative: Mapping[str, str]) -> list[str]:
 def _names(part: Examples) -> list[str]:
     """The class name of every example."""
     return [part.classes[label] for label in part.labels.tolist()]
+
+
+def _above(parts: Mapping[str, Examples]) -> list[tuple[str, str]]:
+    """Every class with its superclass."""
+    return sorted({pair for part in parts.values() for pair in zip(part.classes, part.superclasses or (), strict=True)})
 
 
 def _stat(path: str) -> os.stat_result:

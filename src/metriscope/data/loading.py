@@ -8,6 +8,7 @@ from metriscope.config.sections import SECTIONS
 from metriscope.data.examples import Examples, Source
 from metriscope.data.inputs.images import ImageFiles
 from metriscope.data.label_noise import label_noise
+from metriscope.data.label_sets import label_sets, labelled
 from metriscope.data.share import with_share_of_training
 from metriscope.data.splits import Splits, split
 from metriscope.errors import InputError
@@ -45,11 +46,28 @@ def load_splits(dataset: Mapping[str, Any], seed: int | None = None, *, share_fi
             f"{len(source.train)} examples in {source.train.num_classes} classes leave none to test: bring more of "
             "each class, or a test part"
         )
-    splits = with_share_of_training(splits, share)
+    splits = with_label_sets(
+        with_share_of_training(splits, share), dataset.get("train_labels"), dataset.get("test_labels")
+    )
     noise = dataset.get("label_noise")
     if seed is None or not noise:
         return splits
     return replace(splits, noise=label_noise(splits.train, noise, seed, dataset.get("label_noise_pairs")))
+
+
+def with_label_sets(splits: Splits, trained: str | None, evaluated: str | None) -> Splits:
+    """The splits with the labels that are chosen; arguments and errors as of :func:`label_sets`."""
+    sets = label_sets(splits.parts, trained, evaluated)
+    if sets is None:
+        return splits
+    validation = None if splits.validation is None else labelled(splits.validation, sets.evaluated)
+    return replace(
+        splits,
+        train=labelled(splits.train, sets.trained),
+        validation=validation,
+        test=labelled(splits.test, sets.evaluated),
+        sets=sets,
+    )
 
 
 def _limited(part: Examples, limit_mb: float) -> Examples:

@@ -14,6 +14,7 @@ from metriscope.data.examples import Examples, Source
 from metriscope.data.fingerprint import fingerprint, relative_names
 from metriscope.data.inputs.images import ImageFiles
 from metriscope.data.label_noise import LabelNoise
+from metriscope.data.label_sets import LabelSets
 from metriscope.errors import InputError
 from metriscope.seeds import generator
 
@@ -34,6 +35,8 @@ class Splits:
     ``queries`` is bool (N,) over ``test``: True for queries, False for the gallery; None for leave-one-out.
     ``incomplete`` says in one sentence what is missing of a published data set.
     ``noise`` holds the labels to train on where some are wrong; those of ``train`` are always the true ones.
+    ``sets`` says which labels these are where the data have two sets of them: those of ``train`` are the ones to train
+    on, those of ``validation`` and ``test`` the ones to evaluate.
     """
 
     train: Examples
@@ -43,11 +46,23 @@ class Splits:
     queries: Tensor | None = None
     incomplete: str | None = None
     noise: LabelNoise | None = None
+    sets: LabelSets | None = None
 
     @property
     def labels_to_train_on(self) -> Tensor:
         """Of the train part, int64 (N,): the true ones unless there is label noise."""
         return self.train.labels if self.noise is None else self.noise.labels
+
+    @property
+    def references(self) -> Examples:
+        """The train part with the labels that evaluation goes by."""
+        return self.train if self.sets is None else self.sets.references
+
+    @property
+    def labels_to_validate_on(self) -> Tensor:
+        """Of the validation part, int64 (N,): those that the loss knows."""
+        assert self.validation is not None
+        return self.validation.labels if self.sets is None else self.sets.validation.labels
 
     @property
     def parts(self) -> dict[str, Examples]:
@@ -64,6 +79,8 @@ class Splits:
         asking = 0 if self.queries is None else int(self.queries.sum())
         if asking:
             said += f" ({asking:,} queries, {len(self.test) - asking:,} in the gallery)"
+        if self.sets is not None:
+            said += f"; {self.sets.said()}"
         if self.noise is not None:
             said += f"; {self.noise.count:,} of {len(self.train):,} training labels are wrong (dataset.label_noise)"
         return said
@@ -79,7 +96,7 @@ class Splits:
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
         """See :func:`metriscope.data.fingerprint.fingerprint`."""
-        found = fingerprint(self.parts, self.queries, self.noise)
+        found = fingerprint(self.parts if self.sets is None else self.sets.parts, self.queries, self.noise)
         return found if self.incomplete is None else {**found, "incomplete": self.incomplete}
 
 
@@ -93,7 +110,8 @@ def split(source: Source, protocol: str, fold: int = 0, validation: float | None
             the train classes, as [MLRC] arXiv:2003.08505 does. Halves that already share no class are kept.
             A kept test half keeps its queries and gallery; pooled examples are all both. A validation part that the
             data bring takes the place of a share: its classes are among those of train under ``closed_set``, and in
-            no other part under ``class_disjoint``.
+            no other part under ``class_disjoint``. Where classes lie in superclasses, ``class_disjoint`` divides
+            superclasses in the place of classes, so that neither is in two parts.
         fold: number of the share that is held out; folds are disjoint.
         validation: the share that is held out, 0 for none; None for the protocol's default: 0.1 of the images or
             0.25 of the classes.
@@ -169,16 +187,17 @@ def _closed_set_part(part: Examples, train: Examples, what: str) -> Examples:
             f"dataset.protocol=closed_set, but {len(unknown)} {what} classes are not in the train half "
             f"(such as {unknown[0]!r}): use dataset.protocol=class_disjoint"
         )
-    return _renamed(part, train.classes)
+    return _renamed(part, train)
 
 
 def _disjoint_part(validation: Examples, train: Examples, test: Examples) -> Examples:
     """A validation part that shares no class with train or test."""
     validation = validation.compact()
     for what, half in (("train", train), ("test", test)):
-        if shared := sorted(set(validation.classes) & set(half.classes)):
+        if shared := sorted(set(validation.units) & set(half.units)):
             raise InputError(
-                f"dataset.protocol=class_disjoint, but {len(shared)} validation classes are in the {what} half too "
+                f"dataset.protocol=class_disjoint, but {len(shared)} validation {_noun(validation)} are in the {what} "
+                f"half too "
                 f"(such as {shared[0]!r}): use dataset.protocol=closed_set, or dataset.validation=0 to train without"
             )
     if validation.num_classes < 2:
@@ -216,36 +235,38 @@ def _hold_out_images(train: Examples, fold: int, share: float) -> tuple[Examples
 
 def _class_disjoint(source: Source) -> tuple[Examples, Examples, Tensor | None]:
     train, test, queries = source.train, source.test, source.queries
-    if test is None or not _by_class(train, test):
+    if test is None or not set(train.units).isdisjoint(test.units):
         whole = train.compact() if test is None else _pool(train, test)
-        half = (whole.num_classes + 1) // 2
-        train, test, queries = _classes(whole, 0, half), _classes(whole, half, whole.num_classes), None
+        count = len(set(whole.units))
+        half = (count + 1) // 2
+        train, test, queries = _classes(whole, 0, half), _classes(whole, half, count), None
     train, test = train.compact(), test.compact()
-    if min(train.num_classes, test.num_classes) < 2:
+    left, tested = (len(set(part.units)) for part in (train, test))
+    if min(left, tested) < 2:
         raise InputError(
-            f"dataset.protocol=class_disjoint leaves {train.num_classes} classes to train and "
-            f"{test.num_classes} to test: both need at least 2, use dataset.protocol=closed_set"
+            f"dataset.protocol=class_disjoint leaves {left} {_noun(train)} to train and "
+            f"{tested} to test: both need at least 2, use dataset.protocol=closed_set"
         )
     return train, test, queries
 
 
 def _hold_out_classes(train: Examples, fold: int, share: float) -> tuple[Examples, Examples]:
-    size = max(2.0, train.num_classes * share)  # with a single class retrieval is always right
-    folds = math.floor(train.num_classes / size + _ROUNDING)
+    count = len(set(train.units))
+    size = max(2.0, count * share)  # with a single class retrieval is always right
+    folds = math.floor(count / size + _ROUNDING)
     low, high = (math.floor(size * edge + _ROUNDING) for edge in (fold, fold + 1))
-    if train.num_classes - (high - low) < 2:
+    if count - (high - low) < 2:
         raise InputError(
-            f"dataset.validation={share:g} holds out {high - low} of {train.num_classes} train classes "
+            f"dataset.validation={share:g} holds out {high - low} of {count} train {_noun(train)} "
             "and leaves fewer than 2: lower it (2 are held out at least), or set it to 0"
         )
     if fold >= folds:
         raise InputError(
-            f"dataset.fold={fold}: dataset.validation={share:g} of {train.num_classes} train classes gives "
+            f"dataset.fold={fold}: dataset.validation={share:g} of {count} train {_noun(train)} gives "
             f"folds 0..{folds - 1}"
         )
-    held_out = _classes(train, low, high)
-    rest = train.take(((train.labels < low) | (train.labels >= high)).nonzero().squeeze(1)).compact()
-    return rest, held_out
+    held_out = _inside(train, low, high)
+    return train.take((~held_out).nonzero().squeeze(1)).compact(), _classes(train, low, high)
 
 
 def _by_class(train: Examples, test: Examples) -> bool:
@@ -253,25 +274,39 @@ def _by_class(train: Examples, test: Examples) -> bool:
     return set(train.classes).isdisjoint(test.classes)
 
 
+def _noun(examples: Examples) -> str:
+    return "classes" if examples.superclasses is None else "superclasses"
+
+
+def _inside(examples: Examples, low: int, high: int) -> Tensor:
+    """Whether each example is of the classes (or superclasses) from number ``low`` to before ``high``, bool (N,)."""
+    labels = examples.labels if examples.superclasses is None else examples.coarse().labels
+    return (labels >= low) & (labels < high)
+
+
 def _classes(examples: Examples, low: int, high: int) -> Examples:
-    inside = (examples.labels >= low) & (examples.labels < high)
-    return examples.take(inside.nonzero().squeeze(1)).compact()
+    return examples.take(_inside(examples, low, high).nonzero().squeeze(1)).compact()
 
 
-def _renamed(examples: Examples, classes: tuple[str, ...]) -> Examples:
-    ids = {name: position for position, name in enumerate(classes)}
+def _renamed(examples: Examples, to: Examples) -> Examples:
+    ids = {name: position for position, name in enumerate(to.classes)}
     table = torch.tensor([ids[name] for name in examples.classes], dtype=torch.int64)
-    return replace(examples, labels=table[examples.labels], classes=classes)
+    return replace(examples, labels=table[examples.labels], classes=to.classes, superclasses=to.superclasses)
 
 
 def _pool(train: Examples, test: Examples) -> Examples:
     if isinstance(train.inputs, Tensor) and train.shape != test.shape:
         raise InputError(f"train examples are {train.shape}, test examples {test.shape}: they cannot be pooled")
     known = set(train.classes)
-    classes = train.classes + tuple(name for name in test.classes if name not in known)
-    labels = torch.cat([train.labels, _renamed(test, classes).labels])
+    fresh = [place for place, name in enumerate(test.classes) if name not in known]
+    above = None
+    if train.superclasses is not None and test.superclasses is not None:
+        above = train.superclasses + tuple(test.superclasses[place] for place in fresh)
+    classes = train.classes + tuple(test.classes[place] for place in fresh)
+    whole = replace(train, classes=classes, superclasses=above)
+    labels = torch.cat([train.labels, _renamed(test, whole).labels])
     if isinstance(train.inputs, Tensor) and isinstance(test.inputs, Tensor):
-        return Examples(torch.cat([train.inputs, test.inputs]), labels, classes).compact()
+        return replace(whole, inputs=torch.cat([train.inputs, test.inputs]), labels=labels).compact()
     assert isinstance(train.inputs, ImageFiles)
     assert isinstance(test.inputs, ImageFiles)
-    return Examples(train.inputs.holding(train.inputs.items + test.inputs.items), labels, classes).compact()
+    return replace(whole, inputs=train.inputs.holding(train.inputs.items + test.inputs.items), labels=labels).compact()

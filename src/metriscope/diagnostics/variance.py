@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torchmetrics import Metric
 
-from metriscope.diagnostics.spectrum import second_moment, spectral_decay
+from metriscope.diagnostics.spectrum import covariance, participation_ratio, second_moment, spectral_decay
 
 
 @dataclass
@@ -175,8 +175,9 @@ class VarianceMetrics(Metric):
     """Variances of a whole evaluation set, as scalars named after the functions of this module.
 
     Keys without a suffix describe the L2-normalised embedding; variances with the suffix ``_raw`` describe the head's
-    output before normalisation. The cosine distances and ``spectral_decay`` are computed from the normalised embedding
-    only, as [RDML] defines them. Classes without samples are left out.
+    output before normalisation. The cosine distances and ``spectral_decay``, as [RDML] defines them, and
+    ``participation_ratio`` are computed from the normalised embedding only. Classes without samples are left out.
+    O(B D^2) time for a batch, O(C D + D^2) memory.
 
     Every state is a list of partial moments, with one entry per process after gathering. D is unknown before the first
     batch, so a process without a batch holds partial moments of width 0.
@@ -253,6 +254,8 @@ class VarianceMetrics(Metric):
         metrics = {f.__name__: f(unit) for f in VARIANCES + COSINES}
         metrics |= {f"{f.__name__}_raw": f(raw) for f in VARIANCES}
         metrics["spectral_decay"] = spectral_decay(moment)
+        count = unit.count.sum()
+        metrics["participation_ratio"] = participation_ratio(covariance(moment, unit.count @ unit.mean / count, count))
         return metrics
 
 

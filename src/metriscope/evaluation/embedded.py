@@ -39,6 +39,8 @@ class EvaluatedSet(NamedTuple):
     """Where the embeddings lie, if that is not Euclidean."""
     pairs: Verification | None = None
     """The pairs that verification is about; None for all pairs of the set."""
+    seen: bool = True
+    """Whether the classes of the set are those of the references."""
 
     def ranked(self) -> QueryScores:
         """The retrieval scores, which a metric that asks for :meth:`SetMetric.measures` is given."""

@@ -170,6 +170,18 @@ METRICS = (
         headline=True, unit="share",
     ),
     Metric(
+        "ood_auroc_mahalanobis", "AUROC of unseen classes (Mahalanobis)", "coverage", "max",
+        "share of pairs (sample of a training class, sample of an unseen one) in which the latter is farther from the "
+        "nearest training class, by a covariance that classes share (shrunk as by Ledoit and Wolf); ties as half. "
+        "Unseen are the test classes, or `evaluation.distractors` in a closed set; with `evaluation.metrics.ood=true`",
+        ("test",), True, "share",
+    ),
+    Metric(
+        "ood_auroc_nearest", "AUROC of unseen classes (nearest)", "coverage", "max",
+        "the same by the distance to the nearest training sample; with `evaluation.metrics.ood=true`",
+        ("test",), True, "share",
+    ),
+    Metric(
         "variance_intra", "intra-class variance", "variance", None,
         "mean over classes of the mean squared distance to the class mean", headline=True, bounds=_POSITIVE,
     ),
@@ -220,6 +232,11 @@ METRICS = (
         bounds=_POSITIVE,
     ),
     Metric(
+        "participation_ratio", "participation ratio", "variance", None,
+        "(sum e)^2 / sum e^2 of the eigenvalues e of the covariance: how many directions carry the variance, 1 to D",
+        bounds=_POSITIVE,
+    ),
+    Metric(
         "active_ratio", "active ratio", "greediness", None,
         "share of terms (pairs, triplets) with a non-zero loss, among all that the labels allow", _LOSS, True,
         "share",
@@ -265,6 +282,18 @@ METRICS = (
         ("train",), True,
     ),
     Metric(
+        "prototype_entropy", "entropy of prototypes", "greediness", None,
+        "mean over classes of the entropy of its samples' most similar vectors of the class, over its maximum: 1 where "
+        "samples of an epoch divide evenly among them; with `diagnostics.greediness.prototype_usage=true`",
+        ("train",), True, "share",
+    ),
+    Metric(
+        "prototypes_dead", "dead prototypes", "greediness", None,
+        "share of the vectors of a class that were the most similar one to no sample of it in an epoch; with "
+        "`diagnostics.greediness.prototype_usage=true`",
+        ("train",), True, "share",
+    ),
+    Metric(
         "grad_norm", "gradient norm", "greediness", None,
         "L2 norm of the gradients of all parameters, unscaled, before clipping", ("train",), True, bounds=_POSITIVE,
     ),
@@ -296,6 +325,8 @@ METRICS = (
     Metric("loss_{k}", "loss, part {k}", "loss", "min", "value of part k of `loss=sum`, without its weight", _LOSS),
     Metric("loss_contrast", "loss, contrast", "loss", "min", "softmax term of `loss=center_contrastive`", _LOSS),
     Metric("loss_center", "loss, centre", "loss", "min", "centre term of `loss=center_contrastive`", _LOSS),
+    Metric("loss_likelihood", "loss, likelihood", "loss", "min", "term of samples in `loss=palm`", _LOSS),
+    Metric("loss_prototypes", "loss, prototypes", "loss", "min", "term of prototypes in `loss=palm`", _LOSS),
     Metric("attraction", "attraction", "loss", "min", "pull on positives in `loss=cacr`", _LOSS),
     Metric("repulsion", "repulsion", "loss", "min", "push on negatives in `loss=cacr`, below 0", _LOSS),
     Metric(
@@ -320,6 +351,15 @@ METRICS = (
         "negative_divergence", "divergence of negatives' weights", "loss", None,
         "mean over anchors of KL(weights of negatives || uniform) in `loss=sogclr` and `loss=isogclr`", _LOSS,
         bounds=_POSITIVE,
+    ),
+    Metric(
+        "gate_mean", "mean gate", "loss", None,
+        "mean over anchors and features of the gates of `loss=simlap`", _LOSS, unit="share",
+    ),
+    Metric(
+        "gate_entropy", "entropy of gates", "loss", None,
+        "mean entropy of the gates of `loss=simlap` in bits: 1 where they are half open, 0 where open or closed", _LOSS,
+        unit="share",
     ),
     Metric("regularizer", "regulariser", "loss", "min", "spread of a class's centres in `loss=soft_triple`", _LOSS),
     Metric("zero_mean", "zero-mean term", "loss", "min", "regularising term of `loss=signal_to_noise`", _LOSS),

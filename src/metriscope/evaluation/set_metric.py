@@ -21,7 +21,8 @@ _OF_NAMES = "a key is made of letters, digits and _, and does not end in _step"
 class SetMetric(metaclass=PartType):
     """A metric of a whole evaluated set, logged under the key that it has below ``evaluation.metrics``.
 
-    One whose only split is ``test`` is computed once, at the end of a run, of the embedding that the loss sees.
+    One whose only split is ``test`` is computed once, at the end of a run. Each is computed of every layer of
+    ``evaluation.layers``.
 
     Attributes:
         title: as tables and figures call it; the key where it is empty.
@@ -35,6 +36,7 @@ class SetMetric(metaclass=PartType):
         references: whether it needs the embeddings of the training set. Such a metric is computed of ``test`` alone.
         classifies: whether one with references needs them to be of the classes of the evaluated set. Such a metric is
             computed where ``evaluation.classification`` allows it.
+        unseen: whether one with references needs samples of classes that the training set has not.
     """
 
     title: ClassVar[str] = ""
@@ -46,6 +48,7 @@ class SetMetric(metaclass=PartType):
     figures: ClassVar[tuple[Metric, ...]] = ()
     references: ClassVar[bool] = False
     classifies: ClassVar[bool] = True
+    unseen: ClassVar[bool] = False
 
     def __init__(self) -> None:
         """Without arguments. Those of a subclass are keys beside ``_target_``."""

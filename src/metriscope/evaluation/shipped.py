@@ -418,6 +418,34 @@ class Utilization(SetMetric):
         return {"utilization": utilization(embedded.embeddings, embedded.known().embeddings)}
 
 
+class OOD(SetMetric):
+    """Unseen classes are those of the test set, or of distractors where training has the classes of the test set.
+
+    With ``dataset.protocol=class_disjoint`` samples of seen classes are every fifth training image of a class, held out
+    of what distances are taken to, though not of the training of the network: it knows them, so the figure is higher
+    than for new images of these classes, and compares models. With ``closed_set`` they are the test set, which no
+    training saw, and unseen ones the images of ``evaluation.distractors``. O(N M D) time, as of a search for
+    neighbours of N samples among M of the training set, and O((N + M) D^2 + N C D) for distances to C classes.
+    """
+
+    figures = registered("ood_auroc_mahalanobis", "ood_auroc_nearest")
+    references = True
+    classifies = False
+    unseen = True
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.unseen import held_out, unseen_auroc
+
+        known, z = embedded.known(), embedded.embeddings
+        if embedded.seen:
+            outside = z[:0] if embedded.distractors is None else embedded.distractors.to(z)
+            found = unseen_auroc(known.embeddings, known.labels, z, outside)
+        else:
+            inside = held_out(known.labels)
+            found = unseen_auroc(known.embeddings[~inside], known.labels[~inside], known.embeddings[inside], z)
+        return dict(zip(("ood_auroc_mahalanobis", "ood_auroc_nearest"), found, strict=True))
+
+
 SHIPPED: dict[str, type[SetMetric]] = {
     "recall_at": RecallAt,
     "precision_at": PrecisionAt,
@@ -446,5 +474,6 @@ SHIPPED: dict[str, type[SetMetric]] = {
     "icnn_score": ICNNScore,
     "hubness": Hubness,
     "utilization": Utilization,
+    "ood": OOD,
 }
 """Every metric of an evaluated set that ships, by its key below ``evaluation.metrics``."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from metriscope.models.trunk import Trunk
-from metriscope.unit import unit_rows
+from metriscope.unit import unit_parts, unit_rows
 
 
 class Embedding(NamedTuple):
@@ -23,6 +23,14 @@ class Embedding(NamedTuple):
     features: Tensor
 
 
+def of_layer(layer: str, embedding: Embedding) -> tuple[Tensor, Tensor]:
+    """The vectors to rank, and the same vectors before scaling: (B, D) each."""
+    if layer == "embedding":
+        return embedding.z, embedding.raw
+    features = embedding.features.to(embedding.z.dtype)
+    return unit_rows(features), features
+
+
 class Features(NamedTuple):
     """Features (B, F) of a batch that a frozen trunk has computed before; only the head has to run."""
 
@@ -37,17 +45,20 @@ class Network(nn.Module):
         head: turns features into (B, D).
         size: D.
         normalize: whether ``z`` is ``raw`` scaled to unit length.
+        parts: number of blocks of ``raw`` that are scaled each on its own, see :func:`metriscope.unit.unit_parts`. It
+            divides D.
     """
 
-    def __init__(self, trunk: Trunk, head: nn.Module, size: int, *, normalize: bool = True) -> None:
+    def __init__(self, trunk: Trunk, head: nn.Module, size: int, *, normalize: bool = True, parts: int = 1) -> None:
         super().__init__()
         self.trunk = trunk
         self.head = head
         self.size = size
         self.normalize = normalize
+        self.parts = parts
 
     def forward(self, inputs: Tensor | Features) -> Embedding:
         features = inputs.values if isinstance(inputs, Features) else self.trunk(inputs)
         raw = self.head(features)
         raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
-        return Embedding(unit_rows(raw) if self.normalize else raw, raw, features)
+        return Embedding(unit_parts(raw, self.parts) if self.normalize else raw, raw, features)

@@ -243,6 +243,9 @@ class Comparison:
         anchors, references = self.prepared
         start, stop = (0, len(anchors)) if among is None else (among.start, among.stop)
         step = block_rows(len(references), anchors.device, anchors.element_size(), self.memory_mb)
+        if stop - start < len(anchors):
+            # A rank holds its own embeddings beside those of all: smaller blocks make up for that.
+            step = max(1, step * 3 // 4)
         for first in range(start, stop, step):
             yield self.block(slice(first, min(first + step, stop)))
 

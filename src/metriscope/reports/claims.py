@@ -24,6 +24,8 @@ class Statement:
         higher: what the runs of one seed come to.
         lower: the same, or a number.
         comparable: an accuracy; the statement is judged only if the groups differ in it by at most :data:`COMPARABLE`.
+        beside: the metric of ``lower``, where it is another one.
+        data: names of the data sets that it speaks of; empty for all.
     """
 
     text: str
@@ -31,11 +33,19 @@ class Statement:
     higher: Side
     lower: Side | float = 0.0
     comparable: str | None = None
+    beside: str | None = None
+    data: Sequence[str] = ()
 
     @property
     def cells(self) -> list[Mapping[str, Any]]:
         """The groups of runs that it speaks of, those of ``higher`` first."""
         return [*self.higher.cells, *(self.lower.cells if isinstance(self.lower, Side) else ())]
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metric of each cell."""
+        first = len(self.higher.cells)
+        return [self.metric] * first + [self.beside or self.metric] * (len(self.cells) - first)
 
     def sides(self, values: Sequence[float]) -> tuple[float, float]:
         """Both sides from the values of all cells at one seed."""
@@ -91,24 +101,31 @@ class Judgement:
 def judge(claim: Claim, runs: Sequence[StudyRun]) -> Judgement:
     """The judgement of a claim by finished runs, one per data set, cell and seed."""
     data = list(dict.fromkeys(run.config["dataset.name"] for run in runs))
-    return Judgement(claim, [_find(statement, name, runs) for statement in claim.statements for name in data])
+    return Judgement(
+        claim,
+        [
+            _find(statement, name, runs)
+            for statement in claim.statements
+            for name in data
+            if name in (statement.data or data)
+        ],
+    )
 
 
 def _find(statement: Statement, data: str, runs: Sequence[StudyRun]) -> Finding:
-    cells = statement.cells
+    cells, metrics = statement.cells, statement.metrics
     there: dict[Any, dict[int, StudyRun]] = {}
     for run in runs:
-        if run.config["dataset.name"] == data and statement.metric in run.metrics:
-            own = {place: run for place, cell in enumerate(cells) if _is_of(run, cell)}
+        if run.config["dataset.name"] == data:
+            own = {n: run for n, cell in enumerate(cells) if metrics[n] in run.metrics and _is_of(run, cell)}
             if own:
                 there.setdefault(run.config["seed"], {}).update(own)
     whole = {seed: found for seed, found in sorted(there.items()) if len(found) == len(cells)}
     if not whole:
-        reason = f"no seed has {statement.metric} of {' and '.join(dict.fromkeys(map(_label, cells)))}"
+        wanted = " and ".join(dict.fromkeys(metrics))
+        reason = f"no seed has {wanted} of {' and '.join(dict.fromkeys(map(_label, cells)))}"
         return Finding(statement, data, None, "undecided", reason, ())
-    sides = [
-        statement.sides([found[n].metrics[statement.metric] for n in range(len(cells))]) for found in whole.values()
-    ]
+    sides = [statement.sides([found[n].metrics[metrics[n]] for n in range(len(cells))]) for found in whole.values()]
     difference = paired_difference([high for high, _ in sides], [low for _, low in sides])
     verdict, reason = _verdict(difference)
     if apart := _apart(statement, list(whole.values())):

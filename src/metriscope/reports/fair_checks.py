@@ -24,7 +24,14 @@ _EQUAL: Mapping[str, Sequence[str]] = {
     "optimiser": ("optimizer.*", "trainer.gradient_clip_val", "trainer.accumulate_grad_batches"),
     "schedule": ("scheduler.*",),
     "precision": ("trainer.precision", "backbone.precision"),
-    "data": ("dataset.name", "dataset.protocol", "dataset.train_share", "dataset.label_noise"),
+    "data": (
+        "dataset.name",
+        "dataset.protocol",
+        "dataset.train_share",
+        "dataset.label_noise",
+        "dataset.train_labels",
+        "dataset.test_labels",
+    ),
 }
 
 

@@ -10,7 +10,7 @@ from metriscope.annotations import said
 from metriscope.config.evaluates import EVALUATES
 from metriscope.errors import InputError, nearest
 from metriscope.reports.sums import short_sums
-from metriscope.run.identity import LABEL_NOISE
+from metriscope.run.identity import LABEL_NOISE, LABEL_SETS
 from metriscope.run.study import StudyRun
 
 SEED, FOLD = "seed", "dataset.fold"
@@ -82,7 +82,7 @@ def group_runs(runs: Sequence[StudyRun], by: Sequence[str] = (), over: str = SEE
             raise InputError(f"{key}: no run has this key{nearest(key, known)}")
     if over in by:
         raise InputError(f"{over} is what runs repeat over: leave it out of --by, or choose another --over")
-    by = [*by, *_noise(runs, by)] if by else by
+    by = [*by, *_labels(runs, by)] if by else by
     telling = _telling_apart(runs, by, over)
     mixed = telling[len(by) :] if by else []
     chosen = list(by) or telling or ["dataset.name", "loss.name"]
@@ -144,9 +144,9 @@ def _telling_apart(runs: Sequence[StudyRun], first: Sequence[str], over: str) ->
     return chosen
 
 
-def _noise(runs: Sequence[StudyRun], by: Sequence[str]) -> list[str]:
-    """Keys of label noise, beside ``by``, in which the runs differ."""
-    keys = dict.fromkeys(key for run in runs for key in run.relevant if key.startswith(LABEL_NOISE))
+def _labels(runs: Sequence[StudyRun], by: Sequence[str]) -> list[str]:
+    """Keys of label noise, and of the label sets that are used, beside ``by``, in which the runs differ."""
+    keys = dict.fromkeys(key for run in runs for key in run.relevant if key.startswith((LABEL_NOISE, *LABEL_SETS)))
     return [key for key in keys if key not in by and len({text(run.relevant, key) for run in runs}) > 1]
 
 

@@ -14,7 +14,7 @@ from metriscope.errors import InputError
 from metriscope.escapes import for_csv, for_markdown, shown
 from metriscope.evaluation.metrics import HEADLINES, logged
 from metriscope.files import folder_in, replacing
-from metriscope.reports.claims import Finding, Judgement, judge
+from metriscope.reports.claims import Finding, Judgement, Statement, judge
 from metriscope.reports.comparison import Comparison, compare
 from metriscope.reports.experiments import Experiment
 from metriscope.reports.groups import text
@@ -149,7 +149,8 @@ def _finding_row(finding: Finding) -> list[str]:
 
 def statement_cells(finding: Finding) -> list[str]:
     """What is judged, and on which data."""
-    return [f"{finding.statement.text} (`{finding.statement.metric}`)", for_markdown(finding.data)]
+    metrics = ", ".join(f"`{metric}`" for metric in dict.fromkeys(finding.statement.metrics))
+    return [f"{finding.statement.text} ({metrics})", for_markdown(finding.data)]
 
 
 def verdict_cells(finding: Finding) -> list[str]:
@@ -255,7 +256,7 @@ def plain_judgement(judgement: Judgement) -> dict[str, Any]:
     claim = judgement.claim
     findings = [
         {
-            "statement": asdict(finding.statement),
+            "statement": _plain_statement(finding.statement),
             "data": finding.data,
             "verdict": finding.verdict,
             "reason": finding.reason,
@@ -266,6 +267,11 @@ def plain_judgement(judgement: Judgement) -> dict[str, Any]:
     ]
     head = {"claim": claim.number, "source": claim.source, "text": claim.text, "verdict": judgement.verdict}
     return {**head, "findings": findings}
+
+
+def _plain_statement(statement: Statement) -> dict[str, Any]:
+    """A statement without what it does not say."""
+    return {key: value for key, value in asdict(statement).items() if value or key not in ("beside", "data")}
 
 
 def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

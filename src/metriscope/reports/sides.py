@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-How = Literal["least", "most", "slope", "peak", "spread", "change"]
+How = Literal["least", "most", "slope", "peak", "spread", "change", "mean", "gain"]
 _NOWHERE: Mapping[str, Any] = MappingProxyType({})
 EXPLAINED: Mapping[How, str] = {
     "most": "Where several groups stand on a side, the lowest of the one is compared with the highest of the other.",
@@ -14,6 +14,8 @@ EXPLAINED: Mapping[How, str] = {
     "peak": "The best setting is where the metric is highest, as a binary logarithm: 1 is a doubling.",
     "spread": "A spread is the highest value over the settings minus the lowest.",
     "change": "A change is the value after minus the value before, at the same seed.",
+    "mean": "Where several groups are meant, their mean at one seed is compared.",
+    "gain": "A gain is the mean of some groups minus the mean of others, at the same seed.",
 }
 """What the words of a page mean, by kind of side."""
 
@@ -52,6 +54,16 @@ def change(after: Mapping[str, Any], before: Mapping[str, Any]) -> Side:
     return Side("change", (after, before))
 
 
+def mean(*cells: Mapping[str, Any]) -> Side:
+    """The mean over the cells."""
+    return Side("mean", cells)
+
+
+def gain(after: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]]) -> Side:
+    """The mean over some cells minus the mean over as many others."""
+    return Side("gain", [*after, *before])
+
+
 def slope(key: str, values: Sequence[float], where: Mapping[str, Any] = _NOWHERE) -> Side:
     """The slope of the metric over the binary logarithm of a setting, all values above 0."""
     return _along("slope", key, values, where)
@@ -88,4 +100,6 @@ _FIGURES: Mapping[How, Callable[[Sequence[float], Sequence[float]], float]] = {
     "peak": _peak,
     "spread": lambda values, _: max(values) - min(values),
     "change": lambda values, _: values[0] - values[1],
+    "mean": lambda values, _: sum(values) / len(values),
+    "gain": lambda values, _: 2 * (sum(values[: len(values) // 2]) - sum(values[len(values) // 2 :])) / len(values),
 }

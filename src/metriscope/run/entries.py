@@ -10,7 +10,7 @@ from metriscope.reading import FOLDER, kind_of
 
 _FILES = (
     "config.yaml", "run.json", "metrics.csv", "summary.json", "embeddings.npz", "per_class.csv", "per_query.csv",
-    "thresholds.csv", "label_noise.csv", "suspects.csv", "train.log",
+    "thresholds.csv", "spectrum.csv", "label_noise.csv", "suspects.csv", "train.log",
 )  # fmt: skip
 _FOLDERS = ("checkpoints", "figures", "tensorboard", "wandb")
 

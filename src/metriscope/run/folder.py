@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 # What a run that begins afresh removes.
 _LEFTOVERS = (
     "checkpoints", "figures", "tensorboard", "metrics.csv", "summary.json", "embeddings.npz", "per_class.csv",
-    "per_query.csv", "thresholds.csv", "label_noise.csv", "suspects.csv",
+    "per_query.csv", "thresholds.csv", "spectrum.csv", "label_noise.csv", "suspects.csv",
 )  # fmt: skip
 
 # Seconds that a process waits until the main process of its run has claimed the folder.

@@ -29,7 +29,7 @@ _IRRELEVANT = {
     "paths", "logger", "tags", "study", "resume", "scale", "sweep", "loss_memory_mb",
     "dataset.data_dir", "dataset.download", "dataset.num_workers", "dataset.memory_limit_mb", "dataset.image_limit_mb",
     "dataset.cache", "backbone.cache_features",
-    "evaluation.memory_mb", "evaluation.save_embeddings", "evaluation.per_query",
+    "evaluation.memory_mb", "evaluation.save_embeddings", "evaluation.per_query", "evaluation.spectrum",
     "trainer.name", "trainer.accelerator", "trainer.log_every_n_steps",
 }  # fmt: skip
 # Groups that may have no part.
@@ -39,8 +39,12 @@ _DATA, _WEIGHTS, _TABLE, _INIT = "dataset.path", "backbone.weights", "weighting.
 _PAIRS = "evaluation.pairs"
 LABEL_NOISE = "dataset.label_noise"
 """The share of wrong training labels; keys that begin with it say which they are."""
+LABEL_SETS = ("dataset.train_labels", "dataset.test_labels")
+"""Which labels a run trains on, and which it is scored by."""
 # Values that say what a run without the key does.
-_SAID_BY_NONE = {"sampler.views": 1, "sampler.labels": "class"}
+_SAID_BY_NONE = {
+    "sampler.views": 1, "sampler.labels": "class", "evaluation.weights": "model", **dict.fromkeys(LABEL_SETS, "fine"),
+}  # fmt: skip
 RUN_FOLDER = re.compile(r"seed\d+-[0-9a-f]{8}")
 """The name of a run folder; one that ``resume=never`` set aside has a number behind it."""
 _KEPT = re.compile(r"\.\d+$")
@@ -67,7 +71,7 @@ def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
     section has a ``name`` that says which it is, or if it is a class of this package, so that a class may move; any
     other ``_target_`` stays, because it alone says what the section is. The run that ``init`` names goes by its own
     identity, wherever its folder lies. Label noise of 0 is none, one view of an image is what batches
-    hold anyway.
+    hold anyway, fine labels are those of data with one set, and weights are evaluated as they are.
     """
     flat = flatten(config)
     if isinstance(flat.get("loss.losses"), list):

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from metriscope.build.trained import Trained, tested
+from metriscope.config.trainer import evaluates_average
 from metriscope.errors import InputError
 from metriscope.escapes import for_markdown, shown
 from metriscope.evaluation.metrics import direction_of, metric_of, ordered
@@ -119,9 +120,17 @@ def _model(config: Mapping[str, Any], model: Embedder) -> str:
         "normalisation of the input": _statistics(described.mean, described.std),
         "embedding": f"D = {model.size}, {'scaled to unit length (L2)' if unit else 'not normalised'}",
         "loss": f"{_name(config['loss'])}, miner {_name(config['miner'])}, distance {_name(config['distance'])}",
+        **_average(config),
         "search": "Euclidean distance" + (", in the order of cosine similarity" if unit else ""),
     }
     return f"## The model\n\n{_lines(('part', 'what it is'), rows.items())}"
+
+
+def _average(config: Mapping[str, Any]) -> dict[str, str]:
+    if not evaluates_average(config.get("evaluation") or {}):
+        return {}
+    decay = (config.get("trainer") or {}).get("ema_decay")
+    return {"weights": f"a moving average over the steps of training, decay {for_markdown(str(decay))}"}
 
 
 def _statistics(mean: Sequence[float] | None, std: Sequence[float] | None) -> str:
@@ -141,6 +150,14 @@ def _data(run: Trained, model: Embedder) -> str:
         lines.append(_lines(("part", noun(model), "classes"), rows).strip())
     else:
         lines.append("The run has not written down how many examples its parts have.")
+    if dataset.get("train_labels") == "coarse":
+        lines.append(
+            "Training used **coarse labels** (dataset.train_labels=coarse), the superclasses of these classes."
+        )
+    if dataset.get("test_labels") == "coarse":
+        lines.append(
+            "Figures are of **coarse labels** (dataset.test_labels=coarse), the superclasses of these classes."
+        )
     if dataset.get("label_noise"):
         share = dataset["label_noise"]
         lines.append(f"Training labels were made **wrong** (dataset.label_noise={for_markdown(str(share))}).")

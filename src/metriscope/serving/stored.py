@@ -18,7 +18,6 @@ TENSORS, CONFIG, CARD, GRAPH = "model.safetensors", "config.json", "README.md", 
 FILES = (TENSORS, CONFIG, CARD, GRAPH)
 """What an export may write."""
 
-_PREFIX = "embedder."
 _CONFIG_BYTES = 2**20
 _TENSOR_BYTES = 2**34
 
@@ -56,9 +55,8 @@ def stored(folder: Path, which: Which | None = None) -> Stored:
 
 def of_run(run: Trained) -> Stored:
     """The model of a run; raises as :meth:`Description.of_run`."""
-    state = {key.removeprefix(_PREFIX): value for key, value in run.state.items() if key.startswith(_PREFIX)}
     try:
-        return Stored(Description.of_run(run), state)
+        return Stored(Description.of_run(run), run.network())
     except KeyError as error:
         raise InputError(f"{run.folder / 'config.yaml'} lacks {error}: it is no whole config of a run") from error
 

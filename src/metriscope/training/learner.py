@@ -1,7 +1,7 @@
 """The LightningModule: it embeds a batch and computes the objective; callbacks do all monitoring."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,12 +12,13 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from metriscope import seeds
 from metriscope.errors import InputError
 from metriscope.evaluation.embedded import EvaluatedSet
-from metriscope.models.network import Embedding, Network
+from metriscope.models.network import Embedding, Network, of_layer
 from metriscope.objectives.objective import Objective, Step
 from metriscope.objectives.objectives import Objectives
 from metriscope.objectives.samples import Moment, Spaces
 from metriscope.training.checkpoints import mark, upgrade, was_stopped
 from metriscope.training.chunks import Chunks
+from metriscope.training.moving_average import MovingAverage
 from metriscope.training.random_state import seed_random_state
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -33,10 +34,13 @@ class MetricLearner(pl.LightningModule):
         build_scheduler: (optimizer, total steps, steps per epoch) -> Lightning scheduler dict, or None.
         seed: the run's seed.
         chunks: embeds training batches in chunks; None for one pass.
+        average: follows the weights of the embedder; None for none.
 
     Attributes:
         step, embedding: results of the training batch in progress, for callbacks; None between batches.
         evaluated: the last evaluated set; None before the first evaluation.
+        tested: the last test set by evaluated layer; empty before the first test.
+        predicted: the layers that prediction gives.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class MetricLearner(pl.LightningModule):
         build_scheduler: Callable[[torch.optim.Optimizer, int, int], dict[str, Any] | None],
         seed: int,
         chunks: Chunks | None = None,
+        average: MovingAverage | None = None,
     ) -> None:
         super().__init__()
         self.embedder = embedder
@@ -55,9 +60,12 @@ class MetricLearner(pl.LightningModule):
         self.build_scheduler = build_scheduler
         self.seed = seed
         self.chunks = chunks
+        self.average = average
         self.step: Step | None = None
         self.embedding: Embedding | None = None
         self.evaluated: EvaluatedSet | None = None
+        self.tested: dict[str, EvaluatedSet] = {}
+        self.predicted: Sequence[str] = ("embedding",)
         self._stopped_early = False
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
@@ -66,7 +74,9 @@ class MetricLearner(pl.LightningModule):
         return {name: [p for p in part.parameters() if p.requires_grad] for name, part in parts.items()}
 
     def forward(self, inputs: Tensor) -> Embedding:
-        embedding: Embedding = self.embedder(inputs)
+        average = None if self.training else self.average
+        network = self.embedder if average is None or not average.evaluated else average.network
+        embedding: Embedding = network(inputs)
         return embedding
 
     def on_train_start(self) -> None:
@@ -102,15 +112,22 @@ class MetricLearner(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         self.step = self.embedding = None
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        first = self.global_step == 0
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            self.average.update(self.embedder, first=first)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> Any:
         return self(batch[0])
 
     def test_step(self, batch: Batch, batch_idx: int) -> Any:
         return self(batch[0])
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[dict[str, Tensor], Tensor]:
         inputs, labels, _ = batch
-        return self(inputs).z, labels
+        embedding = self(inputs)
+        return {layer: of_layer(layer, embedding)[0] for layer in self.predicted}, labels
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         mark(checkpoint, self.trainer.should_stop)

@@ -28,6 +28,7 @@ def load(
     label: str | None = None,
     box: bool | None = None,
     exif: bool = True,
+    coarse_label: str | None = None,
 ) -> Source:
     """Images uint8 (N, 3, H, W) from a file with the columns ``path``, ``label`` and, if wanted, others.
 
@@ -44,6 +45,8 @@ def load(
             the upright image from its upper left corner, before anything else; a line without these four values means
             the whole image. A file may be named once for each of its boxes. None: where the four columns exist.
         exif: whether images are turned upright, as their EXIF blocks say.
+        coarse_label: the column that holds the coarse class in which the class of ``label`` lies, one for each class;
+            None: classes have no superclasses.
 
     Raises:
         InputError: a file, image or column is missing, or a line is invalid; the message gives the line
@@ -51,12 +54,12 @@ def load(
     """
     if path is None:
         raise InputError("dataset=csv needs a file with the columns path,label[,split]: set dataset.path=<file>")
-    return source(find(Path(path), label, box), image_size, exif)
+    return source(find(Path(path), label, box, coarse_label), image_size, exif)
 
 
-def find(file: Path, label: str | None = None, box: bool | None = None) -> Listing:
+def find(file: Path, label: str | None = None, box: bool | None = None, coarse_label: str | None = None) -> Listing:
     """The image files of the data set; same arguments and errors as :func:`load`."""
-    entries = _entries(file, label, box)
+    entries = _entries(file, label, box, coarse_label)
     if not any(entry.part == TRAIN for entry in entries):
         raise InputError(f"{file} has no line of the split 'train'")
     return listing_of(entries, str(file))
@@ -69,13 +72,15 @@ class _Places(NamedTuple):
     label: int
     split: int | None
     box: tuple[int, ...] | None
+    coarse: int | None = None
 
 
-def _entries(file: Path, label: str | None, box: bool | None) -> list[Entry]:
+def _entries(file: Path, label: str | None, box: bool | None, coarse: str | None) -> list[Entry]:
     lines = csv.reader(io.StringIO(text_of(file)))
     try:
         header = [name.strip().lower() for name in next(lines, [])]
-        places = _places(file, header, label, box)
+        places = _places(file, header, label, box, coarse)
+        above: dict[str, tuple[str, int]] = {}
         table: dict[tuple[str, Box | None], Entry] = {}
         for cells in lines:
             if any(cell.strip() for cell in cells):
@@ -83,6 +88,13 @@ def _entries(file: Path, label: str | None, box: bool | None) -> list[Entry]:
                 if len(cells) != len(header):
                     raise InputError(f"{where} has {len(cells)} columns, the header {len(header)}")
                 entry = _entry(file, where, [cell.strip() for cell in cells], places, label or "label")
+                if entry.superclass is not None:
+                    first, line = above.setdefault(entry.label, (entry.superclass, lines.line_num))
+                    if first != entry.superclass:
+                        raise InputError(
+                            f"{where}: class {entry.label!r} lies in {entry.superclass!r} here, and in {first!r} in "
+                            f"line {line}: it has to lie in one"
+                        )
                 if (entry.path, entry.box) in table:
                     again = " with the same box" if entry.box else ""
                     raise InputError(f"{where} names {cells[places.path].strip()} a second time{again}")
@@ -105,7 +117,10 @@ def _entry(file: Path, where: str, cells: Sequence[str], places: _Places, label:
     if not os.path.isfile(place):
         raise InputError(f"{where}: there is no file {path} (paths are relative to {file.parent})")
     box = None if places.box is None else _box(where, dict(zip(_BOX, (cells[i] for i in places.box), strict=True)))
-    return Entry(place, name, part, box)
+    above = None if places.coarse is None else cells[places.coarse]
+    if above == "":
+        raise InputError(f"{where} has no coarse class (dataset.coarse_label)")
+    return Entry(place, name, part, box, above)
 
 
 def _box(where: str, cells: Mapping[str, str]) -> Box | None:
@@ -129,23 +144,25 @@ def _box(where: str, cells: Mapping[str, str]) -> Box | None:
     return Box(left, upper, right - left, lower - upper)
 
 
-def _places(file: Path, header: list[str], label: str | None, box: bool | None) -> _Places:
+def _places(file: Path, header: list[str], label: str | None, box: bool | None, coarse: str | None) -> _Places:
     path = _place(file, header, "path")
-    if label is None:
-        named = _place(file, header, "label")
-    elif label.strip().lower() in header:
-        named = header.index(label.strip().lower())
-    else:
-        raise InputError(f"dataset.label={label}: {file} has no such column, only {_listed(header)}")
+    named = _place(file, header, "label") if label is None else _chosen(file, header, "label", label)
+    above = None if coarse is None else _chosen(file, header, "coarse_label", coarse)
     split = header.index("split") if "split" in header else None
     near = get_close_matches("split", header, n=1, cutoff=0.6)
     if split is None and near:
         raise _missing(file, header, "split", near)
-    found = _Places(path, named, split, _box_places(file, header, box))
-    for place in (path, named, *([] if split is None else [split]), *(found.box or ())):
+    found = _Places(path, named, split, _box_places(file, header, box), above)
+    for place in (path, named, *(one for one in (split, above) if one is not None), *(found.box or ())):
         if header.count(header[place]) > 1:
             raise InputError(f"{file} has the column {header[place]!r} more than once: leave one of them")
     return found
+
+
+def _chosen(file: Path, header: list[str], key: str, column: str) -> int:
+    if column.strip().lower() not in header:
+        raise InputError(f"dataset.{key}={column}: {file} has no such column, only {_listed(header)}")
+    return header.index(column.strip().lower())
 
 
 def _place(file: Path, header: list[str], column: str) -> int:

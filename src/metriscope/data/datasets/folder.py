@@ -15,7 +15,13 @@ from metriscope.errors import InputError
 log = logging.getLogger(__name__)
 
 
-def load(path: str | None, image_size: int | None = None, nested: bool | None = None, exif: bool = True) -> Source:
+def load(
+    path: str | None,
+    image_size: int | None = None,
+    nested: bool | None = None,
+    exif: bool = True,
+    superclasses: bool | None = None,
+) -> Source:
     """Image files ``<path>/<class>/*`` or ``<path>/<part>/<class>/*``.
 
     Parts are ``train`` and, if wanted, ``val`` (or ``valid``, ``validation``), and either ``test`` or ``query`` and
@@ -28,6 +34,8 @@ def load(path: str | None, image_size: int | None = None, nested: bool | None = 
         nested: whether every folder that holds images, at any depth, is a class, named by its path, such as
             ``Kind/Type``. None: where no folder directly below holds images, but deeper ones do.
         exif: whether images are turned upright, as their EXIF blocks say.
+        superclasses: whether the folder in which that of a class lies is its superclass, as ``Kind`` is of
+            ``Kind/Type``.
 
     Raises:
         InputError: the folder does not exist, holds no images, or parts that do not go together.
@@ -44,7 +52,19 @@ def load(path: str | None, image_size: int | None = None, nested: bool | None = 
         if nested:
             log.info("%s: images lie in deeper folders, each of which is a class (dataset.nested=true)", root)
     entries = [entry for name, place in roots.items() for entry in _entries(place, name, nested)]
+    if superclasses:
+        entries = [_below_superclass(entry) for entry in entries]
     return source(listing_of(entries, str(root)), image_size, exif)
+
+
+def _below_superclass(entry: Entry) -> Entry:
+    above = os.path.dirname(entry.label)
+    if not above:
+        raise InputError(
+            f"dataset.superclasses=true: the folder of class {entry.label!r} lies in no folder of a superclass; name "
+            "folders <superclass>/<class>/, all of them (dataset.nested=true)"
+        )
+    return entry._replace(superclass=above)
 
 
 def _parts(root: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 
 import torch
@@ -25,12 +25,14 @@ class ImageList:
         classes: class names; the class-disjoint protocol halves them in this order.
         boxes: for each file the part of the upright image that is meant, None for the whole; None where no file has
             a box.
+        superclasses: the coarse class of each class; None where classes have none.
     """
 
     paths: tuple[str, ...]
     labels: tuple[int, ...]
     classes: tuple[str, ...]
     boxes: tuple[Box | None, ...] | None = None
+    superclasses: tuple[str, ...] | None = None
 
     @classmethod
     def of_folders(cls, folders: Mapping[str, Sequence[str]]) -> "ImageList":
@@ -45,7 +47,7 @@ class ImageList:
         """The images marked True, with all classes."""
         paths = tuple(compress(self.paths, keep))
         boxes = None if self.boxes is None else tuple(compress(self.boxes, keep))
-        return ImageList(paths, tuple(compress(self.labels, keep)), self.classes, boxes)
+        return replace(self, paths=paths, labels=tuple(compress(self.labels, keep)), boxes=boxes)
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def source(listing: Listing, image_size: int | None = None, exif: bool = False) 
             ImageFiles(part.paths, size, exif=exif, boxes=part.boxes),
             torch.tensor(part.labels, dtype=torch.int64),
             part.classes,
+            part.superclasses,
         )
         for name, part in listing.parts.items()
     }

@@ -15,12 +15,13 @@ _TEST_SHARE = 0.2
 
 
 class Entry(NamedTuple):
-    """One image: its file, the name of its class, the name of its part, and the box that is meant."""
+    """One image: its file, the names of its class and part, the box that is meant, and its class's superclass."""
 
     path: str
     label: str
     part: str = TRAIN
     box: Box | None = None
+    superclass: str | None = None
 
 
 def listing_of(entries: Sequence[Entry], where: str) -> Listing:
@@ -82,4 +83,10 @@ def _list(entries: Iterable[Entry]) -> ImageList | None:
         tuple(ids[entry.label] for entry in entries),
         tuple(classes),
         boxes if any(boxes) else None,
+        _superclasses(entries, classes),
     )
+
+
+def _superclasses(entries: Sequence[Entry], classes: Sequence[str]) -> tuple[str, ...] | None:
+    known = {entry.label: entry.superclass for entry in entries if entry.superclass is not None}
+    return tuple(known[name] for name in classes) if known else None

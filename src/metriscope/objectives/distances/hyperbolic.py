@@ -12,6 +12,7 @@ from metriscope.evaluation.search.curved import LARGEST_RADIUS, Curved
 from metriscope.objectives.arguments import Positive
 from metriscope.objectives.distances.base import Distance, precise
 from metriscope.objectives.distances.close import Pairs, in_parts, itself
+from metriscope.objectives.numerics import equal
 from metriscope.parts import ArgumentError
 
 Curvature = Annotated[float, Field(gt=0, le=100)]
@@ -156,8 +157,21 @@ def _measure(anchors: Tensor, references: Tensor, root: float) -> Tensor:
         squared.diagonal(place).zero_()
     for i, j in () if pairs is None else in_parts(pairs, anchors.shape[1]):
         squared[i, j] = _between(anchors[i], references[j], own.p[i] + others.p[j])
-    distances: Tensor = squared.sqrt_().asinh_().mul_(2 / root)
-    return distances
+    return _arsinh_root(squared).mul_(2 / root)
+
+
+def _arsinh_root(squared: Tensor) -> Tensor:
+    """arsinh(sqrt(S)) = log(1 + t), t = sqrt(S) + S / (1 + sqrt(1 + S)), precise near 0; overwrites S.
+
+    As log(w) t / (w - 1) with w = 1 + t rounded, which is several times as fast as asinh or log1p on a CPU.
+    """
+    t = (squared + 1).sqrt_().add_(1)
+    t = torch.div(squared, t, out=t).add_(squared.sqrt_())
+    whole = t + 1
+    rounded = torch.sub(whole, 1, out=squared)
+    # Where 1 + t is 1, the logarithm is t.
+    none = equal(rounded, 0.0)
+    return whole.log_().add_(none).mul_(t).div_(rounded.add_(none))
 
 
 def _close(
@@ -222,9 +236,12 @@ def _pull(anchors: Tensor, references: Tensor, distances: Tensor, slopes: Tensor
     """With w = dL/dS = 2 slope / (sqrt(c) sinh(sqrt(c) d)): dL/dP_i = 2 sum_j w_ij (q_j / p_i P_i - Q_j)."""
     with torch.autocast(anchors.device.type, enabled=False):
         own, others = _Sizes.of(anchors), _Sizes.of(references)
-        zero = distances == 0
-        weights = slopes * (4 / root) / (distances * root).sinh_().add_(zero)
-        weights.masked_fill_(zero, 0)
+        zero = equal(distances, 0.0)
+        x = distances * root
+        # sinh(x) as tanh(x) cosh(x): precise near 0, and several times as fast on a CPU.
+        sinh = x.exp()
+        sinh.add_(sinh.reciprocal()).mul_(x.tanh_()).add_(zero)
+        weights = (slopes * (8 / root)).div_(sinh).mul_(zero.neg_().add_(1))
         apart = list(_pull_close(anchors, references, distances, weights, own, others, root))
         by_anchors = (anchors * ((weights @ others.p) / own.p).unsqueeze(1)).addmm_(weights, references, alpha=-1)
         by_references = (references * ((own.p @ weights) / others.p).unsqueeze(1)).addmm_(weights.T, anchors, alpha=-1)

@@ -5,6 +5,8 @@ from metriscope.reports.experiments.contrastive_vs_triplet import CONTRASTIVE_VS
 from metriscope.reports.experiments.hard_batches import HARD_BATCHES
 from metriscope.reports.experiments.label_noise import LABEL_NOISE
 from metriscope.reports.experiments.mixtures import MIXTURES
+from metriscope.reports.experiments.projection_head import PROJECTION_HEAD
+from metriscope.reports.experiments.prototypes import PROTOTYPES
 from metriscope.reports.experiments.small_batches import SMALL_BATCHES
 from metriscope.reports.experiments.temperature import TEMPERATURE
 from metriscope.reports.experiments.variance_greediness import VARIANCE_GREEDINESS
@@ -17,6 +19,8 @@ EXPERIMENTS = {
     "small_batches": SMALL_BATCHES,
     "mixtures": MIXTURES,
     "hard_batches": HARD_BATCHES,
+    "prototypes": PROTOTYPES,
+    "projection_head": PROJECTION_HEAD,
 }
 
 __all__ = ["EXPERIMENTS", "Data", "Experiment"]

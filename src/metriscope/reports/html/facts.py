@@ -121,9 +121,17 @@ def _listed(title: str, *keys: str) -> Callable[[StudyRun], str]:
 
 _FACTS: Mapping[str, Callable[[StudyRun], str]] = {
     "data": _data,
-    "protocol": _listed("", "dataset.protocol", "dataset.fold", "dataset.validation", "dataset.label_noise"),
+    "protocol": _listed(
+        "",
+        "dataset.protocol",
+        "dataset.fold",
+        "dataset.validation",
+        "dataset.label_noise",
+        "dataset.train_labels",
+        "dataset.test_labels",
+    ),
     "trunk": _listed("", "backbone.name", "backbone.weights", "backbone.freeze"),
-    "head": _listed("", "head.name", "head.size", "head.normalize"),
+    "head": _listed("", "head.name", "head.size", "head.kappa", "head.parts", "head.normalize"),
     "loss": _listed("", "loss.name"),
     "miner": _listed("", "miner.name"),
     "batch": _listed("", "sampler.batch_size", "sampler.classes_per_batch", "sampler.samples_per_class"),

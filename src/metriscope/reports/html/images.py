@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 _SIDE = 56  # pixels
 _MOST = 1500  # pictures of a page
 _DATA = "data"  # where paths.data_dir is by default
-_OF_TRAINING = ("label_noise", "label_noise_pairs")
-_NO_PLACES = ("_target_", "name", "protocol", "cache")
+_OF_TRAINING = ("label_noise", "label_noise_pairs", "train_labels")
+_NO_PLACES = ("_target_", "name", "protocol", "cache", "test_labels")
 # Runs of somebody else may name any function: only those of this package load data here.
 _LOADER = re.compile(r"metriscope\.data\.datasets\.[a-z0-9_]+\.load")
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from metriscope.objectives.arguments import CosineGap, Count, NonNegative, Positive, UnitInterval
 from metriscope.objectives.comparison import Comparison
 from metriscope.objectives.losses.base import Loss
+from metriscope.objectives.losses.classes.prototypes import moved
 from metriscope.objectives.losses.classes.proxies import (
     Own,
     cosine_similarities,
@@ -103,5 +104,4 @@ class CenterContrastiveLoss(Loss):
         with torch.autocast(centers.device.type, enabled=False):
             sums = members.to(centers.dtype) @ unit_rows(embeddings)
         counts = members.sum(1, keepdim=True)
-        moved = unit_rows(momentum * centers + (1 - momentum) * sums / counts.clamp_min(1))
-        self.centers.copy_(torch.where(counts > 0, moved, centers))
+        self.centers.copy_(moved(centers, sums, counts, momentum))
