@@ -171,7 +171,8 @@ def _arsinh_root(squared: Tensor) -> Tensor:
     rounded = torch.sub(whole, 1, out=squared)
     # Where 1 + t is 1, the logarithm is t.
     none = equal(rounded, 0.0)
-    return whole.log_().add_(none).mul_(t).div_(rounded.add_(none))
+    result: Tensor = whole.log_().add_(none).mul_(t).div_(rounded.add_(none))
+    return result
 
 
 def _close(
