@@ -188,7 +188,8 @@ def _close(
     share = torch.finfo(table.dtype).eps ** 0.5
 
     def reach(size: Tensor) -> Tensor:
-        return size * share if squares else (size * share).sqrt().asinh() * (2 / root)
+        within: Tensor = size * share if squares else (size * share).sqrt().asinh() * (2 / root)
+        return within
 
     some = torch.lt(table, float(reach(own.p.max() * others.rise.max() + own.rise.max())))
     place = itself(anchors, references)
