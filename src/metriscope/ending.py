@@ -208,7 +208,7 @@ def _neighbours(z: Tensor, tested: EvaluatedSet, queries: Tensor | None) -> NDAr
     if queries is not None:
         queries = queries.cpu() if tested.positions is None else queries.cpu()[tested.positions.cpu()]
     parts = [
-        (asking, kept[nearest(z[asking], z[kept], _NEIGHBOURS_SHOWN, exclude_self=alone)])
+        (asking, kept[nearest(z[asking], z[kept], _NEIGHBOURS_SHOWN, exclude_self=alone, space=tested.space)])
         for asking, kept, alone in rankings(len(z), queries, None if tested.side is None else tested.side.cpu())
     ]
     found = parts[0][0].new_full((len(z), max(near.shape[1] for _, near in parts)), -1)
@@ -298,6 +298,8 @@ def _tables(tested: EvaluatedSet, data: DataModule, shown: Callable[[], _Shown |
     if what is not None:
         tables["gallery"] = gallery_table(*what, classes)
         side = None if tested.side is None else tested.side.cpu()
-        on_cpu = EvaluatedSet(tested.embeddings.cpu(), tested.labels.cpu(), tested.scores, side=side)
+        on_cpu = EvaluatedSet(
+            tested.embeddings.cpu(), tested.labels.cpu(), tested.scores, side=side, space=tested.space
+        )
         tables["hardest"] = hardest_table(what.images, on_cpu, data.splits.queries, classes)
     return tables

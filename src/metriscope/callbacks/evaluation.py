@@ -18,12 +18,15 @@ from metriscope.evaluation.collector import SetCollector
 from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.evaluation.measures import Measures, together
 from metriscope.evaluation.retrieval import check_finite, checked_scores
+from metriscope.evaluation.search.curved import Curved
 from metriscope.evaluation.set_metric import Built
 from metriscope.evaluation.verification.listed import PairList, read_pairs
 from metriscope.evaluation.verification.of_set import Verification
 from metriscope.models.network import of_layer
 from metriscope.models.shapes import of_pairs
 from metriscope.objectives.distributed import is_distributed, ranks
+from metriscope.objectives.objective import Objective
+from metriscope.objectives.objectives import Objectives
 from metriscope.training.learner import MetricLearner
 
 
@@ -80,7 +83,9 @@ class EvaluationMonitor(WholeSet):
         distractors = self._distractors(pl_module) if stage == "test" else {}
         for layer, samples in self.samples.items():
             embeddings, labels, index = samples.compute()
-            evaluated = self._evaluated(embeddings, labels, index, distractors.get(layer))
+            evaluated = self._evaluated(
+                embeddings, labels, index, distractors.get(layer), space_of(pl_module) if layer == "embedding" else None
+            )
             if layer == "embedding":
                 pl_module.evaluated = evaluated
             if stage == "test":
@@ -114,7 +119,12 @@ class EvaluationMonitor(WholeSet):
         return {layer: samples.compute()[0] for layer, samples in found.items()}
 
     def _evaluated(
-        self, embeddings: Tensor, labels: Tensor, index: Tensor, distractors: Tensor | None = None
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        index: Tensor,
+        distractors: Tensor | None = None,
+        space: Curved | None = None,
     ) -> EvaluatedSet:
         queries = None if self.queries is None else self.queries.to(index.device)[index]
         side = None if self.count is None else (index >= self.count).long()
@@ -128,11 +138,14 @@ class EvaluationMonitor(WholeSet):
             distractors=distractors,
             pairs=pairs,
             side=side,
+            space=space,
         )
         if self.measures is None:
             check_finite(embeddings)
             return evaluated
-        scores = checked_scores(embeddings, labels, self.measures, queries, self.memory_mb, distractors, side)
+        scores = checked_scores(
+            embeddings, labels, self.measures, queries, self.memory_mb, distractors, side=side, space=space
+        )
         if not self.told and not (scores.relevant > 0).any():
             self.told = True
             warnings.warn(
@@ -154,6 +167,13 @@ def tested_labels(splits: Splits) -> Tensor:
     """The labels (N,) of the whole test set, as it is evaluated: those of pairs for each side."""
     labels = splits.test.labels
     return labels if pairs_in(splits.test) is None else labels.repeat(2)
+
+
+def space_of(module: MetricLearner) -> Curved | None:
+    """The space of the embeddings, as the first objective that compares them has it; None for a Euclidean one."""
+    every = list(module.objective.objectives) if isinstance(module.objective, Objectives) else [module.objective]
+    own = [one.distance for one in every if isinstance(one, Objective) and one.space == "embedding"]
+    return own[0].space if own else None
 
 
 def pairs_of(splits: Splits, file: Path | None) -> PairList | None:

@@ -98,6 +98,8 @@ def _check_space(entry: Entry, config: Mapping[str, Any]) -> None:
     if entry.space == "trunk" and config["backbone"]["freeze"]:
         raise InputError(f"{entry.where}.space=trunk: nothing of a frozen trunk learns; set backbone.freeze=false")
     miner, distance = _traits(entry.miner, entry.key_of("miner")), _traits(entry.distance, entry.key_of("distance"))
+    if getattr(distance, "domain", "any") == "tangent":
+        _check_tangent(entry, config)
     for key, name, needs in (
         (entry.key_of("miner"), entry.miner["name"], getattr(miner, "needs_unit_sphere", False)),
         (entry.key_of("distance"), entry.distance["name"], getattr(distance, "domain", "any") == "sphere"),
@@ -106,6 +108,31 @@ def _check_space(entry: Entry, config: Mapping[str, Any]) -> None:
             raise InputError(f"{key}={name} needs vectors on the unit sphere, which the {entry.space} does not give")
         if needs and not config["head"]["normalize"]:
             raise InputError(f"{key}={name} needs embeddings on the unit sphere: set head.normalize=true")
+
+
+def _check_tangent(entry: Entry, config: Mapping[str, Any]) -> None:
+    """A distance of tangent vectors needs their lengths, and parts that ask for nothing but distances."""
+    name = f"{entry.key_of('distance')}={entry.distance['name']}"
+    if entry.space == "embedding" and config["head"]["normalize"]:
+        raise InputError(f"{name} needs the lengths of embeddings: set head.normalize=false")
+    loss, miner = _traits(entry.loss, entry.where), _traits(entry.miner, entry.key_of("miner"))
+    if getattr(loss, "needs_cosines", False):
+        fitting = ", ".join(_without_cosines("loss"))
+        raise InputError(
+            f"{entry.where}={entry.loss['name']} needs cosines, which {name} has not: use one of {fitting}"
+        )
+    if getattr(miner, "needs_cosines", False):
+        fitting = ", ".join(one for one in _without_cosines("miner") if shipped("miner")[one].kind in loss.accepts)
+        raise InputError(
+            f"{entry.key_of('miner')}={entry.miner['name']} needs cosines, which {name} has not: use one of {fitting}"
+        )
+    for group in ("references", "mixture"):
+        if "_target_" in (config.get(group) or {}):
+            raise InputError(f"{group}={config[group]['name']} mixes samples, which {name} cannot: leave it out")
+
+
+def _without_cosines(group: str) -> list[str]:
+    return [name for name, part in shipped(group).items() if not part.needs_cosines]
 
 
 def _check_references(config: Mapping[str, Any], every: Sequence[Entry], losses: Sequence[Any]) -> None:

@@ -6,11 +6,18 @@ import torch
 from torch import Tensor
 
 from metriscope.errors import InputError
+from metriscope.evaluation.search.curved import Curved
 from metriscope.evaluation.search.neighbors import nearest
 
 
 def knn_accuracy(
-    train_z: Tensor, train_labels: Tensor, test_z: Tensor, test_labels: Tensor, k: int, memory_mb: float = 256
+    train_z: Tensor,
+    train_labels: Tensor,
+    test_z: Tensor,
+    test_labels: Tensor,
+    k: int,
+    memory_mb: float = 256,
+    space: Curved | None = None,
 ) -> float:
     """Share of test samples whose class wins the vote of their k nearest training samples.
 
@@ -21,6 +28,7 @@ def knn_accuracy(
         train_labels, test_labels: (N,) and (M,) integers of one label space.
         k: number of voters, cut to N where N is smaller.
         memory_mb: working memory of the search in MiB.
+        space: where embeddings lie, if that is not Euclidean.
 
     Raises:
         InputError: k below 1, an empty set, or sets that share no class.
@@ -29,7 +37,7 @@ def knn_accuracy(
     _check_closed_set(train_labels, test_labels)
     if k < 1:
         raise InputError(f"k={k}: it has to be at least 1")
-    voters = train_labels[nearest(test_z, train_z, k, memory_mb=memory_mb)]
+    voters = train_labels[nearest(test_z, train_z, k, memory_mb=memory_mb, space=space)]
     votes = torch.zeros_like(voters)
     for column in voters.T:  # k columns of (M,): no (M, k, k) comparison
         votes += voters == column[:, None]

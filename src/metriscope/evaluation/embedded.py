@@ -5,6 +5,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from metriscope.evaluation.scores import QueryScores
+from metriscope.evaluation.search.curved import Curved
 from metriscope.evaluation.verification.of_set import Verification
 
 
@@ -34,6 +35,8 @@ class EvaluatedSet(NamedTuple):
     """bool (N,), True for a query and False for an item of the gallery; None for leave-one-out."""
     distractors: Tensor | None = None
     """(M, D) float32, further items of the gallery of every query, which match none; None without any."""
+    space: Curved | None = None
+    """Where the embeddings lie, if that is not Euclidean."""
     pairs: Verification | None = None
     """The pairs that verification is about; None for all pairs of the set, or of its two sides."""
     side: Tensor | None = None

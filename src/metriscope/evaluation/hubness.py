@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from metriscope.evaluation.rankings import rankings
+from metriscope.evaluation.search.curved import Curved
 from metriscope.evaluation.search.neighbors import nearest
 
 
@@ -32,6 +33,7 @@ def k_occurrences(
     distractors: Tensor | None = None,
     memory_mb: float = 256,
     side: Tensor | None = None,
+    space: Curved | None = None,
 ) -> Tensor:
     """N_k (M,) of the M items of the gallery, int64; they sum to Q min(k, neighbours at hand).
 
@@ -46,11 +48,12 @@ def k_occurrences(
         distractors: (M, D) further items of the gallery.
         memory_mb: working memory of the search in MiB.
         side: (N,) the modality of each sample, 0 or 1; None where there is one.
+        space: where embeddings lie, if that is not Euclidean.
     """
     counts = []
     for asking, kept, alone in rankings(len(embeddings), queries, side):
         gallery = embeddings[kept] if distractors is None else torch.cat([embeddings[kept], distractors])
-        found = nearest(embeddings[asking], gallery, k, exclude_self=alone, memory_mb=memory_mb)
+        found = nearest(embeddings[asking], gallery, k, exclude_self=alone, memory_mb=memory_mb, space=space)
         counts.append(torch.bincount(found.flatten(), minlength=len(gallery)))
     return torch.cat(counts)
 

@@ -59,7 +59,7 @@ def per_query(
     by_row: dict[int, int | None] = {}
     for rows, kept, alone in rankings(len(z), asked, side):
         there = z[kept] if embedded.distractors is None else torch.cat([z[kept], embedded.distractors])
-        found = nearest(z[rows], there, 1, exclude_self=alone, memory_mb=memory_mb).cpu()
+        found = nearest(z[rows], there, 1, exclude_self=alone, memory_mb=memory_mb, space=embedded.space).cpu()
         # The rows of what may be found; -1 for a distractor, which has none.
         places = torch.cat([kept, kept.new_full((len(there) - len(kept),), -1)])
         first = [None] * len(rows) if found.shape[1] == 0 else places[found.squeeze(1)].tolist()

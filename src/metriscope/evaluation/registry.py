@@ -191,6 +191,18 @@ METRICS = (
         ("test",), True,
     ),
     Metric(
+        "mean_radius", "mean radius", "coverage", None,
+        "mean length of embeddings, after the clip of `distance=hyperbolic`; with "
+        "`evaluation.metrics.mean_radius=true`",
+        headline=True, bounds=_POSITIVE,
+    ),
+    Metric(
+        "clipped_share", "share of clipped embeddings", "coverage", None,
+        "share of embeddings that are longer than the clip of `distance=hyperbolic`, 0 without one; with "
+        "`evaluation.metrics.clipped_share=true`",
+        headline=True, unit="share",
+    ),
+    Metric(
         "ood_auroc_mahalanobis", "AUROC of unseen classes (Mahalanobis)", "coverage", "max",
         "share of pairs (sample of a training class, sample of an unseen one) in which the latter is farther from the "
         "nearest training class, by a covariance that classes share (shrunk as by Ledoit and Wolf); ties as half. "

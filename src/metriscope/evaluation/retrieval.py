@@ -16,6 +16,7 @@ from metriscope.errors import RunError
 from metriscope.evaluation.collector import SetCollector
 from metriscope.evaluation.measures import Measures
 from metriscope.evaluation.scores import QueryScores, no_scores, score_hits, score_ranks, united
+from metriscope.evaluation.search.curved import Curved
 from metriscope.evaluation.search.first_match import first_match_ranks
 from metriscope.evaluation.search.match_ranks import visit_match_ranks
 from metriscope.evaluation.search.neighbors import visit_nearest
@@ -30,14 +31,16 @@ def query_scores(
     distractors: Tensor | None = None,
     memory_mb: float = 256,
     side: Tensor | None = None,
+    space: Curved | None = None,
 ) -> QueryScores:
     """Score embeddings (N, D) with labels (N,) as queries; arguments as of :func:`retrieval_metrics`.
 
-    Across two sides all N are queries, and two searches are made.
+    Across two sides all N are queries, and two searches are made. ``space``: where embeddings lie, if that is not
+    Euclidean.
     """
     if side is not None:
         score_side = partial(query_scores, embeddings, labels, measures, distractors=distractors, memory_mb=memory_mb)
-        return united([(own, score_side(queries=own)) for own in (side == 0, side == 1)])
+        return united([(own, score_side(queries=own, space=space)) for own in (side == 0, side == 1)])
     classes = torch.unique(labels, return_inverse=True)[1]
     alone = queries is None
     asking = asked = torch.ones_like(labels, dtype=torch.bool)
@@ -54,17 +57,19 @@ def query_scores(
     sides = (left, own), (right, kept)
     if measures.mean_average_precision:
         score = partial(score_ranks, scores, measures)
-        visit_match_ranks(*sides, score, exclude_self=alone, memory_mb=memory_mb)
+        visit_match_ranks(*sides, score, exclude_self=alone, memory_mb=memory_mb, space=space)
         return scores
 
     def score_nearest(rows: Tensor, indices: Tensor) -> None:
         score_hits(scores, measures, rows, kept.take(indices) == own[rows, None])
 
     depths = _depths(relevant, measures)
-    visit_nearest(left, right, depths, score_nearest, exclude_self=alone, memory_mb=memory_mb)
+    visit_nearest(left, right, depths, score_nearest, exclude_self=alone, memory_mb=memory_mb, space=space)
     missing = ((relevant > 0) & (scores.first_hit == 0)).nonzero().squeeze(1)
     if measures.mrr and len(missing):
-        scores.first_hit[missing] = first_match_ranks(*sides, missing, exclude_self=alone, memory_mb=memory_mb)
+        scores.first_hit[missing] = first_match_ranks(
+            *sides, missing, exclude_self=alone, memory_mb=memory_mb, space=space
+        )
     return scores
 
 
@@ -199,6 +204,7 @@ def checked_scores(
     memory_mb: float,
     distractors: Tensor | None = None,
     side: Tensor | None = None,
+    space: Curved | None = None,
 ) -> QueryScores:
     """:func:`query_scores` of checked input; errors as of :func:`retrieval_metrics`."""
     measures.check()
@@ -214,7 +220,14 @@ def checked_scores(
     if side is not None and not 0 < int((side == 0).sum()) < len(side):
         raise RunError(f"{len(side)} test examples are all of one side: retrieval across sides needs both")
     return query_scores(
-        embeddings, labels, measures, queries=queries, distractors=distractors, memory_mb=memory_mb, side=side
+        embeddings,
+        labels,
+        measures,
+        queries=queries,
+        distractors=distractors,
+        memory_mb=memory_mb,
+        side=side,
+        space=space,
     )
 
 

@@ -236,7 +236,11 @@ class KNNAccuracy(SetMetric):
     def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
         from metriscope.evaluation.classification import knn_accuracy
 
-        return {"knn_accuracy": knn_accuracy(*embedded.known(), embedded.embeddings, embedded.labels, self.k)}
+        return {
+            "knn_accuracy": knn_accuracy(
+                *embedded.known(), embedded.embeddings, embedded.labels, self.k, space=embedded.space
+            )
+        }
 
 
 class LinearProbeAccuracy(SetMetric):
@@ -427,9 +431,39 @@ class Hubness(SetMetric):
     def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
         from metriscope.evaluation.hubness import hubness, k_occurrences
 
-        further = {"queries": embedded.queries, "distractors": embedded.distractors, "side": embedded.side}
-        found = hubness(k_occurrences(embedded.embeddings, self.k, memory_mb=self.memory_mb, **further))
+        counts = k_occurrences(
+            embedded.embeddings,
+            self.k,
+            queries=embedded.queries,
+            distractors=embedded.distractors,
+            memory_mb=self.memory_mb,
+            side=embedded.side,
+            space=embedded.space,
+        )
+        found = hubness(counts)
         return {f"hubness_at_{self.k}": found.skewness, f"antihubs_at_{self.k}": found.antihubs}
+
+
+class MeanRadius(SetMetric):
+    """Of embeddings as the distance has them: clipped ones have the length of the clip."""
+
+    figures = registered("mean_radius")
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.radius import mean_radius
+
+        return {"mean_radius": mean_radius(embedded.embeddings, embedded.space)}
+
+
+class ClippedShare(SetMetric):
+    """Where nearly all are clipped, the hyperbolic distance is a function of the cosine alone."""
+
+    figures = registered("clipped_share")
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.radius import clipped_share
+
+        return {"clipped_share": clipped_share(embedded.embeddings, embedded.space)}
 
 
 class Utilization(SetMetric):
@@ -497,6 +531,8 @@ SHIPPED: dict[str, type[SetMetric]] = {
     "threshold_inconsistency": ThresholdInconsistency,
     "pair_auc_hard": PairAUCHard,
     "alignment": Alignment,
+    "clipped_share": ClippedShare,
+    "mean_radius": MeanRadius,
     "tolerance": Tolerance,
     "uniformity": Uniformity,
     "icnn_score": ICNNScore,

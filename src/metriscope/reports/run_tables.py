@@ -68,7 +68,7 @@ def hardest_table(
     for asking, kept, alone in every:
         own = positions[hard][torch.isin(positions[hard], asking)]
         # A query is among its own neighbours where it is in the gallery itself.
-        found = kept[nearest(tested.embeddings[own], tested.embeddings[kept], 2 if alone else 1)]
+        found = kept[nearest(tested.embeddings[own], tested.embeddings[kept], 2 if alone else 1, space=tested.space)]
         near |= dict(zip(own.tolist(), found.tolist(), strict=True))
     rows = []
     for row in hard:

@@ -14,7 +14,7 @@ from metriscope.build.normalisation import normalisation
 from metriscope.build.trained import Trained
 from metriscope.config.files import choices, section
 from metriscope.errors import InputError
-from metriscope.parts import judge
+from metriscope.parts import judge, locate
 
 FORMAT = 1
 """Counts up when a description changes in a way that earlier versions cannot read."""
@@ -66,6 +66,11 @@ class Description:
         config, dataset = run.config, run.config["dataset"]
         if not run.inputs:
             raise InputError(f"{run.checkpoint} does not say what its inputs are: train it again with this version")
+        if getattr(locate(str(config["distance"]["_target_"])), "domain", "any") == "tangent":
+            raise InputError(
+                f"{run.checkpoint} ranks by distance={config['distance']['name']}, and a loaded model searches by "
+                "Euclidean distances alone: evaluate the run with metriscope evaluate"
+            )
         shape = list(run.inputs["shape"])
         mean, std = normalisation(dataset, config["backbone"], shape[0])
         return cls(

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from metriscope.evaluation.search.curved import Curved
 from metriscope.evaluation.search.half_distances import full_precision
 from metriscope.evaluation.search.neighbors import RowSearch, plan_blocks, search_blocks, whole_block
 from metriscope.evaluation.search.points import both_points
@@ -18,6 +19,7 @@ def first_match_ranks(
     *,
     exclude_self: bool,
     memory_mb: float = 256,
+    space: Curved | None = None,
 ) -> Tensor:
     """Ranks (w,) from 1 of the nearest gallery item of the same class; 0 where there is none.
 
@@ -29,9 +31,10 @@ def first_match_ranks(
         wanted: (w,) positions of the queries to rank.
         exclude_self: queries are the gallery, and item i is no match of itself.
         memory_mb: bound on the temporaries in MiB.
+        space: where embeddings lie, if that is not Euclidean.
     """
     (asking, own), (there, kept) = queries, gallery
-    left, right = both_points(None if exclude_self else asking, there)
+    left, right = both_points(None if exclude_self else asking, there, space)
     blocks = plan_blocks(len(right.rows), 1, memory_mb, asking.device)
     ranks = torch.zeros_like(own)
 

@@ -32,12 +32,23 @@ def padded(these: Points, multiple: int) -> Points:
     rows = torch.cat([these.rows, these.rows.new_zeros(missing, these.rows.shape[1])])
     half = torch.cat([these.half, these.half.new_full((missing, 1), torch.inf)])
     places = torch.cat([these.places, these.places.new_zeros(missing)])
-    return these._replace(rows=rows, half=half, places=places)
+    factors = these.factors
+    if factors is not None:
+        factors = torch.cat([factors, factors.new_ones(missing, 1)])
+    return these._replace(rows=rows, half=half, places=places, factors=factors)
 
 
 def half_distances(left: Points, right: Points, out: Tensor) -> Tensor:
     """(a, b) distances of a and b points, written to ``out``."""
-    return resolve(left, right, products(left, right, out))
+    return weighed(left, right, resolve(left, right, products(left, right, out)))
+
+
+def weighed(left: Points, right: Points, out: Tensor) -> Tensor:
+    """Distances (a, b) times the factors of both points, where they have some, in place."""
+    if left.factors is None or right.factors is None:
+        return out
+    # One number for both factors of a pair: exchanging the points changes no bit.
+    return out.mul_(left.factors * right.factors.T)
 
 
 def products(left: Points, right: Points, out: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from metriscope.evaluation.search.curved import Curved
 from metriscope.evaluation.search.half_distances import full_precision, half_distances, padded
 from metriscope.evaluation.search.neighbors import GROUP, RowSearch, plan_blocks, search_blocks, whole_block
 from metriscope.evaluation.search.points import Points, both_points
@@ -21,6 +22,7 @@ def visit_match_ranks(
     *,
     exclude_self: bool,
     memory_mb: float = 256,
+    space: Curved | None = None,
 ) -> None:
     """Calls ``visit`` with the ranks of the gallery items of each query's class, block by block.
 
@@ -34,9 +36,10 @@ def visit_match_ranks(
             0 where a query has fewer matches than m; from several threads, once for each query that has a match.
         exclude_self: query i is item i of the gallery, and no match of itself.
         memory_mb: bound on the temporaries in MiB; no block has fewer than 16 queries.
+        space: where embeddings lie, if that is not Euclidean.
     """
     (asking, own), (there, kept) = queries, gallery
-    left, right = both_points(None if exclude_self else asking, there)
+    left, right = both_points(None if exclude_self else asking, there, space)
     by_class = kept.argsort(stable=True)
     sorted_classes = kept[by_class]
     starts = torch.searchsorted(sorted_classes, own)

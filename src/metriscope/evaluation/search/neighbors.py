@@ -21,6 +21,7 @@ from torch import Tensor
 
 from metriscope.evaluation.search import screening
 from metriscope.evaluation.search.close import resolve
+from metriscope.evaluation.search.curved import Curved
 from metriscope.evaluation.search.half_distances import (
     PAD,
     full_precision,
@@ -28,6 +29,7 @@ from metriscope.evaluation.search.half_distances import (
     padded,
     products,
     round_up,
+    weighed,
 )
 from metriscope.evaluation.search.limits import SHARE, below_limits
 from metriscope.evaluation.search.points import Points, Prepared, both_points
@@ -78,6 +80,7 @@ def visit_nearest(
     *,
     exclude_self: bool = False,
     memory_mb: float = 256,
+    space: Curved | None = None,
 ) -> None:
     """Calls ``visit`` with the nearest neighbours of every query, block by block.
 
@@ -92,6 +95,7 @@ def visit_nearest(
         exclude_self: queries are the gallery, or its first items, and item i is no neighbour of itself (leave-one-out
             by position).
         memory_mb: bound on the temporaries in MiB; see :func:`plan_blocks`.
+        space: where embeddings lie, if that is not Euclidean; a prepared gallery knows.
 
     Raises:
         RunError: embeddings that are not finite, or too large to be squared in float32.
@@ -103,7 +107,7 @@ def visit_nearest(
     device = queries.device
     available = max(len(gallery) - int(exclude_self), 0)
     depths = torch.as_tensor(k, device=device).expand(len(queries)).clamp(0, available)
-    left, right = both_points(None if exclude_self else queries, gallery)
+    left, right = both_points(None if exclude_self else queries, gallery, space)
     order = depths.argsort(stable=True)
     # Among the points of a larger gallery queries keep their positions.
     asking = left if len(queries) == len(left.rows) else left.take(slice(len(queries)))
@@ -227,7 +231,13 @@ def whole_block(left: Points, rows: Tensor) -> Points:
 
 
 def nearest(
-    queries: Tensor, gallery: Tensor | Prepared, k: int, *, exclude_self: bool = False, memory_mb: float = 256
+    queries: Tensor,
+    gallery: Tensor | Prepared,
+    k: int,
+    *,
+    exclude_self: bool = False,
+    memory_mb: float = 256,
+    space: Curved | None = None,
 ) -> Tensor:
     """The gallery positions (Q, min(k, available)) of each query's neighbours, nearest first.
 
@@ -239,7 +249,7 @@ def nearest(
     def keep(rows: Tensor, indices: Tensor) -> None:
         found[rows] = indices
 
-    visit_nearest(queries, gallery, k, keep, exclude_self=exclude_self, memory_mb=memory_mb)
+    visit_nearest(queries, gallery, k, keep, exclude_self=exclude_self, memory_mb=memory_mb, space=space)
     return found
 
 
@@ -285,7 +295,7 @@ class RowSearch:
             own = ((rows >= first) & (rows < first + width)).nonzero().squeeze(1)
             out[own, rows[own] - first] = torch.inf  # before close pairs are looked for: these are no pairs
         for there, part in parts:
-            resolve(block, there, part)
+            weighed(block, there, resolve(block, there, part))
         return out
 
     def _candidates(self, distances: Tensor, columns: Tensor, k: int) -> Tensor:

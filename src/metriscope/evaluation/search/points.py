@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from metriscope.errors import RunError
+from metriscope.evaluation.search.curved import Curved
 from metriscope.evaluation.search.workers import of_blocks
 
 # Numbers that are looked at in float64 at a time: on a CPU they stay in its cache.
@@ -27,17 +28,21 @@ class Points(NamedTuple):
     """(M, D) embeddings as they were given."""
     digests: Tensor
     """(M,) int64, the same number for two given rows of the same bits."""
+    factors: Tensor | None = None
+    """(N, 1) float32, what distances are multiplied by, for both points of a pair; None for 1."""
 
     def take(self, index: Tensor | slice) -> "Points":
         """The points at these positions."""
-        return self._replace(rows=self.rows[index], half=self.half[index], places=self.places[index])
+        factors = None if self.factors is None else self.factors[index]
+        return self._replace(rows=self.rows[index], half=self.half[index], places=self.places[index], factors=factors)
 
 
-def points(embeddings: Tensor, name: str, centre: Tensor | None = None) -> Points:
+def points(embeddings: Tensor, name: str, centre: Tensor | None = None, factors: Tensor | None = None) -> Points:
     """Points of (N, D) embeddings.
 
     Args:
         centre: (D,) float64, what is subtracted; None for nothing.
+        factors: of the points; see :class:`Points`.
 
     Raises:
         RunError: naming ``name``, for embeddings that are not finite or too large to be squared in float32.
@@ -49,7 +54,7 @@ def points(embeddings: Tensor, name: str, centre: Tensor | None = None) -> Point
         rows = torch.cat(of_blocks(_blocks(given), lambda block: (block.double() - centre).float()))
         half = _checked_half(rows, name)
     digests = torch.cat(of_blocks(_blocks(given), _digests))
-    return Points(rows, half, torch.arange(len(given), device=given.device), given, digests)
+    return Points(rows, half, torch.arange(len(given), device=given.device), given, digests, factors)
 
 
 class Prepared(NamedTuple):
@@ -58,25 +63,37 @@ class Prepared(NamedTuple):
     points: Points
     centre: Tensor
     """(D,) float64."""
+    space: Curved | None = None
+    """Where it lies; None for a Euclidean space."""
 
     def __len__(self) -> int:
         return len(self.points.given)
 
 
-def prepared(gallery: Tensor) -> Prepared:
-    """A gallery (N, D) for one search or for many.
+def prepared(gallery: Tensor, space: Curved | None = None) -> Prepared:
+    """A gallery (N, D) of embeddings, in a space if that is not Euclidean, for one search or for many.
 
     Raises:
         RunError: embeddings that are not finite, or too large to be squared in float32.
     """
-    centre = _centre(gallery)
-    return Prepared(points(gallery, "gallery", centre), centre)
+    rows, factors = _of_space(gallery, space)
+    centre = _centre(rows)
+    return Prepared(points(rows, "gallery", centre, factors), centre, space)
 
 
-def both_points(queries: Tensor | None, gallery: Tensor | Prepared) -> tuple[Points, Points]:
+def _of_space(embeddings: Tensor, space: Curved | None) -> tuple[Tensor, Tensor | None]:
+    return (embeddings, None) if space is None else space.points(embeddings)
+
+
+def both_points(
+    queries: Tensor | None, gallery: Tensor | Prepared, space: Curved | None = None
+) -> tuple[Points, Points]:
     """Queries and gallery as points with one origin; the same object where there are no queries of their own."""
-    right, centre = gallery if isinstance(gallery, Prepared) else prepared(gallery)
-    return (right if queries is None else points(queries, "query", centre)), right
+    right, centre, space = gallery if isinstance(gallery, Prepared) else prepared(gallery, space)
+    if queries is None:
+        return right, right
+    rows, factors = _of_space(queries, space)
+    return points(rows, "query", centre, factors), right
 
 
 def _centre(embeddings: Tensor) -> Tensor:

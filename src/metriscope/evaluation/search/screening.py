@@ -49,7 +49,9 @@ def _seconds(block: Tensor) -> float:
 
 
 def suits(*sets: Points) -> bool:
-    """Whether the bound holds for these points."""
+    """Whether the bound holds for these points: it knows nothing of factors."""
+    if any(each.factors is not None for each in sets):
+        return False
     largest = max(float(each.half[each.half.isfinite()].max()) for each in sets)
     dimension = sets[0].rows.shape[1]
     return SMALLEST_DIMENSION <= dimension < 2**14 and RANGE[0] <= largest <= RANGE[1]

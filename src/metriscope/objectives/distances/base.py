@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from metriscope.errors import InputError
+from metriscope.evaluation.search.curved import Curved
 from metriscope.objectives.distances.close import Pairs
 from metriscope.parts import PartType
 from metriscope.unit import unit_rows
@@ -30,13 +31,14 @@ class Distance(nn.Module, metaclass=PartType):
 
     Attributes:
         name: the config choice.
-        domain: where embeddings have to lie: ``any``, or ``sphere`` where they have to be L2-normalised.
+        domain: where embeddings have to lie: ``any``; ``sphere`` where they have to be L2-normalised; ``tangent`` where
+            their lengths mean something and they must not be.
         directions: whether the lengths of embeddings do not matter.
         differences: whether distances are functions of differences of prepared rows; see :meth:`products`.
     """
 
     name: ClassVar[str]
-    domain: ClassVar[Literal["any", "sphere"]] = "any"
+    domain: ClassVar[Literal["any", "sphere", "tangent"]] = "any"
     directions: ClassVar[bool] = False
     differences: ClassVar[bool] = False
 
@@ -159,6 +161,11 @@ class Distance(nn.Module, metaclass=PartType):
             leaf = distances.detach().requires_grad_()
             (slopes,) = torch.autograd.grad(self.to_squared_euclidean(leaf).sum(), leaf)
         return slopes
+
+    @property
+    def space(self) -> Curved | None:
+        """The space whose neighbours an evaluation looks for, if that is not Euclidean."""
+        return None
 
     def search(self, points: Tensor) -> Tensor:
         """(N, D) -> points whose Euclidean distances rank as this distance ranks the given ones."""

@@ -40,9 +40,9 @@ def close_pairs(anchors: Tensor, references: Tensor, distances: Tensor, power: i
     """
     share = torch.finfo(distances.dtype).eps ** 0.5
     # The norms of a close pair are nearly equal, so that few others lie within this reach.
-    table, itself = distances.numpy(), _itself(anchors, references)
+    table, place = distances.numpy(), itself(anchors, references)
     some = np.less(table, (3 * share * float(own.max())) ** (power / 2))
-    if np.count_nonzero(some) == (0 if itself is None else np.count_nonzero(some.diagonal(itself))):
+    if np.count_nonzero(some) == (0 if place is None else np.count_nonzero(some.diagonal(place))):
         return None
     reach = (3 * share * own).pow_(power / 2)
     places = torch.from_numpy(np.flatnonzero(np.less(table, reach.unsqueeze(1).numpy())))
@@ -51,7 +51,7 @@ def close_pairs(anchors: Tensor, references: Tensor, distances: Tensor, power: i
     return Pairs(i[close], j[close])
 
 
-def _itself(anchors: Tensor, references: Tensor) -> int | None:
+def itself(anchors: Tensor, references: Tensor) -> int | None:
     """Where the first anchor stands among the references, if anchors are a view of them."""
     if anchors.untyped_storage().data_ptr() != references.untyped_storage().data_ptr():
         return None
@@ -60,7 +60,8 @@ def _itself(anchors: Tensor, references: Tensor) -> int | None:
     return first if same and 0 <= first <= len(references) - len(anchors) else None
 
 
-def _in_parts(pairs: Pairs, size: int) -> Iterator[Pairs]:
+def in_parts(pairs: Pairs, size: int) -> Iterator[Pairs]:
+    """The pairs, so many at a time that their rows, of ``size`` numbers, stay small."""
     step = max(NUMBERS // max(size, 1), 1)
     for start in range(0, len(pairs.anchors), step):
         yield Pairs(*(places[start : start + step] for places in pairs))
@@ -86,11 +87,11 @@ def resolve(anchors: Tensor, references: Tensor, squared: Tensor, own: Tensor, f
     anchors, references, squared = anchors.detach(), references.detach(), squared.detach()
     found = close_pairs(anchors, references, squared, 2, own.detach())
     if found is None:
-        itself = _itself(anchors, references)
-        if itself is not None:
-            squared.diagonal(itself).zero_()
+        place = itself(anchors, references)
+        if place is not None:
+            squared.diagonal(place).zero_()
         return
-    for i, j in _in_parts(found, anchors.shape[1]):
+    for i, j in in_parts(found, anchors.shape[1]):
         squared[i, j] = _differences(anchors, references, Pairs(i, j)).square_().sum(1).mul_(factor)
 
 
@@ -101,7 +102,7 @@ def pull_close(
     if not _are_sought(distances):
         return
     found = close_pairs(anchors, references, distances, power, squares(anchors))
-    for i, j in () if found is None else _in_parts(found, anchors.shape[1]):
+    for i, j in () if found is None else in_parts(found, anchors.shape[1]):
         by = _differences(references, anchors, Pairs(j, i)).mul_(weights[i, j].unsqueeze(1))
         weights[i, j] = 0
         yield Pairs(i, j), by

@@ -12,6 +12,7 @@ from metriscope.objectives.block import Block
 from metriscope.objectives.chunks import count_rows, keep_freed_blocks
 from metriscope.objectives.classes import listed
 from metriscope.objectives.comparison import Comparison
+from metriscope.objectives.distances.base import Distance
 from metriscope.objectives.kernels.gradient import Gradients, attach
 from metriscope.objectives.kernels.mixed_columns import MixedColumns
 from metriscope.objectives.kernels.rules import Inputs, Judged, Rows, Rule, check_slopes
@@ -310,6 +311,9 @@ class Engine:
         distance, anchors, references = self.comparison.distance, block.anchors, block.references
         if not self.learned:
             if self.rule.of_distances:
+                return distance.pull(anchors, references, block.distances, slopes)
+            if type(distance).pull is not Distance.pull and not distance.multiplies:
+                slopes = distance.from_similarity_(slopes.clone(), block.distances)
                 return distance.pull(anchors, references, block.distances, slopes)
             return distance.pull_similarities(anchors, references, slopes)
         measure = distance.block if self.rule.of_distances else distance.similarities

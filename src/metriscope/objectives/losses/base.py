@@ -33,6 +33,8 @@ class Loss(nn.Module, metaclass=PartType):
         mixes: whether the loss takes mixtures as further pairs, with weights: see
             :class:`metriscope.objectives.mixed.Mixtures`.
         hinge: True where inactive terms have exactly zero weight.
+        needs_cosines: whether the loss asks for cosines, for Euclidean distances, or for the embeddings themselves, as
+            one does that compares with vectors of its own: a distance whose domain is ``tangent`` has none of them.
         paper: where the loss comes from.
         affinity: the space, ``trunk``, that :attr:`Comparison.affinity` comes from; None where nobody asks.
         bound_to_classes: whether the loss learns something for each training class, so that its value on other
@@ -44,6 +46,7 @@ class Loss(nn.Module, metaclass=PartType):
     weighable: ClassVar[frozenset[str]] = frozenset()
     hinge: ClassVar[bool]
     paper: ClassVar[str] = ""
+    needs_cosines: ClassVar[bool] = False
     mixes: bool = False
     affinity: str | None = None
     bound_to_classes: bool = False

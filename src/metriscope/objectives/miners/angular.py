@@ -46,6 +46,7 @@ class AngularMiner(Miner):
         max_triplets: the longest list, at least 1; None for no bound.
     """
 
+    needs_cosines = True
     kind = "triplets"
     paper = "arXiv:1708.01682"
     not_across = dict.fromkeys(("other",), "it needs the distance of positive and negative, which are of one side")

@@ -22,11 +22,13 @@ class Miner(nn.Module, metaclass=PartType):
         paper: where the miner comes from.
         needs_unit_sphere: whether embeddings have to be L2-normalised.
         not_across: by ``other`` and ``same``, why it cannot do without the pairs that ``pairs_across`` leaves out.
+        needs_cosines: as of a loss.
     """
 
     kind: ClassVar[str]
     paper: ClassVar[str] = ""
     needs_unit_sphere: ClassVar[bool] = False
+    needs_cosines: ClassVar[bool] = False
     not_across: Mapping[str, str] = {}
 
     # The constructor of nn.Module takes anything.

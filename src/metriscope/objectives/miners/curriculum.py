@@ -51,6 +51,7 @@ class CurriculumMiner(Miner):
         InputError: in :meth:`select`, a distance that cannot be interpolated.
     """
 
+    needs_cosines = True
     kind = "band"
     paper = "arXiv:2310.13451"
 

@@ -53,6 +53,7 @@ class DistanceWeightedMiner(Miner):
         nonzero_loss_cutoff: negatives at least this far away are never drawn; above 0 and at most 2.
     """
 
+    needs_cosines = True
     kind = "triplets"
     paper = "arXiv:1706.07567"
     needs_unit_sphere = True

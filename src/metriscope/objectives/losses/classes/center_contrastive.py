@@ -49,6 +49,7 @@ class CenterContrastiveLoss(Loss):
         momentum: weight of the old centre in the new one, from 0 to 1; None to learn centres by gradient.
     """
 
+    needs_cosines = True
     accepts = frozenset({"none"})
     hinge = False
     paper = "arXiv:2308.00458"

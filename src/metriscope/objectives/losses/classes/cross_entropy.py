@@ -25,6 +25,7 @@ class CrossEntropyLoss(Loss):
         embedding_size: D.
     """
 
+    needs_cosines = True
     accepts = frozenset({"none"})
     hinge = False
     paper = "arXiv:2003.08505"

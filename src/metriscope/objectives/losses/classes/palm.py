@@ -82,6 +82,7 @@ class PALMLoss(Loss):
     2.033
     """
 
+    needs_cosines = True
     accepts = frozenset({"none"})
     hinge = False
     paper = "arXiv:2402.02653"

@@ -128,6 +128,7 @@ class ProxyLoss(Loss):
     proxies and their gradients are the same on all processes.
     """
 
+    needs_cosines = True
     accepts = frozenset({"none"})
     hinge = False
     bound_to_classes = True

@@ -45,6 +45,7 @@ class CACRLoss(Loss):
     ``rbf``, whose anchors have no loss of their own, a weighting of rows sees their attraction.
     """
 
+    needs_cosines = True
     accepts = frozenset({"all", "pairs", "triplets"})
     weighable = frozenset({"pairs", "rows"})
     hinge = False

@@ -26,6 +26,7 @@ class CircleLoss(RowLoss):
     ``terms`` are the anchors that have a positive and a negative, all of them active.
     """
 
+    needs_cosines = True
     paper = "arXiv:2002.10857"
 
     def __init__(self, margin: UnitInterval = 0.4, gamma: Positive = 80.0) -> None:

@@ -29,6 +29,7 @@ class MultiSimilarityLoss(RowLoss):
     ``terms`` are the anchors of the mean, all of them active.
     """
 
+    needs_cosines = True
     paper = "arXiv:1904.06627"
 
     def __init__(self, alpha: Positive = 2.0, beta: Positive = 50.0, base: Similarity = 1.0) -> None:

@@ -41,6 +41,7 @@ class SignalToNoiseLoss(PairHinges):
     ``terms`` are all pairs, ``active`` the non-zero hinges.
     """
 
+    needs_cosines = True
     paper = "arXiv:1904.02616"
 
     def __init__(

@@ -25,6 +25,7 @@ class SimpleContrastiveLoss(RowLoss):
     ``terms`` are the positive pairs of the mean, all of them active.
     """
 
+    needs_cosines = True
     paper = "arXiv:2012.09740"
     per_pair = True
 

@@ -29,6 +29,7 @@ class ThresholdConsistentMarginLoss(Loss):
     negatives as ``active_ratio_positive`` and ``active_ratio_negative``.
     """
 
+    needs_cosines = True
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = True
     paper = "arXiv:2307.04047"

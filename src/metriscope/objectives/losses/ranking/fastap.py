@@ -27,6 +27,7 @@ class FastAPLoss(RowLoss):
     ``terms`` are the anchors of the mean, all of them active.
     """
 
+    needs_cosines = True
     accepts = frozenset({"none"})
     weighable = frozenset({"rows"})
     mixes = False

@@ -34,6 +34,7 @@ class HistogramLoss(Loss):
     ``terms`` are the positive and negative pairs, all of them active; 0 unless there are both.
     """
 
+    needs_cosines = True
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
     paper = "arXiv:1611.00822"

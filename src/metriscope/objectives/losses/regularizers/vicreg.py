@@ -35,6 +35,7 @@ class VICRegLoss(Loss):
     labelled samples, 0 for fewer than two, all of them active.
     """
 
+    needs_cosines = True
     accepts = frozenset({"none"})
     hinge = False
     paper = "arXiv:2105.04906"

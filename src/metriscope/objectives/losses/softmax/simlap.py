@@ -66,6 +66,7 @@ class SimLAPLoss(Loss):
     True
     """
 
+    needs_cosines = True
     accepts = frozenset({"none"})
     hinge = False
     paper = "arXiv:2410.18200"

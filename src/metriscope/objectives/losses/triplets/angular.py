@@ -37,6 +37,7 @@ class AngularLoss(Loss):
     ``terms`` are the positive pairs whose anchor has a negative, all of them active.
     """
 
+    needs_cosines = True
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
     paper = "arXiv:1708.01682"

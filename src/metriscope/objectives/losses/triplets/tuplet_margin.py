@@ -32,6 +32,7 @@ class TupletMarginLoss(RowLoss):
     ``terms`` are the positive pairs whose anchor has a negative, all of them active.
     """
 
+    needs_cosines = True
     paper = "Yu & Tao, ICCV 2019"
     per_pair = True
 
