@@ -128,7 +128,7 @@ def test_objectives_build(group, choice):
 
 @pytest.mark.parametrize("choice", choices("backbone"))
 def test_networks_build(choice):
-    shape = (64,) if choice == "mlp" else (3, 224, 224) if choice == "vit_b_32" else (3, 32, 32)
+    shape = {"mlp": (64,), "two_tower": (64, 32), "vit_b_32": (3, 224, 224)}.get(choice, (3, 32, 32))
     cfg = sound("backbone", choice).copy()
     cfg.backbone.weights = None
     with torch.device("meta"):  # no time is spent on initial values

@@ -15,6 +15,7 @@ EXPERIMENTS = "reports/experiments/"
 OTHER_MEANINGS = {
     ("build/data.py", "none"): "dataset.cache",
     ("callbacks/class_neighbors.py", "sum"): "how processes add up",
+    ("config/across.py", "all"): "pairs_across",
     ("config/evaluating.py", "none"): "an evaluation has no miner",
     ("config/sections.py", "none"): "no part, in groups that may have none",
     ("config/keys.py", "none"): "dataset.cache, augmentation.crop",

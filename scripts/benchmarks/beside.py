@@ -54,6 +54,9 @@ METHODS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("loss=infonce", "references=embedding_expansion"): INFONCE,
     ("loss=triplet", "miner=batch_hard", "miner.stand_ins=true", "references=embedding_expansion"): BATCH_HARD,
     ("loss=supcon", "loss.focal=1", "references=hard_pairs"): ("loss=supcon", "loss.focal=1"),
+    ("loss=triplet", "pairs_across=other"): ("loss=triplet",),
+    ("loss=supcon", "pairs_across=other"): SUPCON,
+    ("loss=contrastive", "pairs_across=other"): ("loss=contrastive",),
 }
 """Words that choose a method -> those that choose the plain loss."""
 CLASSES, FEATURES, SAMPLES = 100, 512, 60_000
@@ -99,7 +102,8 @@ def _judged(words: Sequence[str]) -> Callable[[Tensor, Tensor], Tensor]:
 
     def value(raw: Tensor, labels: Tensor) -> Tensor:
         trunk = torch.randn(len(raw), FEATURES, generator=torch.Generator().manual_seed(0))
-        spaces = Spaces.of(normalize(raw), labels % CLASSES, torch.arange(len(raw)), trunk=trunk)
+        places = torch.arange(len(raw))
+        spaces = Spaces.of(normalize(raw), labels % CLASSES, places, trunk, side=places % 2)
         found: Tensor = objective(spaces, moment).output.value
         return found
 

@@ -20,6 +20,7 @@ from metriscope.diagnostics.decay import exponential_fit
 from metriscope.evaluation.embedded import EvaluatedSet, References
 from metriscope.evaluation.per_class import per_class, write_per_class
 from metriscope.evaluation.per_query import QueryResult, per_query, write_per_query
+from metriscope.evaluation.rankings import rankings
 from metriscope.evaluation.search.neighbors import nearest
 from metriscope.evaluation.set_metric import build_metrics, known_metric
 from metriscope.evaluation.verification.rates import write_thresholds
@@ -141,6 +142,7 @@ def _at_end(
             embeddings=tested.embeddings.cpu(),
             labels=tested.labels.cpu(),
             references=known.get(layer),
+            side=None if tested.side is None else tested.side.cpu(),
             seen=data.protocol == "closed_set",
         )
         figures = ((name, value) for one in metrics for name, value in one.of(embedded).items())
@@ -170,6 +172,7 @@ def _references(trainer: pl.Trainer, module: MetricLearner, data: DataModule) ->
 def _save_embeddings(path: Path, tested: EvaluatedSet, splits: Splits) -> None:
     """``embeddings`` (N, D) float32, ``labels`` (N,) int64, ``classes`` (C,) names of the test set.
 
+    Of pairs also ``side`` (N,) int64, the modality of each row, where pair p has the rows p and N / 2 + p.
     Where the data are image files, also ``paths`` (N,), relative to the common folder of all parts.
     """
     arrays: dict[str, Any] = {
@@ -177,6 +180,8 @@ def _save_embeddings(path: Path, tested: EvaluatedSet, splits: Splits) -> None:
         "labels": tested.labels.cpu().numpy(),
         "classes": np.array(splits.test.classes, dtype=np.str_),
     }
+    if tested.side is not None:
+        arrays["side"] = tested.side.cpu().numpy()
     names = splits.file_names("test")
     if names is not None and tested.positions is not None:
         arrays["paths"] = np.array([names[position] for position in tested.positions.tolist()], dtype=np.str_)
@@ -198,15 +203,17 @@ class _TestImages:
         return self.data.serving.image("test", index)
 
 
-def _neighbours(z: Tensor, positions: Tensor | None, queries: Tensor | None) -> NDArray[Any]:
+def _neighbours(z: Tensor, tested: EvaluatedSet, queries: Tensor | None) -> NDArray[Any]:
     """The nearest samples of every query by position, -1 for samples that are no queries."""
-    if queries is None:
-        return nearest(z, z, _NEIGHBOURS_SHOWN, exclude_self=True).numpy()
-    asking = queries.cpu() if positions is None else queries.cpu()[positions.cpu()]
-    kept = (~asking).nonzero()[:, 0]
-    near = kept[nearest(z[asking], z[kept], _NEIGHBOURS_SHOWN)]
-    found = near.new_full((len(z), near.shape[1]), -1)
-    found[asking] = near
+    if queries is not None:
+        queries = queries.cpu() if tested.positions is None else queries.cpu()[tested.positions.cpu()]
+    parts = [
+        (asking, kept[nearest(z[asking], z[kept], _NEIGHBOURS_SHOWN, exclude_self=alone)])
+        for asking, kept, alone in rankings(len(z), queries, None if tested.side is None else tested.side.cpu())
+    ]
+    found = parts[0][0].new_full((len(z), max(near.shape[1] for _, near in parts)), -1)
+    for asking, near in parts:
+        found[asking, : near.shape[1]] = near
     return found.numpy()
 
 
@@ -225,7 +232,7 @@ def _shown(tested: EvaluatedSet, data: DataModule, seed: int) -> _Shown | None:
     if len(np.unique(labels)) == len(labels):
         return None
     are_images = len(data.input_shape) == 3 and data.input_shape[0] in (1, 3)
-    found = _neighbours(embeddings, tested.positions, data.splits.queries)
+    found = _neighbours(embeddings, tested, data.splits.queries)
     queries = choose_queries(labels, found, seed=seed)
     return _Shown(_TestImages(data) if are_images else None, labels, found, queries)
 
@@ -290,6 +297,7 @@ def _tables(tested: EvaluatedSet, data: DataModule, shown: Callable[[], _Shown |
     tables = {"classes": class_table(tested.ranked(), classes)}
     if what is not None:
         tables["gallery"] = gallery_table(*what, classes)
-        on_cpu = EvaluatedSet(tested.embeddings.cpu(), tested.labels.cpu(), tested.scores)
+        side = None if tested.side is None else tested.side.cpu()
+        on_cpu = EvaluatedSet(tested.embeddings.cpu(), tested.labels.cpu(), tested.scores, side=side)
         tables["hardest"] = hardest_table(what.images, on_cpu, data.splits.queries, classes)
     return tables

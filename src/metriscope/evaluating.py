@@ -128,7 +128,7 @@ class _Weights:
                 )
             return
         shape, trained = splits.train.shape, self._trained_on()
-        kinds = ["images" if len(one) == 3 else "vectors" for one in (shape, trained) if one]
+        kinds = [{2: "pairs of vectors", 3: "images"}.get(len(one), "vectors") for one in (shape, trained) if one]
         name = config["dataset"]["name"]
         if len(set(kinds)) > 1:
             raise InputError(f"dataset={name} has {kinds[0]}, and {self.folder} was trained on {kinds[1]}")

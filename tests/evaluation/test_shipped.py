@@ -40,7 +40,7 @@ def evaluated(points: tuple[torch.Tensor, torch.Tensor], evaluation: dict[str, A
 
 def test_every_figure_of_these_sections_is_that_of_a_class() -> None:
     of_classes = [figure for part in SHIPPED.values() for figure in part.figures]
-    sections = ("retrieval", "classification", "clustering", "pairs", "coverage")
+    sections = ("retrieval", "classification", "clustering", "pairs", "coverage", "modalities")
     assert sorted(one.key for one in of_classes) == sorted(one.key for one in METRICS if one.section in sections)
     assert all(figure in METRICS for figure in of_classes)
 
@@ -133,7 +133,7 @@ def test_a_run_with_few_metrics_logs_no_more(run: Any) -> None:
     # It takes the training set, though not its classes: the two halves share none.
     on = "evaluation.metrics.utilization=true"
     metrics = run(*(f"evaluation.metrics.{name}=null" for name in off), on, "trainer.max_epochs=1").metrics
-    sections = ("retrieval", "classification", "clustering", "pairs", "coverage")
+    sections = ("retrieval", "classification", "clustering", "pairs", "coverage", "modalities")
     keys = {key for one in METRICS if one.section in sections for key in metrics if one.named(key.rpartition("/")[2])}
     names = ("recall_at_1", "recall_at_2", "map_at_r")
     assert keys == {f"{split}/{name}" for split in ("val", "best/val", "test") for name in names} | {"test/utilization"}

@@ -44,29 +44,30 @@ class Learner(nn.Module):
         self.objective = objective_of(plain(composed(*case)), CLASSES, SIZE, num_samples=NUMBER)
         self.double()
 
-    def forward(self, inputs: Tensor, labels: Tensor, index: Tensor, step: int) -> Tensor:
+    def forward(self, inputs: Tensor, labels: Tensor, index: Tensor, side: Tensor, step: int) -> Tensor:
         z = nn.functional.normalize(self.embed(inputs), dim=1)
         generator = torch.Generator().manual_seed(step)
-        spaces = Spaces.of(z, labels, index, trunk=inputs)
+        spaces = Spaces.of(z, labels, index, trunk=inputs, side=side)
         value: Tensor = self.objective(spaces, Moment(generator=generator)).output.value
         return value
 
 
-def batch(step: int) -> tuple[Tensor, Tensor, Tensor]:
+def batch(step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(100 + step)
     inputs = torch.randn(BATCH, INPUT, generator=generator, dtype=torch.float64)
     labels = torch.randint(CLASSES, (BATCH,), generator=generator)
     # Repeats among the samples, also across processes.
-    return inputs, labels, torch.randint(NUMBER, (BATCH,), generator=generator)
+    index = torch.randint(NUMBER, (BATCH,), generator=generator)
+    return inputs, labels, index, torch.randint(2, (BATCH,), generator=generator)
 
 
 def run(learner: nn.Module, module: Learner, rows: slice) -> dict[str, Tensor]:
     optimizer = torch.optim.SGD(module.parameters(), lr=0.05)
     record: dict[str, Tensor] = {}
     for step in range(STEPS):
-        inputs, labels, index = batch(step)
+        columns = batch(step)
         optimizer.zero_grad()
-        value = learner(inputs[rows], labels[rows], index[rows], step)
+        value = learner(*(column[rows] for column in columns), step)
         value.backward()
         record[f"value {step}"] = value.detach().clone()
         record |= {f"{name} {step}": p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
@@ -85,6 +86,12 @@ SYNTHETIC: list[Case] = [
 _SYNTHESIS = "loss.synthesis={ratio: 0.5, alpha: 0.4}"
 SYNTHESIS: list[Case] = [(loss, "none", 0, _SYNTHESIS) for loss in ("proxy_anchor", "arcface")]
 MIXED = [("infonce", "all", 30, f"mixture={name}") for name in shipped("mixture")]
+ACROSS: list[Case] = [
+    ("triplet", "all", 30, "pairs_across=other"),
+    ("infonce", "multi_similarity", 0, "pairs_across=other"),
+    ("n_pair", "none", 0, "pairs_across=same"),
+    ("sum", "all", 30, "pairs_across=other", "loss.losses=[{name: supcon},{name: contrastive, pairs_across: same}]"),
+]
 SUM = ("sum", "all", 30, "loss.losses=[{name: triplet},{name: multi_similarity}]")
 OF_FOUR = [("triplet", "semihard", 0), ("sogclr", "all", 0), ("contrastive", "all", 30), LEARNED, SUM, *WEIGHED, *MIXED]
 
@@ -97,7 +104,7 @@ def cases() -> list[Case]:
         fitting = [loss for loss in ("triplet", *LOSSES) if miner.kind in LOSSES[loss].accepts]
         chosen += [(loss, name, 0) for loss in fitting[:1]]
     further = [("triplet", "all", 30), ("contrastive", "all", 30), LEARNED, SUM, *WEIGHED, *SYNTHETIC]
-    return [*dict.fromkeys(chosen), *further, *SYNTHESIS, *MIXED]
+    return [*dict.fromkeys(chosen), *further, *SYNTHESIS, *MIXED, *ACROSS]
 
 
 def work(folder: Path, chosen: list[Case]) -> None:

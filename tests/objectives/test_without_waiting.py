@@ -49,11 +49,11 @@ def read(group, name):
     return {key: found[key] for key in keys}
 
 
-def objective(loss, miner, size, weighting, references="none", mixture="none", **keys):
+def objective(loss, miner, size, weighting, references="none", mixture="none", across=None, **keys):
     sections = {"loss": read("loss", loss), "miner": read("miner", miner), "distance": read("distance", "euclidean")}
     sections["memory"] = {**read("memory", "xbm"), "size": size, "warmup_steps": 0} if size else {}
     sections["weighting"], sections["references"] = read("weighting", weighting), read("references", references)
-    sections["mixture"] = read("mixture", mixture)
+    sections["mixture"], sections["pairs_across"] = read("mixture", mixture), across
     sections["miner"] = {**sections["miner"], **keys}
     sizes = {"embedding": SIZE, "trunk": FEATURES}
     return build_objective(sections, num_classes=CLASSES, sizes=sizes, num_samples=NUMBER, seed=0)
@@ -62,10 +62,10 @@ def objective(loss, miner, size, weighting, references="none", mixture="none", *
 def step(built, device, learns):
     """A training step up to its value."""
     z = torch.empty(N, SIZE, device=device, requires_grad=learns)
-    labels, index = (torch.zeros(N, dtype=torch.int64, device=device) for _ in range(2))
+    labels, index, side = (torch.zeros(N, dtype=torch.int64, device=device) for _ in range(3))
     features = torch.empty(N, FEATURES, device=device)
     moment = Moment(9, 40, 0.9, torch.Generator().manual_seed(0))
-    output = built(Spaces.of(z, labels, index, trunk=features), moment).output
+    output = built(Spaces.of(z, labels, index, trunk=features, side=side), moment).output
     tensors = [output.value, output.terms, output.active, output.rows, *output.parts.values()]
     assert {one.device.type for one in tensors if one is not None} == {device}
     return z, output.value
@@ -152,6 +152,17 @@ def test_all_references_wait_for_nothing(device, references, waits):
 def test_every_mixture_waits_for_nothing(device, mixture, loss, waits):
     hold(device, loss, "all", 0, "none", waits, mixture=mixture)
     hold(device, loss, "multi_similarity", 30, "none", waits, mixture=mixture)
+
+
+@devices
+def test_pairs_across_wait_for_nothing(device, waits):
+    for across in ("other", "same"):
+        for loss, miner, size in (
+            ("triplet", "all", 30), ("triplet", "hdc", 0), ("supcon", "all", 0), ("instance", "none", 0),
+            ("n_pair", "none", 30), ("contrastive", "whisker", 0),
+        ):  # fmt: skip
+            hold(device, loss, miner, size, "none", waits, across=across)
+        hold(device, "triplet", "batch_hard", 0, "none", waits, "embedding_expansion", across=across, stand_ins=True)
 
 
 @pytest.mark.processes

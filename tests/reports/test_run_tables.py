@@ -38,6 +38,14 @@ def test_queries_of_a_gallery_are_judged_in_it():
     assert [row[:3] for row in table.rows] == [[4, "b", "a"], [0, "a", "a"], [3, "b", "b"]]
 
 
+def test_of_two_modalities_the_nearest_is_of_the_other():
+    side = torch.tensor([0, 0, 0, 1, 1])
+    scores = query_scores(POINTS, LABELS, Measures((1,), (1,), map_at_r=True, mrr=True), side=side)
+    table = hardest_table(None, EvaluatedSet(POINTS, LABELS, scores, side=side), None, CLASSES)
+    # Samples 0 and 1 have nothing of their class to find; 4 is nearest to a sample of class a.
+    assert [row[:3] for row in table.rows] == [[4, "b", "a"], [2, "b", "b"], [3, "b", "b"]]
+
+
 def test_the_gallery_marks_hits_and_misses():
     neighbors = np.array([[1, 4], [0, 4], [3, 4], [2, 4], [1, -1]])
     table = gallery_table(None, LABELS.numpy(), neighbors, {"worst": [4], "random": [0]}, CLASSES)

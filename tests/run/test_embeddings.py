@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from metriscope.errors import InputError
+from metriscope.reports.embedded import _neighbours
 from metriscope.run.embeddings import read_embeddings
 
 
@@ -38,4 +39,17 @@ def test_none_were_saved(tmp_path: Path) -> None:
     assert read_embeddings(tmp_path) is None
     (tmp_path / "embeddings.npz").write_bytes(b"no archive")
     with pytest.raises(InputError, match="is not readable"):
+        read_embeddings(tmp_path)
+
+
+def test_sides_are_read_and_neighbours_are_across_them(tmp_path: Path) -> None:
+    z, side = np.array([[0.0], [0.1], [5.0], [0.2], [4.9], [5.1]], dtype=np.float32), np.array([0, 0, 0, 1, 1, 1])
+    arrays = {"embeddings": z, "labels": np.array([0, 0, 1, 0, 1, 1]), "classes": np.array(["a", "b"])}
+    np.savez(tmp_path / "embeddings.npz", **arrays, side=side)
+    found = read_embeddings(tmp_path)
+    assert found is not None
+    np.testing.assert_array_equal(found.side, side)
+    assert _neighbours(found)[1][:, 0].tolist() == [3, 3, 4, 1, 2, 2]
+    np.savez(tmp_path / "embeddings.npz", **arrays, side=side + 1)
+    with pytest.raises(InputError, match="the sides do not fit the labels"):
         read_embeddings(tmp_path)

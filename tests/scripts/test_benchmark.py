@@ -33,6 +33,7 @@ from benchmarks import (
     verification,
 )
 
+from metriscope.config.across import ACROSS
 from metriscope.config.files import choices
 from metriscope.config.objective import shipped
 from metriscope.objectives.distributed import Ranks
@@ -302,7 +303,7 @@ def test_a_search_in_a_saved_gallery_is_compared_with_float64(capsys: pytest.Cap
 def test_methods_stand_beside_a_plain_loss() -> None:
     for words in (*beside.METHODS, *beside.METHODS.values()):
         for group, _, name in (word.partition("=") for word in words if "." not in word):
-            assert name in choices(group)
+            assert name in (ACROSS if group == "pairs_across" else choices(group))
     words = ("loss=infonce", "weighting=dbpm")
     times = beside._compared((words, beside.METHODS[words]), 12, 0)
     assert times[2].endswith("x)") or times[2].endswith("~")

@@ -4,7 +4,7 @@ import gc
 import os
 import warnings
 import weakref
-from functools import cache
+from functools import cache, partial
 
 import pytest
 import torch
@@ -21,7 +21,9 @@ from metriscope.data.inputs.late import LateInputs
 from metriscope.errors import InputError
 from metriscope.models.heads import IdentityHead, LinearHead, MLPHead, ReweightHead
 from metriscope.models.network import Embedding, Features, Network
+from metriscope.models.paired import Pairs
 from metriscope.models.trunk import Body, Trunk
+from metriscope.models.two_tower import two_tower
 from metriscope.objectives.samples import Moment, Spaces
 from metriscope.training.chunks import Chunks, check_chunks
 
@@ -458,3 +460,15 @@ def test_two_processes_reduce_once_and_find_what_one_finds(tmp_path):
     on_ranks(work)
     for rank in (0, 1):
         same(torch.load(tmp_path / f"{rank}.pt", weights_only=True), wanted)
+
+
+def test_chunks_of_pairs_have_two_rows_for_each():
+    source = torch.Generator().manual_seed(1)
+    given = Pairs(*(torch.randn(7, size, generator=source, dtype=torch.float64) for size in (3, 4)))
+    torch.manual_seed(0)
+    towers = two_tower((3, 4), first=[5], second=[6], size=WIDTH, batch_norm=False)
+    net = Network(Trunk(towers), LinearHead(WIDTH, SIZE), SIZE).to(torch.float64)
+    wanted = step(net, net, x=given)
+    for size in (1, 3, 7):
+        found = step(net, partial(Chunks(size), net), x=given)
+        torch.testing.assert_close(found, wanted, **EXACT)

@@ -20,6 +20,7 @@ from metriscope.data.inputs.features import EmbedOnce
 from metriscope.data.inputs.images import ImageFiles, Squashed, common_size
 from metriscope.data.splits import Splits
 from metriscope.errors import InputError
+from metriscope.models.shapes import of_pairs
 from metriscope.parts import instantiate
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ def build_data(
     augment: Augmentation = instantiate(
         SECTIONS["augmentation"].arguments(augmentation), "augmentation", mean=mean, std=std
     )
+    if of_pairs(splits.train.shape):
+        _check_for_pairs(augment, backbone or {}, distractors)
     data = DataModule(
         splits,
         Batching(SECTIONS["sampler"].arguments(sampler), sampler.get("views") or 1, sampler.get("labels") == "image"),
@@ -61,7 +64,7 @@ def build_data(
         seed=seed,
         num_workers=dataset.get("num_workers", 0),
         decoding=_decoding(splits, augment, dataset, cache_dir / "images"),
-        embedding=_embedding(backbone, augment, cache_dir / "features"),
+        embedding=_embedding(backbone, augment, cache_dir / "features", of_pairs(splits.train.shape)),
         convert_late=convert_late,
         distractors=None if distractors is None else load_distractors(distractors, splits),
     )
@@ -71,6 +74,19 @@ def build_data(
         data.decode()
         _warn_of_one_colour(data)
     return data
+
+
+def _check_for_pairs(augment: Augmentation, backbone: Mapping[str, Any], distractors: str | None) -> None:
+    """Refuse what is for images or single vectors."""
+    if augment.is_own:
+        raise InputError(
+            f"the augmentation {type(augment).__name__} is given one image or vector, and the data are pairs: set "
+            "augmentation=none"
+        )
+    if backbone.get("cache_features") is True:
+        raise InputError("backbone.cache_features=true: features of pairs are not kept; leave it at auto")
+    if distractors is not None:
+        raise InputError("evaluation.distractors are images, and the data are pairs of vectors: leave it null")
 
 
 def _warn_of_one_colour(data: DataModule) -> None:
@@ -110,10 +126,12 @@ def _decoding(
     return decoding
 
 
-def _embedding(backbone: Mapping[str, Any] | None, augmentation: Augmentation, folder: Path) -> EmbedOnce | None:
+def _embedding(
+    backbone: Mapping[str, Any] | None, augmentation: Augmentation, folder: Path, paired: bool
+) -> EmbedOnce | None:
     """The cache of a frozen trunk's features; None if the trunk runs on every batch."""
     cached = "auto" if backbone is None else backbone.get("cache_features", "auto")
-    if backbone is None or not backbone["freeze"] or cached is False:
+    if backbone is None or not backbone["freeze"] or cached is False or paired:
         return None
     if augmentation.width and augmentation.views is None:
         if cached is True:

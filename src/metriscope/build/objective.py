@@ -62,7 +62,7 @@ def _objective(
     sizes = {**known, "embedding_size": spaces[entry.space]}
     affinity: str | None = None
 
-    def one(section: Section, where: str, **further: int) -> Any:
+    def one(section: Section, where: str, **further: Any) -> Any:
         """A part, which is one module for all objectives of a space that describe it alike."""
         # The state of a part, such as the samples that a memory holds, means nothing in another space.
         key = json.dumps([entry.space, affinity, section, further], sort_keys=True)
@@ -76,12 +76,14 @@ def _objective(
     weigh = instantiate(weighting, "weighting", **sizes_for(weighting, sizes)) if "_target_" in weighting else None
     mixes = instantiate(mixture, "mixture", **sizes_for(mixture, sizes)) if "_target_" in mixture else None
     distance, miner = (one(getattr(entry, part), entry.key_of(part)) for part in ("distance", "miner"))
-    objective = Objective(distance, miner, loss, (), weigh, entry.space, memory_mb, mixes)
+    objective = Objective(distance, miner, loss, (), weigh, entry.space, memory_mb, mixes, entry.pairs_across)
     affinity = objective.affinity
     if affinity:
         sizes["affinity_size"] = spaces[affinity]
     if memory.get("size"):
-        objective.references.append(one(memory, "memory", **sizes_for(memory, sizes)))
+        # A key only where it is needed: a memory of one's own need not take it.
+        kept = {"sides": True} if entry.pairs_across else {}
+        objective.references.append(one(memory, "memory", **sizes_for(memory, sizes), **kept))
     if "_target_" in further:
         objective.references.append(one(further, "references", **sizes_for(further, sizes)))
     return objective

@@ -11,6 +11,7 @@ from metriscope import seeds
 from metriscope.build.callbacks import build_callbacks
 from metriscope.build.data import build_data
 from metriscope.build.learner import build_learner
+from metriscope.build.modalities import check_metrics, check_pairs
 from metriscope.build.network import TrunkOf, build_network
 from metriscope.build.normalisation import normalisation
 from metriscope.build.objective import build_objective
@@ -28,6 +29,7 @@ from metriscope.evaluation.monitors import monitor_of
 from metriscope.evaluation.set_metric import known_metric
 from metriscope.models.backbones import build_trunk
 from metriscope.models.network import Network
+from metriscope.models.shapes import of_pairs
 from metriscope.objectives.objective import Objective
 from metriscope.objectives.objectives import Objectives
 from metriscope.run.folder import Run
@@ -51,8 +53,11 @@ def data_of(config: Config, splits: Splits | None = None, trains: bool = True) -
 
     Without training, the section ``sampler`` is not read.
     """
+    splits = load_splits(config["dataset"], config["seed"]) if splits is None else splits
+    if not of_pairs(splits.train.shape):
+        check_metrics(config["evaluation"])
     return build_data(
-        load_splits(config["dataset"], config["seed"]) if splits is None else splits,
+        splits,
         config["dataset"],
         config["sampler"] if trains else _ANY_SAMPLER,
         config["augmentation"],
@@ -104,6 +109,8 @@ def learner_of(config: Config, data: DataModule, trunk_of: TrunkOf = build_trunk
         data: of the run.
         trunk_of: as of :func:`build_network`.
     """
+    if not of_pairs(data.splits.train.shape):
+        check_pairs(config)
     pl.seed_everything(seeds.derive(config["seed"], "run") % 2**32, verbose=False)
     embedder = network_of(config, data.input_shape, trunk_of)
     chunk = _embed_chunk(config)

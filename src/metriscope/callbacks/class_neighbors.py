@@ -60,7 +60,8 @@ class ClassNeighbors(pl.Callback):
                     z = pl_module.embedder(inputs).z
                 z = z.cpu().double()
                 sums = z.new_zeros(number, z.shape[1]) if sums is None else sums
-                sums.index_add_(0, classes[index.cpu()], z)
+                # The second row of pair p of N stands at N + p.
+                sums.index_add_(0, classes[index.cpu() % len(classes)], z)
         assert sums is not None
         if trainer.world_size == 1:
             return sums

@@ -11,7 +11,9 @@ from lightning_fabric.utilities.apply_func import move_data_to_device
 from torch import Tensor
 
 from metriscope.callbacks.whole_set import WholeSet
+from metriscope.data.examples import Examples
 from metriscope.data.splits import Splits
+from metriscope.errors import InputError
 from metriscope.evaluation.collector import SetCollector
 from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.evaluation.measures import Measures, together
@@ -20,6 +22,7 @@ from metriscope.evaluation.set_metric import Built
 from metriscope.evaluation.verification.listed import PairList, read_pairs
 from metriscope.evaluation.verification.of_set import Verification
 from metriscope.models.network import of_layer
+from metriscope.models.shapes import of_pairs
 from metriscope.objectives.distributed import is_distributed, ranks
 from metriscope.training.learner import MetricLearner
 
@@ -28,7 +31,8 @@ class EvaluationMonitor(WholeSet):
     """Logs metrics of the ``val/`` and ``test/`` sets, and stores the embeddings in the module.
 
     Neighbours are searched once for all metrics of a set, and not at all where no metric asks for them. Distractors are
-    embedded after the test set, once, and lie in the gallery of each of its queries.
+    embedded after the test set, once, and lie in the gallery of each of its queries. Pairs of two modalities are ranked
+    and verified across them: each sample is a query among all samples of the other side.
 
     Args:
         metrics: those to compute during the run; others, which come at its end, are passed over.
@@ -55,11 +59,13 @@ class EvaluationMonitor(WholeSet):
         self.file = pairs
         self.pairs: PairList | None = None
         self.queries: Tensor | None = None
+        self.count: int | None = None
         self.samples: dict[str, SetCollector] = {}
         self.told = False
 
     def begin(self, pl_module: pl.LightningModule, splits: Splits, stage: str) -> None:
         self.queries = splits.queries if stage == "test" else None
+        self.count = pairs_in(splits.test if stage == "test" else splits.validation)
         self.pairs = pairs_of(splits, self.file) if stage == "test" else None
         self.samples = {layer: SetCollector().to(pl_module.device) for layer in self.layers}
         self.told = False if stage == "test" else self.told
@@ -88,6 +94,7 @@ class EvaluationMonitor(WholeSet):
     def judge(self, splits: Splits, embeddings: Tensor, labels: Tensor) -> EvaluatedSet:
         """The test set with embeddings (N, D) and labels (N,) that are at hand, in the order of the split."""
         self.queries, self.pairs = splits.queries, pairs_of(splits, self.file)
+        self.count = pairs_in(splits.test)
         return self._evaluated(embeddings, labels, torch.arange(len(labels), device=labels.device))
 
     def _distractors(self, pl_module: MetricLearner) -> dict[str, Tensor]:
@@ -110,15 +117,22 @@ class EvaluationMonitor(WholeSet):
         self, embeddings: Tensor, labels: Tensor, index: Tensor, distractors: Tensor | None = None
     ) -> EvaluatedSet:
         queries = None if self.queries is None else self.queries.to(index.device)[index]
+        side = None if self.count is None else (index >= self.count).long()
         listed = None if self.pairs is None else self.pairs.among(index.cpu())
-        pairs = Verification(embeddings, labels, queries, listed)
+        pairs = Verification(embeddings, labels, queries if side is None else side == 0, listed)
         evaluated = EvaluatedSet(
-            embeddings, labels, positions=index, queries=queries, distractors=distractors, pairs=pairs
+            embeddings,
+            labels,
+            positions=index,
+            queries=queries,
+            distractors=distractors,
+            pairs=pairs,
+            side=side,
         )
         if self.measures is None:
             check_finite(embeddings)
             return evaluated
-        scores = checked_scores(embeddings, labels, self.measures, queries, self.memory_mb, distractors)
+        scores = checked_scores(embeddings, labels, self.measures, queries, self.memory_mb, distractors, side)
         if not self.told and not (scores.relevant > 0).any():
             self.told = True
             warnings.warn(
@@ -128,10 +142,26 @@ class EvaluationMonitor(WholeSet):
         return evaluated._replace(scores=scores)
 
 
+def pairs_in(part: Examples | None) -> int | None:
+    """How many pairs of two modalities a part has; None where its examples are no pairs.
+
+    An evaluated set has two samples for each, of which the second of pair p of N stands at N + p.
+    """
+    return None if part is None or not of_pairs(part.shape) else len(part)
+
+
+def tested_labels(splits: Splits) -> Tensor:
+    """The labels (N,) of the whole test set, as it is evaluated: those of pairs for each side."""
+    labels = splits.test.labels
+    return labels if pairs_in(splits.test) is None else labels.repeat(2)
+
+
 def pairs_of(splits: Splits, file: Path | None) -> PairList | None:
     """The pairs of ``evaluation.pairs``, by position in the test part; None without a file. Errors as of read_pairs."""
     if file is None:
         return None
+    if pairs_in(splits.test) is not None:
+        raise InputError("evaluation.pairs lists pairs of images, and the data are pairs of vectors: leave it null")
     return read_pairs(file, splits.file_names("test"), len(splits.test), key="evaluation.pairs")
 
 

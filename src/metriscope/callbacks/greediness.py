@@ -261,17 +261,20 @@ class GreedinessMonitor(pl.Callback):
         elsewhere = objective.spaces != {"embedding"}
         if pl_module.evaluated is None or data.splits.validation is None or foreign or elsewhere:
             return
-        if len(pl_module.evaluated.labels) != len(data.splits.validation):
+        each = 2 if pl_module.embedder.trunk.paired else 1
+        if len(pl_module.evaluated.labels) != each * len(data.splits.validation):
             # With limit_val_batches only a part of the set is embedded, and fixed batches are incomplete.
             return
         # Whole and in the order of the split.
-        embeddings, labels = pl_module.evaluated.embeddings, data.splits.labels_to_validate_on
+        embeddings, labels = pl_module.evaluated.embeddings, data.splits.labels_to_validate_on.repeat(each)
         judged = False
-        for number, rows in enumerate(data.validation_batches()):
+        for number, chosen in enumerate(data.validation_batches()):
+            # The second row of pair p of N stands at N + p.
+            rows = chosen if each == 1 else torch.stack([chosen, chosen + len(labels) // 2], 1).flatten()
             z = embeddings[rows].to(pl_module.device).requires_grad_()
             with torch.enable_grad():
                 generator = seeds.generator(pl_module.seed, "validation miner", number)
-                batch = Spaces.of(z, labels[rows].to(pl_module.device))
+                batch = Spaces.of(z, labels[rows].to(pl_module.device), side=pl_module.embedder.sides(z))
                 step = objective(batch, Moment(trainer.current_epoch, generator=generator))
                 judged = judged or float(step.output.terms) > 0
                 averages.add(loss_measures(step))

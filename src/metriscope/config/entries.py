@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from metriscope.annotations import said
+from metriscope.config.across import ACROSS, Across, left_out
 from metriscope.config.files import choices
 from metriscope.errors import InputError, nearest
 
@@ -14,7 +15,7 @@ SPACES = ("embedding", "trunk")
 """Outputs of the network that can be compared."""
 OWN_PARTS = ("miner", "distance")
 """Parts that an entry may name itself; those of the config are its defaults."""
-_OTHERS = {"weight", "space", *OWN_PARTS}
+_OTHERS = {"weight", "space", "pairs_across", *OWN_PARTS}
 ENTRY_KEYS = frozenset({"name", "_target_", *_OTHERS})
 """Keys of an entry that are no arguments of its loss."""
 
@@ -28,6 +29,7 @@ class Entry(NamedTuple):
         own: which of miner and distance it names itself.
         space: the output of the network that it compares.
         weight: its factor in the sum.
+        pairs_across: the references that an anchor is compared with where data have two sides; None for all.
     """
 
     where: str
@@ -37,6 +39,7 @@ class Entry(NamedTuple):
     own: frozenset[str] = frozenset()
     space: str = "embedding"
     weight: float = 1.0
+    pairs_across: Across | None = None
 
     def key_of(self, part: str) -> str:
         """The key of its miner or distance."""
@@ -55,16 +58,23 @@ def entries(config: Section) -> list[Entry]:
         InputError: an entry that cannot be one.
     """
     loss, miner, distance = config["loss"], config["miner"], config["distance"]
+    across = _across(config.get("pairs_across"), "pairs_across")
     if not is_sum(loss):
-        return [Entry("loss", loss, miner, distance)]
+        return [Entry("loss", loss, miner, distance, pairs_across=across)]
     if loss["losses"] is not None and not isinstance(loss["losses"], list):
         raise InputError(f"loss.losses={said(loss['losses'])}: it has to be a list, each with a name and a weight")
     if not loss["losses"]:
         raise InputError("loss.losses is empty: list the losses to add, each with a name and a weight")
-    return [_entry(one, f"loss.losses[{place}]", miner, distance) for place, one in enumerate(loss["losses"])]
+    return [_entry(one, f"loss.losses[{place}]", miner, distance, across) for place, one in enumerate(loss["losses"])]
 
 
-def _entry(entry: Any, where: str, miner: Section, distance: Section) -> Entry:
+def _across(value: Any, where: str) -> Across | None:
+    if value is not None and value not in ACROSS:
+        raise InputError(f"{where}={said(value)}: it has to be one of {', '.join(ACROSS)}{nearest(str(value), ACROSS)}")
+    return left_out(value)
+
+
+def _entry(entry: Any, where: str, miner: Section, distance: Section, across: Across | None) -> Entry:
     if not isinstance(entry, Mapping):
         raise InputError(f"{where}={said(entry)}: it has to be a mapping with a name and a weight")
     if not isinstance(entry.get("name"), str):
@@ -89,4 +99,6 @@ def _entry(entry: Any, where: str, miner: Section, distance: Section) -> Entry:
             raise InputError(f"{where}.{part}: no {part} {name}{nearest(name, choices(part))}")
     loss = {key: value for key, value in entry.items() if key not in _OTHERS}
     parts.update(own)
-    return Entry(where, loss, parts["miner"], parts["distance"], frozenset(own), str(space), float(weight))
+    if entry.get("pairs_across") is not None:
+        across = _across(entry["pairs_across"], f"{where}.pairs_across")
+    return Entry(where, loss, parts["miner"], parts["distance"], frozenset(own), str(space), float(weight), across)

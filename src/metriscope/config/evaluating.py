@@ -39,7 +39,7 @@ _OF_SELECTING = frozenset({"monitor", "mode", "every_n_epochs"})
 # Sections and keys that only training reads.
 _OF_TRAINING = (
     "callbacks", "distance", "experiment", "init", "loss", "loss_memory_mb", "memory", "miner", "mixture", "optimizer",
-    "references", "sampler", "scale", "scheduler", "sweep", "weighting", "backbone.freeze_batch_norm",
+    "pairs_across", "references", "sampler", "scale", "scheduler", "sweep", "weighting", "backbone.freeze_batch_norm",
     "dataset.label_noise", "dataset.label_noise_pairs", "dataset.train_labels",
     "diagnostics.greediness", *(f"evaluation.{key}" for key in sorted(_OF_SELECTING)),
     *(f"trainer.{key}" for key in sorted(_OF_FITTING)),

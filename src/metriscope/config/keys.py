@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from metriscope.annotations import said
+from metriscope.config.across import ACROSS
 from metriscope.config.defaults import BY_NAME, of_all
 from metriscope.errors import InputError, nearest
 
@@ -48,6 +49,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
 # Key -> what it may be.
 CHOICES: dict[str, tuple[Any, ...]] = {
     "resume": ("auto", "never", "must"),
+    "pairs_across": ACROSS,
     "sampler.labels": ("class", "image"),
     "backbone.pooling": ("avg", "max", "gem"),
     "dataset.protocol": ("closed_set", "class_disjoint"),

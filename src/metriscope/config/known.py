@@ -15,8 +15,8 @@ _NEEDED = (
 _NAMED = ("dataset", "backbone", "loss", "miner", "distance")
 # Files of one's own may hold the section evaluation as it was before it had these.
 _OPTIONAL = (
-    "init", "loss_memory_mb", "tags", "references", "weighting", "mixture", "scale", "sweep", "evaluation.name",
-    "evaluation.per_query", "evaluation.pairs", "evaluation.distractors", "evaluation.spectrum",
+    "init", "loss_memory_mb", "pairs_across", "tags", "references", "weighting", "mixture", "scale", "sweep",
+    "evaluation.name", "evaluation.per_query", "evaluation.pairs", "evaluation.distractors", "evaluation.spectrum",
     "evaluation.weights",
 )  # fmt: skip
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
+from metriscope.config.across import check_across
 from metriscope.config.entries import OWN_PARTS, Entry, entries, is_sum
 from metriscope.config.files import choices, section
 from metriscope.config.sections import SIZES, sizes_for
@@ -26,6 +27,27 @@ def check_objective(config: Mapping[str, Any]) -> None:
         for part in OWN_PARTS:
             check_section(getattr(entry, part), entry.key_of(part))
         _check_batch(entry, config)
+        if entry.pairs_across:
+            _check_across(entry, config)
+
+
+def _check_across(entry: Entry, config: Mapping[str, Any]) -> None:
+    """Refuse a part that needs pairs which are left out; its arguments are judged already."""
+    import torch
+
+    further = config.get("references") or {}
+    with torch.random.fork_rng(devices=[]):
+        parts = [
+            (f"{entry.where}={entry.loss['name']}", _made(entry.loss, entry.where)),
+            (f"{entry.key_of('miner')}={entry.miner['name']}", _made(entry.miner, entry.key_of("miner"))),
+        ]
+    if "_target_" in further:
+        parts.append((f"references={further['name']}", locate(str(further["_target_"]), "references.")))
+    check_across(entry.pairs_across, parts)
+
+
+def _made(section: Mapping[str, Any], where: str) -> Any:
+    return instantiate(section, where, **sizes_for(section, SIZES))
 
 
 def _check_batch(entry: Entry, config: Mapping[str, Any]) -> None:
@@ -34,7 +56,9 @@ def _check_batch(entry: Entry, config: Mapping[str, Any]) -> None:
     batch, devices = config["sampler"].get("batch_size"), config["trainer"]["devices"]
     if check is not None and isinstance(batch, int) and isinstance(devices, int):
         views = config["sampler"].get("views") or 1
-        most = batch * views * devices + config["memory"]["size"]
+        # A batch of pairs has a sample for each side, unless one of them is left out.
+        sides = 2 if config["backbone"]["name"] == "two_tower" and not entry.pairs_across else 1
+        most = batch * views * sides * devices + config["memory"]["size"]
         with_place(partial(check, entry.loss, most), entry.where)
 
 
@@ -136,7 +160,7 @@ def _compares(entry: Entry) -> bool:
 
     with torch.random.fork_rng(devices=[]):
         try:
-            loss = instantiate(entry.loss, entry.where, **sizes_for(entry.loss, SIZES))
+            loss = _made(entry.loss, entry.where)
         except InputError:
             return True
         return not hasattr(loss, "compares") or bool(loss.compares(SIZES["embedding_size"]))

@@ -90,7 +90,11 @@ SECTIONS = {
         optional=frozenset({"mode"} | _STEPS),
     ),
     "head": Section(frozenset({"normalize", "parts"}), {"features": 1}),
-    "memory": Section(frozenset(), {"embedding_size": 1, "affinity_size": 0}, optional=frozenset({"affinity_size"})),
+    "memory": Section(
+        frozenset(),
+        {"embedding_size": 1, "affinity_size": 0, "sides": False},
+        optional=frozenset({"affinity_size", "sides"}),
+    ),
     "references": _addition("metriscope.objectives.references.base.References"),
     "weighting": _addition("metriscope.objectives.weightings.base.Weighting"),
     "mixture": _addition("metriscope.objectives.mixtures.base.Mixture"),

@@ -30,7 +30,7 @@ def check_batches(config: Mapping[str, Any]) -> None:
     if views > 1:
         section = SECTIONS["augmentation"].arguments(config["augmentation"])
         check_views(views, by_image, instantiate(section, "augmentation", mean=None, std=None))
-    elif by_image:
+    elif by_image and config.get("pairs_across") is None:  # else, the two rows of a pair are two of its class
         check_views(views, by_image, None)
     if by_image:
         _check_images_as_classes(config)
@@ -51,7 +51,8 @@ def check_views(
         InputError: saying which key to set.
     """
     if views == 1:
-        if by_image:
+        # The two rows of a pair are two of its class.
+        if by_image and (shape is None or len(shape) != 2):
             raise InputError(
                 "sampler.labels=image: an image alone has nothing of its class to be compared with; set "
                 "sampler.views to at least 2"

@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 from metriscope.data.examples import Examples
 from metriscope.data.inputs.features import ViewsInTurn
 from metriscope.data.inputs.late import divides
+from metriscope.data.inputs.paired import PairedVectors
 
 Batch = tuple[Any, Tensor, Tensor]
 """Inputs, labels (B,) and index (B,), the positions of the examples."""
@@ -21,18 +22,27 @@ class BatchDataset(Dataset[Batch]):
         examples: what there is.
         views: rows for each example, one after the other, with the same label and index; each is augmented on its own.
         by_image: whether the label of an example is its position.
+        apart: whether the second row of a pair has a position of its own, N + p beside p.
+
+    Of pairs there are two rows for each, one after the other, with the same label.
     """
 
-    def __init__(self, examples: Examples, views: int = 1, by_image: bool = False) -> None:
+    def __init__(self, examples: Examples, views: int = 1, by_image: bool = False, apart: bool = False) -> None:
         self.examples = examples
         self.views = views
         self.by_image = by_image
+        self.apart = apart
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def __getitem__(self, positions: list[int]) -> Batch:
         index = torch.as_tensor(positions, dtype=torch.int64)
+        if isinstance(self.examples.inputs, PairedVectors):
+            rows = index.repeat_interleave(2)
+            labels = rows if self.by_image else self.examples.labels[rows]
+            places = torch.stack([index, index + len(self)], 1).flatten() if self.apart else rows
+            return self.examples.fetch(index), labels, places
         rows = index if self.views == 1 else index.repeat_interleave(self.views)
         return self._inputs(index, rows), rows if self.by_image else self.examples.labels[rows], rows
 

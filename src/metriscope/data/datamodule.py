@@ -28,9 +28,12 @@ from metriscope.data.shared_memory import check_room
 from metriscope.data.splits import Splits
 from metriscope.errors import InputError, RunError
 from metriscope.models.network import Features
+from metriscope.models.paired import Pairs
 from metriscope.seeds import generator
 from metriscope.signals import spare_worker
 
+_READY = (Features, Pairs)
+"""Inputs that the network reads as they are stored."""
 _PREFETCHED = 4
 """Batches that a worker reads ahead."""
 
@@ -45,7 +48,7 @@ class DataModule(LightningDataModule):
     resumed within an epoch continues at its next batch.
 
     If features of a frozen trunk are cached, batches hold these features in place of images. Wrong labels are
-    in training batches alone.
+    in training batches alone. Batches of B pairs have 2 B labels and indices, see :class:`BatchDataset`.
 
     The samplers divide the data among ranks: the trainer needs ``use_distributed_sampler=False``.
 
@@ -111,8 +114,7 @@ class DataModule(LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint: the fingerprint of the data, and what one input is, for those who load the model."""
-        inputs = {"shape": list(self.splits.train.shape), "files": self.serving.from_files}
-        return {"fingerprint": self.splits.fingerprint, "inputs": inputs}
+        return {"fingerprint": self.splits.fingerprint, "inputs": self.serving.described}
 
     def decode(self) -> None:
         """Reads all image files that are decoded once.
@@ -169,14 +171,15 @@ class DataModule(LightningDataModule):
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         inputs, labels, index = batch
         trainer = self.trainer
-        if trainer is not None and trainer.training and not isinstance(inputs, Features):
+        if trainer is not None and trainer.training and not isinstance(inputs, _READY):
             inputs = self.augmentation.plan(inputs, self._numbers(index))
         return inputs, labels, index
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         inputs, labels, index = batch
         convert = partial(self._converted, device=index.device)
-        if self.convert_late and self.trainer is not None and self.trainer.training and divides(inputs, len(labels)):
+        rows = len(labels) // 2 if isinstance(inputs, Pairs) else len(labels)
+        if self.convert_late and self.trainer is not None and self.trainer.training and divides(inputs, rows):
             return LateInputs(inputs, convert), labels, index
         return convert(inputs, count=len(labels)), labels, index
 
@@ -188,7 +191,7 @@ class DataModule(LightningDataModule):
     def _converted(self, stored: Any, device: torch.device, count: int | None = None) -> Any:
         """Inputs of the network, as many as there are examples, in the run's precision."""
         inputs = stored
-        if not isinstance(stored, Features):
+        if not isinstance(stored, _READY):
             inputs = self._as_seen(stored, device)
             count = len(stored if isinstance(stored, Tensor) else stored[0]) if count is None else count
             if len(inputs) != count:
@@ -262,7 +265,7 @@ class DataModule(LightningDataModule):
             yield self._as_seen(move_data_to_device(planned, device), device)
 
     def _in_order(self, part: str) -> DataLoader[Batch]:
-        dataset = BatchDataset(self._served(part))
+        dataset = BatchDataset(self._served(part), apart=True)
         return self._loader(dataset, SequentialBatchSampler(len(dataset), self.evaluation_batch_size, *self._place()))
 
     def _loader(

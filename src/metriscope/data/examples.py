@@ -100,8 +100,8 @@ class Examples:
 
     @property
     def can_rank(self) -> bool:
-        """Whether an example has another of its class to find."""
-        return bool((self.counts > 1).any())
+        """Whether an example has another of its class to find, such as the other side of a pair."""
+        return bool((self.counts > 1).any()) or (len(self.shape) == 2 and len(self) > 0)
 
     def take(self, indices: Tensor) -> "Examples":
         """The chosen examples, with class ids and names unchanged."""

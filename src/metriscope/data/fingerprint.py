@@ -11,6 +11,7 @@ from torch import Tensor
 from metriscope.data.examples import Examples
 from metriscope.data.inputs.caches import digest_of_tensor
 from metriscope.data.inputs.images import ImageFiles
+from metriscope.data.inputs.paired import PairedVectors
 from metriscope.data.label_noise import LabelNoise
 from metriscope.errors import InputError
 
@@ -61,7 +62,7 @@ def fingerprint(
         content |= facts
     else:
         content["labels"] = _digest(chain.from_iterable((name, *_names(part)) for name, part in parts.items()))
-        content["values"] = [digest_of_tensor(p.inputs) for p in parts.values() if isinstance(p.inputs, Tensor)]
+        content["values"] = [digest_of_tensor(x) for part in parts.values() for x in _arrays(part.inputs)]
     if any(part.superclasses is not None for part in parts.values()):
         content["superclasses"] = _digest(chain.from_iterable(_above(parts)))
     if queries is not None:
@@ -69,6 +70,13 @@ def fingerprint(
     if noise is not None:
         content["label_noise"] = noise.facts
     return {"content": content, "times": times}
+
+
+def _arrays(inputs: Any) -> Iterable[Tensor]:
+    """The arrays that inputs in memory are made of."""
+    if isinstance(inputs, PairedVectors):
+        return inputs.first, inputs.second
+    return (inputs,) if isinstance(inputs, Tensor) else ()
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:

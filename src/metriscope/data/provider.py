@@ -13,6 +13,7 @@ from metriscope.data.inputs.boxes import Item, in_order
 from metriscope.data.inputs.caches import digest_of_tensor
 from metriscope.data.inputs.decoded import DecodeOnce
 from metriscope.data.inputs.images import ImageFiles
+from metriscope.data.inputs.paired import PairedVectors
 from metriscope.data.splits import Splits
 from metriscope.seeds import generator
 
@@ -53,6 +54,13 @@ class Serving:
     def from_files(self) -> bool:
         """Whether images are read from files, and so in the form that the augmentation sets."""
         return isinstance(self.splits.train.inputs, ImageFiles)
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What one input is, in plain values, for those who load the model."""
+        inputs = self.splits.train.inputs
+        sides = {"sides": list(inputs.sides)} if isinstance(inputs, PairedVectors) else {}
+        return {"shape": list(self.splits.train.shape), "files": self.from_files, **sides}
 
     def images(self, part: str, training: bool = False) -> Tensor | Inputs:
         """Images or vectors of a part."""

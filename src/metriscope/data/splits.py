@@ -13,6 +13,7 @@ from torch import Tensor
 from metriscope.data.examples import Examples, Source
 from metriscope.data.fingerprint import fingerprint, relative_names
 from metriscope.data.inputs.images import ImageFiles
+from metriscope.data.inputs.paired import PairedVectors
 from metriscope.data.label_noise import LabelNoise
 from metriscope.data.label_sets import LabelSets
 from metriscope.errors import InputError
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 PROTOCOLS = ("closed_set", "class_disjoint")
 _DEFAULT_VALIDATION = {"closed_set": 0.1, "class_disjoint": 0.25}
+_NOUNS = {2: "pairs", 3: "images"}
 _ROUNDING = 1e-9  # 1 / 0.1 and 30 * 0.1 must not be rounded down below 10 and 3
 
 
@@ -73,7 +75,7 @@ class Splits:
     def said(self) -> str:
         """How many images of how many classes each part has, in words."""
         said = "; ".join(
-            f"{name}: {len(part):,} {'images' if len(part.shape) == 3 else 'examples'}, {part.num_classes:,} classes"
+            f"{name}: {len(part):,} {_NOUNS.get(len(part.shape), 'examples')}, {part.num_classes:,} classes"
             for name, part in self.parts.items()
         )
         asking = 0 if self.queries is None else int(self.queries.sum())
@@ -295,7 +297,7 @@ def _renamed(examples: Examples, to: Examples) -> Examples:
 
 
 def _pool(train: Examples, test: Examples) -> Examples:
-    if isinstance(train.inputs, Tensor) and train.shape != test.shape:
+    if isinstance(train.inputs, Tensor | PairedVectors) and train.shape != test.shape:
         raise InputError(f"train examples are {train.shape}, test examples {test.shape}: they cannot be pooled")
     known = set(train.classes)
     fresh = [place for place, name in enumerate(test.classes) if name not in known]
@@ -307,6 +309,8 @@ def _pool(train: Examples, test: Examples) -> Examples:
     labels = torch.cat([train.labels, _renamed(test, whole).labels])
     if isinstance(train.inputs, Tensor) and isinstance(test.inputs, Tensor):
         return replace(whole, inputs=torch.cat([train.inputs, test.inputs]), labels=labels).compact()
+    if isinstance(train.inputs, PairedVectors) and isinstance(test.inputs, PairedVectors):
+        return replace(whole, inputs=train.inputs.followed_by(test.inputs), labels=labels).compact()
     assert isinstance(train.inputs, ImageFiles)
     assert isinstance(test.inputs, ImageFiles)
     return replace(whole, inputs=train.inputs.holding(train.inputs.items + test.inputs.items), labels=labels).compact()

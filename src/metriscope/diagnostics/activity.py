@@ -123,7 +123,8 @@ def _classes_of_data(comparison: Comparison, synthetic: Tensor | None) -> Classe
     if synthetic is None:
         return comparison.classes
     labels = comparison.references.labels.masked_fill(synthetic, -1)
-    return Classes(comparison.anchors.labels, labels, comparison.first, comparison.negatives_only)
+    own = comparison.anchors.labels
+    return Classes(own, labels, comparison.first, comparison.negatives_only, comparison.sides)
 
 
 @torch.no_grad()

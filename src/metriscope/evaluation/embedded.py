@@ -35,7 +35,10 @@ class EvaluatedSet(NamedTuple):
     distractors: Tensor | None = None
     """(M, D) float32, further items of the gallery of every query, which match none; None without any."""
     pairs: Verification | None = None
-    """The pairs that verification is about; None for all pairs of the set."""
+    """The pairs that verification is about; None for all pairs of the set, or of its two sides."""
+    side: Tensor | None = None
+    """(N,) int64, the modality of each sample, 0 or 1; None where there is one. A set of P pairs has N = 2 P samples,
+    and pair p stands at the positions p and P + p."""
     seen: bool = True
     """Whether the classes of the set are those of the references."""
 
@@ -47,7 +50,15 @@ class EvaluatedSet(NamedTuple):
 
     def verified(self) -> Verification:
         """Verification of the pairs, whose scores are counted once for all metrics of the set that came with them."""
-        return Verification(self.embeddings, self.labels) if self.pairs is None else self.pairs
+        if self.pairs is not None:
+            return self.pairs
+        return Verification(self.embeddings, self.labels, None if self.side is None else self.side == 0)
+
+    def sides(self) -> Tensor:
+        """The modality of each sample, which a metric that says ``of_sides = True`` is given."""
+        if self.side is None:
+            raise LookupError("no sides, because the data are of one modality")
+        return self.side
 
     def known(self) -> References:
         """The references, which a metric that asks for them is given."""

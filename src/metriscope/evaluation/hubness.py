@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from metriscope.evaluation.rankings import rankings
 from metriscope.evaluation.search.neighbors import nearest
 
 
@@ -30,8 +31,11 @@ def k_occurrences(
     queries: Tensor | None = None,
     distractors: Tensor | None = None,
     memory_mb: float = 256,
+    side: Tensor | None = None,
 ) -> Tensor:
     """N_k (M,) of the M items of the gallery, int64; they sum to Q min(k, neighbours at hand).
+
+    Across two sides, of the items of both galleries, one after the other.
 
     Time as of a search for k neighbours; memory O(Q k).
 
@@ -41,13 +45,14 @@ def k_occurrences(
         queries: bool (N,), True for a query and False for an item of the gallery; None for leave-one-out.
         distractors: (M, D) further items of the gallery.
         memory_mb: working memory of the search in MiB.
+        side: (N,) the modality of each sample, 0 or 1; None where there is one.
     """
-    alone = queries is None
-    asking, kept = (embeddings, embeddings) if queries is None else (embeddings[queries], embeddings[~queries])
-    if distractors is not None:
-        kept = torch.cat([kept, distractors])
-    found = nearest(asking, kept, k, exclude_self=alone, memory_mb=memory_mb)
-    return torch.bincount(found.flatten(), minlength=len(kept))
+    counts = []
+    for asking, kept, alone in rankings(len(embeddings), queries, side):
+        gallery = embeddings[kept] if distractors is None else torch.cat([embeddings[kept], distractors])
+        found = nearest(embeddings[asking], gallery, k, exclude_self=alone, memory_mb=memory_mb)
+        counts.append(torch.bincount(found.flatten(), minlength=len(gallery)))
+    return torch.cat(counts)
 
 
 def hubness(occurrences: Tensor) -> Hubness:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from metriscope.escapes import for_csv
 from metriscope.evaluation.embedded import EvaluatedSet
+from metriscope.evaluation.rankings import rankings
 from metriscope.evaluation.search.neighbors import nearest
 from metriscope.files import replacing
 
@@ -53,14 +54,16 @@ def per_query(
     """
     scores, z, labels = embedded.ranked(), embedded.embeddings, embedded.labels.tolist()
     index = torch.arange(len(z)) if embedded.positions is None else embedded.positions.cpu()
-    alone = queries is None
-    asking = torch.ones(len(z), dtype=torch.bool) if queries is None else queries.cpu()[index]
-    rows, kept = asking.nonzero().squeeze(1), (asking if alone else ~asking).nonzero().squeeze(1)
-    there = z[kept] if embedded.distractors is None else torch.cat([z[kept], embedded.distractors])
-    found = nearest(z[rows], there, 1, exclude_self=alone, memory_mb=memory_mb).cpu()
-    # The rows of what may be found; -1 for a distractor, which has none.
-    places = torch.cat([kept, kept.new_full((len(there) - len(kept),), -1)])
-    neighbours: list[int | None] = [None] * len(rows) if found.shape[1] == 0 else places[found.squeeze(1)].tolist()
+    asked = None if queries is None else queries.cpu()[index]
+    side = None if embedded.side is None else embedded.side.cpu()
+    by_row: dict[int, int | None] = {}
+    for rows, kept, alone in rankings(len(z), asked, side):
+        there = z[kept] if embedded.distractors is None else torch.cat([z[kept], embedded.distractors])
+        found = nearest(z[rows], there, 1, exclude_self=alone, memory_mb=memory_mb).cpu()
+        # The rows of what may be found; -1 for a distractor, which has none.
+        places = torch.cat([kept, kept.new_full((len(there) - len(kept),), -1)])
+        first = [None] * len(rows) if found.shape[1] == 0 else places[found.squeeze(1)].tolist()
+        by_row |= dict(zip(rows.tolist(), first, strict=True))
 
     def path_of(row: int) -> str | None:
         return None if paths is None else paths[int(index[row])]
@@ -68,7 +71,8 @@ def per_query(
     shown = (scores.relevant, scores.first_hit, scores.r_precision, scores.average_precision)
     values = zip(*(one.tolist() for one in shown), strict=True)
     results = []
-    for row, nearest_row, (finds, rank, share, average) in zip(rows.tolist(), neighbours, values, strict=True):
+    for row, (finds, rank, share, average) in zip(sorted(by_row), values, strict=True):
+        nearest_row = by_row[row]
         near = None if nearest_row == -1 else nearest_row
         results.append(
             QueryResult(

@@ -49,6 +49,39 @@ METRICS = (
         "queries_skipped", "queries skipped", "retrieval", None,
         "number of queries with nothing of their class to find", headline=True, unit="count",
     ),
+    *(
+        Metric(
+            f"{key}_{first}_to_{second}", f"{title}, side {first} to {second}", "retrieval", "max",
+            f"`{key}` of queries of side {first} among all samples of side {second}, the own partner included; of data "
+            "of two modalities, with `evaluation.metrics.across_sides=true`",
+            headline=True, unit="share",
+        )
+        for key, title in (("mean_average_precision", "MAP"), ("mrr", "MRR"), ("recall_at_{k}", "Recall@{k}"))
+        for first, second in ((0, 1), (1, 0))
+    ),
+    Metric(
+        "modality_gap", "modality gap", "modalities", None,
+        "distance between the means of both modalities, of embeddings of unit length, arXiv:2203.02053: from 0 to 2; "
+        "with `evaluation.metrics.modality_gap=true`",
+        headline=True, bounds=(0.0, 2.0),
+    ),
+    *(
+        Metric(
+            f"variance_{kind}_{of}", f"{kind}-class variance, {title}", "modalities", None,
+            f"{what}{about}; of data of two modalities, with `evaluation.metrics.side_variance=true`",
+            headline=True, bounds=_POSITIVE,
+        )
+        for kind, what, other in (
+            ("intra", "mean over classes of the mean squared distance to the class mean", "class mean"),
+            ("inter", "mean squared distance of class means to the mean of class means", "mean of class means"),
+        )
+        for of, title, about in (
+            ("0", "side 0", " on side 0"),
+            ("1", "side 1", " on side 1"),
+            ("across", "across sides", f" of the other side, mean of both sides: how far one is from the {other} of "
+             "the other"),
+        )
+    ),
     Metric(
         "knn_accuracy", "k-NN accuracy", "classification", "max",
         "vote of the nearest training samples, scored on test; closed set only", ("test",), True,

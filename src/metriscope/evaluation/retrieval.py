@@ -1,7 +1,7 @@
 """Retrieval: Recall@K, precision@K, MRR, R-precision, MAP@R (arXiv:2003.08505), MAP@K, MAP and CMC@K.
 
-They are computed by leave-one-out among all samples, or for queries in a separate gallery; distractors, which match
-nothing, may lie in the gallery of every query.
+They are computed by leave-one-out among all samples, for queries in a separate gallery, or across two modalities;
+distractors, which match nothing, may lie in the gallery of every query.
 """
 
 import math
@@ -15,7 +15,7 @@ from torch import Tensor
 from metriscope.errors import RunError
 from metriscope.evaluation.collector import SetCollector
 from metriscope.evaluation.measures import Measures
-from metriscope.evaluation.scores import QueryScores, no_scores, score_hits, score_ranks
+from metriscope.evaluation.scores import QueryScores, no_scores, score_hits, score_ranks, united
 from metriscope.evaluation.search.first_match import first_match_ranks
 from metriscope.evaluation.search.match_ranks import visit_match_ranks
 from metriscope.evaluation.search.neighbors import visit_nearest
@@ -29,8 +29,15 @@ def query_scores(
     queries: Tensor | None = None,
     distractors: Tensor | None = None,
     memory_mb: float = 256,
+    side: Tensor | None = None,
 ) -> QueryScores:
-    """Score embeddings (N, D) with labels (N,) as queries; arguments as of :func:`retrieval_metrics`."""
+    """Score embeddings (N, D) with labels (N,) as queries; arguments as of :func:`retrieval_metrics`.
+
+    Across two sides all N are queries, and two searches are made.
+    """
+    if side is not None:
+        score_side = partial(query_scores, embeddings, labels, measures, distractors=distractors, memory_mb=memory_mb)
+        return united([(own, score_side(queries=own)) for own in (side == 0, side == 1)])
     classes = torch.unique(labels, return_inverse=True)[1]
     alone = queries is None
     asking = asked = torch.ones_like(labels, dtype=torch.bool)
@@ -139,8 +146,19 @@ def retrieval_metrics(
     cmc_at: Sequence[int] = (),
     queries: Tensor | None = None,
     distractors: Tensor | None = None,
+    side: Tensor | None = None,
 ) -> dict[str, float]:
     """Retrieval by Euclidean distance, ties to the earlier sample: each sample among all others, or in a gallery.
+
+    Of two modalities, each sample is a query among all samples of the other side; a match is one of its class, its own
+    partner included. Means are over the queries of both directions, which are as many, and so are the mean of both.
+
+    >>> audio = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [-0.6, 0.8]])
+    >>> visual = torch.tensor([[0.6, 0.8], [0.96, -0.28], [0.28, 0.96], [-0.96, 0.28]])
+    >>> labels, side = torch.tensor([0, 0, 1, 1] * 2), torch.tensor([0] * 4 + [1] * 4)
+    >>> found = retrieval_metrics(torch.cat([audio, visual]), labels, mean_average_precision=True, side=side)
+    >>> round(found["mean_average_precision"], 7)
+    0.9166667
 
     Args:
         embeddings: (N, D); normalised ones are ranked as by cosine similarity.
@@ -149,6 +167,7 @@ def retrieval_metrics(
         memory_mb: working memory of the search in MiB.
         queries: bool (N,), True for a query and False for an item of the gallery; None for leave-one-out.
         distractors: (M, D), further items of the gallery of every query, which match none.
+        side: (N,) the modality of each sample, 0 or 1; None where there is one.
 
     Returns:
         ``recall_at_K``, ``precision_at_K``, ``mrr``, ``r_precision``, ``map_at_r``, ``map_at_K``,
@@ -157,12 +176,12 @@ def retrieval_metrics(
         ``queries_skipped``, the number of other queries.
 
     Raises:
-        RunError: embeddings that are not finite, or no query or no gallery among them.
+        RunError: embeddings that are not finite, no query or no gallery among them, or samples of one side alone.
     """
     measures = Measures(
         tuple(recall_at), tuple(precision_at), map_at_r, mrr, tuple(map_at), mean_average_precision, tuple(cmc_at)
     )
-    return means(checked_scores(embeddings, labels, measures, queries, memory_mb, distractors), measures)
+    return means(checked_scores(embeddings, labels, measures, queries, memory_mb, distractors, side), measures)
 
 
 def check_finite(embeddings: Tensor, name: str = "embeddings") -> None:
@@ -179,6 +198,7 @@ def checked_scores(
     queries: Tensor | None,
     memory_mb: float,
     distractors: Tensor | None = None,
+    side: Tensor | None = None,
 ) -> QueryScores:
     """:func:`query_scores` of checked input; errors as of :func:`retrieval_metrics`."""
     measures.check()
@@ -191,7 +211,11 @@ def checked_scores(
             raise RunError(
                 f"{asking} of {len(queries)} test examples are queries: there has to be a query and a gallery"
             )
-    return query_scores(embeddings, labels, measures, queries=queries, distractors=distractors, memory_mb=memory_mb)
+    if side is not None and not 0 < int((side == 0).sum()) < len(side):
+        raise RunError(f"{len(side)} test examples are all of one side: retrieval across sides needs both")
+    return query_scores(
+        embeddings, labels, measures, queries=queries, distractors=distractors, memory_mb=memory_mb, side=side
+    )
 
 
 class RetrievalMetrics(SetCollector):

@@ -1,6 +1,7 @@
 """What every query's ranking comes to, from the ranks of its matches."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -55,6 +56,34 @@ def no_scores(labels: Tensor, relevant: Tensor, measures: Measures) -> QueryScor
         zeros(len(cmc_at)),
         cmc_at,
     )
+
+
+def united(parts: Sequence[tuple[Tensor, QueryScores]]) -> QueryScores:
+    """The scores of a set whose queries were scored in parts.
+
+    Args:
+        parts: each with a mask (N,) of its queries, of which every sample of the set is in one.
+    """
+
+    def whole(*columns: Tensor) -> Tensor:
+        found = columns[0].new_zeros(len(parts[0][0]), *columns[0].shape[1:])
+        for (own, _), column in zip(parts, columns, strict=True):
+            found[own] = column
+        return found
+
+    return _by_column(whole, *(part for _, part in parts))
+
+
+def of_queries(scores: QueryScores, these: Tensor) -> QueryScores:
+    """The scores of some queries, given by a mask (Q,)."""
+    return _by_column(lambda column: column[these], scores)
+
+
+def _by_column(make: Callable[..., Tensor], first: QueryScores, *others: QueryScores) -> QueryScores:
+    """Scores whose tensors are made of those of others."""
+    tensors = (name for name, column in first._asdict().items() if isinstance(column, Tensor))
+    made: dict[str, Any] = {name: make(*(getattr(one, name) for one in (first, *others))) for name in tensors}
+    return first._replace(**made)
 
 
 def score_hits(scores: QueryScores, measures: Measures, rows: Tensor, hit: Tensor) -> None:

@@ -34,6 +34,7 @@ class SetMetric(metaclass=PartType):
         figures: of a metric that logs several figures: what there is to know about each, in place of the above. A
             ``{k}`` in a key stands for each number of the argument ``k``.
         references: whether it needs the embeddings of the training set. Such a metric is computed of ``test`` alone.
+        of_sides: whether it is about data of two modalities, and needs them.
         classifies: whether one with references needs them to be of the classes of the evaluated set. Such a metric is
             computed where ``evaluation.classification`` allows it.
         unseen: whether one with references needs samples of classes that the training set has not.
@@ -47,6 +48,7 @@ class SetMetric(metaclass=PartType):
     headline: ClassVar[bool] = True
     figures: ClassVar[tuple[Metric, ...]] = ()
     references: ClassVar[bool] = False
+    of_sides: ClassVar[bool] = False
     classifies: ClassVar[bool] = True
     unseen: ClassVar[bool] = False
 

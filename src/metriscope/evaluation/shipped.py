@@ -164,6 +164,66 @@ class QueriesSkipped(SetMetric):
         return {"queries_skipped": skipped(embedded.ranked())}
 
 
+_DIRECTIONS = ((0, "0_to_1"), (1, "1_to_0"))
+
+
+class AcrossSides(SetMetric):
+    """Retrieval in each direction of two modalities: queries of one side among all samples of the other.
+
+    A match is a sample of the query's class, its own partner included. MAP is over whole rankings, as audio-visual
+    retrieval reports it; Recall@K for each K of ``k``. Other metrics of retrieval are means of both directions.
+    """
+
+    of_sides = True
+    figures = registered(
+        *(f"{name}_{way}" for name in ("mean_average_precision", "mrr", "recall_at_{k}") for _, way in _DIRECTIONS)
+    )
+
+    def __init__(self, k: Depths = (1, 5, 10)) -> None:
+        self.k = tuple(dict.fromkeys(k))
+
+    def measures(self) -> Measures:
+        return SKIPPED._replace(recall_at=self.k, mrr=True, mean_average_precision=True)
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.retrieval import mean, recall_at, reciprocal_rank
+        from metriscope.evaluation.scores import of_queries
+
+        found, side = {}, embedded.sides()
+        for own, way in _DIRECTIONS:
+            scores = of_queries(embedded.ranked(), side == own)
+            found[f"mean_average_precision_{way}"] = mean(scores, scores.whole_average_precision)
+            found[f"mrr_{way}"] = reciprocal_rank(scores)
+            found |= {f"recall_at_{k}_{way}": recall_at(scores, k) for k in self.k}
+        return found
+
+
+class ModalityGap(SetMetric):
+    """O(N D) time."""
+
+    of_sides = True
+    figures = registered("modality_gap")
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.modalities import modality_gap
+
+        return {"modality_gap": modality_gap(embedded.embeddings, embedded.sides())}
+
+
+class VarianceOfSides(SetMetric):
+    """O(N D) time."""
+
+    of_sides = True
+    figures = registered(*(f"variance_{kind}_{of}" for kind in ("intra", "inter") for of in ("0", "1", "across")))
+
+    def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
+        from metriscope.evaluation.modalities import side_variance
+
+        found = side_variance(embedded.embeddings, embedded.labels, embedded.sides())
+        intra, inter = (*found.intra, found.intra_across), (*found.inter, found.inter_across)
+        return dict(zip((one.key for one in self.figures), (*intra, *inter), strict=True))
+
+
 class KNNAccuracy(SetMetric):
     """Vote of the ``k`` nearest training samples."""
 
@@ -367,7 +427,7 @@ class Hubness(SetMetric):
     def __call__(self, embedded: "EvaluatedSet") -> dict[str, float]:
         from metriscope.evaluation.hubness import hubness, k_occurrences
 
-        further = {"queries": embedded.queries, "distractors": embedded.distractors}
+        further = {"queries": embedded.queries, "distractors": embedded.distractors, "side": embedded.side}
         found = hubness(k_occurrences(embedded.embeddings, self.k, memory_mb=self.memory_mb, **further))
         return {f"hubness_at_{self.k}": found.skewness, f"antihubs_at_{self.k}": found.antihubs}
 
@@ -423,6 +483,9 @@ SHIPPED: dict[str, type[SetMetric]] = {
     "mean_average_precision": MeanAveragePrecision,
     "cmc": CMC,
     "queries_skipped": QueriesSkipped,
+    "across_sides": AcrossSides,
+    "modality_gap": ModalityGap,
+    "side_variance": VarianceOfSides,
     "knn_accuracy": KNNAccuracy,
     "linear_probe_accuracy": LinearProbeAccuracy,
     "clustering": Clustering,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from metriscope.app import carry_out, load_checked
 from metriscope.build.callbacks import build_evaluation
+from metriscope.callbacks.evaluation import tested_labels
 from metriscope.config.rules import check
 from metriscope.data.splits import Splits
 from metriscope.ending import described
@@ -59,7 +60,7 @@ def _execute(folders: Sequence[Path], run: Run, stop: Stop) -> Outcome:
     whole = concatenation([_embeddings(folder, splits) for folder in folders])
     evaluation = run.config["evaluation"]
     monitor = build_evaluation(evaluation)
-    tested = monitor.judge(splits, whole, splits.test.labels)
+    tested = monitor.judge(splits, whole, tested_labels(splits))
     metrics = _figures(evaluation, tested)
     write_json(run.folder / "summary.json", metrics)
     run.record_metrics(described(metrics, evaluation))
@@ -74,9 +75,10 @@ def _embeddings(folder: Path, splits: Splits) -> Tensor:
     if saved is None:
         raise RunError(f"{folder} holds no embeddings.npz: the same command trains this model again")
     labels = torch.from_numpy(saved.labels.copy())
-    if not torch.equal(labels, splits.test.labels):
+    expected = tested_labels(splits)
+    if not torch.equal(labels, expected):
         raise RunError(
-            f"{folder / 'embeddings.npz'} holds {len(labels)} test samples that are not the {len(splits.test)} of the "
+            f"{folder / 'embeddings.npz'} holds {len(labels)} test samples that are not the {len(expected)} of the "
             "data: leave trainer.limit_test_batches out"
         )
     return torch.from_numpy(saved.embeddings.copy())

@@ -10,7 +10,7 @@ from torch import nn
 from metriscope.config.sections import SECTIONS
 from metriscope.errors import InputError
 from metriscope.models.pooling import Pool, Pooling
-from metriscope.models.shapes import require_image
+from metriscope.models.shapes import not_for_pairs, of_pairs, require_image
 from metriscope.models.trunk import Body, Shape, Trunk
 from metriscope.models.weights import load_weights
 from metriscope.parts import instantiate, judged
@@ -22,6 +22,8 @@ _Widths = Annotated[Sequence[_Count], Field(min_length=1)]
 @judged
 def mlp(shape: Shape, *, widths: _Widths = (512, 512)) -> Body:
     """Fully connected layers with batch norm and ReLU on the flattened input."""
+    if of_pairs(shape):
+        raise not_for_pairs("mlp", shape)
     size = int(torch.Size(shape).numel())
     layers: list[nn.Module] = [nn.Flatten()]
     for width in widths:
@@ -68,6 +70,8 @@ def build_trunk(cfg: Mapping[str, Any], input_shape: Shape) -> Trunk:
     if not isinstance(body, Body):
         raise InputError(f"backbone._target_={own['_target_']}: it has to return a metriscope.models.trunk.Body")
     name, weights = own["name"], cfg.get("weights")
+    if of_pairs(tuple(input_shape)) and not body.paired:
+        raise not_for_pairs(str(own["name"]), tuple(input_shape))
     report = None if weights is None else load_weights(body.module, str(weights), name, body.pretrained, body.adapt)
     habits = {key: bool(cfg.get(key, False)) for key in ("freeze", "freeze_batch_norm", "channels_last")}
     described = {key: value for key, value in own.items() if key != "_target_"}

@@ -5,12 +5,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from metriscope.models.paired import OneSide, Pairs
 from metriscope.models.trunk import Trunk
 from metriscope.unit import unit_parts, unit_rows
 
 
 class Embedding(NamedTuple):
     """The outputs of the network for a batch.
+
+    A batch of B pairs has 2 B rows, the two of a pair after each other.
 
     Attributes:
         z: (B, D) the embedding that losses and retrieval use, of unit length if normalised; at least float32.
@@ -38,7 +41,7 @@ class Features(NamedTuple):
 
 
 class Network(nn.Module):
-    """Inputs (B, *shape), or their :class:`Features`, to an :class:`Embedding`.
+    """Inputs (B, *shape), or :class:`Pairs`, :class:`OneSide` or :class:`Features` of them, to an :class:`Embedding`.
 
     Args:
         trunk: gives features (B, F).
@@ -57,7 +60,15 @@ class Network(nn.Module):
         self.normalize = normalize
         self.parts = parts
 
-    def forward(self, inputs: Tensor | Features) -> Embedding:
+    def sides(self, rows: Tensor) -> Tensor | None:
+        """The side, 0 or 1, of each row of an output for pairs, int64 (2 B,); None where an example is one row.
+
+        Args:
+            rows: (2 B, ...), of which the length and the device count.
+        """
+        return torch.arange(len(rows), device=rows.device) % 2 if self.trunk.paired else None
+
+    def forward(self, inputs: Tensor | Features | Pairs | OneSide) -> Embedding:
         features = inputs.values if isinstance(inputs, Features) else self.trunk(inputs)
         raw = self.head(features)
         raw = raw.to(torch.promote_types(raw.dtype, torch.float32))

@@ -6,15 +6,30 @@ from torch import nn
 from metriscope.errors import InputError
 
 
+def of_pairs(shape: tuple[int, ...]) -> bool:
+    """Whether an example is a pair of vectors, of as many numbers as the two sizes say."""
+    return len(shape) == 2
+
+
 def require_image(name: str, shape: tuple[int, ...]) -> int:
     """The channels of images (C, H, W).
 
     Raises:
         InputError: the data are not images.
     """
+    if of_pairs(shape):
+        raise not_for_pairs(name, shape, "images (channels, height, width)")
     if len(shape) != 3:
         raise InputError(f"{name} reads images (channels, height, width) and the data gives {tuple(shape)}: use mlp")
     return shape[0]
+
+
+def not_for_pairs(name: str, shape: tuple[int, ...], reads: str = "one image or vector per example") -> InputError:
+    """The error of a backbone that reads something else, where the data are pairs."""
+    return InputError(
+        f"backbone={name} reads {reads}, and the data are pairs of vectors of {shape[0]} and {shape[1]} numbers: use "
+        "backbone=two_tower"
+    )
 
 
 def require_rgb(name: str, shape: tuple[int, ...]) -> None:

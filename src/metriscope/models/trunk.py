@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from metriscope.models.blocks import blocks_of, in_order
+from metriscope.models.paired import OneSide, Pairs
 from metriscope.models.weights import LoadReport, Pretrained, State
 
 Shape = tuple[int, ...]
@@ -29,6 +30,7 @@ class Body:
         pretrained: the weights that can be selected by name.
         position: parameter name -> number of its block, from the input on; None to number blocks by the order of
             layers.
+        paired: whether the module maps B pairs to (2 B, out_features), the two rows of a pair after each other.
     """
 
     module: nn.Module
@@ -37,6 +39,7 @@ class Body:
     adapt: Callable[[State], State] | None = None
     pretrained: Mapping[str, Pretrained] = field(default_factory=dict)
     position: Mapping[str, int] | None = None
+    paired: bool = False
 
 
 class Trunk(nn.Module):
@@ -69,6 +72,7 @@ class Trunk(nn.Module):
         self.body = body.module
         self.out_features = body.out_features
         self.in_channels = body.in_channels
+        self.paired = body.paired
         self.published = tuple(body.pretrained)
         self.config = dict(config or {})
         self._position = body.position
@@ -85,20 +89,21 @@ class Trunk(nn.Module):
                 layer.requires_grad_(False)
         self.train()
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor | Pairs | OneSide) -> Tensor:
         """Features (B, out_features) of inputs (B, *shape), in the dtype that the body computes in."""
-        if inputs.ndim == 4:
+        if isinstance(inputs, Tensor) and inputs.ndim == 4:
             if self.in_channels is not None and inputs.shape[1] == 1:
                 inputs = inputs.expand(-1, self.in_channels, -1, -1)
             inputs = inputs.to(memory_format=self.memory_format)
         if not self.frozen:
             features: Tensor = self.body(inputs)
             return features
-        own = torch.autocast(inputs.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
+        given = inputs if isinstance(inputs, Tensor) else inputs[0]
+        own = torch.autocast(given.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
         with torch.no_grad(), own:
             features = self.body(inputs)
         # Later layers may compute in another precision than bfloat16.
-        return features if self.precision is None else features.to(inputs.dtype)
+        return features if self.precision is None else features.to(given.dtype)
 
     def train(self, mode: bool = True) -> "Trunk":
         super().train(mode and not self.frozen)

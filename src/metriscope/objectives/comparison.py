@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from metriscope.config.across import Across, left_out
 from metriscope.errors import InputError
 from metriscope.objectives.block import Block, measured
 from metriscope.objectives.chunks import block_rows
@@ -14,6 +15,7 @@ from metriscope.objectives.classes import Classes, some_are_empty
 from metriscope.objectives.distances.base import Distance, precise
 from metriscope.objectives.distributed import Ranks
 from metriscope.objectives.samples import Moment, Samples, joined
+from metriscope.objectives.sides import Sides
 from metriscope.unit import unit_rows
 
 KEPT_PAIRS = 4_000_000
@@ -79,6 +81,11 @@ class Comparison:
         memory_mb: bound on the matrices of a block of anchors that is judged at once, in MiB; None for what suits the
             device.
         ranks: the processes that share the anchors; None where this one judges them all.
+        across: which references an anchor is compared with where samples have sides: those of the ``other`` side alone,
+            or of the ``same``. None for all.
+
+    Raises:
+        InputError: some samples have no side where sides decide.
     """
 
     def __init__(
@@ -91,7 +98,11 @@ class Comparison:
         first: int = 0,
         memory_mb: float | None = None,
         ranks: Ranks | None = None,
+        across: Across | None = None,
     ) -> None:
+        self.across = left_out(across)
+        if self.across is not None:
+            _check_sides(self.across, anchors, segments)
         self.anchors = anchors
         self.segments = tuple(segments)
         self.distance = distance
@@ -116,6 +127,14 @@ class Comparison:
             with torch.set_grad_enabled(self._with_graph):
                 self._kept.references = joined(first, others) if others else first
         return self._kept.references
+
+    @property
+    def sides(self) -> Sides | None:
+        """Those that decide which pairs are compared; None where all are."""
+        own, given = self.anchors.side, self.references.side
+        if self.across is None or own is None or given is None:
+            return None
+        return Sides(self.across, own, given)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -186,7 +205,10 @@ class Comparison:
 
     @property
     def same_image(self) -> Tensor:
-        """(B, R) bool: another sample of the image that the anchor shows, such as a view of it (``sampler.views``)."""
+        """(B, R) bool: another sample of the image that the anchor shows, such as a view of it (``sampler.views``).
+
+        Sides leave out none of them.
+        """
         return self.same_image_of(slice(None))
 
     def same_image_of(self, rows: slice) -> Tensor:
@@ -217,7 +239,8 @@ class Comparison:
         if self.part is not None:
             return self.part.whole.classes
         if self._kept.classes is None:
-            self._kept.classes = Classes(self.anchors.labels, self.references.labels, self.first, self._never)
+            labels = self.anchors.labels, self.references.labels
+            self._kept.classes = Classes(*labels, self.first, self._never, self.sides)
         return self._kept.classes
 
     def block(self, rows: slice) -> Block:
@@ -275,7 +298,7 @@ class Comparison:
         anchors, references = self.prepared
         some = Comparison(
             self.anchors.at(rows), self.segments, self.distance, self.moment,
-            first=self.first + rows.start, memory_mb=self.memory_mb,
+            first=self.first + rows.start, memory_mb=self.memory_mb, across=self.across,
         )  # fmt: skip
         some.weigh, some._with_graph = self.weigh, self._with_graph
         some._kept = _Kept(self.references, (anchors[rows], references))
@@ -291,8 +314,9 @@ class Comparison:
         halves = zip(*(nothing if one is None else torch.split(one, sizes) for one in chosen), strict=True)
         anchors, references = (Samples(*half) for half in halves)
         some = Comparison(
-            anchors, [Segment(references)], self.distance, self.moment, first=self.first, memory_mb=self.memory_mb
-        )
+            anchors, [Segment(references)], self.distance, self.moment,
+            first=self.first, memory_mb=self.memory_mb, across=self.across,
+        )  # fmt: skip
         some.part, some.weigh = PartOf(self, rows, columns), self.weigh
         some._never = None if self._never is None else self._never[columns]
         self._kept.parts.append(some)
@@ -315,7 +339,7 @@ class Comparison:
     def _copy(self) -> "Comparison":
         other = Comparison(
             self.anchors, self.segments, self.distance, self.moment,
-            first=self.first, memory_mb=self.memory_mb, ranks=self.ranks,
+            first=self.first, memory_mb=self.memory_mb, ranks=self.ranks, across=self.across,
         )  # fmt: skip
         other.weigh, other._never, other._with_graph = self.weigh, self._never, self._with_graph
         other.part = self.part
@@ -335,6 +359,10 @@ class Comparison:
             positive, negative = positive & known, negative & known & (own >= 0)
         if self._never is not None:
             positive &= ~self._never
+        sides = self.sides
+        if sides is not None:
+            reach = sides.reach(rows)
+            positive, negative = positive & reach, negative & reach
         return self._without_self(positive, rows), negative
 
     def _without_self(self, mask: Tensor, rows: slice) -> Tensor:
@@ -344,6 +372,13 @@ class Comparison:
         start = self.first + (rows.start or 0)
         mask.diagonal(start).fill_(False)
         return mask
+
+
+def _check_sides(across: Across, anchors: Samples, segments: Sequence[Segment]) -> None:
+    if anchors.side is None:
+        raise InputError(f"pairs_across={across}: the samples have no sides; use paired data, or leave it out")
+    if any(segment.samples.side is None for segment in segments):
+        raise InputError(f"pairs_across={across}: some references have no side; leave them out, or give them one")
 
 
 def _marked(segments: Sequence[Segment], marks: Sequence[bool]) -> Tensor | None:

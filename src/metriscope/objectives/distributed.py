@@ -117,4 +117,5 @@ def gather(batch: Spaces, spaces: Collection[str]) -> Spaces:
     outputs = {
         name: _GatherEmbeddings.apply(output, lengths) for name, output in batch.outputs.items() if name in spaces
     }
-    return Spaces(outputs, _gather(batch.labels, lengths), _gather(batch.index, lengths))
+    side = None if batch.side is None else _gather(batch.side, lengths)
+    return Spaces(outputs, _gather(batch.labels, lengths), _gather(batch.index, lengths), side)

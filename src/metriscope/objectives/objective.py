@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from metriscope.config.across import Across, check_across, left_out
 from metriscope.errors import InputError
 from metriscope.objectives.comparison import Comparison, Segment
 from metriscope.objectives.distances.base import Distance
@@ -62,9 +63,13 @@ class Objective(nn.Module):
         space: the output of the network that is compared, ``embedding`` or ``trunk``.
         memory_mb: see :class:`Comparison`.
         mixture: mixes samples, in training; None for none.
+        pairs_across: which references an anchor is compared with where samples have sides, 0 and 1 for two modalities:
+            those of the ``other`` side alone, or of the ``same`` side alone; ``all`` or None for both. Positives and
+            negatives are then pairs between the modalities, or within one; a sample's partner is a positive of the
+            other side. Class vectors of a loss are shared by the sides.
 
     Raises:
-        InputError: the loss cannot use the weights or the mixtures.
+        InputError: the loss cannot use the weights or the mixtures, or a part needs the pairs that are left out.
     """
 
     def __init__(
@@ -77,8 +82,11 @@ class Objective(nn.Module):
         space: str = "embedding",
         memory_mb: float | None = None,
         mixture: Mixture | None = None,
+        pairs_across: Across | None = None,
     ) -> None:
         super().__init__()
+        parts = (loss, miner, *references, weighting, mixture)
+        check_across(pairs_across, ((type(part).__name__, part) for part in parts))
         if mixture is not None and not loss.mixes:
             raise InputError(f"{type(loss).__name__} cannot take mixtures: {type(mixture).__name__} needs one that can")
         unused = weighting.weighs - loss.weighable if weighting is not None else frozenset()
@@ -92,6 +100,7 @@ class Objective(nn.Module):
         self.mixture = mixture
         self.space = space
         self.memory_mb = memory_mb
+        self.pairs_across = left_out(pairs_across)
 
     @property
     def affinity(self) -> str | None:
@@ -129,7 +138,9 @@ class Objective(nn.Module):
                 if segment is not None:
                     _check_segment(segment, f"{type(references).__name__}.recall", batch)
                     segments.append(segment)
-        return Comparison(batch, segments, self.distance, moment, memory_mb=self.memory_mb, ranks=ranks)
+        return Comparison(
+            batch, segments, self.distance, moment, memory_mb=self.memory_mb, ranks=ranks, across=self.pairs_across
+        )
 
     def select(self, comparison: Comparison) -> Selection:
         """What the miner selects."""

@@ -73,7 +73,9 @@ class Objectives(nn.Module):
         selections: dict[Any, Selection] = {}
         accounts: list[Account] = []
         for place, objective in enumerate(self):
-            shared = (objective.space, objective.affinity, objective.distance, *objective.references)
+            shared = (
+                objective.space, objective.affinity, objective.pairs_across, objective.distance, *objective.references
+            )  # fmt: skip
             if shared not in comparisons:
                 samples = batch.samples(objective.space, objective.affinity)
                 comparisons[shared] = objective.compare(samples, moment, ranks)

@@ -39,6 +39,7 @@ class PeerLoss(Loss):
 
     accepts = frozenset({"all", "none", "pairs", "triplets"})
     hinge = False
+    not_across = dict.fromkeys(("other", "same"), "that library goes by labels alone, and knows no sides")
 
     def __init__(
         self, peer: str, num_classes: Count, embedding_size: Count, arguments: Mapping[str, Any] | None = None
@@ -91,6 +92,7 @@ class PeerMiner(Miner):
 
     # Or pairs: an instance knows.
     kind = "triplets"
+    not_across = dict.fromkeys(("other", "same"), "that library goes by labels alone, and knows no sides")
 
     def __init__(self, peer: str, arguments: Mapping[str, Any] | None = None) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ class Samples(NamedTuple):
         labels: (N,) int64; -1 for a place without a sample, or a sample without a class.
         index: (N,) int64, position in the training set; -1 for none (a synthetic sample, validation).
         source: (N,) int64, the row that a synthetic sample stands for; None where all are real.
-        side: (N,) int64, the modality of each sample; None where there is one.
+        side: (N,) int64, the modality of each sample, 0 or 1, and -1 where it is unknown; None where there is one.
         affine: (N, F) detached, the samples in the space that the affinity of pairs comes from; None without one.
     """
 
@@ -116,15 +116,23 @@ class Spaces(NamedTuple):
         outputs: (B, size) by the name of the space: ``embedding``, ``trunk``.
         labels: (B,) int64.
         index: (B,) int64, position in the training set; -1 for none.
+        side: (B,) int64, the modality of each sample, 0 or 1; None where there is one. A batch of B pairs has 2 B rows,
+            and the two rows of a pair share label and index.
     """
 
     outputs: Mapping[str, Tensor]
     labels: Tensor
     index: Tensor  # type: ignore[assignment]
+    side: Tensor | None = None
 
     @classmethod
     def of(
-        cls, embeddings: Tensor, labels: Tensor, index: Tensor | None = None, trunk: Tensor | None = None
+        cls,
+        embeddings: Tensor,
+        labels: Tensor,
+        index: Tensor | None = None,
+        trunk: Tensor | None = None,
+        side: Tensor | None = None,
     ) -> "Spaces":
         """A batch of embeddings (B, D), of trunk features (B, F) where they are given.
 
@@ -133,7 +141,7 @@ class Spaces(NamedTuple):
         [-1, -1]
         """
         outputs = {"embedding": embeddings} | ({} if trunk is None else {"trunk": trunk})
-        return cls(outputs, labels, torch.full_like(labels, -1, dtype=torch.int64) if index is None else index)
+        return cls(outputs, labels, torch.full_like(labels, -1, dtype=torch.int64) if index is None else index, side)
 
     def samples(self, space: str, affinity: str | None = None) -> Samples:
         """The batch in one space, with an affinity of pairs from another.
@@ -145,7 +153,7 @@ class Spaces(NamedTuple):
             if name is not None and name not in self.outputs:
                 raise InputError(f"there is no space {name}; the network gives {', '.join(self.outputs)}")
         affine = None if affinity is None else self.outputs[affinity].detach()
-        return Samples(self.outputs[space], self.labels, self.index, affine=affine)
+        return Samples(self.outputs[space], self.labels, self.index, side=self.side, affine=affine)
 
 
 def _taken(column: Tensor, rows: Tensor | slice) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from metriscope.reports.confusions import Confusion, confusions
 from metriscope.reports.projection import drawable
 from metriscope.run.embeddings import Saved, read_embeddings
 from metriscope.run.study import StudyRun
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NEIGHBOURS = 5
 _GROUPS, _DATA_SETS = 8, 4
@@ -104,8 +107,25 @@ def _neighbours(saved: Saved) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
 
     queries = evenly(len(saved.labels), _QUERIES)
     gallery = torch.from_numpy(saved.embeddings.astype(np.float32))
+    if saved.side is not None:
+        return queries, _across(gallery, saved.side, queries)
     k = min(NEIGHBOURS, len(gallery) - 1)
     found = nearest(gallery[torch.from_numpy(queries)], gallery, k + 1).numpy()
     # A copy of the query may come before it, so that the query may be missing among the nearest.
     rows = [[place for place in row if place != query][:k] for row, query in zip(found, queries, strict=True)]
     return queries, np.array(rows, dtype=np.int64)
+
+
+def _across(embeddings: "Tensor", side: NDArray[Any], queries: NDArray[np.intp]) -> NDArray[np.int64]:
+    """The neighbours of some samples among those of the other side."""
+    import torch
+
+    from metriscope.evaluation.search.neighbors import nearest
+
+    k = min(NEIGHBOURS, *(int((side == one).sum()) for one in (0, 1)))
+    found = np.full((len(queries), k), -1, dtype=np.int64)
+    for one in (0, 1):
+        asking, kept = side[queries] == one, np.flatnonzero(side != one)
+        rows = embeddings[torch.from_numpy(queries[asking])], embeddings[torch.from_numpy(kept)]
+        found[asking] = kept[nearest(*rows, k).numpy()]
+    return found

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from metriscope.evaluation.embedded import EvaluatedSet
 from metriscope.evaluation.per_class import ClassResult, per_class
+from metriscope.evaluation.rankings import rankings
 from metriscope.evaluation.scores import QueryScores
 from metriscope.evaluation.search.neighbors import nearest
 from metriscope.reports.gallery import Images
@@ -57,19 +59,21 @@ def hardest_table(
         classes: names by class id.
     """
     scores, labels = tested.ranked(), tested.labels
-    asking = labels.new_ones(len(labels)).bool() if queries is None else queries
-    asked = labels.new_ones(len(labels)).bool() if queries is None else ~queries
-    positions, gallery = asking.nonzero()[:, 0], asked.nonzero()[:, 0]
+    every = rankings(len(labels), queries, tested.side)
+    positions = torch.cat([one.asking for one in every]).sort().values
     ranks = np.where(scores.first_hit.numpy() > 0, scores.first_hit.numpy(), np.iinfo(np.int64).max)
     order = np.lexsort((-ranks, scores.average_precision.numpy()))
     hard = [int(row) for row in order if scores.relevant[row] > 0][:_HARDEST]
-    own = tested.embeddings[positions[hard]]
-    # A query is among its own neighbours where it is in the gallery itself.
-    near = gallery[nearest(own, tested.embeddings[gallery], 2 if queries is None else 1)]
+    near: dict[int, list[int]] = {}
+    for asking, kept, alone in every:
+        own = positions[hard][torch.isin(positions[hard], asking)]
+        # A query is among its own neighbours where it is in the gallery itself.
+        found = kept[nearest(tested.embeddings[own], tested.embeddings[kept], 2 if alone else 1)]
+        near |= dict(zip(own.tolist(), found.tolist(), strict=True))
     rows = []
-    for row, found in zip(hard, near.tolist(), strict=True):
+    for row in hard:
         place = int(positions[row])
-        other = next((one for one in found if one != place), None)
+        other = next((one for one in near[place] if one != place), None)
         rank = int(scores.first_hit[row])
         rows.append(
             [

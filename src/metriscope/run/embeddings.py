@@ -18,15 +18,17 @@ _NAMES = ("embeddings", "labels", "classes")
 
 
 class Saved(NamedTuple):
-    """Embeddings (N, D), labels (N,), the names of the classes by label, and the image files (N,).
+    """Embeddings (N, D), labels (N,), the names of the classes by label, the image files (N,), and the modalities (N,).
 
     Files are relative to the common folder of the data; None where there are none, or an earlier version saved them.
+    Modalities are 0 or 1; None where there is one.
     """
 
     embeddings: NDArray[Any]
     labels: NDArray[Any]
     classes: list[str]
     paths: list[str] | None = None
+    side: NDArray[Any] | None = None
 
 
 def read_embeddings(folder: Path) -> Saved | None:
@@ -40,8 +42,8 @@ def read_embeddings(folder: Path) -> Saved | None:
         return None
     try:
         with opened(path, _BYTES) as file, zipfile.ZipFile(file) as archive:
-            names = [*_NAMES, *(["paths"] if "paths.npy" in archive.namelist() else [])]
-            return _checked(*(_array(archive, f"{name}.npy") for name in names))
+            there = [name for name in ("paths", "side") if f"{name}.npy" in archive.namelist()]
+            return _checked(**{name: _array(archive, f"{name}.npy") for name in (*_NAMES, *there)})
     except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         line = " ".join(str(error).split())[:160]
         raise InputError(f"{path} is not readable ({line}): delete it") from error
@@ -64,7 +66,11 @@ def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
 
 
 def _checked(
-    embeddings: NDArray[Any], labels: NDArray[Any], classes: NDArray[Any], paths: NDArray[Any] | None = None
+    embeddings: NDArray[Any],
+    labels: NDArray[Any],
+    classes: NDArray[Any],
+    paths: NDArray[Any] | None = None,
+    side: NDArray[Any] | None = None,
 ) -> Saved:
     if embeddings.dtype.kind != "f" or labels.dtype.kind not in "iu" or classes.dtype.kind != "U":
         raise ValueError("other types than numbers, labels and names")
@@ -74,4 +80,8 @@ def _checked(
         raise ValueError("a label has no class")
     if paths is not None and (paths.dtype.kind != "U" or paths.shape != labels.shape):
         raise ValueError("the paths do not fit the labels")
-    return Saved(embeddings, labels, classes.tolist(), None if paths is None else paths.tolist())
+    if side is not None and (
+        side.dtype.kind not in "iu" or side.shape != labels.shape or not np.isin(side, (0, 1)).all()
+    ):
+        raise ValueError("the sides do not fit the labels")
+    return Saved(embeddings, labels, classes.tolist(), None if paths is None else paths.tolist(), side)

@@ -30,12 +30,14 @@ class Description:
     Attributes:
         backbone, head: sections of the run's config, without weights to load.
         augmentation: the section that says how images are brought to the size of the network.
-        shape: of one example as the data set stores it: (C, H, W) of images, (F,) of vectors.
+        shape: of one example as the data set stores it: (C, H, W) of images, (F,) of vectors, (F0, F1) of pairs of
+            them.
         files: whether the examples came from image files.
         mean, std: per channel on the [0, 1] scale; None for no normalisation.
         image_size: side to which files are scaled and cropped when they are read; None for their own.
         exif: whether images are turned upright by their EXIF orientation.
         image_limit_mb: MiB of memory that one decoded image may take.
+        sides: names of the two modalities of pairs; None for one modality.
         source: where the model comes from: data set, protocol, loss, run, versions.
         format: see :data:`FORMAT`.
     """
@@ -50,6 +52,7 @@ class Description:
     image_size: Annotated[int, Field(ge=1)] | None = None
     exif: bool = True
     image_limit_mb: Annotated[float, Field(gt=0)] = _LIMIT_MB
+    sides: Annotated[Sequence[str], Field(min_length=2, max_length=2)] | None = None
     source: Mapping[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -76,6 +79,7 @@ class Description:
             image_size=dataset.get("image_size"),
             exif=dataset.get("exif", True),
             image_limit_mb=dataset.get("image_limit_mb", _LIMIT_MB),
+            sides=run.inputs.get("sides"),
             source={
                 "dataset": dataset["name"],
                 "protocol": dataset["protocol"],
@@ -110,6 +114,8 @@ class Description:
     def digest(self, state: Mapping[str, Tensor]) -> str:
         """SHA-256 of all that determines an embedding: this, but for the source, and the tensors of the network."""
         known = {key: value for key, value in self.plain().items() if key != "source"}
+        if self.sides is None:  # else the digests of models of one modality would no longer be those of saved galleries
+            del known["sides"]
         found = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
         for name, tensor in sorted(state.items()):
             found.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

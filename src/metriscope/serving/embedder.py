@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from os import cpu_count
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from torch import Tensor
 from metriscope.build.network import build_network
 from metriscope.errors import InputError
 from metriscope.models.network import Network
+from metriscope.models.paired import OneSide
 from metriscope.serving.description import Description
 from metriscope.serving.embedded import Embedded, Neighbours, neighbours
 from metriscope.serving.galleries import load_saved, save
@@ -72,6 +73,7 @@ class Embedder:
         device: str | torch.device | None = None,
         precision: Precision = "fp32",
         *,
+        side: str | None = None,
         unreadable: Unreadable = "stop",
         progress: Callable[[int, int], None] | None = None,
     ) -> Embedded:
@@ -81,6 +83,8 @@ class Embedder:
             images: the path of an image or of a folder, which is searched at every depth; a PIL image; an array
                 uint8 (H, W, C) or a tensor uint8 (C, H, W), or a batch of them; or a list of these. For a model of
                 vectors, an array (N, F).
+            side: for a model of pairs, the name of the modality that these vectors are of. Those of one side are
+                searched among those of the other: ``model.search(model.embed(a, side="audio"), gallery)``.
             batch_size: how many at a time.
             device: where to compute; None for where the model is.
             precision: ``bf16`` for autocast.
@@ -95,11 +99,12 @@ class Embedder:
         """
         if device is not None:
             self.to(device)
-        given = listed(images, len(self.preparation.shape))
+        place = self.preparation.side(side)
+        given = listed(images, len(self.preparation.shape) if place is None else 1)
         rows: list[Tensor] = []
         kept: list[int] = []
         skipped: list[str] = []
-        for places, embeddings, errors in self.batches(given.items, batch_size, precision, unreadable):
+        for places, embeddings, errors in self.batches(given.items, batch_size, precision, unreadable, side):
             rows.append(embeddings)
             kept += places
             skipped += errors
@@ -115,7 +120,12 @@ class Embedder:
         return Embedded(embeddings, self.digest, paths, labels, tuple(skipped), given.root)
 
     def batches(
-        self, items: Sequence[Item], batch_size: int, precision: Precision = "fp32", unreadable: Unreadable = "stop"
+        self,
+        items: Sequence[Item],
+        batch_size: int,
+        precision: Precision = "fp32",
+        unreadable: Unreadable = "stop",
+        side: str | None = None,
     ) -> Iterator[tuple[list[int], Tensor, list[str]]]:
         """Embeddings batch by batch; the next batch is read while the network computes.
 
@@ -130,9 +140,12 @@ class Embedder:
         if unreadable not in ("stop", "skip"):
             raise InputError(f"unreadable={unreadable}: choose stop or skip")
 
+        number = self.preparation.side(side)
+        pixels_of = self.preparation.pixels if number is None else partial(self.preparation.pixels, side=number)
+
         def read(place: int) -> Tensor | str:
             try:
-                return self.preparation.pixels(items[place])
+                return pixels_of(items[place])
             except InputError as error:
                 if unreadable == "stop":
                     raise
@@ -152,7 +165,7 @@ class Embedder:
                     places = [start + i for i, one in enumerate(found) if isinstance(one, Tensor)]
                     pixels = [one for one in found if isinstance(one, Tensor)]
                     errors = [one for one in found if isinstance(one, str)]
-                    yield places, self._compute(pixels, precision), errors
+                    yield places, self._compute(pixels, precision, number), errors
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
@@ -202,12 +215,13 @@ class Embedder:
             )
 
     @torch.inference_mode()
-    def _compute(self, pixels: list[Tensor], precision: Precision) -> Tensor:
+    def _compute(self, pixels: list[Tensor], precision: Precision, side: int | None = None) -> Tensor:
         if not pixels:
             return torch.empty(0, self.size)
         autocast = torch.autocast(self.device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
         with autocast:
-            z: Tensor = self.network(self.preparation.batch(pixels, self.device)).z
+            inputs = self.preparation.batch(pixels, self.device)
+            z: Tensor = self.network(inputs if side is None else OneSide(inputs, side)).z
         return z.float().cpu()
 
 

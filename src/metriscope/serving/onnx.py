@@ -102,6 +102,8 @@ def graph(model: Embedder) -> bytes:
     Raises:
         InputError: the exporter cannot read the network.
     """
+    if model.network.trunk.paired:
+        raise InputError("a model of pairs has an input for each modality, and a graph has one: export without --onnx")
     if model.network.trunk.precision is not None:
         raise InputError(
             f"the trunk computes in {model.network.trunk.precision} (backbone.precision), which ONNX Runtime does not "

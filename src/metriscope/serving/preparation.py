@@ -40,19 +40,38 @@ class Preparation:
         self.input_shape = self.augmentation.output_shape(self.shape)
         """Shape of one input of the network."""
 
-    def pixels(self, item: Item) -> Tensor:
+    def side(self, name: str | None) -> int | None:
+        """The number of a side of a model of pairs, by its name; None for a model of one modality.
+
+        Raises:
+            InputError: no side is named where there are two, or one that there is not.
+        """
+        sides = self.described.sides
+        if sides is None:
+            if name is not None:
+                raise InputError(f"side={name}: the model reads one modality; leave it out")
+            return None
+        if name is None or name not in sides:
+            raise InputError(
+                f"the model reads pairs of vectors of two modalities and embeds one at a time: from Python, "
+                f"model.embed(vectors, side={sides[0]!r}) or side={sides[1]!r}"
+            )
+        return list(sides).index(name)
+
+    def pixels(self, item: Item, side: int | None = None) -> Tensor:
         """One example as the data set would store it: uint8 (C, H, W), or float32 (F,) of vectors.
 
         Args:
             item: a path, a PIL image, an array (H, W) or (H, W, C) of a PIL mode, or a tensor (C, H, W) of uint8; for
                 a model of vectors an array or tensor (F,), and for one of other than 1 or 3 channels a tensor of uint8
                 of the very shape.
+            side: which modality of pairs it is of, 0 or 1.
 
         Raises:
             InputError: the file cannot be read, or the item does not fit the model.
         """
         if not self.of_images:
-            return self._vector(item)
+            return self._vector(item, self.shape if side is None else self.shape[side : side + 1])
         if self.shape[0] not in (1, 3):
             return self._stack(item)
         if isinstance(item, Tensor):
@@ -107,12 +126,12 @@ class Preparation:
             return item.cpu()
         raise InputError(f"the model reads images of {self.shape[0]} channels: give tensors of uint8 {self.shape}")
 
-    def _vector(self, item: Item) -> Tensor:
+    def _vector(self, item: Item, shape: tuple[int, ...]) -> Tensor:
         if isinstance(item, str | Path | Image.Image):
-            raise InputError(f"the model reads vectors of {self.shape[0]} numbers, and no images")
+            raise InputError(f"the model reads vectors of {shape[0]} numbers, and no images")
         vector = torch.as_tensor(item)
-        if tuple(vector.shape) != self.shape:
-            raise InputError(f"the model reads vectors of the shape {self.shape}, not {tuple(vector.shape)}")
+        if tuple(vector.shape) != shape:
+            raise InputError(f"the model reads vectors of the shape {shape}, not {tuple(vector.shape)}")
         return vector.float()
 
 

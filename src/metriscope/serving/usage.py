@@ -16,11 +16,20 @@ _HEADING = "## How to use it\n\nFOLDER is the one that holds this file"
 
 def noun(model: Embedder) -> str:
     """What a model reads."""
+    if model.described.sides is not None:
+        return f"pairs of vectors ({' and '.join(model.described.sides)})"
     return "images" if model.preparation.of_images else "vectors"
 
 
 def usage(model: Embedder) -> str:
     """How to embed and to search."""
+    if model.described.sides is not None:
+        first, second = model.described.sides
+        python = (
+            f'{_PYTHON}gallery = model.embed({second}, side="{second}")\n'
+            f'print(model.search(model.embed({first}, side="{first}"), gallery, k=5).indices)'
+        )
+        return f"{_HEADING}; `{first}` and `{second}` are arrays (N, F).\n\n{fenced(python, 'python')}"
     if not model.preparation.of_images:
         python = f"{_PYTHON}embeddings = model.embed(vectors).embeddings"
         return f"{_HEADING}, `vectors` an array (N, F).\n\n{fenced(python, 'python')}"

@@ -104,6 +104,8 @@ class _Passes:
         self.names = names
         self.read = inputs.read
         self.rows = [slice(*ends) for ends in pairwise([*range(0, len(inputs), chunks.size), len(inputs)])]
+        # Outputs of pairs have two rows for each.
+        self.each = 2 if network.trunk.paired else 1
         self.device = inputs.tensors[0].device
         self.precision = _Precision(self.device.type)
         self.states: list[list[Tensor]] = []
@@ -154,7 +156,10 @@ class _Passes:
         """Finds what a chunk adds to the gradients of the parameters, which the sums take."""
         with torch.enable_grad(), self.precision.restored():
             outputs = dict(zip(self.places, self._embed(tensors, rows), strict=True))
-        known = [(outputs[k], g[rows]) for k, g in enumerate(gradients) if g is not None and outputs[k].requires_grad]
+        of_chunk = slice(self.each * rows.start, self.each * rows.stop)
+        known = [
+            (outputs[k], g[of_chunk]) for k, g in enumerate(gradients) if g is not None and outputs[k].requires_grad
+        ]
         if known:
             values, pulls = zip(*known, strict=True)
             torch.autograd.grad(values, parameters, pulls, allow_unused=True)

@@ -93,13 +93,14 @@ class MetricLearner(pl.LightningModule):
         try:
             self.embedding = self(inputs) if self.chunks is None else self.chunks(self.embedder, inputs)
         except ValueError as error:
-            if len(inputs) == 1 and "more than 1 value per channel" in str(error):
+            if len(labels) == 1 + self.embedder.trunk.paired and "more than 1 value per channel" in str(error):
                 raise InputError(
                     "a batch of one sample has no statistics for batch norm: raise sampler.batch_size, or choose a "
                     "backbone and a head without batch norm"
                 ) from error
             raise
-        outputs = Spaces.of(self.embedding.z, labels, index, trunk=self.embedding.features)
+        side = self.embedder.sides(self.embedding.z)
+        outputs = Spaces.of(self.embedding.z, labels, index, self.embedding.features, side)
         self.step = self.objective(outputs, self._moment(batch_idx))
         return self.step.output.value
 

@@ -16,6 +16,7 @@ from metriscope.data.inputs.decoding import Square, decode
 from metriscope.data.inputs.images import ImageFiles
 from metriscope.errors import InputError
 from metriscope.evaluation.search.workers import single_threaded_workers
+from metriscope.models.paired import Pairs
 from metriscope.terminal import is_interactive
 
 _CHUNK = 64  # files that a thread reads together
@@ -96,6 +97,9 @@ def _read_files(files: ImageFiles) -> Seen:
 def _read_memory(part: Examples) -> Seen:
     def chunk(start: int) -> Seen:
         rows = part.fetch(torch.arange(start, min(start + _ROWS, len(part))))
+        if isinstance(rows, Pairs):
+            # A pair is one example: its two vectors, one after the other.
+            rows = torch.cat(rows, 1)
         if not isinstance(rows, Tensor):
             raise InputError(f"an audit needs image files, images or vectors, not {type(rows).__name__}")
         if rows.is_floating_point():

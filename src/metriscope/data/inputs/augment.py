@@ -147,6 +147,11 @@ class Augmentation(nn.Module, metaclass=PartType):
             facts |= {"scale": list(self.scale), "ratio": list(self.ratio)}
         return facts | self._of_its_own()
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it does not ship with Metriscope."""
+        return not type(self).__module__.startswith("metriscope.")
+
     def _of_its_own(self) -> dict[str, Any]:
         """The class of another augmentation, and the plain values that only it has."""
         if type(self) is Augmentation:
@@ -174,8 +179,7 @@ class Augmentation(nn.Module, metaclass=PartType):
 
         Vectors are augmented by a subclass alone.
         """
-        own = not type(self).__module__.startswith("metriscope.")
-        return bool(self.width) and (own or shape is None or len(shape) == 3)
+        return bool(self.width) and (self.is_own or shape is None or len(shape) == 3)
 
     def plan(self, inputs: Tensor | Squashed, numbers: Tensor) -> Tensor | Planned:
         """The batch with crops and flips from ``numbers``, (B, width) on the CPU."""

@@ -1,5 +1,6 @@
 """The base class of losses, modules from a comparison and a selection to a :class:`LossOutput`, and reductions."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, ClassVar, get_args
 
@@ -36,6 +37,7 @@ class Loss(nn.Module, metaclass=PartType):
         affinity: the space, ``trunk``, that :attr:`Comparison.affinity` comes from; None where nobody asks.
         bound_to_classes: whether the loss learns something for each training class, so that its value on other
             classes has no meaning.
+        not_across: by ``other`` and ``same``, why it cannot do without the pairs that ``pairs_across`` leaves out.
     """
 
     accepts: ClassVar[frozenset[str]]
@@ -45,6 +47,7 @@ class Loss(nn.Module, metaclass=PartType):
     mixes: bool = False
     affinity: str | None = None
     bound_to_classes: bool = False
+    not_across: Mapping[str, str] = {}
 
     # The constructor of nn.Module takes anything.
     def __init__(self) -> None:

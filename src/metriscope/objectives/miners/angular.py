@@ -48,6 +48,7 @@ class AngularMiner(Miner):
 
     kind = "triplets"
     paper = "arXiv:1708.01682"
+    not_across = dict.fromkeys(("other",), "it needs the distance of positive and negative, which are of one side")
 
     def __init__(
         self, angle: Annotated[float, Field(ge=0, lt=90)] = 20.0, max_triplets: Count | None = 1_000_000

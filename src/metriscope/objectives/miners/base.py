@@ -1,5 +1,6 @@
 """The base class of miners: a miner selects the terms of a comparison that count."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -20,11 +21,13 @@ class Miner(nn.Module, metaclass=PartType):
     Attributes:
         paper: where the miner comes from.
         needs_unit_sphere: whether embeddings have to be L2-normalised.
+        not_across: by ``other`` and ``same``, why it cannot do without the pairs that ``pairs_across`` leaves out.
     """
 
     kind: ClassVar[str]
     paper: ClassVar[str] = ""
     needs_unit_sphere: ClassVar[bool] = False
+    not_across: Mapping[str, str] = {}
 
     # The constructor of nn.Module takes anything.
     def __init__(self) -> None:

@@ -85,10 +85,16 @@ def _closest(comparison: Comparison, places: Tensor) -> tuple[Tensor, Tensor]:
     """Of some references (S,): the least distance (S,) to one of another class, and which (S,); -1 for none."""
     references, labels = comparison.prepared[1], comparison.references.labels
     step = block_rows(len(references), references.device, references.element_size(), comparison.memory_mb)
+    sides = comparison.sides
+    if sides is not None:
+        # Here references are compared with references.
+        sides = sides._replace(own=sides.given)
     found = []
     for rows in torch.split(places, step):
         own = labels[rows].unsqueeze(1)
         negative = (own != labels) & (own >= 0) & (labels >= 0)
+        if sides is not None:
+            negative &= sides.reach(rows)
         distances = measured(comparison.distance, references[rows], references)
         least = distances.masked_fill(~negative, math.inf).min(1)
         found.append((least.values, torch.where(negative.any(1), least.indices, -1)))

@@ -1,5 +1,6 @@
 """The base class of references: samples beside the batch that anchors are compared with."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -18,9 +19,11 @@ class References(nn.Module, metaclass=PartType):
 
     Attributes:
         paper: where the references come from.
+        not_across: by ``other`` and ``same``, why they do not go with ``pairs_across``.
     """
 
     paper: ClassVar[str] = ""
+    not_across: Mapping[str, str] = {}
 
     # The constructor of nn.Module takes anything.
     def __init__(self) -> None:

@@ -20,7 +20,8 @@ class EmbeddingExpansion(References):
     ends. Ko and Gu, Embedding Expansion, arXiv:2003.02546 (as read in the authors' code, clovaai/embedding-expansion,
     whose partner is the neighbour in a batch of adjacent pairs). Here samples of a class are paired in the order of
     the batch, the first with the second and so on, wherever they stand in it, over the batches of all processes; a
-    sample that is left over has no points, and neither has the middle of two opposite ones.
+    sample that is left over has no points, and neither has the middle of two opposite ones. Where samples have sides
+    (two modalities), partners are of one side, which is that of their points.
 
     Every miner and loss of pairs or triplets sees the points. The triplets of the paper, in which the points of an
     anchor stand for it as well, are ``miner=batch_hard miner.stand_ins=true``. A batch of B has n B points, so that
@@ -42,13 +43,15 @@ class EmbeddingExpansion(References):
     def recall(self, batch: Samples, moment: Moment) -> Segment:
         """n B points, attached to the graph; label -1 for those that are none."""
         labels, n = batch.labels, self.points
+        groups = labels if batch.side is None else torch.where(labels >= 0, 2 * labels + batch.side, -1)
         source = torch.arange(len(labels), device=labels.device).repeat(n)
-        mate = partners(labels).repeat(n)
+        mate = partners(groups).repeat(n)
         share = torch.arange(1, n + 1, device=labels.device).double().div(n + 1).repeat_interleave(len(labels))
         mixed = mix(batch, mate.clamp_min(0), source, share, self.spherical)
         own = torch.where((mate >= 0) & mixed.whole, labels[source], -1)
         index = torch.full_like(own, -1, dtype=torch.int64)
-        return Segment(Samples(mixed.embeddings, own, index, source, affine=mixed.affine), True, True)
+        side = None if batch.side is None else batch.side[source]
+        return Segment(Samples(mixed.embeddings, own, index, source, side, mixed.affine), True, True)
 
 
 def partners(labels: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ class HardPairs(References):
     """
 
     paper = "arXiv:2102.06605"
+    not_across = dict.fromkeys(("other", "same"), "mixtures of two sides have no side")
 
     def __init__(self, alpha: Positive = 1.0, least_share: UnitInterval = 0.8, spherical: bool = True) -> None:
         super().__init__()

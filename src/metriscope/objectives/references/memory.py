@@ -24,6 +24,7 @@ class CrossBatchMemory(References):
         embedding_size: D, at least 1.
         warmup_steps: training steps during which the memory is filled but not used, at least 0.
         affinity_size: F, of the space that the affinity of pairs comes from; 0 without one.
+        sides: whether the modality of each sample is kept, for ``pairs_across``.
     """
 
     paper = "arXiv:1912.06798"
@@ -31,6 +32,7 @@ class CrossBatchMemory(References):
     labels: Tensor
     index: Tensor
     affine: Tensor | None
+    side: Tensor | None
     position: Tensor
     steps: Tensor
 
@@ -40,6 +42,7 @@ class CrossBatchMemory(References):
         embedding_size: Count,
         warmup_steps: Annotated[int, Field(ge=0)] = 0,
         affinity_size: Annotated[int, Field(ge=0)] = 0,
+        sides: bool = False,
     ) -> None:
         super().__init__()
         self.warmup_steps = warmup_steps
@@ -48,6 +51,7 @@ class CrossBatchMemory(References):
         self.register_buffer("labels", torch.full((size,), -1, dtype=torch.int64))
         self.register_buffer("index", torch.full((size,), -1, dtype=torch.int64))
         self.register_buffer("affine", torch.zeros(size, affinity_size) if affinity_size else None)
+        self.register_buffer("side", torch.full((size,), -1, dtype=torch.int64) if sides else None)
         self.register_buffer("position", torch.zeros((), dtype=torch.int64))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
@@ -55,7 +59,8 @@ class CrossBatchMemory(References):
         """M samples; label -1 for empty places and, during warm-up, for all places."""
         labels = self.labels.masked_fill(self.steps < self.warmup_steps, -1)
         affine = None if self.affine is None else self.affine.clone()
-        return Segment(Samples(self.embeddings.clone(), labels, self.index.clone(), affine=affine))
+        side = None if self.side is None else self.side.clone()
+        return Segment(Samples(self.embeddings.clone(), labels, self.index.clone(), side=side, affine=affine))
 
     @torch.no_grad()
     def observe(self, account: Account, moment: Moment) -> None:
@@ -70,6 +75,8 @@ class CrossBatchMemory(References):
         self.embeddings[places] = last.embeddings.detach().to(self.embeddings.dtype)
         self.labels[places] = last.labels
         self.index[places] = last.index
+        if self.side is not None:
+            self.side[places] = -1 if last.side is None else last.side
         if self.affine is not None and last.affine is not None:
             self.affine[places] = last.affine.to(self.affine.dtype)
         self.position.copy_((self.position + len(last.labels)) % size)

@@ -2,6 +2,7 @@
 
 from metriscope.reports.experiments.base import Data, Experiment
 from metriscope.reports.experiments.contrastive_vs_triplet import CONTRASTIVE_VS_TRIPLET
+from metriscope.reports.experiments.cross_modal_triplets import CROSS_MODAL_TRIPLETS
 from metriscope.reports.experiments.hard_batches import HARD_BATCHES
 from metriscope.reports.experiments.label_noise import LABEL_NOISE
 from metriscope.reports.experiments.mixtures import MIXTURES
@@ -21,6 +22,7 @@ EXPERIMENTS = {
     "hard_batches": HARD_BATCHES,
     "prototypes": PROTOTYPES,
     "projection_head": PROJECTION_HEAD,
+    "cross_modal_triplets": CROSS_MODAL_TRIPLETS,
 }
 
 __all__ = ["EXPERIMENTS", "Data", "Experiment"]

@@ -14,8 +14,8 @@ class Data:
 
     Attributes:
         title: name in tables.
-        choices: choices of the config group ``dataset``, each with the folders below ``paths.data_dir`` of which it
-            needs one (none if the data come with a package); the first available choice is taken.
+        choices: choices of the config group ``dataset``, each with the folders or files below ``paths.data_dir`` of
+            which it needs one (none if the data come with a package); the first available choice is taken.
         laptop: further overrides at ``scale=laptop``.
         words: further overrides at every scale.
         tuned: further overrides at ``scale=laptop`` where losses are tuned, in place of ``laptop``; None: the same. A
@@ -40,11 +40,11 @@ class Data:
         return f"{self.title} is not at hand: no {folders} in paths.data_dir"
 
     def at_hand(self, data_dir: Path) -> str | None:
-        """The first choice of which a folder exists; None without any."""
+        """The first choice of which a folder or file exists; None without any."""
         found = (
             name
             for name, needs in self.choices.items()
-            if not needs or any((data_dir / folder).is_dir() for folder in needs)
+            if not needs or any((data_dir / folder).exists() for folder in needs)
         )
         return next(found, None)
 

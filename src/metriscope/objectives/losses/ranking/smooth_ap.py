@@ -47,6 +47,8 @@ class SmoothAPLoss(RowLoss):
         super().__init__()
         self.temperature = temperature
         self.include_anchor = include_anchor
+        if include_anchor:
+            self.not_across = {"other": "include_anchor=true makes an anchor its own positive; set it to false"}
         self.memory_mb = memory_mb
 
     def formula(self, rows: Rows) -> Tensor:

@@ -24,7 +24,8 @@ class InstanceLoss(Loss):
 
     pytorch-metric-learning's ``InstanceLoss`` takes the c-th sample of the batch for the c-th of its classes, in order
     of labels, whatever the class of that sample. The two are equal in batches that begin with one sample of each class,
-    in order of labels. Further references (a memory), which that library does not take, are among the j.
+    in order of labels. Further references (a memory), which that library does not take, are among the j. Between two
+    sides (``pairs_across=other``) j and c are of the other side.
 
     Args:
         gamma: scale of similarities, above 0; 64 as in pytorch-metric-learning.
@@ -48,13 +49,18 @@ class InstanceLoss(Loss):
 def _targets(comparison: Comparison) -> Callable[[Block], Pairs]:
     """Chooses the first sample of the anchor's class for its positive, and all others for its negatives."""
     classes, labels = comparison.classes, comparison.anchors.labels
-    targets = classes.order.take(classes.start) if len(labels) else labels
+    targets = labels
+    if len(labels):
+        first = classes.order.take(classes.start.clamp_max(len(classes.order) - 1))
+        targets = torch.where(classes.size > 0, first, -1)
+    apart = comparison.across == "other"
     columns = torch.arange(comparison.shape[1], device=labels.device)
 
     def choose(block: Block) -> Pairs:
         places = comparison.first + torch.arange(block.rows.start, block.rows.stop, device=labels.device)
-        itself = (columns == places.unsqueeze(1)) & (labels[block.rows] >= 0).unsqueeze(1)
-        every = block.positive | block.negative | itself
+        every = block.positive | block.negative
+        if not apart:
+            every = every | ((columns == places.unsqueeze(1)) & (labels[block.rows] >= 0).unsqueeze(1))
         target = columns == targets[block.rows].unsqueeze(1)
         return Pairs(every & target, every & ~target)
 

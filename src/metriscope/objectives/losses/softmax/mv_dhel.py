@@ -42,6 +42,8 @@ class MVDHELLoss(MultiViewLoss):
     ) -> None:
         super().__init__(temperature, views)
         self.negatives = negatives
+        if negatives == "same_view":
+            self.not_across = {"other": "negatives=same_view pushes views of one kind apart; set it to all"}
         self.repulsion = repulsion
 
     def partners(self, groups: Groups, rows: slice) -> Tensor | None:

@@ -67,6 +67,10 @@ class NPairLoss(TemperedLoss):
     Further references (a memory) come after the batch in this order; those that are negatives alone have no place in it
     and are negatives of every anchor of another class. Classes with a single sample take no part.
 
+    Where sides decide (``pairs_across``), samples of a class are counted on each side by itself. Between sides
+    (``other``), the partner of the k-th of one side is the k-th of the other, which is the sample's own partner where
+    both sides have one order, and so are negatives; with ``first`` only the first of each class and side take part.
+
     Args:
         temperature: t, above 0; 1 in the paper.
         anchors: ``all`` or ``first``.
@@ -96,7 +100,8 @@ class NPairLoss(TemperedLoss):
         self.anchors = anchors
 
     def forward(self, comparison: Comparison, selection: Selection) -> LossOutput:
-        if self.anchors == "first" and comparison.negatives_only is None and _may_look(comparison):
+        alone = comparison.negatives_only is None and comparison.across is None
+        if self.anchors == "first" and alone and _may_look(comparison):
             return self.told(self._one_each(comparison.among(*_first_pairs(comparison))))
         partners, learned = RowPairs(self._partners(comparison)), tuple(self.parameters())
         # Slopes by hand know neither soft targets nor what is learned.
@@ -106,17 +111,22 @@ class NPairLoss(TemperedLoss):
 
     def _partners(self, comparison: Comparison) -> Callable[[Block], Pairs]:
         labels, apart = comparison.references.labels, comparison.negatives_only
-        place, size = _places(labels if apart is None else labels.masked_fill(apart, -1))
+        ranked, sides = labels if apart is None else labels.masked_fill(apart, -1), comparison.sides
+        if sides is not None:
+            ranked = torch.where(ranked >= 0, 2 * ranked + sides.given, -1)
+        place, size = _places(ranked)
+        # On its own side a sample has another for a partner; on the other side, the one of its own place.
+        further = 0 if comparison.across == "other" else 1
         first = comparison.first
 
         def choose(block: Block) -> Pairs:
             own = place[first + block.rows.start : first + block.rows.stop].unsqueeze(1)
             if self.anchors == "first":
-                partner = (own == 0) & (place == 1)
+                partner = (own == 0) & (place == further)
             else:
                 # Whole numbers below 2**24 are exact in float32, where division is several times as fast.
-                turns = torch.floor((own + 1) / size)
-                partner = (own + 1 - turns * size == place) & (size > 1)
+                turns = torch.floor((own + further) / size)
+                partner = (own + further - turns * size == place) & (size > further)
             pushed = partner if apart is None else partner | apart
             return Pairs(partner & block.positive, pushed & block.negative)
 

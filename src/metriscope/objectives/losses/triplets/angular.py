@@ -40,6 +40,7 @@ class AngularLoss(Loss):
     accepts = frozenset({"all", "pairs", "triplets"})
     hinge = False
     paper = "arXiv:1708.01682"
+    not_across = dict.fromkeys(("other",), "a term needs the distance of positive and negative, which are of one side")
 
     def __init__(self, alpha: Annotated[float, Field(gt=0, le=65)] = 45.0) -> None:
         super().__init__()

@@ -44,6 +44,7 @@ class ProtoTripletLoss(Loss):
     accepts = frozenset({"none"})
     hinge = True
     paper = "arXiv:2305.09062"
+    not_across = dict.fromkeys(("other", "same"), "it compares with means of classes, which have no side")
 
     def __init__(self, margin: NonNegative = 0.5, split: Count | None = None) -> None:
         super().__init__()
