@@ -57,6 +57,8 @@ def sound(group, choice):
         words = [f"loss={next(name for name, loss in LOSSES.items() if loss.mixes)}", *words]
     if group == "backbone" and choice in DOORS:
         words.append(f"backbone.name={DOORS[choice]}")
+    if (group, choice) == ("distance", "hyperbolic"):
+        words.append("head.normalize=false")
     return composed(*words)
 
 

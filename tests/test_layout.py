@@ -23,6 +23,7 @@ BEYOND_ONE_MODULE = {
     "objectives/test_every_part.py",
     "objectives/test_pairs_across.py",
     "objectives/test_shared_anchors.py",
+    "objectives/test_tangent.py",
     "objectives/test_without_waiting.py",
     "objectives/mixtures/test_every_mixture.py",
     "objectives/weightings/test_every_weighting.py",
