@@ -234,7 +234,8 @@ def test_ranks_are_measured_beside_one_process(
 ) -> None:
     monkeypatch.setattr(ranks, "isolated", lambda function, *arguments: function(*arguments))
     monkeypatch.setattr(ranks, "use_threads", lambda count: None)
-    monkeypatch.setattr(ranks, "_together", lambda count, words, size: [(1 / count, 2 * measuring.MIB)] * count)
+    found = {ranks._seconds: lambda count: 1 / count, ranks._bytes: lambda count: 2 * measuring.MIB}
+    monkeypatch.setattr(ranks, "_together", lambda count, words, size, measure: [found[measure](count)] * count)
     ranks.run(quick=True, data_dir=None)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines if line.endswith(("e-15", "e-16", "e+00"))] == ["2", "4"] * 2

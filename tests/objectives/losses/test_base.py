@@ -55,7 +55,7 @@ def test_which_losses_compare():
     assert not Idle().compares(2)
     for name, part in shipped("loss").items():
         proxies = "classes" in part.__module__
-        loss = part(**sizes) if proxies or name == "margin" else part()
+        loss = part(**sizes) if proxies or name in ("margin", "simlap") else part()
         # One compares samples beside proxies.
         assert loss.compares(2) == (not proxies or name == "unpg"), name
 
