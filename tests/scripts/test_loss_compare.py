@@ -66,4 +66,4 @@ def test_a_tree_is_equal_to_itself(capsys, monkeypatch):
     with pytest.raises(SystemExit) as ended:
         loss_compare.main()
     assert ended.value.code == 0
-    assert "50 steps, 85 columns: equal to the bit" in capsys.readouterr().out
+    assert "50 steps, 87 columns: equal to the bit" in capsys.readouterr().out
