@@ -4,6 +4,7 @@ from metriscope.reports.experiments.base import Data, Experiment
 from metriscope.reports.experiments.contrastive_vs_triplet import CONTRASTIVE_VS_TRIPLET
 from metriscope.reports.experiments.cross_modal_triplets import CROSS_MODAL_TRIPLETS
 from metriscope.reports.experiments.hard_batches import HARD_BATCHES
+from metriscope.reports.experiments.hyperbolic import HYPERBOLIC
 from metriscope.reports.experiments.label_noise import LABEL_NOISE
 from metriscope.reports.experiments.mixtures import MIXTURES
 from metriscope.reports.experiments.projection_head import PROJECTION_HEAD
@@ -22,6 +23,7 @@ EXPERIMENTS = {
     "hard_batches": HARD_BATCHES,
     "prototypes": PROTOTYPES,
     "projection_head": PROJECTION_HEAD,
+    "hyperbolic": HYPERBOLIC,
     "cross_modal_triplets": CROSS_MODAL_TRIPLETS,
 }
 
