@@ -33,7 +33,8 @@ def test_every_run_of_a_study_composes(name, scale):
                 cfg = compose_config([*head, *settings, *further])
                 check(cfg)
                 epochs = cfg.trainer.max_epochs
-                budgets.add((choice, cfg.dataset.name, cfg.head.size, cfg.backbone.name, cfg.optimizer.lr, epochs))
+                size = "swept" if "head.size" in sweep else cfg.head.size
+                budgets.add((choice, cfg.dataset.name, size, cfg.backbone.name, cfg.optimizer.lr, epochs))
             first = first and data is not experiment.data[-1]
     assert len(budgets) == sum(len(data.choices) for data in experiment.data), "settings are compared at one budget"
 

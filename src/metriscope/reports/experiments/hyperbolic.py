@@ -70,8 +70,8 @@ HYPERBOLIC = Experiment(
               )),
     ),
     about="InfoNCE with the settings of the paper, which are not tuned here: temperature 0.1 on the sphere, 0.2 with "
-    "curvature 0.1 and clip 2.3. Synthetic data are 64 Gaussian classes in 8 superclasses with an MLP, the same classes "
-    "in training and test; of CARS196 a linear head learns on features of a frozen EfficientNet-Lite0 with the ImageNet "
-    "weights of an installed package, from images of 112 pixels. Where all embeddings are clipped, hyperbolic distances "
-    "rank as those on the sphere do: the table of the geometry says how many are.",
+    "curvature 0.1 and clip 2.3. Synthetic data are 64 Gaussian classes in 8 superclasses with an MLP, the same "
+    "classes in training and test; of CARS196 a linear head learns on features of a frozen EfficientNet-Lite0 with "
+    "the ImageNet weights of an installed package, from images of 112 pixels. Where all embeddings are clipped, "
+    "hyperbolic distances rank as those on the sphere do: the table of the geometry says how many are.",
 )  # fmt: skip
