@@ -147,6 +147,10 @@ def test_wrong_files_are_one_line(tmp_path, monkeypatch):
         (["audio,visual,label", "a0.npy,v9.npy,x"], "line 2: cannot read .*v9.npy: No such file"),
         (["audio,visual,label", "a0.npy,v0.npy,x", "a1.npy,a1.npy,x"], "line 3: a1.npy has 3 numbers, those of visual"),
         (["audio,visual,label", "a0.npy,v0.npy"], "line 2: there is no label"),
+        (
+            ["audio,visual,label"] + ["a0.npy,v0.npy,x"] * 2,
+            "line 3 names the pair a0.npy, v0.npy a second time, as line 2",
+        ),
         (["audio,visual,label,split", "a0.npy,v0.npy,x,dev"], "line 2: the split is 'dev'"),
         (["audio,visual,label,split", "a0.npy,v0.npy,x,test"], "lists no pair of the split 'train'"),
     ],
