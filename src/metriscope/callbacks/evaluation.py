@@ -171,6 +171,8 @@ def tested_labels(splits: Splits) -> Tensor:
 
 def space_of(module: MetricLearner) -> Curved | None:
     """The space of the embeddings, as the first objective that compares them has it; None for a Euclidean one."""
+    if not isinstance(module.objective, Objective | Objectives):
+        return getattr(module.objective, "space", None)
     every = list(module.objective.objectives) if isinstance(module.objective, Objectives) else [module.objective]
     own = [one.distance for one in every if isinstance(one, Objective) and one.space == "embedding"]
     return own[0].space if own else None
