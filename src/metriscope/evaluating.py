@@ -203,6 +203,7 @@ def _built(weights: _Weights | None, run: Run, splits: Any) -> "tuple[DataModule
 
     from metriscope.build.learner import build_embedding_only
     from metriscope.build.normalisation import normalisation
+    from metriscope.build.objective import ranking_space
     from metriscope.build.run import data_of, network_of
 
     config = dict(run.config)
@@ -226,7 +227,8 @@ def _built(weights: _Weights | None, run: Run, splits: Any) -> "tuple[DataModule
     network = network_of(config, data.input_shape)
     if config["compile"]:
         network.compile()
-    module = build_embedding_only(network, seed=config["seed"])
+    space = None if weights is None else ranking_space(weights.config)
+    module = build_embedding_only(network, seed=config["seed"], space=space)
     if weights is None:
         _check_whole(network)
     else:

@@ -49,6 +49,10 @@ def test_what_a_model_of_pairs_does_not_do_is_one_line(model):
             model.embed(vectors, **given)
     with pytest.raises(InputError, match=r"reads vectors of the shape \(4,\), not \(3,\)"):
         model.embed(vectors, side="visual")
+    with pytest.raises(InputError, match="a vector holds NaN or Inf"):
+        model.embed(vectors.fill_(float("nan")), side="audio")
+    with pytest.raises(InputError, match="there is nothing to embed"):
+        model.embed(torch.zeros(0, 3), side="audio")
     with pytest.raises(InputError, match="an input for each modality, and a graph has one: export without --onnx"):
         graph(model)
 

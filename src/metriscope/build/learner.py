@@ -8,6 +8,7 @@ from torch import nn
 
 from metriscope.errors import RunError
 from metriscope.evaluation.monitors import Monitor
+from metriscope.evaluation.search.curved import Curved
 from metriscope.models.network import Network
 from metriscope.objectives.objective import Objective
 from metriscope.objectives.objectives import Objectives
@@ -49,9 +50,10 @@ def build_learner(
     )
 
 
-def build_embedding_only(network: Network, *, seed: int) -> MetricLearner:
-    """The LightningModule that embeds with ``network`` and cannot be trained, as it has no objective."""
+def build_embedding_only(network: Network, *, seed: int, space: Curved | None = None) -> MetricLearner:
+    """The LightningModule that embeds with ``network``, ranks in ``space`` and has no objective to be trained by."""
     objective: Any = nn.Module()
+    objective.space = space
 
     def none(*args: Any) -> Any:
         raise RunError("this module has no objective, so that it cannot be trained")

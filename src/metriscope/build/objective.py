@@ -9,6 +9,7 @@ import torch
 from metriscope import seeds
 from metriscope.config.entries import Entry, entries, is_sum
 from metriscope.config.sections import sizes_for
+from metriscope.evaluation.search.curved import Curved
 from metriscope.objectives.objective import Objective
 from metriscope.objectives.objectives import Objectives
 from metriscope.parts import instantiate
@@ -49,6 +50,13 @@ def build_objective(
     if not is_sum(sections["loss"]):
         return every[0]
     return Objectives(every, [entry.weight for entry in entries(sections)])
+
+
+def ranking_space(sections: Mapping[str, Section]) -> Curved | None:
+    """The space in which a run with these sections ranks embeddings; None for a Euclidean one."""
+    own = [entry for entry in entries(sections) if entry.space == "embedding"]
+    space: Curved | None = instantiate(own[0].distance, own[0].key_of("distance")).space if own else None
+    return space
 
 
 def _objective(

@@ -171,7 +171,11 @@ def tested_labels(splits: Splits) -> Tensor:
 
 def space_of(module: MetricLearner) -> Curved | None:
     """The space of the embeddings, as the first objective that compares them has it; None for a Euclidean one."""
-    every = list(module.objective.objectives) if isinstance(module.objective, Objectives) else [module.objective]
+    objective: Any = module.objective
+    if not isinstance(objective, Objective | Objectives):
+        space: Curved | None = objective.space
+        return space
+    every = list(objective.objectives) if isinstance(objective, Objectives) else [objective]
     own = [one.distance for one in every if isinstance(one, Objective) and one.space == "embedding"]
     return own[0].space if own else None
 

@@ -110,6 +110,8 @@ class Embedder:
             skipped += errors
             if progress is not None:
                 progress(len(kept) + len(skipped), len(given.items))
+        if not given.items:
+            raise InputError("there is nothing to embed: give at least one image or vector")
         if not kept:
             raise InputError(f"none of {len(skipped)} images can be read, such as: {skipped[0]}")
         return self.embedded(torch.cat(rows), given, kept, skipped)

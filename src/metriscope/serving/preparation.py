@@ -132,7 +132,10 @@ class Preparation:
         vector = torch.as_tensor(item)
         if tuple(vector.shape) != shape:
             raise InputError(f"the model reads vectors of the shape {shape}, not {tuple(vector.shape)}")
-        return vector.float()
+        vector = vector.float()
+        if not vector.isfinite().all():
+            raise InputError("a vector holds NaN or Inf: leave it out, or mend it")
+        return vector
 
 
 def _as_image(item: np.ndarray[Any, Any]) -> Image.Image:

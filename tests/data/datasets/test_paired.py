@@ -98,6 +98,9 @@ def test_a_table_of_two_paths(tmp_path):
         ({"visual_test": np.full((4, 4), 1e300)}, r"visual_test holds NaN or Inf in 4 of 4 rows"),
         ({"lab_train": np.full(6, 0.5)}, "lab_train holds 0.5: labels are whole numbers or names"),
         ({"lab_train": np.eye(6)}, r"lab_train has the shape \(6, 6\): .* one-hot rows, store the place of the 1"),
+        ({"lab_train": np.arange(6) * 1e300}, "lab_train holds 1e\\+300: .*floats at most 2\\^53"),
+        ({"lab_train": np.array([b"\xff", b"\xfe"] * 3)}, "lab_train holds a name that is no UTF-8 text"),
+        ({"lab_train": np.array(["a", " "] * 3)}, r"lab_train has no name in row 1 \(from 0\)"),
         ({"lab_train": np.zeros(6, bool)}, "lab_train is of bool: labels are whole numbers or names"),
         ({"audio_test": np.zeros((4, 5))}, "vectors of other sizes, 3 x 4 in train and 5 x 4 in test"),
     ],
@@ -112,6 +115,8 @@ def test_wrong_arrays_are_one_line(tmp_path, changes, line):
 def test_wrong_files_are_one_line(tmp_path, monkeypatch):
     (tmp_path / "text.npz").write_text("hello")
     (tmp_path / "text.h5").write_text("hello")
+    with (tmp_path / "array.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
     with h5py.File(tmp_path / "group.hdf5", "w") as file:
         for key in arrays():
             file.create_group(key)
@@ -120,6 +125,7 @@ def test_wrong_files_are_one_line(tmp_path, monkeypatch):
         (str(tmp_path / "none.npz"), "cannot read .*none.npz: No such file"),
         (str(tmp_path), "pairs are in a file that ends in"),
         (str(tmp_path / "text.npz"), "cannot read .*text.npz: it holds objects, or is no file of arrays"),
+        (str(tmp_path / "array.npz"), "cannot read .*array.npz: it is one array"),
         (str(tmp_path / "text.h5"), r"cannot read .*text.h5: .*file signature not found"),
         (str(tmp_path / "group.hdf5"), "audio_train is no array, but a group"),
     ):
@@ -141,6 +147,10 @@ def test_wrong_files_are_one_line(tmp_path, monkeypatch):
         (["audio,visual,label", "a0.npy,v9.npy,x"], "line 2: cannot read .*v9.npy: No such file"),
         (["audio,visual,label", "a0.npy,v0.npy,x", "a1.npy,a1.npy,x"], "line 3: a1.npy has 3 numbers, those of visual"),
         (["audio,visual,label", "a0.npy,v0.npy"], "line 2: there is no label"),
+        (
+            ["audio,visual,label"] + ["a0.npy,v0.npy,x"] * 2,
+            "line 3 names the pair a0.npy, v0.npy a second time, as line 2",
+        ),
         (["audio,visual,label,split", "a0.npy,v0.npy,x,dev"], "line 2: the split is 'dev'"),
         (["audio,visual,label,split", "a0.npy,v0.npy,x,test"], "lists no pair of the split 'train'"),
     ],

@@ -24,6 +24,8 @@ def _names(sides: Sequence[str]) -> Sequence[str]:
     return sides
 
 
+_LARGEST = 2.0**53
+
 Sides = Annotated[
     Sequence[str], AfterValidator(_names), Field(description="two different names of letters, digits and _")
 ]
@@ -101,7 +103,8 @@ def _vectors(where: str, key: str, array: Array) -> torch.Tensor:
     bad = (~values.isfinite().all(1)).nonzero().squeeze(1)
     if len(bad):
         raise InputError(
-            f"{where}: {key} holds NaN or Inf in {len(bad)} of {len(values)} rows, first in row {int(bad[0])} (from 0)"
+            f"{where}: {key} holds NaN or Inf in {len(bad)} of {len(values)} rows, "
+            f"first in row {int(bad[0])} (from 0), read as float32"
         )
     return values
 
@@ -114,15 +117,25 @@ def _labels(where: str, key: str, array: Array) -> list[str]:
         hint = "; of one-hot rows, store the place of the 1" if array.ndim == 2 else ""
         raise InputError(f"{where}: {key} has the shape {array.shape}: it has to be (N,), one label of each pair{hint}")
     if array.dtype.kind == "f":
-        whole = np.isfinite(array) & (array == np.round(array))
+        # Above 2^53 neighbouring whole numbers are one float.
+        array = array.astype(np.float64)
+        whole = (np.abs(array) <= _LARGEST) & (array == np.round(array))
         if not whole.all():
-            raise InputError(f"{where}: {key} holds {array[~whole][0]}: labels are whole numbers or names")
+            found = array[~whole][0]
+            raise InputError(f"{where}: {key} holds {found}: labels are whole numbers or names, floats at most 2^53")
         array = array.astype(np.int64)
     if array.dtype.kind == "S":
-        array = np.char.decode(array, "utf-8", "replace")
+        try:
+            array = np.char.decode(array, "utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{where}: {key} holds a name that is no UTF-8 text: store names as UTF-8") from error
     if array.dtype.kind not in "iuU":
         raise InputError(f"{where}: {key} is of {array.dtype}: labels are whole numbers or names")
-    return [str(label) for label in array.tolist()]
+    names = [str(label) for label in array.tolist()]
+    for row, name in enumerate(names):
+        if not name.strip():
+            raise InputError(f"{where}: {key} has no name in row {row} (from 0): each pair needs a label")
+    return names
 
 
 def _check_sizes(file: Path, parts: Mapping[str, Examples]) -> None:

@@ -60,9 +60,10 @@ def read_vector(path: Path) -> Array:
 
 def _of_npz(path: Path, keys: Sequence[str]) -> dict[str, Array]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not hasattr(file, "files"):
-                raise InputError(f"cannot read {path}: it is one array, and no .npz file of several")
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            raise InputError(f"cannot read {path}: it is one array, and no .npz file of several: use numpy.savez")
+        with found as file:
             _check_keys(path, list(file.files), keys)
             return {key: _of_member(path, key, file) for key in keys}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:

@@ -23,7 +23,7 @@ def parts_of(file: Path, first: str, second: str) -> dict[str, PairArrays]:
         file: with the columns ``first``, ``second``, ``label`` and, if wanted, ``split``.
 
     Raises:
-        InputError: a column, value or file is missing, or a vector is none or of another length.
+        InputError: a column, value or file is missing, a pair is there twice, or a vector is none or of another length.
     """
     reader = csv.DictReader(io.StringIO(text_of(file)))
     header = [name.strip().lower() for name in reader.fieldnames or []]
@@ -36,6 +36,7 @@ def parts_of(file: Path, first: str, second: str) -> dict[str, PairArrays]:
             )
     found_rows: dict[str, list[tuple[Array, Array, str]]] = {}
     sizes: dict[str, int] = {}
+    seen: dict[tuple[str, str], int] = {}
     try:
         for line in reader:
             where = f"{file} line {reader.line_num}"
@@ -45,6 +46,9 @@ def parts_of(file: Path, first: str, second: str) -> dict[str, PairArrays]:
                 raise InputError(f"{where}: there is no label")
             if part not in _PARTS:
                 raise InputError(f"{where}: the split is {part!r}, it has to be train, val or test")
+            named = cells[first.lower()], cells[second.lower()]
+            if all(named) and seen.setdefault(named, reader.line_num) != reader.line_num:
+                raise InputError(f"{where} names the pair {', '.join(named)} a second time, as line {seen[named]} does")
             one, other = (_vector(file, where, side, cells[side.lower()], sizes) for side in (first, second))
             found_rows.setdefault(part, []).append((one, other, label))
     except csv.Error as error:
