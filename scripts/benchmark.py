@@ -35,6 +35,7 @@ SUBJECTS = {
     "mixtures": "a step with mixtures of samples against one without, of a small network and of the objective alone",
     "average": "a step with a moving average of the weights against one without, and against torch's AveragedModel",
     "ranks": "a gathered batch that several processes judge: arithmetic, time, memory, and equality with one",
+    "hyperbolic": "a step, and an exact search, with the hyperbolic distance beside the Euclidean one",
     "mnist": "an epoch of MNIST and its evaluation against the same job of the peer; needs --data-dir",
 }
 NEED_DATA = ("frozen", "mnist")

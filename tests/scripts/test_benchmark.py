@@ -18,6 +18,7 @@ from benchmarks import (
     contests,
     diagnostics,
     evaluation,
+    hyperbolic,
     input,
     kernels,
     limits,
@@ -308,6 +309,13 @@ def test_methods_stand_beside_a_plain_loss() -> None:
     words = ("loss=infonce", "weighting=dbpm")
     times = beside._compared((words, beside.METHODS[words]), 12, 0)
     assert times[2].endswith("x)") or times[2].endswith("~")
+
+
+def test_both_distances_are_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(hyperbolic, "isolated", lambda function, *arguments: function(*arguments))
+    hyperbolic.run(quick=True, data_dir=None)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
+    assert [row[0] for row in rows] == [*hyperbolic.LOSSES, "search"]
 
 
 def test_the_average_that_is_timed_is_that_of_torch() -> None:
