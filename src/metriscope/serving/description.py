@@ -11,10 +11,11 @@ from pydantic import Field
 from torch import Tensor
 
 from metriscope.build.normalisation import normalisation
+from metriscope.build.objective import ranking_space
 from metriscope.build.trained import Trained
 from metriscope.config.files import choices, section
 from metriscope.errors import InputError
-from metriscope.parts import judge, locate
+from metriscope.parts import judge
 
 FORMAT = 1
 """Counts up when a description changes in a way that earlier versions cannot read."""
@@ -66,10 +67,10 @@ class Description:
         config, dataset = run.config, run.config["dataset"]
         if not run.inputs:
             raise InputError(f"{run.checkpoint} does not say what its inputs are: train it again with this version")
-        if getattr(locate(str(config["distance"]["_target_"])), "domain", "any") == "tangent":
+        if ranking_space(config) is not None:
             raise InputError(
-                f"{run.checkpoint} ranks by distance={config['distance']['name']}, and a loaded model searches by "
-                "Euclidean distances alone: evaluate the run with metriscope evaluate"
+                f"{run.checkpoint} ranks by a distance that is not Euclidean, and a loaded model searches by Euclidean "
+                "distances alone: evaluate the run with metriscope evaluate"
             )
         shape = list(run.inputs["shape"])
         mean, std = normalisation(dataset, config["backbone"], shape[0])

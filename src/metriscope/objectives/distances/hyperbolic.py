@@ -191,13 +191,15 @@ def _close(
         within: Tensor = size * share if squares else (size * share).sqrt().asinh() * (2 / root)
         return within
 
-    some = torch.lt(table, float(reach(own.p.max() * others.rise.max() + own.rise.max())))
     place = itself(anchors, references)
     if place is not None:
-        some.diagonal(place).fill_(False)
-    if not some.any():
+        table = table.clone()
+        table.diagonal(place).fill_(torch.inf)
+    limit = reach(own.p.max() * others.rise.max() + own.rise.max())
+    # A minimum costs a tenth of a mask, and mostly there are none.
+    if table.amin() >= limit:
         return None
-    i, j = some.nonzero(as_tuple=True)
+    i, j = (table < limit).nonzero(as_tuple=True)
     near = table[i, j] < reach(own.p[i] * others.rise[j] + own.rise[i])
     return Pairs(i[near], j[near])
 
@@ -243,7 +245,7 @@ def _pull(anchors: Tensor, references: Tensor, distances: Tensor, slopes: Tensor
         # sinh(x) as tanh(x) cosh(x): precise near 0, and several times as fast on a CPU.
         sinh = x.exp()
         sinh.add_(sinh.reciprocal()).mul_(x.tanh_()).add_(zero)
-        weights = (slopes * (8 / root)).div_(sinh).mul_(zero.neg_().add_(1))
+        weights = torch.div(slopes, sinh).mul_(zero.neg_().add_(1).mul_(8 / root))
         apart = list(_pull_close(anchors, references, distances, weights, own, others, root))
         by_anchors = (anchors * ((weights @ others.p) / own.p).unsqueeze(1)).addmm_(weights, references, alpha=-1)
         by_references = (references * ((own.p @ weights) / others.p).unsqueeze(1)).addmm_(weights.T, anchors, alpha=-1)
