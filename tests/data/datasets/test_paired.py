@@ -1,5 +1,7 @@
 """Pairs of two modalities: the files they come from, and the synthetic ones."""
 
+import os
+
 import h5py
 import numpy as np
 import pytest
@@ -159,6 +161,13 @@ def test_wrong_lines_are_named(tmp_path, lines, line):
     vectors(tmp_path)
     with pytest.raises(InputError, match=line):
         paired.load(csv(tmp_path, *lines))
+
+
+def test_a_pipe_among_the_vectors_is_not_waited_for(tmp_path):
+    vectors(tmp_path)
+    os.mkfifo(tmp_path / "pipe.npy")
+    with pytest.raises(InputError, match=r"line 2: cannot read .*pipe.npy: it is a pipe"):
+        paired.load(csv(tmp_path, "audio,visual,label", "pipe.npy,v0.npy,x"))
 
 
 def test_a_class_of_one_half_alone(tmp_path):

@@ -38,17 +38,13 @@ def read_arrays(path: Path, keys: Sequence[str]) -> dict[str, Array]:
     Raises:
         InputError: the file cannot be read, a name is missing, or an array holds objects; or h5py is not installed.
     """
-    try:
-        # A pipe would be waited for without end.
-        if (kind := kind_of(path, follow=True)) is not None:
-            raise InputError(f"cannot read {path}: it is {kind}")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    _check_kind(path)
     return _of_hdf5(path, keys) if path.suffix.lower() in HDF5 else _of_npz(path, keys)
 
 
 def read_vector(path: Path) -> Array:
     """The array of a .npy file; raises as :func:`read_arrays`."""
+    _check_kind(path)
     try:
         found = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -56,6 +52,16 @@ def read_vector(path: Path) -> Array:
     if not isinstance(found, np.ndarray):
         raise InputError(f"cannot read {path}: it is no .npy file of one array")
     return found
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse what is no file: a pipe would be waited for without end."""
+    try:
+        kind = kind_of(path, follow=True)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if kind is not None:
+        raise InputError(f"cannot read {path}: it is {kind}")
 
 
 def _of_npz(path: Path, keys: Sequence[str]) -> dict[str, Array]:
